@@ -1,0 +1,10 @@
+// One function per chapter that adds its names to the module.
+#pragma once
+
+#include <pybind11/pybind11.h>
+
+namespace dlkit {
+
+void bind_core(pybind11::module_& module);
+
+}  // namespace dlkit

@@ -1,0 +1,8 @@
+#include <pybind11/pybind11.h>
+
+#include "bindings/bindings.h"
+
+PYBIND11_MODULE(_cpu, module) {
+  module.doc() = "dlkit's CPU kernels. Use them through dlkit.kernels.";
+  dlkit::bind_core(module);
+}

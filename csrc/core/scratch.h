@@ -1,0 +1,20 @@
+// Memory for packed panels and other intermediates of a kernel: aligned, one set per thread, reused from call to
+// call. A slot grows to the largest request made of it, which every kernel bounds by its block sizes.
+#pragma once
+
+#include <cstddef>
+
+namespace dlkit {
+
+enum class Slot { pack_a, pack_b, result, count };
+
+// At least `bytes` bytes, aligned to 64, valid until this thread next asks for the same slot. The contents are
+// whatever they were. Throws std::bad_alloc.
+void* scratch_bytes(Slot slot, std::size_t bytes);
+
+template <class T>
+T* scratch(Slot slot, std::size_t count) {
+  return static_cast<T*>(scratch_bytes(slot, count * sizeof(T)));
+}
+
+}  // namespace dlkit

@@ -1,0 +1,32 @@
+// Vectors of the instruction set that this translation unit is compiled for.
+//
+// A source file that includes this header is compiled once per instruction set (see CMakeLists.txt), with
+// DLKIT_TARGET naming the namespace that all of its code lives in: dlkit::avx512, dlkit::avx2, dlkit::baseline.
+// That keeps the copies apart for the linker. For the same reason such files must not instantiate inline
+// functions of other headers (the standard library's included) that are not marked always-inline: the linker
+// would keep one copy for all, possibly the one that needs AVX-512. tests/core/test_isa_symbols.py holds this.
+//
+// Vec<T> is one register of T (float or double):
+//   Vec<T>::lanes            elements in a register
+//   Vec<T>::Mask             a subset of the lanes, as made by first(n), and by the comparisons
+//   load, store, broadcast   unaligned; with a mask, lanes outside it are neither read nor written (read as 0)
+//   fma(a, b, c)             a * b + c, rounded once where the instruction exists
+//   exp2_of_integer(n)       2^n for integral n within the exponent range of normal numbers
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+#define DLKIT_INLINE inline __attribute__((always_inline))
+
+#if defined(DLKIT_TARGET_AVX512)
+#include "core/simd_avx512.h"
+#elif defined(DLKIT_TARGET_AVX2)
+#include "core/simd_avx2.h"
+#elif defined(__SSE4_1__)
+#include "core/simd_sse4.h"
+#elif defined(__ARM_NEON) && defined(__aarch64__)
+#include "core/simd_neon.h"
+#else
+#include "core/simd_scalar.h"
+#endif

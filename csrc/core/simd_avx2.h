@@ -1,0 +1,145 @@
+// AVX2 and FMA: 256-bit registers, tails by vector masks.
+#pragma once
+
+#include <immintrin.h>
+
+#include <cstdint>
+
+namespace dlkit::DLKIT_TARGET {
+
+template <class T>
+struct Vec;
+
+template <>
+struct Vec<float> {
+  struct Mask {
+    __m256i bits;  // all ones in a lane that is in the subset
+  };
+  static constexpr int lanes = 8;
+  static constexpr int registers = 16;
+  __m256 v;
+
+  static DLKIT_INLINE Vec zero() { return {_mm256_setzero_ps()}; }
+  static DLKIT_INLINE Vec broadcast(float x) { return {_mm256_set1_ps(x)}; }
+  static DLKIT_INLINE Vec load(const float* p) { return {_mm256_loadu_ps(p)}; }
+  static DLKIT_INLINE Vec load(const float* p, Mask m) { return {_mm256_maskload_ps(p, m.bits)}; }
+  DLKIT_INLINE void store(float* p) const { _mm256_storeu_ps(p, v); }
+  DLKIT_INLINE void store(float* p, Mask m) const { _mm256_maskstore_ps(p, m.bits, v); }
+  // Past the caches; p must be aligned to the register.
+  DLKIT_INLINE void stream(float* p) const { _mm256_stream_ps(p, v); }
+
+  static DLKIT_INLINE Mask first(std::ptrdiff_t n) {
+    alignas(32) static const std::int32_t table[16] = {-1, -1, -1, -1, -1, -1, -1, -1, 0, 0, 0, 0, 0, 0, 0, 0};
+    const std::ptrdiff_t skip = n >= lanes ? 0 : lanes - (n > 0 ? n : 0);
+    return {_mm256_loadu_si256(reinterpret_cast<const __m256i*>(table + skip))};
+  }
+  static DLKIT_INLINE Mask all() { return {_mm256_set1_epi32(-1)}; }
+
+  friend DLKIT_INLINE Vec operator+(Vec a, Vec b) { return {_mm256_add_ps(a.v, b.v)}; }
+  friend DLKIT_INLINE Vec operator-(Vec a, Vec b) { return {_mm256_sub_ps(a.v, b.v)}; }
+  friend DLKIT_INLINE Vec operator*(Vec a, Vec b) { return {_mm256_mul_ps(a.v, b.v)}; }
+  friend DLKIT_INLINE Vec operator/(Vec a, Vec b) { return {_mm256_div_ps(a.v, b.v)}; }
+  static DLKIT_INLINE Vec fma(Vec a, Vec b, Vec c) { return {_mm256_fmadd_ps(a.v, b.v, c.v)}; }
+  static DLKIT_INLINE Vec fnma(Vec a, Vec b, Vec c) { return {_mm256_fnmadd_ps(a.v, b.v, c.v)}; }  // c - a * b
+  static DLKIT_INLINE Vec max(Vec a, Vec b) { return {_mm256_max_ps(a.v, b.v)}; }  // b where either is NaN
+  static DLKIT_INLINE Vec min(Vec a, Vec b) { return {_mm256_min_ps(a.v, b.v)}; }  // b where either is NaN
+  static DLKIT_INLINE Vec sqrt(Vec a) { return {_mm256_sqrt_ps(a.v)}; }
+  static DLKIT_INLINE Vec abs(Vec a) { return {_mm256_andnot_ps(_mm256_set1_ps(-0.0f), a.v)}; }
+  static DLKIT_INLINE Vec copysign(Vec magnitude, Vec sign) {
+    return {_mm256_or_ps(abs(magnitude).v, _mm256_and_ps(_mm256_set1_ps(-0.0f), sign.v))};
+  }
+  static DLKIT_INLINE Vec round(Vec a) {
+    return {_mm256_round_ps(a.v, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC)};
+  }
+  static DLKIT_INLINE Vec exp2_of_integer(Vec integer) {
+    const __m256i n = _mm256_add_epi32(_mm256_cvtps_epi32(integer.v), _mm256_set1_epi32(127));
+    return {_mm256_castsi256_ps(_mm256_slli_epi32(n, 23))};
+  }
+
+  static DLKIT_INLINE Mask less(Vec a, Vec b) { return {_mm256_castps_si256(_mm256_cmp_ps(a.v, b.v, _CMP_LT_OQ))}; }
+  static DLKIT_INLINE Mask less_equal(Vec a, Vec b) {
+    return {_mm256_castps_si256(_mm256_cmp_ps(a.v, b.v, _CMP_LE_OQ))};
+  }
+  static DLKIT_INLINE Mask is_nan(Vec a) { return {_mm256_castps_si256(_mm256_cmp_ps(a.v, a.v, _CMP_UNORD_Q))}; }
+  static DLKIT_INLINE Vec select(Mask m, Vec yes, Vec no) {
+    return {_mm256_blendv_ps(no.v, yes.v, _mm256_castsi256_ps(m.bits))};
+  }
+
+  DLKIT_INLINE float sum() const {
+    __m128 x = _mm_add_ps(_mm256_castps256_ps128(v), _mm256_extractf128_ps(v, 1));
+    x = _mm_add_ps(x, _mm_movehl_ps(x, x));
+    return _mm_cvtss_f32(_mm_add_ss(x, _mm_movehdup_ps(x)));
+  }
+  DLKIT_INLINE float maximum() const {
+    __m128 x = _mm_max_ps(_mm256_castps256_ps128(v), _mm256_extractf128_ps(v, 1));
+    x = _mm_max_ps(x, _mm_movehl_ps(x, x));
+    return _mm_cvtss_f32(_mm_max_ss(x, _mm_movehdup_ps(x)));
+  }
+};
+
+template <>
+struct Vec<double> {
+  struct Mask {
+    __m256i bits;  // all ones in a lane that is in the subset
+  };
+  static constexpr int lanes = 4;
+  static constexpr int registers = 16;
+  __m256d v;
+
+  static DLKIT_INLINE Vec zero() { return {_mm256_setzero_pd()}; }
+  static DLKIT_INLINE Vec broadcast(double x) { return {_mm256_set1_pd(x)}; }
+  static DLKIT_INLINE Vec load(const double* p) { return {_mm256_loadu_pd(p)}; }
+  static DLKIT_INLINE Vec load(const double* p, Mask m) { return {_mm256_maskload_pd(p, m.bits)}; }
+  DLKIT_INLINE void store(double* p) const { _mm256_storeu_pd(p, v); }
+  DLKIT_INLINE void store(double* p, Mask m) const { _mm256_maskstore_pd(p, m.bits, v); }
+  // Past the caches; p must be aligned to the register.
+  DLKIT_INLINE void stream(double* p) const { _mm256_stream_pd(p, v); }
+
+  static DLKIT_INLINE Mask first(std::ptrdiff_t n) {
+    alignas(32) static const std::int64_t table[8] = {-1, -1, -1, -1, 0, 0, 0, 0};
+    const std::ptrdiff_t skip = n >= lanes ? 0 : lanes - (n > 0 ? n : 0);
+    return {_mm256_loadu_si256(reinterpret_cast<const __m256i*>(table + skip))};
+  }
+  static DLKIT_INLINE Mask all() { return {_mm256_set1_epi32(-1)}; }
+
+  friend DLKIT_INLINE Vec operator+(Vec a, Vec b) { return {_mm256_add_pd(a.v, b.v)}; }
+  friend DLKIT_INLINE Vec operator-(Vec a, Vec b) { return {_mm256_sub_pd(a.v, b.v)}; }
+  friend DLKIT_INLINE Vec operator*(Vec a, Vec b) { return {_mm256_mul_pd(a.v, b.v)}; }
+  friend DLKIT_INLINE Vec operator/(Vec a, Vec b) { return {_mm256_div_pd(a.v, b.v)}; }
+  static DLKIT_INLINE Vec fma(Vec a, Vec b, Vec c) { return {_mm256_fmadd_pd(a.v, b.v, c.v)}; }
+  static DLKIT_INLINE Vec fnma(Vec a, Vec b, Vec c) { return {_mm256_fnmadd_pd(a.v, b.v, c.v)}; }  // c - a * b
+  static DLKIT_INLINE Vec max(Vec a, Vec b) { return {_mm256_max_pd(a.v, b.v)}; }  // b where either is NaN
+  static DLKIT_INLINE Vec min(Vec a, Vec b) { return {_mm256_min_pd(a.v, b.v)}; }  // b where either is NaN
+  static DLKIT_INLINE Vec sqrt(Vec a) { return {_mm256_sqrt_pd(a.v)}; }
+  static DLKIT_INLINE Vec abs(Vec a) { return {_mm256_andnot_pd(_mm256_set1_pd(-0.0), a.v)}; }
+  static DLKIT_INLINE Vec copysign(Vec magnitude, Vec sign) {
+    return {_mm256_or_pd(abs(magnitude).v, _mm256_and_pd(_mm256_set1_pd(-0.0), sign.v))};
+  }
+  static DLKIT_INLINE Vec round(Vec a) {
+    return {_mm256_round_pd(a.v, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC)};
+  }
+  static DLKIT_INLINE Vec exp2_of_integer(Vec integer) {
+    const __m256i n = _mm256_cvtepi32_epi64(_mm256_cvtpd_epi32(integer.v));
+    return {_mm256_castsi256_pd(_mm256_slli_epi64(_mm256_add_epi64(n, _mm256_set1_epi64x(1023)), 52))};
+  }
+
+  static DLKIT_INLINE Mask less(Vec a, Vec b) { return {_mm256_castpd_si256(_mm256_cmp_pd(a.v, b.v, _CMP_LT_OQ))}; }
+  static DLKIT_INLINE Mask less_equal(Vec a, Vec b) {
+    return {_mm256_castpd_si256(_mm256_cmp_pd(a.v, b.v, _CMP_LE_OQ))};
+  }
+  static DLKIT_INLINE Mask is_nan(Vec a) { return {_mm256_castpd_si256(_mm256_cmp_pd(a.v, a.v, _CMP_UNORD_Q))}; }
+  static DLKIT_INLINE Vec select(Mask m, Vec yes, Vec no) {
+    return {_mm256_blendv_pd(no.v, yes.v, _mm256_castsi256_pd(m.bits))};
+  }
+
+  DLKIT_INLINE double sum() const {
+    const __m128d x = _mm_add_pd(_mm256_castpd256_pd128(v), _mm256_extractf128_pd(v, 1));
+    return _mm_cvtsd_f64(_mm_add_sd(x, _mm_unpackhi_pd(x, x)));
+  }
+  DLKIT_INLINE double maximum() const {
+    const __m128d x = _mm_max_pd(_mm256_castpd256_pd128(v), _mm256_extractf128_pd(v, 1));
+    return _mm_cvtsd_f64(_mm_max_sd(x, _mm_unpackhi_pd(x, x)));
+  }
+};
+
+}  // namespace dlkit::DLKIT_TARGET

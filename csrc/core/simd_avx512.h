@@ -1,0 +1,115 @@
+// AVX-512 (F, DQ, BW, VL): 512-bit registers, tails by mask registers.
+#pragma once
+
+#include <immintrin.h>
+
+#include <cstdint>
+
+namespace dlkit::DLKIT_TARGET {
+
+template <class T>
+struct Vec;
+
+template <>
+struct Vec<float> {
+  using Mask = __mmask16;
+  static constexpr int lanes = 16;
+  static constexpr int registers = 32;
+  __m512 v;
+
+  static DLKIT_INLINE Vec zero() { return {_mm512_setzero_ps()}; }
+  static DLKIT_INLINE Vec broadcast(float x) { return {_mm512_set1_ps(x)}; }
+  static DLKIT_INLINE Vec load(const float* p) { return {_mm512_loadu_ps(p)}; }
+  static DLKIT_INLINE Vec load(const float* p, Mask m) { return {_mm512_maskz_loadu_ps(m, p)}; }
+  DLKIT_INLINE void store(float* p) const { _mm512_storeu_ps(p, v); }
+  DLKIT_INLINE void store(float* p, Mask m) const { _mm512_mask_storeu_ps(p, m, v); }
+  // Past the caches; p must be aligned to the register.
+  DLKIT_INLINE void stream(float* p) const { _mm512_stream_ps(p, v); }
+
+  static DLKIT_INLINE Mask first(std::ptrdiff_t n) {
+    return static_cast<Mask>(n >= lanes ? ~0u : (1u << (n > 0 ? n : 0)) - 1u);
+  }
+  static DLKIT_INLINE Mask all() { return static_cast<Mask>(~0u); }
+
+  friend DLKIT_INLINE Vec operator+(Vec a, Vec b) { return {_mm512_add_ps(a.v, b.v)}; }
+  friend DLKIT_INLINE Vec operator-(Vec a, Vec b) { return {_mm512_sub_ps(a.v, b.v)}; }
+  friend DLKIT_INLINE Vec operator*(Vec a, Vec b) { return {_mm512_mul_ps(a.v, b.v)}; }
+  friend DLKIT_INLINE Vec operator/(Vec a, Vec b) { return {_mm512_div_ps(a.v, b.v)}; }
+  static DLKIT_INLINE Vec fma(Vec a, Vec b, Vec c) { return {_mm512_fmadd_ps(a.v, b.v, c.v)}; }
+  static DLKIT_INLINE Vec fnma(Vec a, Vec b, Vec c) { return {_mm512_fnmadd_ps(a.v, b.v, c.v)}; }  // c - a * b
+  static DLKIT_INLINE Vec max(Vec a, Vec b) { return {_mm512_max_ps(a.v, b.v)}; }  // b where either is NaN
+  static DLKIT_INLINE Vec min(Vec a, Vec b) { return {_mm512_min_ps(a.v, b.v)}; }  // b where either is NaN
+  static DLKIT_INLINE Vec sqrt(Vec a) { return {_mm512_sqrt_ps(a.v)}; }
+  static DLKIT_INLINE Vec abs(Vec a) { return {_mm512_abs_ps(a.v)}; }
+  static DLKIT_INLINE Vec copysign(Vec magnitude, Vec sign) {
+    return {_mm512_or_ps(_mm512_abs_ps(magnitude.v), _mm512_and_ps(_mm512_set1_ps(-0.0f), sign.v))};
+  }
+  static DLKIT_INLINE Vec round(Vec a) {
+    return {_mm512_roundscale_ps(a.v, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC)};
+  }
+  static DLKIT_INLINE Vec exp2_of_integer(Vec integer) {
+    const __m512i n = _mm512_add_epi32(_mm512_cvtps_epi32(integer.v), _mm512_set1_epi32(127));
+    return {_mm512_castsi512_ps(_mm512_slli_epi32(n, 23))};
+  }
+
+  static DLKIT_INLINE Mask less(Vec a, Vec b) { return _mm512_cmp_ps_mask(a.v, b.v, _CMP_LT_OQ); }
+  static DLKIT_INLINE Mask less_equal(Vec a, Vec b) { return _mm512_cmp_ps_mask(a.v, b.v, _CMP_LE_OQ); }
+  static DLKIT_INLINE Mask is_nan(Vec a) { return _mm512_cmp_ps_mask(a.v, a.v, _CMP_UNORD_Q); }
+  static DLKIT_INLINE Vec select(Mask m, Vec yes, Vec no) { return {_mm512_mask_blend_ps(m, no.v, yes.v)}; }
+
+  DLKIT_INLINE float sum() const { return _mm512_reduce_add_ps(v); }
+  DLKIT_INLINE float maximum() const { return _mm512_reduce_max_ps(v); }
+};
+
+template <>
+struct Vec<double> {
+  using Mask = __mmask8;
+  static constexpr int lanes = 8;
+  static constexpr int registers = 32;
+  __m512d v;
+
+  static DLKIT_INLINE Vec zero() { return {_mm512_setzero_pd()}; }
+  static DLKIT_INLINE Vec broadcast(double x) { return {_mm512_set1_pd(x)}; }
+  static DLKIT_INLINE Vec load(const double* p) { return {_mm512_loadu_pd(p)}; }
+  static DLKIT_INLINE Vec load(const double* p, Mask m) { return {_mm512_maskz_loadu_pd(m, p)}; }
+  DLKIT_INLINE void store(double* p) const { _mm512_storeu_pd(p, v); }
+  DLKIT_INLINE void store(double* p, Mask m) const { _mm512_mask_storeu_pd(p, m, v); }
+  // Past the caches; p must be aligned to the register.
+  DLKIT_INLINE void stream(double* p) const { _mm512_stream_pd(p, v); }
+
+  static DLKIT_INLINE Mask first(std::ptrdiff_t n) {
+    return static_cast<Mask>(n >= lanes ? ~0u : (1u << (n > 0 ? n : 0)) - 1u);
+  }
+  static DLKIT_INLINE Mask all() { return static_cast<Mask>(~0u); }
+
+  friend DLKIT_INLINE Vec operator+(Vec a, Vec b) { return {_mm512_add_pd(a.v, b.v)}; }
+  friend DLKIT_INLINE Vec operator-(Vec a, Vec b) { return {_mm512_sub_pd(a.v, b.v)}; }
+  friend DLKIT_INLINE Vec operator*(Vec a, Vec b) { return {_mm512_mul_pd(a.v, b.v)}; }
+  friend DLKIT_INLINE Vec operator/(Vec a, Vec b) { return {_mm512_div_pd(a.v, b.v)}; }
+  static DLKIT_INLINE Vec fma(Vec a, Vec b, Vec c) { return {_mm512_fmadd_pd(a.v, b.v, c.v)}; }
+  static DLKIT_INLINE Vec fnma(Vec a, Vec b, Vec c) { return {_mm512_fnmadd_pd(a.v, b.v, c.v)}; }  // c - a * b
+  static DLKIT_INLINE Vec max(Vec a, Vec b) { return {_mm512_max_pd(a.v, b.v)}; }  // b where either is NaN
+  static DLKIT_INLINE Vec min(Vec a, Vec b) { return {_mm512_min_pd(a.v, b.v)}; }  // b where either is NaN
+  static DLKIT_INLINE Vec sqrt(Vec a) { return {_mm512_sqrt_pd(a.v)}; }
+  static DLKIT_INLINE Vec abs(Vec a) { return {_mm512_abs_pd(a.v)}; }
+  static DLKIT_INLINE Vec copysign(Vec magnitude, Vec sign) {
+    return {_mm512_or_pd(_mm512_abs_pd(magnitude.v), _mm512_and_pd(_mm512_set1_pd(-0.0), sign.v))};
+  }
+  static DLKIT_INLINE Vec round(Vec a) {
+    return {_mm512_roundscale_pd(a.v, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC)};
+  }
+  static DLKIT_INLINE Vec exp2_of_integer(Vec integer) {
+    const __m512i n = _mm512_add_epi64(_mm512_cvtpd_epi64(integer.v), _mm512_set1_epi64(1023));
+    return {_mm512_castsi512_pd(_mm512_slli_epi64(n, 52))};
+  }
+
+  static DLKIT_INLINE Mask less(Vec a, Vec b) { return _mm512_cmp_pd_mask(a.v, b.v, _CMP_LT_OQ); }
+  static DLKIT_INLINE Mask less_equal(Vec a, Vec b) { return _mm512_cmp_pd_mask(a.v, b.v, _CMP_LE_OQ); }
+  static DLKIT_INLINE Mask is_nan(Vec a) { return _mm512_cmp_pd_mask(a.v, a.v, _CMP_UNORD_Q); }
+  static DLKIT_INLINE Vec select(Mask m, Vec yes, Vec no) { return {_mm512_mask_blend_pd(m, no.v, yes.v)}; }
+
+  DLKIT_INLINE double sum() const { return _mm512_reduce_add_pd(v); }
+  DLKIT_INLINE double maximum() const { return _mm512_reduce_max_pd(v); }
+};
+
+}  // namespace dlkit::DLKIT_TARGET

@@ -1,0 +1,145 @@
+// NEON (aarch64): 128-bit registers, tails lane by lane.
+#pragma once
+
+#include <arm_neon.h>
+
+#include <cstdint>
+
+namespace dlkit::DLKIT_TARGET {
+
+template <class T>
+struct Vec;
+
+template <>
+struct Vec<float> {
+  struct Mask {
+    uint32x4_t bits;  // all ones in a lane that is in the subset
+  };
+  static constexpr int lanes = 4;
+  static constexpr int registers = 32;
+  float32x4_t v;
+
+  static DLKIT_INLINE Vec zero() { return {vdupq_n_f32(0)}; }
+  static DLKIT_INLINE Vec broadcast(float x) { return {vdupq_n_f32(x)}; }
+  static DLKIT_INLINE Vec load(const float* p) { return {vld1q_f32(p)}; }
+  static DLKIT_INLINE Vec load(const float* p, Mask m) {
+    float lane[4];
+    std::uint32_t in[4];
+    vst1q_u32(in, m.bits);
+    for (int i = 0; i < 4; ++i) lane[i] = in[i] ? p[i] : 0;
+    return {vld1q_f32(lane)};
+  }
+  DLKIT_INLINE void store(float* p) const { vst1q_f32(p, v); }
+  DLKIT_INLINE void store(float* p, Mask m) const {
+    float lane[4];
+    std::uint32_t in[4];
+    vst1q_f32(lane, v);
+    vst1q_u32(in, m.bits);
+    for (int i = 0; i < 4; ++i)
+      if (in[i]) p[i] = lane[i];
+  }
+  DLKIT_INLINE void stream(float* p) const { vst1q_f32(p, v); }  // no such hint here: an ordinary store
+
+  static DLKIT_INLINE Mask first(std::ptrdiff_t n) {
+    std::uint32_t in[4];
+    for (int i = 0; i < 4; ++i) in[i] = i < n ? ~std::uint32_t{0} : 0;
+    return {vld1q_u32(in)};
+  }
+  static DLKIT_INLINE Mask all() { return {vdupq_n_u32(~std::uint32_t{0})}; }
+
+  friend DLKIT_INLINE Vec operator+(Vec a, Vec b) { return {vaddq_f32(a.v, b.v)}; }
+  friend DLKIT_INLINE Vec operator-(Vec a, Vec b) { return {vsubq_f32(a.v, b.v)}; }
+  friend DLKIT_INLINE Vec operator*(Vec a, Vec b) { return {vmulq_f32(a.v, b.v)}; }
+  friend DLKIT_INLINE Vec operator/(Vec a, Vec b) { return {vdivq_f32(a.v, b.v)}; }
+  static DLKIT_INLINE Vec fma(Vec a, Vec b, Vec c) { return {vfmaq_f32(c.v, a.v, b.v)}; }
+  static DLKIT_INLINE Vec fnma(Vec a, Vec b, Vec c) { return {vfmsq_f32(c.v, a.v, b.v)}; }  // c - a * b
+  // As on x86: b where either is NaN.
+  static DLKIT_INLINE Vec max(Vec a, Vec b) { return {vbslq_f32(vcgtq_f32(a.v, b.v), a.v, b.v)}; }
+  static DLKIT_INLINE Vec min(Vec a, Vec b) { return {vbslq_f32(vcltq_f32(a.v, b.v), a.v, b.v)}; }
+  static DLKIT_INLINE Vec sqrt(Vec a) { return {vsqrtq_f32(a.v)}; }
+  static DLKIT_INLINE Vec abs(Vec a) { return {vabsq_f32(a.v)}; }
+  static DLKIT_INLINE Vec copysign(Vec magnitude, Vec sign) {
+    return {vbslq_f32(vdupq_n_u32(0x80000000u), sign.v, magnitude.v)};
+  }
+  static DLKIT_INLINE Vec round(Vec a) { return {vrndnq_f32(a.v)}; }
+  static DLKIT_INLINE Vec exp2_of_integer(Vec integer) {
+    const int32x4_t n = vaddq_s32(vcvtq_s32_f32(integer.v), vdupq_n_s32(127));
+    return {vreinterpretq_f32_s32(vshlq_n_s32(n, 23))};
+  }
+
+  static DLKIT_INLINE Mask less(Vec a, Vec b) { return {vcltq_f32(a.v, b.v)}; }
+  static DLKIT_INLINE Mask less_equal(Vec a, Vec b) { return {vcleq_f32(a.v, b.v)}; }
+  static DLKIT_INLINE Mask is_nan(Vec a) { return {veorq_u32(vceqq_f32(a.v, a.v), vdupq_n_u32(~std::uint32_t{0}))}; }
+  static DLKIT_INLINE Vec select(Mask m, Vec yes, Vec no) { return {vbslq_f32(m.bits, yes.v, no.v)}; }
+
+  DLKIT_INLINE float sum() const { return vaddvq_f32(v); }
+  DLKIT_INLINE float maximum() const { return vmaxvq_f32(v); }
+};
+
+template <>
+struct Vec<double> {
+  struct Mask {
+    uint64x2_t bits;  // all ones in a lane that is in the subset
+  };
+  static constexpr int lanes = 2;
+  static constexpr int registers = 32;
+  float64x2_t v;
+
+  static DLKIT_INLINE Vec zero() { return {vdupq_n_f64(0)}; }
+  static DLKIT_INLINE Vec broadcast(double x) { return {vdupq_n_f64(x)}; }
+  static DLKIT_INLINE Vec load(const double* p) { return {vld1q_f64(p)}; }
+  static DLKIT_INLINE Vec load(const double* p, Mask m) {
+    double lane[2];
+    std::uint64_t in[2];
+    vst1q_u64(in, m.bits);
+    for (int i = 0; i < 2; ++i) lane[i] = in[i] ? p[i] : 0;
+    return {vld1q_f64(lane)};
+  }
+  DLKIT_INLINE void store(double* p) const { vst1q_f64(p, v); }
+  DLKIT_INLINE void store(double* p, Mask m) const {
+    double lane[2];
+    std::uint64_t in[2];
+    vst1q_f64(lane, v);
+    vst1q_u64(in, m.bits);
+    for (int i = 0; i < 2; ++i)
+      if (in[i]) p[i] = lane[i];
+  }
+  DLKIT_INLINE void stream(double* p) const { vst1q_f64(p, v); }  // no such hint here: an ordinary store
+
+  static DLKIT_INLINE Mask first(std::ptrdiff_t n) {
+    std::uint64_t in[2];
+    for (int i = 0; i < 2; ++i) in[i] = i < n ? ~std::uint64_t{0} : 0;
+    return {vld1q_u64(in)};
+  }
+  static DLKIT_INLINE Mask all() { return {vdupq_n_u64(~std::uint64_t{0})}; }
+
+  friend DLKIT_INLINE Vec operator+(Vec a, Vec b) { return {vaddq_f64(a.v, b.v)}; }
+  friend DLKIT_INLINE Vec operator-(Vec a, Vec b) { return {vsubq_f64(a.v, b.v)}; }
+  friend DLKIT_INLINE Vec operator*(Vec a, Vec b) { return {vmulq_f64(a.v, b.v)}; }
+  friend DLKIT_INLINE Vec operator/(Vec a, Vec b) { return {vdivq_f64(a.v, b.v)}; }
+  static DLKIT_INLINE Vec fma(Vec a, Vec b, Vec c) { return {vfmaq_f64(c.v, a.v, b.v)}; }
+  static DLKIT_INLINE Vec fnma(Vec a, Vec b, Vec c) { return {vfmsq_f64(c.v, a.v, b.v)}; }  // c - a * b
+  // As on x86: b where either is NaN.
+  static DLKIT_INLINE Vec max(Vec a, Vec b) { return {vbslq_f64(vcgtq_f64(a.v, b.v), a.v, b.v)}; }
+  static DLKIT_INLINE Vec min(Vec a, Vec b) { return {vbslq_f64(vcltq_f64(a.v, b.v), a.v, b.v)}; }
+  static DLKIT_INLINE Vec sqrt(Vec a) { return {vsqrtq_f64(a.v)}; }
+  static DLKIT_INLINE Vec abs(Vec a) { return {vabsq_f64(a.v)}; }
+  static DLKIT_INLINE Vec copysign(Vec magnitude, Vec sign) {
+    return {vbslq_f64(vdupq_n_u64(0x8000000000000000ull), sign.v, magnitude.v)};
+  }
+  static DLKIT_INLINE Vec round(Vec a) { return {vrndnq_f64(a.v)}; }
+  static DLKIT_INLINE Vec exp2_of_integer(Vec integer) {
+    const int64x2_t n = vaddq_s64(vcvtq_s64_f64(integer.v), vdupq_n_s64(1023));
+    return {vreinterpretq_f64_s64(vshlq_n_s64(n, 52))};
+  }
+
+  static DLKIT_INLINE Mask less(Vec a, Vec b) { return {vcltq_f64(a.v, b.v)}; }
+  static DLKIT_INLINE Mask less_equal(Vec a, Vec b) { return {vcleq_f64(a.v, b.v)}; }
+  static DLKIT_INLINE Mask is_nan(Vec a) { return {veorq_u64(vceqq_f64(a.v, a.v), vdupq_n_u64(~std::uint64_t{0}))}; }
+  static DLKIT_INLINE Vec select(Mask m, Vec yes, Vec no) { return {vbslq_f64(m.bits, yes.v, no.v)}; }
+
+  DLKIT_INLINE double sum() const { return vaddvq_f64(v); }
+  DLKIT_INLINE double maximum() const { return vmaxvq_f64(v); }
+};
+
+}  // namespace dlkit::DLKIT_TARGET

@@ -1,0 +1,200 @@
+// Workers spin for a short while after each call, since the next kernel of a network follows within
+// microseconds and waking a sleeping thread costs five to fifty of them; then they sleep.
+#include "core/thread_pool.h"
+
+#include <pthread.h>
+
+#include <atomic>
+#include <chrono>
+#include <condition_variable>
+#include <cstdint>
+#include <cstdlib>
+#include <mutex>
+#include <stdexcept>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "core/cpu.h"
+
+namespace dlkit {
+namespace {
+
+constexpr auto kSpin = std::chrono::microseconds(100);
+constexpr int kMaxThreads = 1024;
+
+inline void pause() {
+#if defined(__x86_64__)
+  __builtin_ia32_pause();
+#elif defined(__aarch64__)
+  asm volatile("yield");
+#endif
+}
+
+// A call's tasks. `ticket` packs the call's number (high half) with the next task (low half), so that a worker
+// that wakes late can never take a task of a call that it does not know.
+struct Pool {
+  std::mutex busy;  // held by the caller whose tasks are running
+  std::vector<std::thread> workers;
+
+  alignas(64) std::atomic<std::uint64_t> ticket{0};
+  alignas(64) std::atomic<int> unfinished{0};
+  alignas(64) std::atomic<std::uint32_t> generation{0};
+  std::atomic<int> tasks{0};
+  std::atomic<int> allowed{0};  // workers that may help in this call
+  void (*body)(void*, int) = nullptr;
+  void* context = nullptr;
+
+  std::mutex sleep_mutex;
+  std::condition_variable sleep_signal;
+  std::atomic<int> sleepers{0};
+  std::atomic<bool> stop{false};
+
+  ~Pool() { join(); }
+
+  void join() {
+    {
+      std::lock_guard lock(sleep_mutex);
+      stop = true;
+    }
+    sleep_signal.notify_all();
+    for (auto& worker : workers) worker.join();
+    workers.clear();
+    stop = false;
+  }
+
+  void take_tasks(std::uint32_t call) {
+    const int count = tasks.load(std::memory_order_relaxed);
+    std::uint64_t seen = ticket.load(std::memory_order_acquire);
+    for (;;) {
+      if (static_cast<std::uint32_t>(seen >> 32) != call) return;
+      const int task = static_cast<int>(seen & 0xffffffffu);
+      if (task >= count) return;
+      if (!ticket.compare_exchange_weak(seen, seen + 1, std::memory_order_acq_rel)) continue;
+      body(context, task);
+      unfinished.fetch_sub(1, std::memory_order_acq_rel);
+      seen = ticket.load(std::memory_order_acquire);
+    }
+  }
+
+  void work(int index) {
+    std::uint32_t last = generation.load(std::memory_order_acquire);
+    for (;;) {
+      const auto until = std::chrono::steady_clock::now() + kSpin;
+      std::uint32_t call = generation.load(std::memory_order_acquire);
+      while (call == last && !stop.load(std::memory_order_relaxed)) {
+        for (int i = 0; i < 64 && call == last; ++i) {
+          pause();
+          call = generation.load(std::memory_order_acquire);
+        }
+        if (call == last && std::chrono::steady_clock::now() > until) {
+          std::unique_lock lock(sleep_mutex);
+          sleepers.fetch_add(1);
+          sleep_signal.wait(lock, [&] { return generation.load() != last || stop.load(); });
+          sleepers.fetch_sub(1);
+          call = generation.load(std::memory_order_acquire);
+        }
+      }
+      if (stop.load(std::memory_order_relaxed)) return;
+      last = call;
+      if (index < allowed.load(std::memory_order_relaxed)) take_tasks(call);
+    }
+  }
+
+  void run(int count, int threads, void (*task_body)(void*, int), void* task_context) {
+    while (static_cast<int>(workers.size()) < threads - 1) {
+      const int index = static_cast<int>(workers.size());
+      workers.emplace_back([this, index] { work(index); });
+    }
+    body = task_body;
+    context = task_context;
+    tasks.store(count, std::memory_order_relaxed);
+    allowed.store(threads - 1, std::memory_order_relaxed);
+    unfinished.store(count, std::memory_order_relaxed);
+    const std::uint32_t call = generation.load(std::memory_order_relaxed) + 1;
+    ticket.store(static_cast<std::uint64_t>(call) << 32, std::memory_order_release);
+    generation.store(call);  // sequentially consistent, as is the sleepers check: no wake-up is lost
+    if (sleepers.load() > 0) {
+      std::lock_guard lock(sleep_mutex);
+      sleep_signal.notify_all();
+    }
+    take_tasks(call);
+    while (unfinished.load(std::memory_order_acquire) > 0) pause();
+  }
+};
+
+Pool* pool = nullptr;
+std::atomic<int> requested_threads{0};
+thread_local bool inside_task = false;
+
+// After fork() the child has no workers: it starts with a pool of its own. The parent's is left as it was;
+// its memory cannot be freed, since the threads that it speaks of do not exist here.
+void start_pool() {
+  static std::once_flag once;
+  std::call_once(once, [] {
+    pool = new Pool;
+    pthread_atfork(nullptr, nullptr, [] { pool = new Pool; });
+    std::atexit([] {
+      // Static destructors of a process that exits while a daemon thread computes must not wait for it.
+      if (pool->busy.try_lock()) pool->join();
+    });
+  });
+}
+
+int default_threads() {
+  if (const char* text = std::getenv("DLKIT_NUM_THREADS"); text != nullptr && *text != '\0') {
+    char* end = nullptr;
+    const long count = std::strtol(text, &end, 10);
+    if (*end != '\0' || count < 1 || count > kMaxThreads)
+      throw std::invalid_argument("DLKIT_NUM_THREADS is '" + std::string(text) + "'; expected an integer from 1 to " +
+                                  std::to_string(kMaxThreads));
+    return static_cast<int>(count);
+  }
+  return usable_cpus();
+}
+
+}  // namespace
+
+int num_threads() {
+  static const int standard = default_threads();
+  const int wanted = requested_threads.load(std::memory_order_relaxed);
+  return wanted > 0 ? wanted : standard;
+}
+
+void set_num_threads(int count) {
+  if (count < 1 || count > kMaxThreads)
+    throw std::invalid_argument("set_num_threads: count is " + std::to_string(count) + "; expected 1 to " +
+                                std::to_string(kMaxThreads));
+  requested_threads = count;
+}
+
+namespace detail {
+
+void run_parallel(int tasks, int threads, void (*body)(void*, int), void* context) {
+  if (threads <= 0) threads = num_threads();
+  if (threads > tasks) threads = tasks;
+  start_pool();
+  if (threads > 1 && !inside_task) {
+    std::unique_lock lock(pool->busy, std::try_to_lock);
+    if (lock.owns_lock()) {
+      struct Call {
+        void (*body)(void*, int);
+        void* context;
+      } call{body, context};
+      pool->run(
+          tasks, threads,
+          [](void* opaque, int task) {
+            auto* inner = static_cast<Call*>(opaque);
+            inside_task = true;
+            inner->body(inner->context, task);
+            inside_task = false;
+          },
+          &call);
+      return;
+    }
+  }
+  for (int task = 0; task < tasks; ++task) body(context, task);
+}
+
+}  // namespace detail
+}  // namespace dlkit
