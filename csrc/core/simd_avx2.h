@@ -17,6 +17,7 @@ struct Vec<float> {
   };
   static constexpr int lanes = 8;
   static constexpr int registers = 16;
+  static constexpr bool cheap_masks = true;
   __m256 v;
 
   static DLKIT_INLINE Vec zero() { return {_mm256_setzero_ps()}; }
@@ -55,6 +56,13 @@ struct Vec<float> {
     const __m256i n = _mm256_add_epi32(_mm256_cvtps_epi32(integer.v), _mm256_set1_epi32(127));
     return {_mm256_castsi256_ps(_mm256_slli_epi32(n, 23))};
   }
+  // p * 2^n for integral |n| up to twice the exponent range, rounded once: results may be denormal or infinite.
+  static DLKIT_INLINE Vec ldexp(Vec p, Vec n) {
+    const Vec half = round(n * broadcast(0.5f));
+    return p * exp2_of_integer(half) * exp2_of_integer(n - half);
+  }
+  static DLKIT_INLINE Vec reciprocal(Vec a) { return broadcast(1) / a; }  // within 1 ulp
+  static DLKIT_INLINE Vec fast_sqrt(Vec a) { return sqrt(a); }            // within 1 ulp
 
   static DLKIT_INLINE Mask less(Vec a, Vec b) { return {_mm256_castps_si256(_mm256_cmp_ps(a.v, b.v, _CMP_LT_OQ))}; }
   static DLKIT_INLINE Mask less_equal(Vec a, Vec b) {
@@ -84,6 +92,7 @@ struct Vec<double> {
   };
   static constexpr int lanes = 4;
   static constexpr int registers = 16;
+  static constexpr bool cheap_masks = true;
   __m256d v;
 
   static DLKIT_INLINE Vec zero() { return {_mm256_setzero_pd()}; }
@@ -122,6 +131,13 @@ struct Vec<double> {
     const __m256i n = _mm256_cvtepi32_epi64(_mm256_cvtpd_epi32(integer.v));
     return {_mm256_castsi256_pd(_mm256_slli_epi64(_mm256_add_epi64(n, _mm256_set1_epi64x(1023)), 52))};
   }
+  // p * 2^n for integral |n| up to twice the exponent range, rounded once: results may be denormal or infinite.
+  static DLKIT_INLINE Vec ldexp(Vec p, Vec n) {
+    const Vec half = round(n * broadcast(0.5));
+    return p * exp2_of_integer(half) * exp2_of_integer(n - half);
+  }
+  static DLKIT_INLINE Vec reciprocal(Vec a) { return broadcast(1) / a; }  // within 1 ulp
+  static DLKIT_INLINE Vec fast_sqrt(Vec a) { return sqrt(a); }            // within 1 ulp
 
   static DLKIT_INLINE Mask less(Vec a, Vec b) { return {_mm256_castpd_si256(_mm256_cmp_pd(a.v, b.v, _CMP_LT_OQ))}; }
   static DLKIT_INLINE Mask less_equal(Vec a, Vec b) {
@@ -140,6 +156,27 @@ struct Vec<double> {
     const __m128d x = _mm_max_pd(_mm256_castpd256_pd128(v), _mm256_extractf128_pd(v, 1));
     return _mm_cvtsd_f64(_mm_max_sd(x, _mm_unpackhi_pd(x, x)));
   }
+};
+
+// 64-bit integer lanes, for the random numbers of core/philox.h.
+struct Lanes64 {
+  static constexpr int lanes = 4;
+  __m256i v;
+
+  static DLKIT_INLINE Lanes64 broadcast(std::uint64_t x) { return {_mm256_set1_epi64x(static_cast<long long>(x))}; }
+  static DLKIT_INLINE Lanes64 load(const std::uint64_t* p) { return {_mm256_loadu_si256(reinterpret_cast<const __m256i*>(p))}; }
+  DLKIT_INLINE void store(std::uint64_t* p) const { _mm256_storeu_si256(reinterpret_cast<__m256i*>(p), v); }
+  friend DLKIT_INLINE Lanes64 operator+(Lanes64 a, Lanes64 b) { return {_mm256_add_epi64(a.v, b.v)}; }
+  friend DLKIT_INLINE Lanes64 operator^(Lanes64 a, Lanes64 b) { return {_mm256_xor_si256(a.v, b.v)}; }
+  static DLKIT_INLINE Lanes64 multiply_low_halves(Lanes64 a, Lanes64 b) { return {_mm256_mul_epu32(a.v, b.v)}; }  // 32 x 32 -> 64 bits
+  DLKIT_INLINE Lanes64 high_half() const { return {_mm256_srli_epi64(v, 32)}; }
+  // The low halves of two vectors side by side: low below, high above.
+  static DLKIT_INLINE Lanes64 join_low_halves(Lanes64 low, Lanes64 high) {
+    return {_mm256_blend_epi32(low.v, _mm256_slli_epi64(high.v, 32), 0xaa)};
+  }
+  // Of each 128 bits: the first (second) 64 of a, then the first (second) 64 of b.
+  static DLKIT_INLINE Lanes64 interleave_first(Lanes64 a, Lanes64 b) { return {_mm256_unpacklo_epi64(a.v, b.v)}; }
+  static DLKIT_INLINE Lanes64 interleave_second(Lanes64 a, Lanes64 b) { return {_mm256_unpackhi_epi64(a.v, b.v)}; }
 };
 
 }  // namespace dlkit::DLKIT_TARGET

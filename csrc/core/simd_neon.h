@@ -17,6 +17,7 @@ struct Vec<float> {
   };
   static constexpr int lanes = 4;
   static constexpr int registers = 32;
+  static constexpr bool cheap_masks = false;
   float32x4_t v;
 
   static DLKIT_INLINE Vec zero() { return {vdupq_n_f32(0)}; }
@@ -66,6 +67,13 @@ struct Vec<float> {
     const int32x4_t n = vaddq_s32(vcvtq_s32_f32(integer.v), vdupq_n_s32(127));
     return {vreinterpretq_f32_s32(vshlq_n_s32(n, 23))};
   }
+  // p * 2^n for integral |n| up to twice the exponent range, rounded once: results may be denormal or infinite.
+  static DLKIT_INLINE Vec ldexp(Vec p, Vec n) {
+    const Vec half = round(n * broadcast(0.5f));
+    return p * exp2_of_integer(half) * exp2_of_integer(n - half);
+  }
+  static DLKIT_INLINE Vec reciprocal(Vec a) { return broadcast(1) / a; }  // within 1 ulp
+  static DLKIT_INLINE Vec fast_sqrt(Vec a) { return sqrt(a); }            // within 1 ulp
 
   static DLKIT_INLINE Mask less(Vec a, Vec b) { return {vcltq_f32(a.v, b.v)}; }
   static DLKIT_INLINE Mask less_equal(Vec a, Vec b) { return {vcleq_f32(a.v, b.v)}; }
@@ -83,6 +91,7 @@ struct Vec<double> {
   };
   static constexpr int lanes = 2;
   static constexpr int registers = 32;
+  static constexpr bool cheap_masks = false;
   float64x2_t v;
 
   static DLKIT_INLINE Vec zero() { return {vdupq_n_f64(0)}; }
@@ -132,6 +141,13 @@ struct Vec<double> {
     const int64x2_t n = vaddq_s64(vcvtq_s64_f64(integer.v), vdupq_n_s64(1023));
     return {vreinterpretq_f64_s64(vshlq_n_s64(n, 52))};
   }
+  // p * 2^n for integral |n| up to twice the exponent range, rounded once: results may be denormal or infinite.
+  static DLKIT_INLINE Vec ldexp(Vec p, Vec n) {
+    const Vec half = round(n * broadcast(0.5));
+    return p * exp2_of_integer(half) * exp2_of_integer(n - half);
+  }
+  static DLKIT_INLINE Vec reciprocal(Vec a) { return broadcast(1) / a; }  // within 1 ulp
+  static DLKIT_INLINE Vec fast_sqrt(Vec a) { return sqrt(a); }            // within 1 ulp
 
   static DLKIT_INLINE Mask less(Vec a, Vec b) { return {vcltq_f64(a.v, b.v)}; }
   static DLKIT_INLINE Mask less_equal(Vec a, Vec b) { return {vcleq_f64(a.v, b.v)}; }
@@ -140,6 +156,27 @@ struct Vec<double> {
 
   DLKIT_INLINE double sum() const { return vaddvq_f64(v); }
   DLKIT_INLINE double maximum() const { return vmaxvq_f64(v); }
+};
+
+// 64-bit integer lanes, for the random numbers of core/philox.h.
+struct Lanes64 {
+  static constexpr int lanes = 2;
+  uint64x2_t v;
+
+  static DLKIT_INLINE Lanes64 broadcast(std::uint64_t x) { return {vdupq_n_u64(x)}; }
+  static DLKIT_INLINE Lanes64 load(const std::uint64_t* p) { return {vld1q_u64(p)}; }
+  DLKIT_INLINE void store(std::uint64_t* p) const { vst1q_u64(p, v); }
+  friend DLKIT_INLINE Lanes64 operator+(Lanes64 a, Lanes64 b) { return {vaddq_u64(a.v, b.v)}; }
+  friend DLKIT_INLINE Lanes64 operator^(Lanes64 a, Lanes64 b) { return {veorq_u64(a.v, b.v)}; }
+  static DLKIT_INLINE Lanes64 multiply_low_halves(Lanes64 a, Lanes64 b) { return {vmull_u32(vmovn_u64(a.v), vmovn_u64(b.v))}; }  // 32 x 32 -> 64 bits
+  DLKIT_INLINE Lanes64 high_half() const { return {vshrq_n_u64(v, 32)}; }
+  // The low halves of two vectors side by side: low below, high above.
+  static DLKIT_INLINE Lanes64 join_low_halves(Lanes64 low, Lanes64 high) {
+    return {vsliq_n_u64(low.v, high.v, 32)};
+  }
+  // Of each 128 bits: the first (second) 64 of a, then the first (second) 64 of b.
+  static DLKIT_INLINE Lanes64 interleave_first(Lanes64 a, Lanes64 b) { return {vtrn1q_u64(a.v, b.v)}; }
+  static DLKIT_INLINE Lanes64 interleave_second(Lanes64 a, Lanes64 b) { return {vtrn2q_u64(a.v, b.v)}; }
 };
 
 }  // namespace dlkit::DLKIT_TARGET

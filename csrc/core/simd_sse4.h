@@ -17,6 +17,7 @@ struct Vec<float> {
   };
   static constexpr int lanes = 4;
   static constexpr int registers = 16;
+  static constexpr bool cheap_masks = false;
   __m128 v;
 
   static DLKIT_INLINE Vec zero() { return {_mm_setzero_ps()}; }
@@ -63,6 +64,13 @@ struct Vec<float> {
     const __m128i n = _mm_add_epi32(_mm_cvtps_epi32(integer.v), _mm_set1_epi32(127));
     return {_mm_castsi128_ps(_mm_slli_epi32(n, 23))};
   }
+  // p * 2^n for integral |n| up to twice the exponent range, rounded once: results may be denormal or infinite.
+  static DLKIT_INLINE Vec ldexp(Vec p, Vec n) {
+    const Vec half = round(n * broadcast(0.5f));
+    return p * exp2_of_integer(half) * exp2_of_integer(n - half);
+  }
+  static DLKIT_INLINE Vec reciprocal(Vec a) { return broadcast(1) / a; }  // within 1 ulp
+  static DLKIT_INLINE Vec fast_sqrt(Vec a) { return sqrt(a); }            // within 1 ulp
 
   static DLKIT_INLINE Mask less(Vec a, Vec b) { return {_mm_castps_si128(_mm_cmplt_ps(a.v, b.v))}; }
   static DLKIT_INLINE Mask less_equal(Vec a, Vec b) { return {_mm_castps_si128(_mm_cmple_ps(a.v, b.v))}; }
@@ -93,6 +101,7 @@ struct Vec<double> {
   };
   static constexpr int lanes = 2;
   static constexpr int registers = 16;
+  static constexpr bool cheap_masks = false;
   __m128d v;
 
   static DLKIT_INLINE Vec zero() { return {_mm_setzero_pd()}; }
@@ -139,6 +148,13 @@ struct Vec<double> {
     const __m128i n = _mm_cvtepi32_epi64(_mm_cvtpd_epi32(integer.v));
     return {_mm_castsi128_pd(_mm_slli_epi64(_mm_add_epi64(n, _mm_set1_epi64x(1023)), 52))};
   }
+  // p * 2^n for integral |n| up to twice the exponent range, rounded once: results may be denormal or infinite.
+  static DLKIT_INLINE Vec ldexp(Vec p, Vec n) {
+    const Vec half = round(n * broadcast(0.5));
+    return p * exp2_of_integer(half) * exp2_of_integer(n - half);
+  }
+  static DLKIT_INLINE Vec reciprocal(Vec a) { return broadcast(1) / a; }  // within 1 ulp
+  static DLKIT_INLINE Vec fast_sqrt(Vec a) { return sqrt(a); }            // within 1 ulp
 
   static DLKIT_INLINE Mask less(Vec a, Vec b) { return {_mm_castpd_si128(_mm_cmplt_pd(a.v, b.v))}; }
   static DLKIT_INLINE Mask less_equal(Vec a, Vec b) { return {_mm_castpd_si128(_mm_cmple_pd(a.v, b.v))}; }
@@ -158,6 +174,27 @@ struct Vec<double> {
   static DLKIT_INLINE bool member(Mask m, int lane) {
     return (_mm_movemask_pd(_mm_castsi128_pd(m.bits)) >> lane) & 1;
   }
+};
+
+// 64-bit integer lanes, for the random numbers of core/philox.h.
+struct Lanes64 {
+  static constexpr int lanes = 2;
+  __m128i v;
+
+  static DLKIT_INLINE Lanes64 broadcast(std::uint64_t x) { return {_mm_set1_epi64x(static_cast<long long>(x))}; }
+  static DLKIT_INLINE Lanes64 load(const std::uint64_t* p) { return {_mm_loadu_si128(reinterpret_cast<const __m128i*>(p))}; }
+  DLKIT_INLINE void store(std::uint64_t* p) const { _mm_storeu_si128(reinterpret_cast<__m128i*>(p), v); }
+  friend DLKIT_INLINE Lanes64 operator+(Lanes64 a, Lanes64 b) { return {_mm_add_epi64(a.v, b.v)}; }
+  friend DLKIT_INLINE Lanes64 operator^(Lanes64 a, Lanes64 b) { return {_mm_xor_si128(a.v, b.v)}; }
+  static DLKIT_INLINE Lanes64 multiply_low_halves(Lanes64 a, Lanes64 b) { return {_mm_mul_epu32(a.v, b.v)}; }  // 32 x 32 -> 64 bits
+  DLKIT_INLINE Lanes64 high_half() const { return {_mm_srli_epi64(v, 32)}; }
+  // The low halves of two vectors side by side: low below, high above.
+  static DLKIT_INLINE Lanes64 join_low_halves(Lanes64 low, Lanes64 high) {
+    return {_mm_blend_epi16(low.v, _mm_slli_epi64(high.v, 32), 0xcc)};
+  }
+  // Of each 128 bits: the first (second) 64 of a, then the first (second) 64 of b.
+  static DLKIT_INLINE Lanes64 interleave_first(Lanes64 a, Lanes64 b) { return {_mm_unpacklo_epi64(a.v, b.v)}; }
+  static DLKIT_INLINE Lanes64 interleave_second(Lanes64 a, Lanes64 b) { return {_mm_unpackhi_epi64(a.v, b.v)}; }
 };
 
 }  // namespace dlkit::DLKIT_TARGET
