@@ -1,0 +1,74 @@
+#include "bindings/arrays.h"
+
+namespace dlkit {
+namespace {
+
+constexpr int kNumpyFloat = 11, kNumpyDouble = 12;  // NPY_FLOAT, NPY_DOUBLE
+
+std::string type_text(PyObject* object) {
+  const auto handle = py::handle(object);
+  if (py::isinstance<py::array>(handle)) return std::string(py::str(handle.attr("dtype").attr("str")));
+  return std::string(py::str(py::type::handle_of(handle).attr("__name__")));
+}
+
+}  // namespace
+
+const char* name(Dtype dtype) { return dtype == Dtype::float32 ? "float32" : "float64"; }
+
+std::string shape_text(const py::ssize_t* shape, int ndim) {
+  std::string text = "(";
+  for (int i = 0; i < ndim; ++i) text += (i > 0 ? ", " : "") + std::to_string(shape[i]);
+  return text + (ndim == 1 ? ",)" : ")");
+}
+
+ArrayArg::ArrayArg(PyObject* given, const char* operation_name, const char* argument_name)
+    : object(given), operation(operation_name), argument(argument_name), dtype(Dtype::float32) {
+  const std::string where = std::string(operation) + ": " + argument;
+  if (!py::detail::npy_api::get().PyArray_Check_(object))
+    throw py::type_error(where + " is a " + type_text(object) + "; expected a NumPy array of float32 or float64");
+  const auto* proxy = py::detail::array_proxy(object);
+  const auto descr = py::reinterpret_borrow<py::dtype>(proxy->descr);
+  const int number = descr.num();
+  if (number == kNumpyFloat)
+    dtype = Dtype::float32;
+  else if (number == kNumpyDouble)
+    dtype = Dtype::float64;
+  else
+    throw py::type_error(where + " has dtype " + std::string(py::str(descr)) + "; expected float32 or float64");
+  if (descr.byteorder() != '=' && descr.byteorder() != '|')
+    throw py::type_error(where + " has dtype " + type_text(object) +
+                         " (byte-swapped); expected native float32 or float64: use " + argument + ".astype('" +
+                         name(dtype) + "')");
+  if ((proxy->flags & py::detail::npy_api::NPY_ARRAY_ALIGNED_) == 0) fail(std::string(argument) + " is not aligned to its elements; use a copy of it");
+  for (int i = 0; i < proxy->nd; ++i)
+    if (proxy->strides[i] % item_size() != 0)
+      fail(std::string(argument) + " has strides that are no multiple of its element size; use a copy of it");
+}
+
+void ArrayArg::require_writeable() const {
+  if ((py::detail::array_proxy(object)->flags & py::detail::npy_api::NPY_ARRAY_WRITEABLE_) == 0)
+    fail(std::string(argument) + " is read-only");
+}
+
+void ArrayArg::require_same_dtype(const ArrayArg& other) const {
+  if (dtype != other.dtype)
+    throw py::type_error(std::string(operation) + ": " + other.argument + " is " + dlkit::name(other.dtype) + " but " + argument +
+                         " is " + dlkit::name(dtype) + "; expected one dtype");
+}
+
+std::string ArrayArg::shape_text() const { return dlkit::shape_text(shape(), ndim()); }
+
+void ArrayArg::fail(const std::string& text) const { throw py::value_error(std::string(operation) + ": " + text); }
+
+Extent extent(const ArrayArg& array) {
+  const char* begin = array.data();
+  const char* end = begin + array.item_size();
+  for (int i = 0; i < array.ndim(); ++i) {
+    const py::ssize_t size = array.shape()[i], stride = array.strides()[i];
+    if (size == 0) return {begin, begin};
+    (stride < 0 ? begin : end) += (size - 1) * stride;
+  }
+  return {begin, end};
+}
+
+}  // namespace dlkit
