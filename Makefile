@@ -1,2 +1,3 @@
+.PHONY: build
 build:
 	.venv/bin/pip install -q --no-build-isolation --no-deps -e .

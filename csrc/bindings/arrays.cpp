@@ -1,5 +1,8 @@
 #include "bindings/arrays.h"
 
+#include <algorithm>
+#include <cstdlib>
+
 namespace dlkit {
 namespace {
 
@@ -23,23 +26,22 @@ std::string shape_text(const py::ssize_t* shape, int ndim) {
 
 ArrayArg::ArrayArg(PyObject* given, const char* operation_name, const char* argument_name)
     : object(given), operation(operation_name), argument(argument_name), dtype(Dtype::float32) {
-  const std::string where = std::string(operation) + ": " + argument;
+  // Texts are made only for errors: this runs for each array of each call.
+  const auto where = [&] { return std::string(operation) + ": " + argument; };
   if (!py::detail::npy_api::get().PyArray_Check_(object))
-    throw py::type_error(where + " is a " + type_text(object) + "; expected a NumPy array of float32 or float64");
+    throw py::type_error(where() + " is a " + type_text(object) + "; expected a NumPy array of float32 or float64");
   const auto* proxy = py::detail::array_proxy(object);
   const auto descr = py::reinterpret_borrow<py::dtype>(proxy->descr);
   const int number = descr.num();
-  if (number == kNumpyFloat)
-    dtype = Dtype::float32;
-  else if (number == kNumpyDouble)
-    dtype = Dtype::float64;
-  else
-    throw py::type_error(where + " has dtype " + std::string(py::str(descr)) + "; expected float32 or float64");
+  if (number != kNumpyFloat && number != kNumpyDouble)
+    throw py::type_error(where() + " has dtype " + std::string(py::str(descr)) + "; expected float32 or float64");
+  dtype = number == kNumpyFloat ? Dtype::float32 : Dtype::float64;
   if (descr.byteorder() != '=' && descr.byteorder() != '|')
-    throw py::type_error(where + " has dtype " + type_text(object) +
+    throw py::type_error(where() + " has dtype " + type_text(object) +
                          " (byte-swapped); expected native float32 or float64: use " + argument + ".astype('" +
                          name(dtype) + "')");
-  if ((proxy->flags & py::detail::npy_api::NPY_ARRAY_ALIGNED_) == 0) fail(std::string(argument) + " is not aligned to its elements; use a copy of it");
+  if ((proxy->flags & py::detail::npy_api::NPY_ARRAY_ALIGNED_) == 0)
+    fail(std::string(argument) + " is not aligned to its elements; use a copy of it");
   for (int i = 0; i < proxy->nd; ++i)
     if (proxy->strides[i] % item_size() != 0)
       fail(std::string(argument) + " has strides that are no multiple of its element size; use a copy of it");
@@ -59,6 +61,24 @@ void ArrayArg::require_same_dtype(const ArrayArg& other) const {
 std::string ArrayArg::shape_text() const { return dlkit::shape_text(shape(), ndim()); }
 
 void ArrayArg::fail(const std::string& text) const { throw py::value_error(std::string(operation) + ": " + text); }
+
+bool may_overlap_itself(const ArrayArg& array) {
+  // Elements are apart if, with the dimensions ordered by stride, each steps over all that the smaller ones span.
+  int order[32];
+  int count = 0;
+  for (int i = 0; i < array.ndim(); ++i) {
+    if (array.shape()[i] == 0) return false;
+    if (array.shape()[i] > 1 && count < 32) order[count++] = i;
+  }
+  const auto step = [&](int i) { return std::abs(array.strides()[i]); };
+  std::sort(order, order + count, [&](int a, int b) { return step(a) < step(b); });
+  py::ssize_t span = array.item_size();
+  for (int n = 0; n < count; ++n) {
+    if (step(order[n]) < span) return true;
+    span += step(order[n]) * (array.shape()[order[n]] - 1);
+  }
+  return false;
+}
 
 Extent extent(const ArrayArg& array) {
   const char* begin = array.data();

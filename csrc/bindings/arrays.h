@@ -50,4 +50,7 @@ struct Extent {
 };
 Extent extent(const ArrayArg& array);
 
+// Whether two of the array's elements may share memory, as in a broadcast view: no place to write results to.
+bool may_overlap_itself(const ArrayArg& array);
+
 }  // namespace dlkit

@@ -6,5 +6,6 @@
 namespace dlkit {
 
 void bind_core(pybind11::module_& module);
+void bind_matmul(pybind11::module_& module);
 
 }  // namespace dlkit

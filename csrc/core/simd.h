@@ -8,6 +8,7 @@
 //
 // Vec<T> is one register of T (float or double):
 //   Vec<T>::lanes            elements in a register
+//   Vec<T>::cheap_masks      whether masked loads and stores cost about what plain ones do
 //   Vec<T>::Mask             a subset of the lanes, as made by first(n), and by the comparisons
 //   load, store, broadcast   unaligned; with a mask, lanes outside it are neither read nor written (read as 0)
 //   fma(a, b, c)             a * b + c, rounded once where the instruction exists

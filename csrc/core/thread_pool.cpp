@@ -9,6 +9,7 @@
 #include <condition_variable>
 #include <cstdint>
 #include <cstdlib>
+#include <exception>
 #include <mutex>
 #include <stdexcept>
 #include <string>
@@ -180,16 +181,23 @@ void run_parallel(int tasks, int threads, void (*body)(void*, int), void* contex
       struct Call {
         void (*body)(void*, int);
         void* context;
-      } call{body, context};
+        std::exception_ptr error;
+        std::atomic<bool> failed{false};
+      } call{body, context, nullptr};
       pool->run(
           tasks, threads,
           [](void* opaque, int task) {
             auto* inner = static_cast<Call*>(opaque);
             inside_task = true;
-            inner->body(inner->context, task);
+            try {
+              inner->body(inner->context, task);
+            } catch (...) {
+              if (!inner->failed.exchange(true)) inner->error = std::current_exception();
+            }
             inside_task = false;
           },
           &call);
+      if (call.error) std::rethrow_exception(call.error);
       return;
     }
   }

@@ -18,7 +18,8 @@ void run_parallel(int tasks, int threads, void (*body)(void* context, int task),
 
 // Runs body(task) for every task in [0, tasks), on at most `threads` threads (0: num_threads()), and returns
 // when all are done. Which thread runs which task is open. A call from inside a task, or while another Python
-// thread holds the pool, runs all tasks on the caller's thread. body must not throw.
+// thread holds the pool, runs all tasks on the caller's thread. Where bodies throw, the first exception is rethrown
+// here once all tasks have ended.
 template <class Body>
 void parallel_for(int tasks, const Body& body, int threads = 0) {
   if (tasks <= 1 || threads == 1) {

@@ -1,0 +1,143 @@
+// The micro-kernel: a tile of C, Rows x (Vectors * lanes), in registers for a whole block of K.
+//
+// Each step of k loads Vectors registers of a row of B, broadcasts Rows elements of A, and does Rows * Vectors fused
+// multiply-adds. With AVX-512 that is at most 27 or 28 accumulators, leaving registers for a row of B and one
+// element of A; 9 x 3 takes 12 loads for 27 multiply-adds, well under the two loads a cycle that feed two
+// multiply-adds a cycle, so that the multipliers are the bound. Any tile with at least 8 to 10 accumulators covers
+// their latency. A is read through two strides, packed or not, transposed or not: the broadcast is a load either way.
+//
+// Source of the shape: Goto & van de Geijn 2008, Van Zee & van de Geijn 2015 (BLIS).
+#pragma once
+
+#include "core/simd.h"
+#include "matmul/ladder.h"
+
+namespace dlkit::DLKIT_TARGET {
+
+template <class T>
+struct Tile {
+  Index depth;  // of the block of K
+  const T* a;
+  Index a_row_stride, a_col_stride;
+  const T* b;  // row k at b + k * b_row_stride, its columns contiguous
+  Index b_row_stride;
+  T* copy;  // where the packing kernel leaves its panel of B
+  T* c;     // columns contiguous
+  Index c_row_stride;
+  const T* bias;  // of the tile's columns, or null
+  int last_cols;  // columns of the last vector, 1 to lanes
+  bool accumulate;
+  Activation activation;
+};
+
+// How far ahead rows of an unpacked B are fetched: 24 steps of 10 cycles cover a load from memory.
+inline constexpr int kPrefetchRows = 24;
+
+enum class PanelSource {
+  packed,  // rows of the panel follow each other: the processor's own prefetching is enough
+  strided, // rows lie a row of B apart: fetch them ahead
+  packing, // as strided, and copy each row of the panel to Tile::copy on its way through the registers
+};
+
+template <class T, int Rows, int Vectors, PanelSource Source>
+__attribute__((noinline)) void multiply_tile(const Tile<T>& t) {
+  using V = Vec<T>;
+  constexpr int kGroups = (Rows + 2) / 3;
+  const auto mask = V::first(t.last_cols);
+  const Index row = t.a_row_stride, step = t.a_col_stride, b_step = t.b_row_stride;
+
+#pragma GCC unroll 32
+  for (int i = 0; i < Rows; ++i) {
+    __builtin_prefetch(t.c + i * t.c_row_stride, 1);
+    if constexpr (Vectors > 1) __builtin_prefetch(t.c + i * t.c_row_stride + V::lanes * (Vectors - 1), 1);
+    if constexpr (Vectors > 2) __builtin_prefetch(t.c + i * t.c_row_stride + V::lanes, 1);
+  }
+
+  V sum[Rows][Vectors];
+#pragma GCC unroll 32
+  for (int i = 0; i < Rows; ++i)
+#pragma GCC unroll 8
+    for (int j = 0; j < Vectors; ++j) sum[i][j] = V::zero();
+
+  // One pointer for three rows of A: p, p + row, p + 2 * row are addresses that x86 forms within the load.
+  const T* a[kGroups];
+#pragma GCC unroll 16
+  for (int g = 0; g < kGroups; ++g) a[g] = t.a + 3 * g * row;
+  const T* b = t.b;
+  T* copy = t.copy;
+
+  for (Index k = 0; k < t.depth; ++k) {
+    V panel[Vectors];
+#pragma GCC unroll 8
+    for (int j = 0; j < Vectors; ++j) {
+      if (j + 1 < Vectors || Source == PanelSource::packed || (!V::cheap_masks && t.last_cols == V::lanes))
+        panel[j] = V::load(b + j * V::lanes);
+      else
+        panel[j] = V::load(b + j * V::lanes, mask);
+      if constexpr (Source != PanelSource::packed) __builtin_prefetch(b + kPrefetchRows * b_step + j * V::lanes);
+      if constexpr (Source == PanelSource::packing) panel[j].store(copy + j * V::lanes);
+    }
+#pragma GCC unroll 32
+    for (int i = 0; i < Rows; ++i) {
+      const V x = V::broadcast(*(a[i / 3] + (i % 3) * row));
+#pragma GCC unroll 8
+      for (int j = 0; j < Vectors; ++j) sum[i][j] = V::fma(x, panel[j], sum[i][j]);
+    }
+#pragma GCC unroll 16
+    for (int g = 0; g < kGroups; ++g) a[g] += step;
+    b += b_step;
+    if constexpr (Source == PanelSource::packing) copy += Vectors * V::lanes;
+  }
+
+  V bias[Vectors];
+#pragma GCC unroll 8
+  for (int j = 0; j < Vectors; ++j) {
+    bias[j] = V::zero();
+    if (t.bias != nullptr)
+      bias[j] = j + 1 < Vectors ? V::load(t.bias + j * V::lanes) : V::load(t.bias + j * V::lanes, mask);
+  }
+  const bool relu = t.activation == Activation::relu;
+#pragma GCC unroll 32
+  for (int i = 0; i < Rows; ++i) {
+    T* c = t.c + i * t.c_row_stride;
+#pragma GCC unroll 8
+    for (int j = 0; j < Vectors; ++j) {
+      const bool last = j + 1 == Vectors;
+      V x = sum[i][j] + bias[j];
+      if (t.accumulate) x = x + (last ? V::load(c + j * V::lanes, mask) : V::load(c + j * V::lanes));
+      if (relu) x = V::max(V::zero(), x);
+      if (last && (V::cheap_masks || t.last_cols < V::lanes))
+        x.store(c + j * V::lanes, mask);
+      else
+        x.store(c + j * V::lanes);
+    }
+  }
+  if (t.activation == Activation::sigmoid || t.activation == Activation::tanh)
+    for (int i = 0; i < Rows; ++i)
+      finish_row<T>(t.c + i * t.c_row_stride, (Vectors - 1) * V::lanes + t.last_cols, nullptr, t.activation);
+}
+
+// Which tiles there are. Panels are 3 or 2 vectors wide (1 where C is no wider): with 32 registers 3 is the rule and 2
+// makes up the rest, with 16 registers the other way round.
+template <class T>
+struct TileShapes {
+  static constexpr int main_vectors = Vec<T>::registers >= 32 ? 3 : 2;
+  static constexpr int other_vectors = Vec<T>::registers >= 32 ? 2 : 3;
+
+  static constexpr int max_rows(int vectors) {
+    if (Vec<T>::registers >= 32) return vectors == 3 ? 9 : 14;
+    return vectors == 3 ? 4 : vectors == 2 ? 6 : 12;
+  }
+  // The packing kernel stores a register for each that it loads, which bounds it: a tall tile hides that best.
+  static constexpr int packing_rows(int vectors) { return max_rows(vectors) - (max_rows(vectors) > 8 ? 1 : 0); }
+};
+
+template <class T>
+using TileKernel = void (*)(const Tile<T>&);
+
+// The kernel for a tile of that shape; rows from 1 to TileShapes::max_rows(vectors), or for PanelSource::packing
+// exactly TileShapes::packing_rows(vectors).
+template <class T>
+TileKernel<T> tile_kernel(int rows, int vectors, PanelSource source);
+
+}  // namespace dlkit::DLKIT_TARGET

@@ -1,0 +1,50 @@
+"""The one place that picks a backend, and turns what callers pass into arrays that it takes."""
+
+from __future__ import annotations
+
+import difflib
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+BACKENDS = ("cpu",)
+
+
+def check_backend(name: str, operation: str) -> None:
+    """Raise ValueError unless `name` is a backend that this build of dlkit has."""
+    if name not in BACKENDS:
+        raise ValueError(f"{operation}: backend is {name!r}; expected one of {', '.join(BACKENDS)}")
+
+
+def as_array(value: Any, operation: str, argument: str) -> NDArray[Any]:
+    """Return `value` as a NumPy array, without a copy where it shares memory by DLPack or the buffer protocols.
+
+    Raises
+    ------
+    TypeError
+        If it is no array and cannot be made one without guessing.
+    """
+    if isinstance(value, np.ndarray):
+        return value
+    if hasattr(value, "__array_interface__") or hasattr(value, "__array__"):
+        return np.asarray(value)
+    if hasattr(value, "__dlpack__"):
+        return np.asarray(np.from_dlpack(value))
+    if isinstance(value, (list, tuple, float, int)):
+        return np.asarray(value, dtype=np.float64) if _is_numeric(value) else np.asarray(value)
+    raise TypeError(
+        f"{operation}: {argument} is a {type(value).__name__}; expected an array (NumPy, DLPack or __array_interface__)"
+    )
+
+
+def _is_numeric(value: Any) -> bool:
+    return np.asarray(value).dtype.kind in "fiu"
+
+
+def nearest(name: str, known: list[str] | tuple[str, ...]) -> str:
+    """Return " (did you mean 'x'?)" for the closest of `known`, or an empty string."""
+    close = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
+    return f" (did you mean {close[0]!r}?)" if close else ""

@@ -1,0 +1,74 @@
+"""Threads, work counters, and what the machine can do."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from dlkit import _cpu
+from dlkit.kernels.backend import BACKENDS
+
+
+def get_num_threads() -> int:
+    """Return how many threads kernels may use, the caller's included."""
+    return _cpu.num_threads()
+
+
+def set_num_threads(count: int) -> None:
+    """Set how many threads kernels may use; overrides ``DLKIT_NUM_THREADS`` and the CPU affinity mask.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If `count` is no integer from 1 to 1024.
+    """
+    if isinstance(count, bool) or not isinstance(count, int):
+        raise TypeError(f"set_num_threads: count is a {type(count).__name__}; expected an integer from 1 to 1024")
+    _cpu.set_num_threads(count)
+
+
+def config() -> dict[str, Any]:
+    """Return processor, instruction sets, threads, cache sizes in bytes, compiler and backends of this build."""
+    return {**_cpu.config(), "backends": list(BACKENDS)}
+
+
+def show_config() -> None:
+    """Print `config()`, a line for each entry."""
+    for key, value in config().items():
+        print(f"{key}: {value}")
+
+
+def counters() -> dict[str, int]:
+    """Return the work of matrix products since `reset_counters`: ``flops``, ``bytes`` and ``calls``.
+
+    A multiply-add is two operations; bytes count each operand and each result once.
+    """
+    return _cpu.counters()
+
+
+def reset_counters() -> None:
+    """Set the work counters to zero."""
+    _cpu.reset_counters()
+
+
+def measure_peak(threads: int | None = None, dtype: str = "float32") -> float:
+    """Measure the FLOP/s of fused multiply-adds on registers, the ceiling of every kernel that multiplies.
+
+    Parameters
+    ----------
+    threads : int, optional
+        How many threads run at once; `get_num_threads()` by default.
+    dtype : {"float32", "float64"}
+
+    Returns
+    -------
+    float
+        Operations a second, the best of a dozen runs of some milliseconds.
+    """
+    if dtype not in ("float32", "float64"):
+        raise ValueError(f"measure_peak: dtype is {dtype!r}; expected 'float32' or 'float64'")
+    return _cpu.measure_peak(threads or 0, dtype == "float64")
+
+
+def measure_bandwidth(threads: int | None = None) -> float:
+    """Measure the bytes a second that `threads` threads read from memory together, far past the caches."""
+    return _cpu.measure_bandwidth(threads or 0)

@@ -1,0 +1,33 @@
+"""The ladders: which variants of an operation there are."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from dlkit import _cpu
+from dlkit.kernels.backend import nearest
+
+
+class Variant(NamedTuple):
+    """One step of a ladder, to be passed by name as ``variant=``."""
+
+    name: str
+    idea: str
+    needs: str
+
+
+def variants(operation: str) -> list[Variant]:
+    """Return the variants of an operation, the textbook's definition first.
+
+    Raises
+    ------
+    ValueError
+        If `operation` has no ladder.
+    """
+    tables = {"matmul": _cpu.matmul_variants}
+    if operation not in tables:
+        names = tuple(tables)
+        raise ValueError(
+            f"variants: operation is {operation!r}; expected one of {', '.join(names)}{nearest(operation, names)}"
+        )
+    return [Variant(*row) for row in tables[operation]()]
