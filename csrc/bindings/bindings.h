@@ -6,6 +6,7 @@
 namespace dlkit {
 
 void bind_core(pybind11::module_& module);
+void bind_layers(pybind11::module_& module);
 void bind_matmul(pybind11::module_& module);
 
 }  // namespace dlkit

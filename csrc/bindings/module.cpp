@@ -5,5 +5,6 @@
 PYBIND11_MODULE(_cpu, module) {
   module.doc() = "dlkit's CPU kernels. Use them through dlkit.kernels.";
   dlkit::bind_core(module);
+  dlkit::bind_layers(module);
   dlkit::bind_matmul(module);
 }

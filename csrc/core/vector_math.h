@@ -114,22 +114,28 @@ DLKIT_INLINE Vec<T> expm1_of_negative(Vec<T> x) {
   return expm1_bounded<T>(V::max(V::broadcast(T(-2) * MathConstants<T>::tanh_max), x));
 }
 
+// 1 / a: the division instruction, or what the instruction set has that is faster.
+template <class T, bool kDivide>
+DLKIT_INLINE Vec<T> inverse(Vec<T> a) {
+  return kDivide ? Vec<T>::broadcast(1) / a : Vec<T>::reciprocal(a);
+}
+
 // From e = exp(-|x|), which no x can make overflow.
-template <class T>
+template <class T, bool kDivide = false>
 DLKIT_INLINE Vec<T> sigmoid(Vec<T> x) {
   using V = Vec<T>;
   const V e = exp_of_negative<T>(V::zero() - V::abs(x));
-  const V r = V::reciprocal(V::broadcast(1) + e);
+  const V r = inverse<T, kDivide>(V::broadcast(1) + e);
   return V::select(V::less(x, V::zero()), e * r, r);
 }
 
 // m / (m + 2) with m = expm1(2 |x|), the sign put back.
-template <class T>
+template <class T, bool kDivide = false>
 DLKIT_INLINE Vec<T> tanh(Vec<T> x) {
   using V = Vec<T>;
   const V a = V::min(V::broadcast(MathConstants<T>::tanh_max), V::abs(x));
   const V m = expm1_bounded<T>(a + a);
-  return V::copysign(m * V::reciprocal(m + V::broadcast(2)), x);
+  return V::copysign(m * inverse<T, kDivide>(m + V::broadcast(2)), x);
 }
 
 // log(1 + t) for 0 <= t <= 1: 2 atanh(t / (2 + t)).
@@ -155,27 +161,49 @@ struct NormalTail {
 };
 
 // Q(a) = exp(-a^2 / 2) t P(t), t = 1 / (1 + 0.3 a): the form of Abramowitz and Stegun 7.1.26 with a fit of degree 9
-// (error 4e-9 of Q up to a = 14.6, past which Q is no float32).
+// (error 4e-9 of Q up to a = 14.6, past which Q is no float32). For 0 <= a <= 20, or NaN.
 DLKIT_INLINE NormalTail<float> normal_tail(Vec<float> a) {
   using V = Vec<float>;
-  static constexpr float kFit[] = {0x1.ea3c9ap-4f, 0x1.e9c4p-4f, 0x1.c3874cp-4f, 0x1.4110c4p-4f, 0x1.89e8b4p-4f, -0x1.45686ep-4f, 0x1.88d362p-3f, -0x1.d36af8p-3f, 0x1.cc90dap-4f, -0x1.51ea6ep-6f};
+  static constexpr float kFit[] = {0x1.ea3c9ap-4f,  0x1.e9c4p-4f,   0x1.c3874cp-4f,  0x1.4110c4p-4f, 0x1.89e8b4p-4f,
+                                   -0x1.45686ep-4f, 0x1.88d362p-3f, -0x1.d36af8p-3f, 0x1.cc90dap-4f, -0x1.51ea6ep-6f};
   const V t = V::reciprocal(V::fma(a, V::broadcast(0.3f), V::broadcast(1)));
-  const V bounded = V::min(V::broadcast(20.0f), a);
-  const V square = bounded * bounded;
+  const V square = a * a;
   // What rounding took from the square; without it the bell loses up to 100 ulp far out. Zero without FMA.
-  const V lost = V::fma(bounded, bounded, V::zero() - square);
+  const V lost = V::fma(a, a, V::zero() - square);
   const V bell = exp_of_negative<float>(square * V::broadcast(-0.5f));
   const V exact = V::fnma(bell * V::broadcast(0.5f), lost, bell);
   return {exact * t * polynomial<float>(t, kFit), exact};
 }
 
-// float64 is for gradient checks: the C library's erfc, lane by lane.
+// float64 is for gradient checks: the C library's erfc, lane by lane. For 0 <= a <= 40, or NaN.
 DLKIT_INLINE NormalTail<double> normal_tail(Vec<double> a) {
   using V = Vec<double>;
   double lane[V::lanes];
   a.store(lane);
   for (int i = 0; i < V::lanes; ++i) lane[i] = 0.5 * __builtin_erfc(lane[i] * 0.70710678118654752);
   return {V::load(lane), exp_of_negative<double>(a * a * V::broadcast(-0.5))};
+}
+
+// Past these the normal tail is zero and its bound changes nothing.
+template <class T>
+constexpr T kNormalMax = sizeof(T) == 4 ? T(20) : T(40);
+
+// x times the normal distribution function: max(x, 0) - |x| Q(|x|).
+template <class T>
+DLKIT_INLINE Vec<T> gelu(Vec<T> x) {
+  using V = Vec<T>;
+  const V a = V::min(V::broadcast(kNormalMax<T>), V::abs(x));
+  return V::max(V::zero(), x) - a * normal_tail(a).tail;
+}
+
+// The normal distribution function plus x times its density.
+template <class T>
+DLKIT_INLINE Vec<T> gelu_derivative(Vec<T> x) {
+  using V = Vec<T>;
+  const V a = V::min(V::broadcast(kNormalMax<T>), V::abs(x));
+  const NormalTail<T> at = normal_tail(a);
+  const V below = V::fnma(a * V::broadcast(T(0.39894228040143267794)), at.bell, at.tail);  // for x < 0
+  return V::select(V::less(x, V::zero()), below, V::broadcast(1) - below);
 }
 
 }  // namespace dlkit::DLKIT_TARGET

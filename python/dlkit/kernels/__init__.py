@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dlkit.kernels import random
 from dlkit.kernels.config import (
     config,
     counters,
@@ -12,19 +13,73 @@ from dlkit.kernels.config import (
     set_num_threads,
     show_config,
 )
+from dlkit.kernels.layers import (
+    ACTIVATIONS,
+    activation,
+    activation_backward,
+    adam_step,
+    clamp_inplace,
+    column_sum,
+    cross_entropy,
+    dropout,
+    elu,
+    exp,
+    gelu,
+    leaky_relu,
+    log_softmax,
+    log_softmax_backward,
+    relu,
+    scale_inplace,
+    sgd_step,
+    sigmoid,
+    silu,
+    softmax,
+    softmax_backward,
+    softplus,
+    sum_squares,
+    tanh,
+)
 from dlkit.kernels.matmul import matmul
+from dlkit.kernels.random import initial_seed, manual_seed
 from dlkit.kernels.variants import Variant, variants
 
 __all__ = [
+    "ACTIVATIONS",
     "Variant",
+    "activation",
+    "activation_backward",
+    "adam_step",
+    "clamp_inplace",
+    "column_sum",
     "config",
     "counters",
+    "cross_entropy",
+    "dropout",
+    "elu",
+    "exp",
+    "gelu",
     "get_num_threads",
+    "initial_seed",
+    "leaky_relu",
+    "log_softmax",
+    "log_softmax_backward",
+    "manual_seed",
     "matmul",
     "measure_bandwidth",
     "measure_peak",
+    "random",
+    "relu",
     "reset_counters",
+    "scale_inplace",
     "set_num_threads",
+    "sgd_step",
     "show_config",
+    "sigmoid",
+    "silu",
+    "softmax",
+    "softmax_backward",
+    "softplus",
+    "sum_squares",
+    "tanh",
     "variants",
 ]

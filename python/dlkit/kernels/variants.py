@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 from dlkit import _cpu
 from dlkit.kernels.backend import nearest
+from dlkit.kernels.layers import ladders
 
 
 class Variant(NamedTuple):
@@ -24,10 +25,10 @@ def variants(operation: str) -> list[Variant]:
     ValueError
         If `operation` has no ladder.
     """
-    tables = {"matmul": _cpu.matmul_variants}
+    tables = {"matmul": [tuple(row) for row in _cpu.matmul_variants()], **ladders()}
     if operation not in tables:
         names = tuple(tables)
         raise ValueError(
             f"variants: operation is {operation!r}; expected one of {', '.join(names)}{nearest(operation, names)}"
         )
-    return [Variant(*row) for row in tables[operation]()]
+    return [Variant(*row) for row in tables[operation]]

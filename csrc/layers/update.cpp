@@ -1,0 +1,118 @@
+// Optimizer steps on vectors: everything that happens to a parameter in one pass over it.
+//
+// Bytes per float32 parameter: SGD reads 8, writes 4; with momentum 12 and 8; Adam reads 16 (value, gradient and both
+// means), writes 12. Done as separate array operations, Adam is a dozen passes and three times the traffic or more.
+// FLOPs: Adam about 14, of which a square root and a division: those two instructions alone would hold their unit for
+// longer than the memory takes (the `divide` variant shows it), so both come from estimates and Newton steps
+// (core/simd_avx512.h). Bound: bandwidth of the cache level that the 16 bytes per parameter fit in.
+#include "core/simd.h"
+#include "layers/kernels.h"
+
+namespace dlkit::DLKIT_TARGET {
+namespace {
+
+template <class T, bool kMomentum>
+DLKIT_INLINE void sgd_loop(const Parameter<T>& part, const SgdFactors<T>& factors) {
+  using V = Vec<T>;
+  const V lr = V::broadcast(factors.lr), momentum = V::broadcast(factors.momentum);
+  const V rest = V::broadcast(factors.rest), decay = V::broadcast(factors.weight_decay);
+  const bool nesterov = factors.nesterov, first_step = factors.first_step;
+  for (Index i = 0; i < part.n; i += V::lanes) {
+    const auto mask = V::first(part.n - i);
+    const V value = V::load(part.value + i, mask);
+    V step = V::fma(decay, value, V::load(part.grad + i, mask));
+    if (kMomentum) {
+      V velocity = step;
+      if (!first_step) velocity = V::fma(momentum, V::load(part.first + i, mask), rest * step);
+      velocity.store(part.first + i, mask);
+      step = nesterov ? V::fma(momentum, velocity, step) : velocity;
+    }
+    V::fnma(lr, step, value).store(part.value + i, mask);
+  }
+}
+
+template <class T>
+void sgd(const Parameter<T>& part, const SgdFactors<T>& factors) {
+  if (factors.momentum != 0)
+    sgd_loop<T, true>(part, factors);
+  else
+    sgd_loop<T, false>(part, factors);
+}
+
+template <class T, bool kDivide>
+struct AdamStep {
+  using V = Vec<T>;
+  V rest1, beta2, rest2, step_size, root_scale, eps, l2, keep;
+
+  explicit DLKIT_INLINE AdamStep(const AdamFactors<T>& f)
+      : rest1(V::broadcast(f.rest1)), beta2(V::broadcast(f.beta2)), rest2(V::broadcast(f.rest2)),
+        step_size(V::broadcast(f.step_size)), root_scale(V::broadcast(f.root_scale)), eps(V::broadcast(f.eps)),
+        l2(V::broadcast(f.l2)), keep(V::broadcast(f.keep)) {}
+
+  DLKIT_INLINE void operator()(V& value, V grad, V& first, V& second) const {
+    grad = V::fma(l2, value, grad);
+    first = V::fma(rest1, grad - first, first);
+    second = V::fma(rest2 * grad, grad, beta2 * second);
+    const V root = kDivide ? V::sqrt(second) : V::fast_sqrt(second);
+    const V below = V::fma(root, root_scale, eps);
+    const V ratio = kDivide ? first / below : first * V::reciprocal(below);
+    value = V::fnma(step_size, ratio, keep * value);
+  }
+};
+
+template <class T, bool kDivide>
+void adam(const Parameter<T>& part, const AdamFactors<T>& factors) {
+  using V = Vec<T>;
+  const AdamStep<T, kDivide> step(factors);
+  T* const value = part.value;
+  T* const first = part.first;
+  T* const second = part.second;
+  const T* const grad = part.grad;
+  Index i = 0;
+  for (; i + V::lanes <= part.n; i += V::lanes) {
+    V p = V::load(value + i), m = V::load(first + i), v = V::load(second + i);
+    step(p, V::load(grad + i), m, v);
+    p.store(value + i);
+    m.store(first + i);
+    v.store(second + i);
+  }
+  if (i < part.n) {
+    const auto mask = V::first(part.n - i);
+    V p = V::load(value + i, mask), m = V::load(first + i, mask), v = V::load(second + i, mask);
+    step(p, V::load(grad + i, mask), m, v);
+    p.store(value + i, mask);
+    m.store(first + i, mask);
+    v.store(second + i, mask);
+  }
+}
+
+template <class T>
+void scale(T* x, Index n, T factor) {
+  using V = Vec<T>;
+  const V by = V::broadcast(factor);
+  Index i = 0;
+  for (; i + V::lanes <= n; i += V::lanes) (V::load(x + i) * by).store(x + i);
+  if (i < n) (V::load(x + i, V::first(n - i)) * by).store(x + i, V::first(n - i));
+}
+
+template <class T>
+void clamp(T* x, Index n, T limit) {
+  using V = Vec<T>;
+  const V most = V::broadcast(limit), least = V::broadcast(-limit);
+  Index i = 0;
+  for (; i + V::lanes <= n; i += V::lanes) V::max(least, V::min(most, V::load(x + i))).store(x + i);
+  if (i < n) {
+    const auto mask = V::first(n - i);
+    V::max(least, V::min(most, V::load(x + i, mask))).store(x + i, mask);
+  }
+}
+
+template <class T>
+constexpr UpdateKernels<T> kKernels = {sgd<T>, adam<T, false>, adam<T, true>, scale<T>, clamp<T>};
+
+}  // namespace
+
+extern const Both<UpdateKernels> update_table;
+const Both<UpdateKernels> update_table = {kKernels<float>, kKernels<double>};
+
+}  // namespace dlkit::DLKIT_TARGET
