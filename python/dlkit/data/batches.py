@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Iterator, Mapping
+from numbers import Integral
 from sys import getrefcount
 from typing import Any
 
@@ -63,13 +64,11 @@ class Batches:
         self.y = _checked("y", y)
         if len(self.x) != len(self.y):
             raise DataError(f"Batches: x has {len(self.x)} samples but y has {len(self.y)}")
-        if isinstance(batch_size, bool) or int(batch_size) != batch_size or batch_size < 1:
-            raise DataError(f"Batches: batch_size is {batch_size!r}, expected an integer of at least 1")
-        if isinstance(seed, bool) or int(seed) != seed or not 0 <= seed < 2**64:
-            raise DataError(f"Batches: seed is {seed!r}, expected an integer from 0 to 2**64 - 1")
-        self.batch_size = int(batch_size)
+        self.batch_size = _integer("batch_size", batch_size, 1)
         self.shuffle = bool(shuffle)
-        self.seed = int(seed)
+        self.seed = _integer("seed", seed, 0)
+        if self.seed >= 2**64:
+            raise DataError(f"Batches: seed is {seed!r}, expected an integer below 2**64")
         self.drop_last = bool(drop_last)
         if self.drop_last and self.batch_size > len(self.x):
             raise DataError(
@@ -129,7 +128,7 @@ class Batches:
         """Where the data stands, and what tells whether it is the same data: JSON-serialisable."""
         return {
             "epoch": self._epoch,
-            "position": self._position or self._resume_at,
+            "position": self._position,
             **self._identity(),
         }
 
@@ -230,6 +229,12 @@ def holdout(
     chosen = np.zeros(len(x), dtype=bool)
     chosen[np.random.Generator(np.random.Philox(seed)).permutation(len(x))[:count]] = True
     return x[~chosen], y[~chosen], x[chosen], y[chosen]
+
+
+def _integer(name: str, value: object, at_least: int) -> int:
+    if isinstance(value, bool) or not isinstance(value, Integral) or value < at_least:
+        raise DataError(f"Batches: {name} is {value!r}, expected an integer of at least {at_least}")
+    return int(value)
 
 
 def _checked(name: str, value: ArrayLike) -> NDArray[Any]:

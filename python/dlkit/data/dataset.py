@@ -50,7 +50,7 @@ class Dataset:
                 raise DataError(f"{self.name}: x_{part} is {x.shape}, expected (N, {features})")
             if y.shape != (len(x),):
                 raise DataError(
-                    f"{self.name}: y_{part} is {y.shape}, expected ({len(x)},) as x_{part} has {len(x)} samples"
+                    f"{self.name}: y_{part} is {y.shape}, expected ({len(x)},): x_{part} has {len(x)} samples"
                 )
             if len(y) and not 0 <= int(y.min()) <= int(y.max()) < len(self.classes):
                 raise DataError(

@@ -1,8 +1,8 @@
 """Pictures of a training run: loss curve, confusion matrix, most confident mistakes, decision boundary.
 
 All are drawn with matplotlib's Agg canvas and without pyplot, so that no display is needed and the
-caller's own matplotlib state is left alone. Colours are those of Okabe and Ito (*Color Universal Design*, 2008) and the
-colour map cividis, both made for colour-blind readers.
+caller's own matplotlib state is left alone. Colours are those of Okabe and Ito (*Color Universal Design*,
+2008) and the colour map cividis, both made for colour-blind readers.
 """
 
 from __future__ import annotations

@@ -1,0 +1,58 @@
+"""What a run ran on: processor, instruction set, threads, versions."""
+
+from __future__ import annotations
+
+import os
+import platform
+import sys
+from datetime import datetime, timezone
+from importlib import metadata
+from typing import Any
+
+from dlkit import kernels
+
+_PACKAGES = ("numpy", "scikit-learn", "matplotlib", "safetensors", "pooch")
+
+
+def environment() -> dict[str, Any]:
+    """Describe the machine and the software.
+
+    Returns
+    -------
+    dict
+        JSON-serialisable: ``time`` (UTC, ISO 8601), ``command``, ``cpu``, ``cpus`` (that this process may
+        use), ``system``, ``python``, ``threads``, ``kernels`` (as `dlkit.kernels.config` says: instruction
+        set, …) and ``versions``.
+    """
+    import dlkit
+
+    versions = {"dlkit": dlkit.__version__}
+    for package in _PACKAGES:
+        try:
+            versions[package] = metadata.version(package)
+        except metadata.PackageNotFoundError:
+            continue
+    return {
+        "time": datetime.now(timezone.utc).isoformat(timespec="seconds"),
+        "command": sys.argv,
+        "cpu": cpu_model(),
+        "cpus": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
+        "system": platform.platform(),
+        "python": platform.python_version(),
+        "threads": kernels.get_num_threads(),
+        "kernels": kernels.config(),
+        "versions": versions,
+    }
+
+
+def cpu_model() -> str:
+    """The processor's name as the system gives it."""
+    try:
+        with open("/proc/cpuinfo", encoding="utf-8", errors="replace") as lines:
+            for line in lines:
+                name, _, value = line.partition(":")
+                if name.strip() in ("model name", "Model", "Hardware") and value.strip():
+                    return value.strip()
+    except OSError:
+        pass
+    return platform.processor() or platform.machine()
