@@ -172,6 +172,7 @@ class Trainer:
         self.batches_per_epoch: int | None = None
         self._batches: Any = None
         self._first_epoch = 0
+        self._clip: Callable[[], Any] | None = None
         self._loop_start: float | None = None
         self._flops_start = 0
 
@@ -443,33 +444,47 @@ class Trainer:
                 self.run.rewind(self.epoch)
         self.target_epoch = self._first_epoch + epochs
 
+    def train_batch(self, x: NDArray[Any], y: NDArray[Any]) -> tuple[float, NDArray[Any]]:
+        """Learn from one batch: forward, loss, backward, clipping, update.
+
+        Override it for a model that has a learning rule of its own.
+
+        Returns
+        -------
+        float
+            The mean loss over the batch, before the update.
+        ndarray
+            The outputs before the update, for the training accuracy.
+        """
+        outputs = self.model(Tensor(x))
+        loss = self.loss(outputs, _target(y))
+        value = loss.item()
+        if not isfinite(value):
+            raise non_finite_error(self, value, x, y, outputs.data)
+        self.optimizer.zero_grad()
+        loss.backward()
+        if self._clip is not None:
+            self._clip()
+        self.optimizer.step()
+        return value, outputs.data
+
     def _train_epoch(self, signals: StopSignals) -> bool:
         """Train on the (rest of the) epoch; False if a signal stopped it before its end."""
-        model, loss_function, optimizer = self.model, self.loss, self.optimizer
         step_scheduler = self.scheduler if self.scheduler_interval == "step" else None
-        clip = self._clipper()
-        parameters = list(model.parameters()) if clip is not None else []
+        self._clip = self._clipper()
+        train_batch = self.train_batch
         on_batch_end = [
             c.on_batch_end for c in self.callbacks if type(c).on_batch_end is not Callback.on_batch_end
         ]
         for callback in self.callbacks:
             callback.on_epoch_start(self)
-        model.train()
+        self.model.train()
         partial = self.partial
         counts: bool | None = None
         self._flops_start = int(kernels.counters()["flops"])
         self._loop_start = perf_counter()
         for x, y in self._batches:
-            outputs = model(Tensor(x))
-            loss = loss_function(outputs, _target(y))
-            value = loss.item()
-            if not isfinite(value):
-                raise non_finite_error(self, value, x, y, outputs.data)
-            optimizer.zero_grad()
-            loss.backward()
-            if clip is not None:
-                clip(parameters)
-            optimizer.step()
+            value, outputs = train_batch(x, y)
             if step_scheduler is not None:
                 step_scheduler.step()
 
@@ -478,7 +493,7 @@ class Trainer:
             partial.samples += samples
             partial.batches += 1
             if counts is not False:
-                right = count_correct(outputs.data, y)
+                right = count_correct(outputs, y)
                 counts = right is not None
                 if right is not None:
                     partial.correct = right + (partial.correct or 0)
@@ -550,13 +565,14 @@ class Trainer:
             f"training stopped by {signal} {where}; checkpoint written to {path}: resume to go on", path
         )
 
-    def _clipper(self) -> Callable[[list[Any]], Any] | None:
+    def _clipper(self) -> Callable[[], Any] | None:
         from dlkit.optim import clip_grad_norm_, clip_grad_value_
 
+        parameters = list(self.model.parameters())
         if (norm := self.clip_norm) is not None:
-            return lambda parameters: clip_grad_norm_(parameters, norm)
+            return lambda: clip_grad_norm_(parameters, norm)
         if (limit := self.clip_value) is not None:
-            return lambda parameters: clip_grad_value_(parameters, limit)
+            return lambda: clip_grad_value_(parameters, limit)
         return None
 
     def _stateful(self) -> list[Callback]:
