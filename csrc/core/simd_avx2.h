@@ -46,6 +46,7 @@ struct Vec<float> {
   static DLKIT_INLINE Vec min(Vec a, Vec b) { return {_mm256_min_ps(a.v, b.v)}; }  // b where either is NaN
   static DLKIT_INLINE Vec sqrt(Vec a) { return {_mm256_sqrt_ps(a.v)}; }
   static DLKIT_INLINE Vec abs(Vec a) { return {_mm256_andnot_ps(_mm256_set1_ps(-0.0f), a.v)}; }
+  static DLKIT_INLINE Vec minus_abs(Vec a) { return {_mm256_or_ps(a.v, _mm256_set1_ps(-0.0f))}; }
   static DLKIT_INLINE Vec copysign(Vec magnitude, Vec sign) {
     return {_mm256_or_ps(abs(magnitude).v, _mm256_and_ps(_mm256_set1_ps(-0.0f), sign.v))};
   }
@@ -121,6 +122,7 @@ struct Vec<double> {
   static DLKIT_INLINE Vec min(Vec a, Vec b) { return {_mm256_min_pd(a.v, b.v)}; }  // b where either is NaN
   static DLKIT_INLINE Vec sqrt(Vec a) { return {_mm256_sqrt_pd(a.v)}; }
   static DLKIT_INLINE Vec abs(Vec a) { return {_mm256_andnot_pd(_mm256_set1_pd(-0.0), a.v)}; }
+  static DLKIT_INLINE Vec minus_abs(Vec a) { return {_mm256_or_pd(a.v, _mm256_set1_pd(-0.0))}; }
   static DLKIT_INLINE Vec copysign(Vec magnitude, Vec sign) {
     return {_mm256_or_pd(abs(magnitude).v, _mm256_and_pd(_mm256_set1_pd(-0.0), sign.v))};
   }

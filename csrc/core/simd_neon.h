@@ -59,6 +59,7 @@ struct Vec<float> {
   static DLKIT_INLINE Vec min(Vec a, Vec b) { return {vbslq_f32(vcltq_f32(a.v, b.v), a.v, b.v)}; }
   static DLKIT_INLINE Vec sqrt(Vec a) { return {vsqrtq_f32(a.v)}; }
   static DLKIT_INLINE Vec abs(Vec a) { return {vabsq_f32(a.v)}; }
+  static DLKIT_INLINE Vec minus_abs(Vec a) { return {vnegq_f32(vabsq_f32(a.v))}; }
   static DLKIT_INLINE Vec copysign(Vec magnitude, Vec sign) {
     return {vbslq_f32(vdupq_n_u32(0x80000000u), sign.v, magnitude.v)};
   }
@@ -133,6 +134,7 @@ struct Vec<double> {
   static DLKIT_INLINE Vec min(Vec a, Vec b) { return {vbslq_f64(vcltq_f64(a.v, b.v), a.v, b.v)}; }
   static DLKIT_INLINE Vec sqrt(Vec a) { return {vsqrtq_f64(a.v)}; }
   static DLKIT_INLINE Vec abs(Vec a) { return {vabsq_f64(a.v)}; }
+  static DLKIT_INLINE Vec minus_abs(Vec a) { return {vnegq_f64(vabsq_f64(a.v))}; }
   static DLKIT_INLINE Vec copysign(Vec magnitude, Vec sign) {
     return {vbslq_f64(vdupq_n_u64(0x8000000000000000ull), sign.v, magnitude.v)};
   }

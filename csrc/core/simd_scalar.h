@@ -37,6 +37,7 @@ struct Vec {
   static DLKIT_INLINE Vec min(Vec a, Vec b) { return {a.v < b.v ? a.v : b.v}; }
   static DLKIT_INLINE Vec sqrt(Vec a) { return {__builtin_sqrt(a.v)}; }
   static DLKIT_INLINE Vec abs(Vec a) { return {a.v < 0 || (a.v == 0 && 1 / a.v < 0) ? -a.v : a.v}; }
+  static DLKIT_INLINE Vec minus_abs(Vec a) { return {-abs(a).v}; }
   static DLKIT_INLINE Vec copysign(Vec magnitude, Vec sign) { return {T(__builtin_copysign(magnitude.v, sign.v))}; }
   static DLKIT_INLINE Vec round(Vec a) { return {T(__builtin_nearbyint(a.v))}; }
   static DLKIT_INLINE Vec exp2_of_integer(Vec integer) { return {T(__builtin_ldexp(1.0, int(integer.v)))}; }

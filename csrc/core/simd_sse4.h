@@ -54,6 +54,7 @@ struct Vec<float> {
   static DLKIT_INLINE Vec min(Vec a, Vec b) { return {_mm_min_ps(a.v, b.v)}; }  // b where either is NaN
   static DLKIT_INLINE Vec sqrt(Vec a) { return {_mm_sqrt_ps(a.v)}; }
   static DLKIT_INLINE Vec abs(Vec a) { return {_mm_andnot_ps(_mm_set1_ps(-0.0f), a.v)}; }
+  static DLKIT_INLINE Vec minus_abs(Vec a) { return {_mm_or_ps(a.v, _mm_set1_ps(-0.0f))}; }
   static DLKIT_INLINE Vec copysign(Vec magnitude, Vec sign) {
     return {_mm_or_ps(abs(magnitude).v, _mm_and_ps(_mm_set1_ps(-0.0f), sign.v))};
   }
@@ -138,6 +139,7 @@ struct Vec<double> {
   static DLKIT_INLINE Vec min(Vec a, Vec b) { return {_mm_min_pd(a.v, b.v)}; }  // b where either is NaN
   static DLKIT_INLINE Vec sqrt(Vec a) { return {_mm_sqrt_pd(a.v)}; }
   static DLKIT_INLINE Vec abs(Vec a) { return {_mm_andnot_pd(_mm_set1_pd(-0.0), a.v)}; }
+  static DLKIT_INLINE Vec minus_abs(Vec a) { return {_mm_or_pd(a.v, _mm_set1_pd(-0.0))}; }
   static DLKIT_INLINE Vec copysign(Vec magnitude, Vec sign) {
     return {_mm_or_pd(abs(magnitude).v, _mm_and_pd(_mm_set1_pd(-0.0), sign.v))};
   }

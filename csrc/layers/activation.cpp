@@ -1,11 +1,10 @@
 // Activations on vectors. One pass: read x, a chain of arithmetic in registers, write y.
 //
 // Bytes: 2 elements moved per element forward (x, y), 3 backward (grad, saved, out). FLOPs per element: relu 1,
-// sigmoid and tanh about 20, gelu about 35. Bound: relu is a copy; sigmoid and tanh are bound by the multiply-add
-// units while the data sits in the second-level cache and by the third level's bandwidth past it, provided that
-// there is no division: a division instruction on 16 floats holds its unit for longer than all the rest takes, so
-// the reciprocal comes from a 14-bit estimate and one Newton step (core/simd_avx512.h; the `divide` variants show
-// the difference).
+// sigmoid and tanh about 20, gelu about 35. Bound: relu is a copy; the others are bound by the number of vector
+// instructions while the data is in the second-level cache, about 9 cycles per register for sigmoid and tanh, and for
+// much larger arrays by memory. The `estimate` variants of those two do without the division instruction
+// (core/simd_avx512.h): that pays on processors which divide 16 floats in 16 cycles or so, and costs on Zen 5.
 #include "core/simd.h"
 #include "core/vector_math.h"
 #include "layers/kernels.h"
@@ -73,17 +72,17 @@ struct Elu {
   }
 };
 
-template <class T, bool kDivide = false>
+template <class T, bool kEstimate = false>
 struct Sigmoid {
   using V = Vec<T>;
-  DLKIT_INLINE V forward(V x) const { return sigmoid<T, kDivide>(x); }
+  DLKIT_INLINE V forward(V x) const { return sigmoid<T, kEstimate>(x); }
   DLKIT_INLINE V backward(V grad, V y) const { return grad * (y * (V::broadcast(1) - y)); }
 };
 
-template <class T, bool kDivide = false>
+template <class T, bool kEstimate = false>
 struct Tanh {
   using V = Vec<T>;
-  DLKIT_INLINE V forward(V x) const { return tanh<T, kDivide>(x); }
+  DLKIT_INLINE V forward(V x) const { return tanh<T, kEstimate>(x); }
   DLKIT_INLINE V backward(V grad, V y) const { return grad * V::fnma(y, y, V::broadcast(1)); }
 };
 

@@ -19,7 +19,7 @@ template <class T>
 struct ActivationKernels {
   MapKernel<T> forward[kActivations];
   MapBackwardKernel<T> backward[kActivations];
-  MapKernel<T> sigmoid_divide, tanh_divide;  // with the division instruction
+  MapKernel<T> sigmoid_estimate, tanh_estimate;  // without the division instruction
 };
 
 template <class T>
@@ -53,7 +53,7 @@ template <class T>
 struct UpdateKernels {
   void (*sgd)(const Parameter<T>& part, const SgdFactors<T>& factors);
   void (*adam)(const Parameter<T>& part, const AdamFactors<T>& factors);
-  void (*adam_divide)(const Parameter<T>& part, const AdamFactors<T>& factors);
+  void (*adam_estimate)(const Parameter<T>& part, const AdamFactors<T>& factors);
   void (*scale)(T* x, Index n, T factor);
   void (*clamp)(T* x, Index n, T limit);
 };

@@ -102,9 +102,8 @@ const char* name(ActivationKind kind) {
 const std::vector<LayerVariant>& layer_variants() {
   static const std::vector<LayerVariant> all = {
       {"activation", "naive", "the C library's function, an element at a time", ""},
-      {"activation", "divide", "vectors; sigmoid and tanh with the division instruction", ""},
-      {"activation", "fused", "vectors; quotients from an estimate and a Newton step where the instruction set has one",
-       ""},
+      {"activation", "estimate", "vectors; sigmoid and tanh divide by an estimate and a Newton step", ""},
+      {"activation", "fused", "vectors; sigmoid and tanh by the division instruction", ""},
       {"softmax", "naive", "the C library's exp, an element at a time", ""},
       {"softmax", "fused", "vectors, three passes over a row while it is cached", ""},
       {"cross_entropy", "naive", "the C library's exp and log, an element at a time", ""},
@@ -117,9 +116,8 @@ const std::vector<LayerVariant>& layer_variants() {
       {"sgd_step", "naive", "an element at a time", ""},
       {"sgd_step", "fused", "vectors, one pass over each parameter", ""},
       {"adam_step", "naive", "as the paper writes it, an element at a time", ""},
-      {"adam_step", "divide", "vectors, one pass, with the square root and division instructions", ""},
-      {"adam_step", "fused", "vectors, one pass, root and quotient from estimates and Newton steps where the "
-                             "instruction set has them", ""},
+      {"adam_step", "estimate", "vectors, one pass; root and quotient from estimates and Newton steps", ""},
+      {"adam_step", "fused", "vectors, one pass; square root and division instructions", ""},
   };
   return all;
 }
@@ -129,8 +127,8 @@ void activation(ActivationKind kind, const T* x, T* y, Index n, T alpha, Rung ru
   if (rung == Rung::naive) return naive::activation(kind, x, y, n, alpha);
   const auto& kernels = activation_kernels().get(T{});
   MapKernel<T> kernel = kernels.forward[static_cast<int>(kind)];
-  if (rung == Rung::divide && kind == ActivationKind::sigmoid) kernel = kernels.sigmoid_divide;
-  if (rung == Rung::divide && kind == ActivationKind::tanh) kernel = kernels.tanh_divide;
+  if (rung == Rung::estimate && kind == ActivationKind::sigmoid) kernel = kernels.sigmoid_estimate;
+  if (rung == Rung::estimate && kind == ActivationKind::tanh) kernel = kernels.tanh_estimate;
   for_pieces(n, kCost[static_cast<int>(kind)], [&](Index begin, Index end) {
     kernel(x + begin, y + begin, end - begin, alpha);
   });
@@ -268,7 +266,7 @@ void adam_step(const std::vector<Parameter<T>>& parameters, const AdamSettings& 
   factors.l2 = settings.decoupled ? T(0) : static_cast<T>(settings.weight_decay);
   factors.keep = settings.decoupled ? static_cast<T>(1 - settings.lr * settings.weight_decay) : T(1);
   const auto& kernels = update_kernels().get(T{});
-  const auto kernel = rung == Rung::divide ? kernels.adam_divide : kernels.adam;
+  const auto kernel = rung == Rung::estimate ? kernels.adam_estimate : kernels.adam;
   for_parameters(parameters, 7 * sizeof(T), [&](const Parameter<T>& part) { kernel(part, factors); });
 }
 

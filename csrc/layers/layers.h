@@ -32,9 +32,9 @@ struct LayerVariant {
 // definition, the last its default.
 const std::vector<LayerVariant>& layer_variants();
 
-enum class Rung { naive, divide, fused, streamed, automatic };
+enum class Rung { naive, estimate, fused, streamed, automatic };
 
-// y = f(x). alpha: the slope below zero of leaky_relu, the scale of elu. rung: naive, divide or automatic.
+// y = f(x). alpha: the slope below zero of leaky_relu, the scale of elu. rung: naive, estimate or automatic.
 template <class T>
 void activation(ActivationKind kind, const T* x, T* y, Index n, T alpha, Rung rung);
 
@@ -103,7 +103,7 @@ struct AdamSettings {
   bool decoupled;  // AdamW: decay the value, not the gradient
 };
 
-// Kingma and Ba, 2015; Loshchilov and Hutter, 2019 where decoupled. rung: naive, divide or automatic.
+// Kingma and Ba, 2015; Loshchilov and Hutter, 2019 where decoupled. rung: naive, estimate or automatic.
 template <class T>
 void adam_step(const std::vector<Parameter<T>>& parameters, const AdamSettings& settings, Rung rung);
 

@@ -208,7 +208,7 @@ void cross_entropy(const CrossEntropy<T>& work, Index first, Index last, T* buff
       scale_row<T, false>(e, factor, offset, grad, n);
     else
       scale_row<T, true>(e, factor, offset, grad, n);
-    grad[label] = work.grad_scale * (p_label - of_label - of_each);
+    grad[label] = work.grad_scale * (p_label - (of_label + of_each));
   }
 }
 

@@ -2,9 +2,9 @@
 //
 // Bytes per float32 parameter: SGD reads 8, writes 4; with momentum 12 and 8; Adam reads 16 (value, gradient and both
 // means), writes 12. Done as separate array operations, Adam is a dozen passes and three times the traffic or more.
-// FLOPs: Adam about 14, of which a square root and a division: those two instructions alone would hold their unit for
-// longer than the memory takes (the `divide` variant shows it), so both come from estimates and Newton steps
-// (core/simd_avx512.h). Bound: bandwidth of the cache level that the 16 bytes per parameter fit in.
+// FLOPs: Adam about 14, a square root and a division among them. Bound: bandwidth of the cache level that the 16 bytes
+// per parameter fit in. The `estimate` variant forms root and quotient from 14-bit estimates and Newton steps
+// (core/simd_avx512.h), for processors on which those two instructions take longer than the memory does.
 #include "core/simd.h"
 #include "layers/kernels.h"
 
@@ -39,7 +39,7 @@ void sgd(const Parameter<T>& part, const SgdFactors<T>& factors) {
     sgd_loop<T, false>(part, factors);
 }
 
-template <class T, bool kDivide>
+template <class T, bool kEstimate>
 struct AdamStep {
   using V = Vec<T>;
   V rest1, beta2, rest2, step_size, root_scale, eps, l2, keep;
@@ -53,17 +53,17 @@ struct AdamStep {
     grad = V::fma(l2, value, grad);
     first = V::fma(rest1, grad - first, first);
     second = V::fma(rest2 * grad, grad, beta2 * second);
-    const V root = kDivide ? V::sqrt(second) : V::fast_sqrt(second);
+    const V root = kEstimate ? V::fast_sqrt(second) : V::sqrt(second);
     const V below = V::fma(root, root_scale, eps);
-    const V ratio = kDivide ? first / below : first * V::reciprocal(below);
+    const V ratio = kEstimate ? first * V::reciprocal(below) : first / below;
     value = V::fnma(step_size, ratio, keep * value);
   }
 };
 
-template <class T, bool kDivide>
+template <class T, bool kEstimate>
 void adam(const Parameter<T>& part, const AdamFactors<T>& factors) {
   using V = Vec<T>;
-  const AdamStep<T, kDivide> step(factors);
+  const AdamStep<T, kEstimate> step(factors);
   T* const value = part.value;
   T* const first = part.first;
   T* const second = part.second;

@@ -61,7 +61,7 @@ _DEFAULT_ALPHA = {"leaky_relu": 0.01, "elu": 1.0}
 _NEEDS_INPUT = frozenset(("silu", "gelu"))
 
 # The order of `enum class Rung` in csrc/layers/layers.h.
-_RUNGS = {"naive": 0, "divide": 1, "fused": 2, "streamed": 3}
+_RUNGS = {"naive": 0, "estimate": 1, "fused": 2, "streamed": 3}
 _AUTOMATIC = 4
 _LADDERS: dict[str, list[tuple[str, str, str]]] = {}
 for _operation, *_row in _cpu.layer_variants():
@@ -118,7 +118,7 @@ def activation(
         Where the result goes; may be `x` itself.
     alpha : float, optional
         0.01 for ``leaky_relu`` and 1 for ``elu`` by default; others have none.
-    variant : {"naive", "divide", "fused"}, optional
+    variant : {"naive", "estimate", "fused"}, optional
 
     Returns
     -------
@@ -521,7 +521,7 @@ def adam_step(
         Added to the gradient as ``weight_decay p``; with `decoupled`, ``p`` shrinks by ``lr weight_decay p`` instead
         (AdamW; Loshchilov & Hutter, 2019).
     decoupled : bool
-    variant : {"naive", "divide", "fused"}, optional
+    variant : {"naive", "estimate", "fused"}, optional
 
     Raises
     ------
