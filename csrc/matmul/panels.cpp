@@ -3,41 +3,10 @@
 #include "core/cpu.h"
 #include "core/scratch.h"
 #include "matmul/pack.h"
+#include "matmul/split.h"
 
 namespace dlkit::DLKIT_TARGET {
 namespace {
-
-constexpr Index smaller(Index a, Index b) { return a < b ? a : b; }
-constexpr Index divide_up(Index a, Index b) { return (a + b - 1) / b; }
-
-// `total` in the fewest parts of at most `limit`, as even as whole numbers allow.
-struct EvenSplit {
-  Index parts, small, larger;  // the first `larger` parts have small + 1
-
-  EvenSplit(Index total, Index limit) : parts(divide_up(total, limit)) {
-    small = parts == 0 ? 0 : total / parts;
-    larger = total - small * parts;
-  }
-  Index begin(Index part) const { return part * small + smaller(part, larger); }
-  Index size(Index part) const { return small + (part < larger ? 1 : 0); }
-};
-
-// Rows of C in tiles. The packing kernel has one height only, so that it takes the first rows where it is used.
-struct RowTiles {
-  Index first;  // rows of the first tile, 0 where the split is even from the start
-  EvenSplit rest;
-
-  RowTiles(Index rows, int max_rows, int first_rows) : first(first_rows), rest(rows - first_rows, max_rows) {}
-  Index count() const { return rest.parts + (first > 0 ? 1 : 0); }
-  Index begin(Index tile) const {
-    if (first == 0) return rest.begin(tile);
-    return tile == 0 ? 0 : first + rest.begin(tile - 1);
-  }
-  int size(Index tile) const {
-    if (first == 0) return static_cast<int>(rest.size(tile));
-    return static_cast<int>(tile == 0 ? first : rest.size(tile - 1));
-  }
-};
 
 // A tile that was computed as rows of C^T goes to columns of it. `from` has `width` columns, and its rows are readable
 // up to a whole number of vectors.
@@ -66,146 +35,169 @@ void store_transposed(const T* from, int width, int rows, Index cols, T* c, Inde
     for (Index j = 0; j < cols; ++j) finish_row<T>(c + j * c_col_stride, rows, nullptr, activation);
 }
 
+// Rows of C in tiles. The packing kernel has one height only, so that it takes the first rows where it is used.
+struct RowTiles {
+  Index first;  // rows of the first tile, 0 where the split is even from the start
+  EvenSplit rest;
+
+  RowTiles(Index rows, int max_rows, int first_rows) : first(first_rows), rest(rows - first_rows, max_rows) {}
+  Index count() const { return rest.parts + (first > 0 ? 1 : 0); }
+  Index begin(Index tile) const {
+    if (first == 0) return rest.begin(tile);
+    return tile == 0 ? 0 : first + rest.begin(tile - 1);
+  }
+  int size(Index tile) const {
+    if (first == 0) return static_cast<int>(rest.size(tile));
+    return static_cast<int>(tile == 0 ? first : rest.size(tile - 1));
+  }
+};
+
+// Columns of C in panels: as many of main_vectors as leave a remainder that other_vectors divides; a single vector
+// where C is no wider.
+template <class T>
+struct ColumnPanels {
+  Index main = 0, other = 0;
+  int main_vectors = TileShapes<T>::main_vectors;
+  static constexpr int other_vectors = TileShapes<T>::other_vectors;
+
+  explicit ColumnPanels(Index cols) {
+    const Index vectors = divide_up(cols, Vec<T>::lanes);
+    if (vectors == 1) {
+      main_vectors = 1;
+      main = 1;
+      return;
+    }
+    while ((vectors - other * other_vectors) % main_vectors != 0) ++other;
+    main = (vectors - other * other_vectors) / main_vectors;
+  }
+  Index count() const { return main + other; }
+  int vectors(Index panel) const { return panel < main ? main_vectors : other_vectors; }
+  Index begin(Index panel) const {
+    return Vec<T>::lanes * (smaller(panel, main) * main_vectors + (panel > main ? panel - main : 0) * other_vectors);
+  }
+};
+
+// One panel of B against all rows of A.
+template <class T>
+struct PanelPass {
+  using V = Vec<T>;
+  using Shapes = TileShapes<T>;
+
+  const MatmulProblem<T>& p;
+  const PanelOptions& options;
+  Index k, depth;      // the block of K
+  Index col, cols;     // of the panel
+  Index next_col;      // of the panel that follows
+  int vectors;         // its width
+  T* copy;             // room for the packed panel
+  bool first, last;    // block of K
+
+  void run() const {
+    const bool contiguous = p.b.col_stride == 1;
+    const int width = vectors * V::lanes;
+    const bool packing = contiguous && options.copy_b && p.c.rows > Shapes::packing_rows(vectors);
+    const RowTiles tiles(p.c.rows, Shapes::max_rows(vectors), packing ? Shapes::packing_rows(vectors) : 0);
+    if (!contiguous) pack_panel(p.b.block(k, col, depth, cols), width, copy);
+
+    alignas(kCacheLine) T turned[16 * 3 * V::lanes];  // a tile of C^T
+    static_assert(Shapes::max_rows(2) <= 16 && Shapes::max_rows(1) <= 16 && V::lanes <= 16);
+
+    Tile<T> t;
+    t.depth = depth;
+    t.copy = copy;
+    t.a_row_stride = p.a.row_stride;
+    t.a_col_stride = p.a.col_stride;
+    t.last_cols = static_cast<int>(cols - (width - V::lanes));
+    t.accumulate = p.accumulate || !first;
+    t.activation = last ? p.activation : Activation::none;
+    t.bias = nullptr;
+    for (Index tile = 0; tile < tiles.count(); ++tile) {
+      const Index row = tiles.begin(tile);
+      const int rows = tiles.size(tile);
+      const PanelSource source = packing && tile == 0      ? PanelSource::packing
+                                 : packing || !contiguous ? PanelSource::packed
+                                                          : PanelSource::strided;
+      t.a = &p.a(row, k);
+      if (options.fetch_b) t.next = fetch(tile, tiles.count());
+      t.b = source == PanelSource::packed ? copy : &p.b(k, col);
+      t.b_row_stride = source == PanelSource::packed ? width : p.b.row_stride;
+      const TileKernel<T> kernel = tile_kernel<T>(rows, vectors, source);
+      if (options.transposed_c) {
+        Tile<T> turn = t;
+        turn.c = turned;
+        turn.c_row_stride = width;
+        turn.accumulate = false;
+        turn.activation = Activation::none;
+        kernel(turn);
+        store_transposed(turned, width, rows, cols, &p.c(row, col), p.c.col_stride,
+                         last && p.bias != nullptr ? p.bias + row : nullptr, t.accumulate, t.activation);
+      } else {
+        t.c = &p.c(row, col);
+        t.c_row_stride = p.c.row_stride;
+        t.bias = last && p.bias != nullptr ? p.bias + col : nullptr;
+        kernel(t);
+      }
+    }
+  }
+
+  // A tile's share of the rows of the panel that follows, so that all tiles together bring all of them.
+  Fetch<T> fetch(Index tile, Index tiles) const {
+    const Index sharers = smaller(tiles, kChunk<T>);
+    if (tile >= sharers || next_col == col) return {};
+    const Index count = divide_up(kChunk<T>, sharers);  // rows for each kChunk steps
+    const Index row = tile * count * divide_up(depth, kChunk<T>);
+    if (row >= depth) return {};
+    return {&p.b(k + row, next_col), static_cast<int>(count), vectors};
+  }
+};
+
 }  // namespace
 
 template <class T>
-Index standard_depth() {
+Index panel_depth() {
   static const Index depth = [] {
-    // A tile of up to 14 rows in a third of the cache.
-    const Index elements = static_cast<Index>(cache_sizes().l1d) / static_cast<Index>(sizeof(T)) / 3 / 10;
-    return elements < 64 ? Index{64} : elements > 512 ? Index{512} : elements / 16 * 16;
+    constexpr Index kWidth = 3 * Vec<T>::lanes;
+    const Index elements = static_cast<Index>(cache_sizes().l2) / 4 / static_cast<Index>(sizeof(T)) / kWidth;
+    return elements < 128 ? Index{128} : elements > 1024 ? Index{1024} : elements;
   }();
   return depth;
 }
 
 template <class T>
-Index standard_cols(Index depth) {
-  constexpr Index kWidth = TileShapes<T>::main_vectors * Vec<T>::lanes;
-  const Index budget = static_cast<Index>(cache_sizes().l2) / 2 / static_cast<Index>(sizeof(T));
-  const Index panels = budget / (depth * kWidth);
-  return (panels < 1 ? 1 : panels) * kWidth;
+bool stays_in_cache(const Matrix<const T>& b, Index depth) {
+  const Index lines = static_cast<Index>(cache_sizes().l2) / kCacheLine;
+  const Index stride = b.row_stride * static_cast<Index>(sizeof(T));
+  if (stride == 0 || stride % kCacheLine != 0) return true;
+  Index common = (stride < 0 ? -stride : stride) / kCacheLine, other = lines;
+  while (other != 0) {
+    const Index rest = common % other;
+    common = other;
+    other = rest;
+  }
+  return depth * common <= lines;
 }
 
 template <class T>
 void multiply_panels(const MatmulProblem<T>& p, const PanelOptions& options) {
   using V = Vec<T>;
-  using Shapes = TileShapes<T>;
-  const Index rows = p.c.rows, cols = p.c.cols, depth_total = p.a.cols;
-  const bool transposed = options.transposed_c;
-  const bool contiguous_b = p.b.col_stride == 1;
-  const EvenSplit depths(depth_total, options.max_depth);
-  const Index deepest = depths.size(0);
-  const Index max_cols = smaller(options.max_cols, divide_up(cols, V::lanes) * V::lanes);
-
-  T* const b_copy = scratch<T>(
-      Slot::pack_b, static_cast<std::size_t>(deepest * (options.order == PanelOrder::tiles_outer ? max_cols : 3 * V::lanes)));
-  T* const a_copy = options.copy_a ? scratch<T>(Slot::pack_a, static_cast<std::size_t>(deepest * 14 + V::lanes)) : nullptr;
-  alignas(64) T turned[16 * 3 * V::lanes];  // a tile of C^T; 14 rows at most are written, `lanes` are read
-  static_assert(V::lanes <= 16);
-
-  for (Index col = 0; col < cols; col += max_cols) {
-    const Index block_cols = smaller(max_cols, cols - col);
-    const Index vectors = divide_up(block_cols, V::lanes);
-    // vectors = main * main_vectors + other * other_vectors; a single vector is a panel of its own.
-    Index other = 0;
-    while ((vectors - other * Shapes::other_vectors) % Shapes::main_vectors != 0) ++other;
-    if (vectors - other * Shapes::other_vectors < 0) other = -1;
-
-    for (Index part = 0; part < depths.parts; ++part) {
-      const Index k = depths.begin(part), depth = depths.size(part);
-      const bool last = part + 1 == depths.parts;
-      const bool accumulate = p.accumulate || part > 0;
-      const T* const bias = last ? p.bias : nullptr;
-      const Activation activation = last ? p.activation : Activation::none;
-
-      // Runs of panels of one width.
-      Index done = 0;  // vectors of the block
-      for (int run = 0; run < 2; ++run) {
-        const int width_vectors = other < 0 ? 1 : run == 0 ? Shapes::main_vectors : Shapes::other_vectors;
-        const Index panels = other < 0 ? (run == 0 ? vectors : 0) : run == 0 ? (vectors - other * Shapes::other_vectors) / Shapes::main_vectors : other;
-        if (panels == 0) continue;
-        const int width = width_vectors * V::lanes;
-        const Index first_col = col + done * V::lanes;
-        T* const run_copy = b_copy + (options.order == PanelOrder::tiles_outer ? done * V::lanes * depth : 0);
-        done += panels * width_vectors;
-
-        const bool in_tile = options.copy_b && options.copy_b_in_tile && contiguous_b &&
-                             rows > Shapes::packing_rows(width_vectors);
-        const bool beforehand = !contiguous_b || (options.copy_b && !in_tile && rows > Shapes::max_rows(width_vectors));
-        const RowTiles tiles(rows, Shapes::max_rows(width_vectors), in_tile ? Shapes::packing_rows(width_vectors) : 0);
-        const PanelSource source = in_tile || beforehand ? PanelSource::packed : PanelSource::strided;
-
-        const auto multiply = [&](Index tile, Index panel) __attribute__((always_inline)) {
-          const Index row = tiles.begin(tile);
-          const int tile_rows = tiles.size(tile);
-          const Index j = first_col + panel * width;
-          const Index panel_cols = smaller(width, cols - j);
-          T* const copy = run_copy + (options.order == PanelOrder::tiles_outer ? panel * width * depth : 0);
-          const bool packing = in_tile && tile == 0;
-
-          Tile<T> t;
-          t.depth = depth;
-          if (options.copy_a) {
-            t.a = a_copy;
-            t.a_row_stride = 1;
-            t.a_col_stride = tile_rows;
-          } else {
-            t.a = &p.a(row, k);
-            t.a_row_stride = p.a.row_stride;
-            t.a_col_stride = p.a.col_stride;
-          }
-          if (beforehand && tile == 0) pack_panel(p.b.block(k, j, depth, panel_cols), width, copy);
-          if (source == PanelSource::packed && !packing) {
-            t.b = copy;
-            t.b_row_stride = width;
-          } else {
-            t.b = &p.b(k, j);
-            t.b_row_stride = p.b.row_stride;
-          }
-          t.copy = copy;
-          t.last_cols = static_cast<int>(panel_cols - (width - V::lanes));
-          const TileKernel<T> kernel =
-              tile_kernel<T>(tile_rows, width_vectors, packing ? PanelSource::packing : source);
-          if (transposed) {
-            t.c = turned;
-            t.c_row_stride = width;
-            t.bias = nullptr;
-            t.accumulate = false;
-            t.activation = Activation::none;
-            kernel(t);
-            store_transposed(turned, width, tile_rows, panel_cols, &p.c(row, j), p.c.col_stride,
-                             bias == nullptr ? nullptr : bias + row, accumulate, activation);
-          } else {
-            t.c = &p.c(row, j);
-            t.c_row_stride = p.c.row_stride;
-            t.bias = bias == nullptr ? nullptr : bias + j;
-            t.accumulate = accumulate;
-            t.activation = activation;
-            kernel(t);
-          }
-        };
-
-        if (options.order == PanelOrder::panels_outer) {
-          for (Index panel = 0; panel < panels; ++panel)
-            for (Index tile = 0; tile < tiles.count(); ++tile) {
-              if (options.copy_a) pack_rows(p.a.block(tiles.begin(tile), k, tiles.size(tile), depth), a_copy);
-              multiply(tile, panel);
-            }
-        } else {
-          for (Index tile = 0; tile < tiles.count(); ++tile) {
-            if (options.copy_a) pack_rows(p.a.block(tiles.begin(tile), k, tiles.size(tile), depth), a_copy);
-            for (Index panel = 0; panel < panels; ++panel) multiply(tile, panel);
-          }
-        }
-      }
+  const EvenSplit depths(p.a.cols, options.max_depth);
+  const ColumnPanels<T> panels(p.c.cols);
+  T* const copy = scratch<T>(Slot::pack_b, static_cast<std::size_t>(depths.size(0) * 3 * V::lanes));
+  for (Index part = 0; part < depths.parts; ++part)
+    for (Index panel = 0; panel < panels.count(); ++panel) {
+      const Index col = panels.begin(panel);
+      const int vectors = panels.vectors(panel);
+      const Index next_col = panel + 1 < panels.count() ? panels.begin(panel + 1) : col;
+      PanelPass<T>{p,        options, depths.begin(part), depths.size(part), col, smaller(vectors * V::lanes, p.c.cols - col),
+                   next_col, vectors, copy,               part == 0,         part + 1 == depths.parts}
+          .run();
     }
-  }
 }
 
-template Index standard_depth<float>();
-template Index standard_depth<double>();
-template Index standard_cols<float>(Index);
-template Index standard_cols<double>(Index);
+template Index panel_depth<float>();
+template Index panel_depth<double>();
+template bool stays_in_cache(const Matrix<const float>&, Index);
+template bool stays_in_cache(const Matrix<const double>&, Index);
 template void multiply_panels(const MatmulProblem<float>&, const PanelOptions&);
 template void multiply_panels(const MatmulProblem<double>&, const PanelOptions&);
 

@@ -1,36 +1,37 @@
-// The loops around the micro-kernel, shared by packed, fused, direct and swapped, which differ in what they copy.
+// The loops around the micro-kernel that fused, direct and swapped share. They differ in what they copy.
+//
+//   for each block of K (at most max_depth):
+//     for each panel of B, 3 or 2 vectors wide:      the panel stays in the second-level cache
+//       for each tile of A, 9 or 14 rows:            A streams past it
+//         multiply_tile
+//
+// Taking panels before tiles lets a block of K be a thousand deep, so that C is written once at most sizes and the
+// cost of starting and ending a tile is spread over 14000 cycles.
 #pragma once
 
 #include "matmul/tile.h"
 
 namespace dlkit::DLKIT_TARGET {
 
-enum class PanelOrder {
-  tiles_outer,   // a tile of A stays in L1 while all panels of a block of B stream from L2: for many rows
-  panels_outer,  // a panel of B stays near while all rows of A pass by: for few rows
-};
-
 struct PanelOptions {
-  PanelOrder order;
-  bool copy_b;          // copy panels of B even where their columns are contiguous
-  bool copy_b_in_tile;  // ... within the first tile that reads them, instead of beforehand
-  bool copy_a;          // copy tiles of A
-  bool transposed_c;    // C's rows are contiguous, not its columns; p.bias runs along the rows
-  Index max_depth;      // of a block of K
-  Index max_cols;       // of a block of N
+  bool copy_b;        // pack panels of B within the first tile that reads them, where there are tiles to follow
+  bool fetch_b;       // B lies in memory: bring the next panel into the cache meanwhile
+  bool transposed_c;  // C's rows are contiguous instead of its columns, and p.bias runs along the rows
+  Index max_depth;
 };
 
-// C = A B with what `options` says. C's columns must be contiguous, or with transposed_c its rows: then each tile is
-// transposed on its way to memory.
+// C = A B; C's columns must be contiguous, or with transposed_c its rows: then each tile is transposed on its way to
+// memory. Panels of a B whose columns are not contiguous are always copied.
 template <class T>
 void multiply_panels(const MatmulProblem<T>& p, const PanelOptions& options);
 
-// Depth of a block of K such that a tile of A and the panel of B passing by fit the first-level cache.
+// Depth of a block of K whose panel fills a quarter of the second-level cache.
 template <class T>
-Index standard_depth();
+Index panel_depth();
 
-// Columns of a block of B of that depth that fill half of the second-level cache.
+// Whether panels of B of that depth, read in place, stay in the second-level cache: they do not where the stride of B
+// maps their rows to few of its sets.
 template <class T>
-Index standard_cols(Index depth);
+bool stays_in_cache(const Matrix<const T>& b, Index depth);
 
 }  // namespace dlkit::DLKIT_TARGET

@@ -14,15 +14,7 @@ void swapped(const MatmulProblem<T>& p) {
   turned.a = p.b.transposed();
   turned.b = p.a.transposed();
   turned.c = p.c.transposed();
-  PanelOptions options;
-  options.order = PanelOrder::tiles_outer;
-  options.copy_b = true;
-  options.copy_b_in_tile = true;
-  options.copy_a = turned.a.col_stride != 1 && turned.a.cols > 128 && turned.c.cols > 128;
-  options.transposed_c = true;
-  options.max_depth = 2 * standard_depth<T>();
-  options.max_cols = standard_cols<T>(options.max_depth);
-  multiply_panels(turned, options);
+  multiply_panels(turned, {.copy_b = true, .fetch_b = false, .transposed_c = true, .max_depth = 2 * panel_depth<T>()});
 }
 
 template void swapped(const MatmulProblem<float>&);

@@ -14,6 +14,14 @@
 
 namespace dlkit::DLKIT_TARGET {
 
+// Rows of B to bring into the second-level cache while a tile is computed: `count` of them, `lines` cache lines each,
+// with every kChunk steps of k. For a B that lies in memory: the next panel arrives while this one is multiplied.
+template <class T>
+struct Fetch {
+  const T* from = nullptr;
+  int count = 0, lines = 0;
+};
+
 template <class T>
 struct Tile {
   Index depth;  // of the block of K
@@ -28,30 +36,36 @@ struct Tile {
   int last_cols;  // columns of the last vector, 1 to lanes
   bool accumulate;
   Activation activation;
+  Fetch<T> next;
 };
-
-// How far ahead rows of an unpacked B are fetched: 24 steps of 10 cycles cover a load from memory.
-inline constexpr int kPrefetchRows = 24;
 
 enum class PanelSource {
-  packed,  // rows of the panel follow each other: the processor's own prefetching is enough
-  strided, // rows lie a row of B apart: fetch them ahead
-  packing, // as strided, and copy each row of the panel to Tile::copy on its way through the registers
+  packed,   // rows of the panel follow each other and are padded to whole vectors
+  strided,  // rows lie a row of B apart: fetched ahead into the first-level cache
+  packing,  // as strided, and each row of the panel is copied to Tile::copy on its way through the registers
 };
+
+inline constexpr int kCacheLine = 64;
+
+template <class T>
+constexpr int kChunk = kCacheLine / static_cast<int>(sizeof(T));
+
+// Eight steps of 10 cycles or more cover a load from the second- or third-level cache.
+inline constexpr int kRowsAhead = 8;
 
 template <class T, int Rows, int Vectors, PanelSource Source>
 __attribute__((noinline)) void multiply_tile(const Tile<T>& t) {
   using V = Vec<T>;
   constexpr int kGroups = (Rows + 2) / 3;
+  // Where B is not aligned to cache lines a vector lies in two: the first came with the panel before, fetch the second.
+  constexpr int kLast = V::lanes - 1;
   const auto mask = V::first(t.last_cols);
   const Index row = t.a_row_stride, step = t.a_col_stride, b_step = t.b_row_stride;
+  const T* next = t.next.from;
 
-#pragma GCC unroll 32
-  for (int i = 0; i < Rows; ++i) {
-    __builtin_prefetch(t.c + i * t.c_row_stride, 1);
-    if constexpr (Vectors > 1) __builtin_prefetch(t.c + i * t.c_row_stride + V::lanes * (Vectors - 1), 1);
-    if constexpr (Vectors > 2) __builtin_prefetch(t.c + i * t.c_row_stride + V::lanes, 1);
-  }
+  for (int i = 0; i < Rows; ++i)
+#pragma GCC unroll 8
+    for (int j = 0; j < Vectors; ++j) __builtin_prefetch(t.c + i * t.c_row_stride + j * V::lanes, 1);
 
   V sum[Rows][Vectors];
 #pragma GCC unroll 32
@@ -66,27 +80,32 @@ __attribute__((noinline)) void multiply_tile(const Tile<T>& t) {
   const T* b = t.b;
   T* copy = t.copy;
 
-  for (Index k = 0; k < t.depth; ++k) {
-    V panel[Vectors];
+  for (Index chunk = t.depth; chunk > 0; chunk -= kChunk<T>) {
+    if constexpr (Source == PanelSource::strided)
+      for (int i = 0; i < t.next.count; ++i, next += b_step)
+        for (int line = 0; line < t.next.lines; ++line) __builtin_prefetch(next + line * kChunk<T> + kLast, 0, 2);
+    for (Index k = chunk < kChunk<T> ? chunk : kChunk<T>; k > 0; --k) {
+      V panel[Vectors];
 #pragma GCC unroll 8
-    for (int j = 0; j < Vectors; ++j) {
-      if (j + 1 < Vectors || Source == PanelSource::packed || (!V::cheap_masks && t.last_cols == V::lanes))
-        panel[j] = V::load(b + j * V::lanes);
-      else
-        panel[j] = V::load(b + j * V::lanes, mask);
-      if constexpr (Source != PanelSource::packed) __builtin_prefetch(b + kPrefetchRows * b_step + j * V::lanes);
-      if constexpr (Source == PanelSource::packing) panel[j].store(copy + j * V::lanes);
-    }
+      for (int j = 0; j < Vectors; ++j) {
+        if (j + 1 < Vectors || Source == PanelSource::packed || (!V::cheap_masks && t.last_cols == V::lanes))
+          panel[j] = V::load(b + j * V::lanes);
+        else
+          panel[j] = V::load(b + j * V::lanes, mask);
+        if constexpr (Source != PanelSource::packed) __builtin_prefetch(b + kRowsAhead * b_step + j * V::lanes + kLast);
+        if constexpr (Source == PanelSource::packing) panel[j].store(copy + j * V::lanes);
+      }
 #pragma GCC unroll 32
-    for (int i = 0; i < Rows; ++i) {
-      const V x = V::broadcast(*(a[i / 3] + (i % 3) * row));
+      for (int i = 0; i < Rows; ++i) {
+        const V x = V::broadcast(*(a[i / 3] + (i % 3) * row));
 #pragma GCC unroll 8
-      for (int j = 0; j < Vectors; ++j) sum[i][j] = V::fma(x, panel[j], sum[i][j]);
-    }
+        for (int j = 0; j < Vectors; ++j) sum[i][j] = V::fma(x, panel[j], sum[i][j]);
+      }
 #pragma GCC unroll 16
-    for (int g = 0; g < kGroups; ++g) a[g] += step;
-    b += b_step;
-    if constexpr (Source == PanelSource::packing) copy += Vectors * V::lanes;
+      for (int g = 0; g < kGroups; ++g) a[g] += step;
+      b += b_step;
+      if constexpr (Source == PanelSource::packing) copy += Vectors * V::lanes;
+    }
   }
 
   V bias[Vectors];
