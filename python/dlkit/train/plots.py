@@ -9,12 +9,15 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from io import BytesIO
 from math import ceil, isfinite, sqrt
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+
+from .files import write_atomic
 
 #: Okabe and Ito's palette: blue, vermilion, bluish green, orange, sky blue, reddish purple, yellow, black.
 PALETTE = ("#0072B2", "#D55E00", "#009E73", "#E69F00", "#56B4E9", "#CC79A7", "#F0E442", "#000000")
@@ -415,9 +418,10 @@ def _figure(width: float, height: float) -> Any:
 
 
 def _save(figure: Any, path: str | os.PathLike[str]) -> Path:
-    target = Path(path)
-    figure.savefig(target, format="png", facecolor="white", bbox_inches="tight", pad_inches=0.12)
-    return target
+    picture = BytesIO()
+    figure.savefig(picture, format="png", facecolor="white", bbox_inches="tight", pad_inches=0.12)
+    write_atomic(path, picture.getbuffer())
+    return Path(path)
 
 
 def _tidy(axes: Any) -> None:

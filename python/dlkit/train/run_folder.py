@@ -69,7 +69,7 @@ class RunFolder:
         may_change: Collection[str] = (),
     ) -> None:
         self.folder = Path(path)
-        self.settings: dict[str, Any] = _as_json(settings)
+        self.settings: dict[str, Any] = _as_json(settings, "settings")
         self.resume = resume
         if self.folder.exists() and not self.folder.is_dir():
             raise RunFolderError(f"run folder {self.folder} is a file, expected a folder")
@@ -125,7 +125,7 @@ class RunFolder:
         RunFolderError
             The disk is full or the folder is no longer writable.
         """
-        append_line(self.folder / self.METRICS, json.dumps(_as_json(record), allow_nan=False))
+        append_line(self.folder / self.METRICS, json.dumps(_as_json(record, "record"), allow_nan=False))
 
     def metrics(self) -> list[dict[str, Any]]:
         """The records logged so far."""
@@ -248,7 +248,7 @@ def _pretty(value: Any) -> bytes:
     return (json.dumps(value, indent=2, ensure_ascii=False) + "\n").encode()
 
 
-def _as_json(value: Any, where: str = "settings") -> Any:
+def _as_json(value: Any, where: str) -> Any:
     """What the value is after a trip through JSON, so that comparing with a file compares like with like."""
     if value is None or isinstance(value, (bool, str)):
         return value
