@@ -248,16 +248,6 @@ def test_bad_parameters(estimator, message, blobs):
         estimator.fit(*blobs)
 
 
-def test_import_is_lazy():
-    code = (
-        "import sys, dlkit, dlkit.train; "
-        "heavy = {'sklearn', 'matplotlib', 'rich', 'pooch', 'torch', 'tensorboard', 'safetensors'}; "
-        "print(sorted(heavy & set(sys.modules)))"
-    )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout.strip() == "[]"
-
-
 def test_without_scikit_learn():
     code = (
         "import sys; sys.modules['sklearn'] = None\n"

@@ -6,7 +6,6 @@ import os
 import platform
 import sys
 from datetime import datetime, timezone
-from importlib import metadata
 from typing import Any
 
 from dlkit import kernels
@@ -24,6 +23,9 @@ def environment() -> dict[str, Any]:
         use), ``system``, ``python``, ``threads``, ``kernels`` (as `dlkit.kernels.config` says: instruction
         set, …) and ``versions``.
     """
+    # Here, not above: describing a run is rare, importing dlkit is not.
+    from importlib import metadata
+
     import dlkit
 
     versions = {"dlkit": dlkit.__version__}

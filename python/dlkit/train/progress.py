@@ -54,9 +54,7 @@ class ProgressBar(Callback):
         )
         file = self._file or sys.stderr
         self._out = file
-        want = (
-            self._want_bar if self._want_bar is not None else bool(getattr(file, "isatty", lambda: False)())
-        )
+        want = self._want_bar if self._want_bar is not None else _is_terminal(file)
         if want:
             self._open_bar(file)
 
@@ -108,6 +106,9 @@ class ProgressBar(Callback):
             TextColumn("{task.percentage:>3.0f}%"),
             TextColumn("{task.description}"),
             console=Console(file=file),
+            # What the program prints into a file or pipe must go there, not to the terminal.
+            redirect_stdout=_is_terminal(sys.stdout),
+            redirect_stderr=_is_terminal(sys.stderr),
             auto_refresh=False,
             transient=True,
         )
@@ -146,6 +147,10 @@ class ProgressBar(Callback):
             self._bar.console.print(line, markup=False, highlight=False, soft_wrap=True)
         else:
             print(line, file=self._out, flush=True)
+
+
+def _is_terminal(file: Any) -> bool:
+    return bool(getattr(file, "isatty", lambda: False)())
 
 
 def epoch_line(record: dict[str, Any], epochs: int) -> str:
