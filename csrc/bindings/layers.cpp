@@ -9,6 +9,7 @@
 #include "bindings/arrays.h"
 #include "bindings/bindings.h"
 #include "bindings/fastcall.h"
+#include "core/philox.h"
 
 namespace dlkit {
 namespace {
@@ -767,6 +768,14 @@ void bind_layers(py::module_& module) {
         return result;
       },
       "Operation, name, idea and needs of each variant, the definition first.");
+  module.def(
+      "philox4x32",
+      [](std::uint32_t c0, std::uint32_t c1, std::uint32_t c2, std::uint32_t c3, std::uint32_t key0,
+         std::uint32_t key1) {
+        const Philox block = Philox::block(c0, c1, c2, c3, key0, key1);
+        return py::make_tuple(block.word[0], block.word[1], block.word[2], block.word[3]);
+      },
+      "One block of Philox4x32-10: four words of a counter of four and a key of two.");
   py::list kinds;
   for (int kind = 0; kind < kActivations; ++kind) kinds.append(name(static_cast<ActivationKind>(kind)));
   module.attr("activation_kinds") = py::tuple(kinds);

@@ -56,6 +56,9 @@ struct Vec<float> {
     const __m512i n = _mm512_add_epi32(_mm512_cvtps_epi32(integer.v), _mm512_set1_epi32(127));
     return {_mm512_castsi512_ps(_mm512_slli_epi32(n, 23))};
   }
+  // Adding it rounds |x| < 2^22 to an integer, which the last bits then hold, biased as an exponent is.
+  static constexpr float rounder = 0x1.8p23f + 127;
+  static DLKIT_INLINE Vec exp2_of_rounded(Vec t) { return {_mm512_castsi512_ps(_mm512_slli_epi32(_mm512_castps_si512(t.v), 23))}; }  // 2^n where t = n + rounder, n as above
   // p * 2^n for integral n, rounded once: results may be denormal or infinite.
   static DLKIT_INLINE Vec ldexp(Vec p, Vec n) { return {_mm512_scalef_ps(p.v, n.v)}; }
   // 1 / a within 1 ulp: an estimate of 14 bits and a Newton step. On processors that divide slowly this is faster. Where the
@@ -130,6 +133,9 @@ struct Vec<double> {
     const __m512i n = _mm512_add_epi64(_mm512_cvtpd_epi64(integer.v), _mm512_set1_epi64(1023));
     return {_mm512_castsi512_pd(_mm512_slli_epi64(n, 52))};
   }
+  // Adding it rounds |x| < 2^51 to an integer, which the last bits then hold, biased as an exponent is.
+  static constexpr double rounder = 0x1.8p52 + 1023;
+  static DLKIT_INLINE Vec exp2_of_rounded(Vec t) { return {_mm512_castsi512_pd(_mm512_slli_epi64(_mm512_castpd_si512(t.v), 52))}; }  // 2^n where t = n + rounder, n as above
   // p * 2^n for integral n, rounded once: results may be denormal or infinite.
   static DLKIT_INLINE Vec ldexp(Vec p, Vec n) { return {_mm512_scalef_pd(p.v, n.v)}; }
   static DLKIT_INLINE Vec reciprocal(Vec a) { return broadcast(1) / a; }  // within 1 ulp

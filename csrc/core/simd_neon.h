@@ -68,6 +68,9 @@ struct Vec<float> {
     const int32x4_t n = vaddq_s32(vcvtq_s32_f32(integer.v), vdupq_n_s32(127));
     return {vreinterpretq_f32_s32(vshlq_n_s32(n, 23))};
   }
+  // Adding it rounds |x| < 2^22 to an integer, which the last bits then hold, biased as an exponent is.
+  static constexpr float rounder = 0x1.8p23f + 127;
+  static DLKIT_INLINE Vec exp2_of_rounded(Vec t) { return {vreinterpretq_f32_u32(vshlq_n_u32(vreinterpretq_u32_f32(t.v), 23))}; }  // 2^n where t = n + rounder, n as above
   // p * 2^n for integral |n| up to twice the exponent range, rounded once: results may be denormal or infinite.
   static DLKIT_INLINE Vec ldexp(Vec p, Vec n) {
     const Vec half = round(n * broadcast(0.5f));
@@ -143,6 +146,9 @@ struct Vec<double> {
     const int64x2_t n = vaddq_s64(vcvtq_s64_f64(integer.v), vdupq_n_s64(1023));
     return {vreinterpretq_f64_s64(vshlq_n_s64(n, 52))};
   }
+  // Adding it rounds |x| < 2^51 to an integer, which the last bits then hold, biased as an exponent is.
+  static constexpr double rounder = 0x1.8p52 + 1023;
+  static DLKIT_INLINE Vec exp2_of_rounded(Vec t) { return {vreinterpretq_f64_u64(vshlq_n_u64(vreinterpretq_u64_f64(t.v), 52))}; }  // 2^n where t = n + rounder, n as above
   // p * 2^n for integral |n| up to twice the exponent range, rounded once: results may be denormal or infinite.
   static DLKIT_INLINE Vec ldexp(Vec p, Vec n) {
     const Vec half = round(n * broadcast(0.5));

@@ -41,6 +41,9 @@ struct Vec {
   static DLKIT_INLINE Vec copysign(Vec magnitude, Vec sign) { return {T(__builtin_copysign(magnitude.v, sign.v))}; }
   static DLKIT_INLINE Vec round(Vec a) { return {T(__builtin_nearbyint(a.v))}; }
   static DLKIT_INLINE Vec exp2_of_integer(Vec integer) { return {T(__builtin_ldexp(1.0, int(integer.v)))}; }
+  // Adding it rounds |x| < 2^22 (2^51) to an integer.
+  static constexpr T rounder = sizeof(T) == 4 ? T(0x1.8p23) : T(0x1.8p52);
+  static DLKIT_INLINE Vec exp2_of_rounded(Vec t) { return exp2_of_integer({t.v - rounder}); }
   // p * 2^n for integral n, rounded once: results may be denormal or infinite.
   static DLKIT_INLINE Vec ldexp(Vec p, Vec n) { return {T(__builtin_ldexp(double(p.v), int(n.v)))}; }
   static DLKIT_INLINE Vec reciprocal(Vec a) { return broadcast(1) / a; }  // within 1 ulp

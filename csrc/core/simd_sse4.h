@@ -65,6 +65,9 @@ struct Vec<float> {
     const __m128i n = _mm_add_epi32(_mm_cvtps_epi32(integer.v), _mm_set1_epi32(127));
     return {_mm_castsi128_ps(_mm_slli_epi32(n, 23))};
   }
+  // Adding it rounds |x| < 2^22 to an integer, which the last bits then hold, biased as an exponent is.
+  static constexpr float rounder = 0x1.8p23f + 127;
+  static DLKIT_INLINE Vec exp2_of_rounded(Vec t) { return {_mm_castsi128_ps(_mm_slli_epi32(_mm_castps_si128(t.v), 23))}; }  // 2^n where t = n + rounder, n as above
   // p * 2^n for integral |n| up to twice the exponent range, rounded once: results may be denormal or infinite.
   static DLKIT_INLINE Vec ldexp(Vec p, Vec n) {
     const Vec half = round(n * broadcast(0.5f));
@@ -150,6 +153,9 @@ struct Vec<double> {
     const __m128i n = _mm_cvtepi32_epi64(_mm_cvtpd_epi32(integer.v));
     return {_mm_castsi128_pd(_mm_slli_epi64(_mm_add_epi64(n, _mm_set1_epi64x(1023)), 52))};
   }
+  // Adding it rounds |x| < 2^51 to an integer, which the last bits then hold, biased as an exponent is.
+  static constexpr double rounder = 0x1.8p52 + 1023;
+  static DLKIT_INLINE Vec exp2_of_rounded(Vec t) { return {_mm_castsi128_pd(_mm_slli_epi64(_mm_castpd_si128(t.v), 52))}; }  // 2^n where t = n + rounder, n as above
   // p * 2^n for integral |n| up to twice the exponent range, rounded once: results may be denormal or infinite.
   static DLKIT_INLINE Vec ldexp(Vec p, Vec n) {
     const Vec half = round(n * broadcast(0.5));

@@ -1,14 +1,14 @@
 // exp, expm1, sigmoid, tanh, softplus, and the normal distribution function, on registers.
 //
-// Largest errors, in units in the last place (ulp) of the exact result, measured over the whole range by
-// tests/core/test_vector_math.py on every instruction set (the two figures: with FMA, and on x86-64-v2, which has
-// none):
-//            float32     float64
-//   exp      1.1  1.7    1.1  2.2
-//   expm1    1.7  2.4    2.3  2.6    (arguments that are not positive)
-//   sigmoid  2.2  2.8    2.6  3.2
-//   tanh     2.2  3.2    2.5  3.4
-//   softplus 2.4  2.9    2.7  3.2
+// Largest errors in units in the last place (ulp) of the exact result, over the whole range of arguments. They are
+// measured by tests/core/test_vector_math.py on every instruction set, with fused multiply-add and without:
+//            float32  float64
+//   exp        1.1      1.2
+//   expm1      1.1      1.2     (arguments that are not positive)
+//   sigmoid    2.3      2.5
+//   tanh       2.7      2.8
+//   softplus   2.7      2.9
+//   gelu       7       erfc's   (without FMA, below -3: 60 in float32)
 // Infinities give the limits, a NaN gives a NaN, and results too small for a normal number are denormal.
 //
 // Method: Cody and Waite, Software Manual for the Elementary Functions (1980): x = n ln 2 + r with |r| <= ln 2 / 2,
@@ -53,31 +53,40 @@ struct MathConstants<double> {
                                           0x1.9d7596e0637edp-4, 0x1.daf1d9bbb7bb3p-5, 0x1.48d2fd00833abp-3};
 };
 
-// The sum of c[i] x^i; z = x^2. Even and odd powers apart: as many operations as Horner's rule in half the latency.
+// The sum of c[i] x^i; z = x^2. Horner's rule in z on pairs c[i] + c[i + 1] x (Estrin's first step): as many operations
+// as Horner's rule in x, in half the latency.
 template <class T, int N>
 DLKIT_INLINE Vec<T> polynomial(Vec<T> x, Vec<T> z, const T (&c)[N]) {
   using V = Vec<T>;
-  constexpr int kEven = (N - 1) / 2 * 2, kOdd = kEven == N - 1 ? kEven - 1 : kEven + 1;
-  V even = V::broadcast(c[kEven]), odd = V::broadcast(c[kOdd]);
-  for (int i = kEven - 2; i >= 0; i -= 2) even = V::fma(even, z, V::broadcast(c[i]));
-  for (int i = kOdd - 2; i >= 1; i -= 2) odd = V::fma(odd, z, V::broadcast(c[i]));
-  return V::fma(odd, x, even);
+  constexpr int kLast = (N - 1) / 2 * 2;
+  const auto pair = [&](int i) __attribute__((always_inline)) {
+    return i + 1 < N ? V::fma(V::broadcast(c[i + 1]), x, V::broadcast(c[i])) : V::broadcast(c[i]);
+  };
+  V value = pair(kLast);
+  for (int i = kLast - 2; i >= 0; i -= 2) value = V::fma(value, z, pair(i));
+  return value;
 }
 
-// x = n ln 2 + r, and e^r - 1.
+// x = n ln 2 + r, and e^r - 1. `rounded` is n + Vec<T>::rounder, which holds n in its last bits.
 template <class T>
 struct Reduced {
-  Vec<T> n, expm1_r;
+  Vec<T> n, rounded, expm1_r;
 };
+
+template <class T>
+DLKIT_INLINE Vec<T> expm1_of_small(Vec<T> r) {
+  const Vec<T> z = r * r;
+  return Vec<T>::fma(polynomial<T>(r, z, MathConstants<T>::exp_tail), z, r);
+}
 
 template <class T>
 DLKIT_INLINE Reduced<T> reduce(Vec<T> x) {
   using V = Vec<T>;
   using C = MathConstants<T>;
-  const V n = V::round(x * V::broadcast(C::log2e));
+  const V rounder = V::broadcast(V::rounder);
+  const V rounded = V::fma(x, V::broadcast(C::log2e), rounder), n = rounded - rounder;
   const V r = V::fnma(n, V::broadcast(C::ln2_low), V::fnma(n, V::broadcast(C::ln2_high), x));
-  const V z = r * r;
-  return {n, V::fma(polynomial<T>(r, z, C::exp_tail), z, r)};
+  return {n, rounded, expm1_of_small<T>(r)};
 }
 
 // For exp_min <= x <= exp_max, or NaN.
@@ -107,7 +116,7 @@ template <class T>
 DLKIT_INLINE Vec<T> expm1_bounded(Vec<T> x) {
   using V = Vec<T>;
   const Reduced<T> at = reduce<T>(x);
-  const V scale = V::exp2_of_integer(at.n);
+  const V scale = V::exp2_of_rounded(at.rounded);
   return V::fma(scale, at.expm1_r, scale - V::broadcast(1));
 }
 
@@ -157,46 +166,49 @@ DLKIT_INLINE Vec<T> softplus(Vec<T> x) {
   return V::max(V::zero(), x) + log1p_of_unit<T>(exp_of_negative<T>(V::minus_abs(x)));
 }
 
-// The tail Q of the standard normal distribution, Q(a) = erfc(a / sqrt 2) / 2 for a >= 0, and exp(-a^2 / 2).
+// Of the standard normal distribution at a >= 0: its tail Q(a) = erfc(a / sqrt 2) / 2 and the bell exp(-a^2 / 2), both
+// without a factor 2^n, so that neither is denormal before the last step.
 template <class T>
 struct NormalTail {
-  Vec<T> tail, bell;
+  Vec<T> tail, bell, n;
 };
 
-// Q(a) = exp(-a^2 / 2) t P(t), t = 1 / (1 + 0.3 a): the form of Abramowitz and Stegun 7.1.26 with a fit of degree 9
-// (error 4e-9 of Q up to a = 14.6, past which Q is no float32). For 0 <= a <= 20, or NaN.
+// Past these Q is zero, even as a denormal number.
+template <class T>
+constexpr T kNormalMax = sizeof(T) == 4 ? T(15) : T(40);
+
+// Q(a) = exp(-a^2 / 2) t P(t), t = 1 / (1 + 0.26 a): the form of Abramowitz and Stegun 7.1.26 with a fit of degree 8
+// (error 3e-8 of Q up to a = 14.6; each coefficient rounded to float32 before the next was fitted). For 0 <= a <= kNormalMax, or NaN.
 DLKIT_INLINE NormalTail<float> normal_tail(Vec<float> a) {
   using V = Vec<float>;
-  static constexpr float kFit[] = {0x1.ea3c9ap-4f,  0x1.e9c4p-4f,   0x1.c3874cp-4f,  0x1.4110c4p-4f, 0x1.89e8b4p-4f,
-                                   -0x1.45686ep-4f, 0x1.88d362p-3f, -0x1.d36af8p-3f, 0x1.cc90dap-4f, -0x1.51ea6ep-6f};
-  const V t = V::broadcast(1) / V::fma(a, V::broadcast(0.3f), V::broadcast(1));
-  const V square = a * a;
-  // What rounding took from the square; without it the bell loses up to 100 ulp far out. Zero without FMA.
-  const V lost = V::fma(a, a, V::zero() - square);
-  const V bell = exp_of_negative<float>(square * V::broadcast(-0.5f));
-  const V exact = V::fnma(bell * V::broadcast(0.5f), lost, bell);
-  return {exact * t * polynomial<float>(t, t * t, kFit), exact};
+  using C = MathConstants<float>;
+  static constexpr float kFit[] = {0x1.a8fcb6p-4f, 0x1.a61faep-4f, 0x1.a4d4bp-4f, 0x1.ab30ccp-5f, 0x1.4442c8p-3f, -0x1.2d66c6p-3f, 0x1.fc4ac8p-3f, -0x1.35b86p-3f, 0x1.ee66b8p-6f};
+  // The square is kept exact by the fused operation: rounded first, it would cost up to 100 ulp far out.
+  const V rounder = V::broadcast(V::rounder);
+  const V rounded = V::fma(a * a, V::broadcast(-0.5f * C::log2e), rounder), n = rounded - rounder;
+  const V from_high = V::fma(a * V::broadcast(-0.5f), a, n * V::broadcast(-C::ln2_high));
+  const V r = V::fnma(n, V::broadcast(C::ln2_low), from_high);
+  const V bell = expm1_of_small<float>(r) + V::broadcast(1);
+  const V t = V::broadcast(1) / V::fma(a, V::broadcast(0.26f), V::broadcast(1));
+  return {bell * t * polynomial<float>(t, t * t, kFit), bell, n};
 }
 
-// float64 is for gradient checks: the C library's erfc, lane by lane. For 0 <= a <= 40, or NaN.
+// float64 is for gradient checks: the C library's erfc, lane by lane.
 DLKIT_INLINE NormalTail<double> normal_tail(Vec<double> a) {
   using V = Vec<double>;
   double lane[V::lanes];
   a.store(lane);
   for (int i = 0; i < V::lanes; ++i) lane[i] = 0.5 * __builtin_erfc(lane[i] * 0.70710678118654752);
-  return {V::load(lane), exp_of_negative<double>(a * a * V::broadcast(-0.5))};
+  return {V::load(lane), exp_of_negative<double>(a * a * V::broadcast(-0.5)), V::zero()};
 }
-
-// Past these the normal tail is zero and its bound changes nothing.
-template <class T>
-constexpr T kNormalMax = sizeof(T) == 4 ? T(20) : T(40);
 
 // x times the normal distribution function: max(x, 0) - |x| Q(|x|).
 template <class T>
 DLKIT_INLINE Vec<T> gelu(Vec<T> x) {
   using V = Vec<T>;
   const V a = V::min(V::broadcast(kNormalMax<T>), V::abs(x));
-  return V::max(V::zero(), x) - a * normal_tail(a).tail;
+  const NormalTail<T> at = normal_tail(a);
+  return V::max(V::zero(), x) - V::ldexp(a * at.tail, at.n);
 }
 
 // The normal distribution function plus x times its density.
@@ -205,7 +217,8 @@ DLKIT_INLINE Vec<T> gelu_derivative(Vec<T> x) {
   using V = Vec<T>;
   const V a = V::min(V::broadcast(kNormalMax<T>), V::abs(x));
   const NormalTail<T> at = normal_tail(a);
-  const V below = V::fnma(a * V::broadcast(T(0.39894228040143267794)), at.bell, at.tail);  // for x < 0
+  constexpr T kDensity = T(0.39894228040143267794);  // 1 / sqrt(2 pi)
+  const V below = V::ldexp(V::fnma(a * V::broadcast(kDensity), at.bell, at.tail), at.n);  // for x < 0
   return V::select(V::less(x, V::zero()), below, V::broadcast(1) - below);
 }
 

@@ -123,7 +123,7 @@ def activation(
     Returns
     -------
     array of the shape and dtype of `x`
-        Within 4 units in the last place. A NaN stays a NaN, infinities give the limits.
+        Within 3 units in the last place, ``gelu`` within 7. A NaN stays a NaN, infinities give the limits.
 
     Raises
     ------
