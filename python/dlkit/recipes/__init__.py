@@ -1,0 +1,31 @@
+"""Recipes: data, model, settings and what they must reach, one file per ``dlkit train NAME``.
+
+>>> import dlkit as dl
+>>> dl.recipes.names()
+['perceptron', 'softmax', 'mlp', 'xor', 'gradient-descent', 'graph']
+>>> result = dl.recipes.get("mlp").run(data="digits", run_dir="runs/mine")  # doctest: +SKIP
+>>> result.metrics["test_accuracy"]  # doctest: +SKIP
+0.98
+"""
+
+from __future__ import annotations
+
+from .predictor import Predictor, PredictorError, load_predictor
+from .recipe import Recipe, Result, RunOptions, Target
+from .registry import get, names, recipes
+from .settings import Settings, SettingsError
+
+__all__ = [
+    "Predictor",
+    "PredictorError",
+    "Recipe",
+    "Result",
+    "RunOptions",
+    "Settings",
+    "SettingsError",
+    "Target",
+    "get",
+    "load_predictor",
+    "names",
+    "recipes",
+]

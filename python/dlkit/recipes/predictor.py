@@ -1,0 +1,143 @@
+"""A trained model taken from its run folder."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from dlkit import kernels
+from dlkit.autograd import Tensor, no_grad
+from dlkit.nn import Module, load_safetensors
+from dlkit.train import RunFolder
+
+from .card import FILE, Card, CardError, read_card
+
+_BATCH = 512
+
+
+class PredictorError(ValueError):
+    """A run folder holds no model that can predict, or samples do not fit it."""
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """Answers for some samples.
+
+    Attributes
+    ----------
+    classes
+        Class numbers, shape (N,).
+    probabilities
+        Of every class, shape (N, classes), or None if the model's scores have no scale (a perceptron).
+    margins
+        By how much the best score exceeds the second, shape (N,).
+    """
+
+    classes: NDArray[np.int64]
+    probabilities: NDArray[Any] | None
+    margins: NDArray[Any]
+
+
+class Predictor:
+    """A model in evaluation mode, with the names of its classes.
+
+    Parameters
+    ----------
+    model
+        The trained module.
+    card
+        What it takes and answers.
+    """
+
+    def __init__(self, model: Module, card: Card) -> None:
+        self.model = model.eval()
+        self.card = card
+
+    def predict(self, x: ArrayLike) -> Prediction:
+        """Classify samples.
+
+        Parameters
+        ----------
+        x
+            Shape (N, features), scaled as in training (images: 0 to 1).
+
+        Raises
+        ------
+        PredictorError
+            Another shape, no samples, or NaN or infinity among them.
+        """
+        samples = np.ascontiguousarray(x, dtype=np.float32)
+        if samples.ndim != 2 or samples.shape[1] != self.card.features or not len(samples):
+            raise PredictorError(f"predict: x is {samples.shape}, expected (N, {self.card.features}) with N > 0")
+        if not np.isfinite(samples).all():
+            row = int(np.flatnonzero(~np.isfinite(samples).all(axis=1))[0])
+            raise PredictorError(f"predict: x holds NaN or infinity (first in row {row}), expected finite numbers")
+        with no_grad():
+            parts = [self.model(Tensor(samples[i : i + _BATCH])).data for i in range(0, len(samples), _BATCH)]
+        scores: NDArray[Any] = np.concatenate(parts)
+        probabilities = as_probabilities(scores, self.card.probabilities)
+        if scores.shape[1] == 1:
+            return Prediction((scores[:, 0] > 0).astype(np.int64), probabilities, np.abs(scores[:, 0]))
+        top = np.partition(scores, -2, axis=1)[:, -2:]
+        return Prediction(scores.argmax(axis=1), probabilities, top[:, 1] - top[:, 0])
+
+
+def as_probabilities(scores: NDArray[Any], how: str) -> NDArray[Any] | None:
+    """Turn outputs of shape (N, classes) into probabilities, "softmax" or "sigmoid" (then scaled to the sum 1)."""
+    if how == "softmax":
+        return kernels.softmax(scores)
+    if how == "sigmoid":
+        each = kernels.sigmoid(scores)
+        each /= np.maximum(each.sum(axis=1, keepdims=True), np.finfo(each.dtype).tiny)
+        return each
+    return None
+
+
+def load_predictor(folder: str | os.PathLike[str]) -> Predictor:
+    """Load the model of a run folder.
+
+    Raises
+    ------
+    PredictorError
+        The folder is not there, holds no trained model, or its files are damaged or do not fit each other.
+    """
+    path = Path(folder)
+    if not path.is_dir():
+        what = "is a file, expected a run folder" if path.exists() else "does not exist"
+        raise PredictorError(f"run folder {path} {what}")
+    if not (path / FILE).is_file():
+        if not (path / RunFolder.SETTINGS).is_file():
+            raise PredictorError(f"run folder {path} has no run in it")
+        raise PredictorError(f"run folder {path} has no {FILE}: this recipe trains no model that can predict")
+    weights = path / RunFolder.MODEL
+    if not weights.is_file():
+        raise PredictorError(
+            f"run folder {path} has no {RunFolder.MODEL}: its training has not come to an end; resume it first"
+        )
+    try:
+        card = read_card(path / FILE)
+        # Before a model of whatever size the card asks for is made, its arguments are held against the weights.
+        state = load_safetensors(weights)
+        _check_size(card, sum(array.size for array in state.values()))
+        model = card.build()
+        model.load_state_dict(state)
+    except CardError as error:
+        raise PredictorError(str(error)) from error
+    except (ValueError, KeyError, RuntimeError, TypeError, OSError) as error:
+        raise PredictorError(f"run folder {path}: {RunFolder.MODEL} does not fit {FILE}: {error}") from error
+    return Predictor(model, card)
+
+
+def _check_size(card: Card, numbers: int) -> None:
+    sizes = [card.arguments.get("in_features", 1), *card.arguments.get("hidden", [])]
+    sizes.append(card.arguments.get("out_features", 1))
+    if not all(isinstance(size, int) and size > 0 for size in sizes):
+        raise CardError(f"{FILE}: arguments are {card.arguments}, expected positive sizes")
+    needed = sum(a * b for a, b in zip(sizes[:-1], sizes[1:], strict=True))
+    if needed > max(numbers, 1):
+        raise CardError(f"{FILE} describes a model of {needed} weights, but {RunFolder.MODEL} holds {numbers}")
