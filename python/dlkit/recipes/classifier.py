@@ -155,21 +155,19 @@ def train_classifier(
         "stop_reason": trainer.stop_reason,
         **work_of(history),
     }
-    _draw(run, dataset, outputs, parts, list(history), title=f"{name} on {dataset.name}")
+    plots.loss_curve(
+        history,
+        run.path("loss.png"),
+        title=f"{name} on {dataset.name}",
+        watched="validation" if settings.validation else "test",
+    )
+    _draw(run, dataset, outputs, parts)
     metrics["peak_memory"] = peak_memory()
     write_json(run, "result.json", {"recipe": name, "data": dataset.name, **metrics})
     return Result(name, run.folder, metrics, _lines(metrics, parts, target), target)
 
 
-def _draw(
-    run: RunFolder,
-    dataset: Dataset,
-    outputs: NDArray[Any],
-    parts: Parts,
-    history: list[dict[str, Any]],
-    title: str,
-) -> None:
-    plots.loss_curve(history, run.path("loss.png"), title=title)
+def _draw(run: RunFolder, dataset: Dataset, outputs: NDArray[Any], parts: Parts) -> None:
     predicted = outputs.argmax(axis=1)
     plots.confusion_matrix(dataset.y_test, predicted, run.path("confusion.png"), classes=dataset.classes)
     probabilities = as_probabilities(outputs, parts.card.probabilities)

@@ -99,19 +99,23 @@ def boundaries(
     total = len(np.asarray(y))
     for i, contender in enumerate(contenders):
         axes = figure.add_subplot(grid[0, i])
-        wrong = contender.wrong[-1]
+        wrong = int(np.count_nonzero(np.asarray(contender.predict(np.asarray(x, np.float32))) != np.asarray(y)))
         verdict = "solved" if wrong == 0 else f"{wrong} of {total} wrong"
         draw_decision_boundary(
             axes, contender.predict, x, y, title=f"{contender.name}: {verdict}", resolution=400
         )
         axes.set_aspect("equal")
         _draw_lines(axes, contender.lines)
-        if i < count - 1 and axes.get_legend() is not None:
+        if i < count - 1:
             axes.get_legend().remove()
+        elif contender.lines:
+            axes.text(1.03, 0.62, "dotted: where the\ninput of a hidden\nunit is zero", transform=axes.transAxes,
+                      fontsize=8.5, color="#333333", va="top")
 
         curve = figure.add_subplot(grid[1, i])
         epochs = np.arange(1, len(contender.wrong) + 1)
-        curve.step(epochs, contender.wrong, where="mid", color=PALETTE[1] if wrong else PALETTE[2], linewidth=1.6)
+        colour = PALETTE[1] if wrong else PALETTE[2]
+        curve.step(epochs, contender.wrong, where="mid", color=colour, linewidth=1.6)
         curve.set_ylim(-0.15, total + 0.15)
         curve.set_xlabel("epoch")
         curve.set_ylabel("samples wrong")
@@ -123,9 +127,8 @@ def boundaries(
 
 def _draw_lines(axes: Any, lines: Sequence[tuple[float, float, float]]) -> None:
     (left, right), (bottom, top) = axes.get_xlim(), axes.get_ylim()
-    for i, (a, b, c) in enumerate(lines):
-        label = "hidden units" if i == 0 else None
-        style: dict[str, Any] = {"color": "#333333", "linestyle": ":", "linewidth": 1.2, "label": label}
+    for a, b, c in lines:
+        style: dict[str, Any] = {"color": "#333333", "linestyle": ":", "linewidth": 1.2}
         if abs(b) >= abs(a) and b:
             ends = np.array([left, right])
             axes.plot(ends, -(a * ends + c) / b, **style)

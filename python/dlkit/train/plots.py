@@ -25,7 +25,11 @@ _MARKERS = ("o", "^", "s", "D", "v", "P", "X", "*")
 
 
 def loss_curve(
-    history: Iterable[Mapping[str, Any]], path: str | os.PathLike[str], *, title: str | None = None
+    history: Iterable[Mapping[str, Any]],
+    path: str | os.PathLike[str],
+    *,
+    title: str | None = None,
+    watched: str = "validation",
 ) -> Path:
     """Draw loss, and accuracy where it is known, over the epochs.
 
@@ -38,6 +42,8 @@ def loss_curve(
         The PNG to write.
     title
         Headline.
+    watched
+        What the samples behind ``val_loss`` and ``val_accuracy`` are called.
 
     Returns
     -------
@@ -61,7 +67,7 @@ def loss_curve(
         axes = figure.add_subplot(1, len(panels), i + 1)
         for part, label, colour, style in (
             ("train", "training", PALETTE[0], "-"),
-            ("val", "validation", PALETTE[1], "--"),
+            ("val", watched, PALETTE[1], "--"),
         ):
             points = [(r["epoch"], _number(r.get(f"{part}_{what}"))) for r in records]
             points = [(epoch, value) for epoch, value in points if value is not None]
