@@ -15,7 +15,7 @@ def test_every_public_name_is_there():
 
 
 def test_unknown_name():
-    with pytest.raises(AttributeError, match="module 'dlkit.train' has no attribute 'Trainr'"):
+    with pytest.raises(AttributeError, match=r"module 'dlkit.train' has no attribute 'Trainr'"):
         _ = train.Trainr
 
 

@@ -676,3 +676,19 @@ def test_memory_does_not_grow_with_the_number_of_steps(make_trainer, make_batche
     trainer.fit(batches, epochs=4)
     gc.collect()
     assert len(gc.get_objects()) - before < 200  # 300 steps: less than one object a step
+
+
+def test_a_learning_rule_of_ones_own(make_trainer, make_batches, points):
+    class Counting(dl.train.Trainer):
+        """Learns nothing, answers always the first class."""
+
+        def train_batch(self, x, y):
+            outputs = np.zeros((len(x), 3), np.float32)
+            outputs[:, 0] = 1
+            return 2.5, outputs
+
+    plain = make_trainer()
+    trainer = Counting(plain.model, plain.optimizer, plain.loss, progress=False)
+    record = trainer.fit(make_batches(), epochs=1)[0]
+    assert record["train_loss"] == 2.5
+    assert record["train_accuracy"] == (points[1] == 0).mean()
