@@ -1,5 +1,7 @@
 #include "matmul/panels.h"
 
+#include <cstdint>
+
 #include "core/cpu.h"
 #include "core/scratch.h"
 #include "matmul/pack.h"
@@ -53,15 +55,15 @@ struct RowTiles {
 };
 
 // Columns of C in panels: as many of main_vectors as leave a remainder that other_vectors divides; a single vector
-// where C is no wider.
+// where C is no wider. `lead` columns in front make a panel of their own.
 template <class T>
 struct ColumnPanels {
-  Index main = 0, other = 0;
+  Index lead, main = 0, other = 0;
   int main_vectors = TileShapes<T>::main_vectors;
   static constexpr int other_vectors = TileShapes<T>::other_vectors;
 
-  explicit ColumnPanels(Index cols) {
-    const Index vectors = divide_up(cols, Vec<T>::lanes);
+  ColumnPanels(Index cols, Index lead_cols) : lead(lead_cols) {
+    const Index vectors = divide_up(cols - lead, Vec<T>::lanes);
     if (vectors == 1) {
       main_vectors = 1;
       main = 1;
@@ -70,12 +72,27 @@ struct ColumnPanels {
     while ((vectors - other * other_vectors) % main_vectors != 0) ++other;
     main = (vectors - other * other_vectors) / main_vectors;
   }
-  Index count() const { return main + other; }
-  int vectors(Index panel) const { return panel < main ? main_vectors : other_vectors; }
-  Index begin(Index panel) const {
-    return Vec<T>::lanes * (smaller(panel, main) * main_vectors + (panel > main ? panel - main : 0) * other_vectors);
+  Index count() const { return (lead > 0 ? 1 : 0) + main + other; }
+  int vectors(Index panel) const {
+    if (lead > 0 && panel-- == 0) return 1;
+    return panel < main ? main_vectors : other_vectors;
   }
+  Index begin(Index panel) const {
+    if (lead > 0 && panel-- == 0) return 0;
+    return lead + Vec<T>::lanes * (smaller(panel, main) * main_vectors + (panel > main ? panel - main : 0) * other_vectors);
+  }
+  Index end(Index panel, Index cols) const { return panel + 1 < count() ? begin(panel + 1) : cols; }
 };
+
+// Columns up to the first register-sized boundary of C, where all its rows share it and C is wide enough for an extra panel
+// to pay: a vector that lies across two lines costs two accesses, and a line that two panels share travels twice.
+template <class T>
+Index columns_to_boundary(const Matrix<T>& c) {
+  constexpr Index kBoundary = Vec<T>::lanes, kWide = 60 * kBoundary;
+  const auto offset = reinterpret_cast<std::uintptr_t>(c.data) % (kBoundary * sizeof(T));
+  if (offset == 0 || offset % sizeof(T) != 0 || c.cols < kWide || c.row_stride % kBoundary != 0) return 0;
+  return kBoundary - static_cast<Index>(offset / sizeof(T));
+}
 
 // One panel of B against all rows of A.
 template <class T>
@@ -181,14 +198,15 @@ template <class T>
 void multiply_panels(const MatmulProblem<T>& p, const PanelOptions& options) {
   using V = Vec<T>;
   const EvenSplit depths(p.a.cols, options.max_depth);
-  const ColumnPanels<T> panels(p.c.cols);
+  const ColumnPanels<T> panels(p.c.cols, options.transposed_c ? 0 : columns_to_boundary(p.c));
   T* const copy = scratch<T>(Slot::pack_b, static_cast<std::size_t>(depths.size(0) * 3 * V::lanes));
   for (Index part = 0; part < depths.parts; ++part)
     for (Index panel = 0; panel < panels.count(); ++panel) {
       const Index col = panels.begin(panel);
       const int vectors = panels.vectors(panel);
       const Index next_col = panel + 1 < panels.count() ? panels.begin(panel + 1) : col;
-      PanelPass<T>{p,        options, depths.begin(part), depths.size(part), col, smaller(vectors * V::lanes, p.c.cols - col),
+      const Index cols = panels.end(panel, p.c.cols) - col;
+      PanelPass<T>{p,        options, depths.begin(part), depths.size(part), col, cols,
                    next_col, vectors, copy,               part == 0,         part + 1 == depths.parts}
           .run();
     }

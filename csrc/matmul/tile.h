@@ -53,6 +53,9 @@ constexpr int kChunk = kCacheLine / static_cast<int>(sizeof(T));
 // Eight steps of 10 cycles or more cover a load from the second- or third-level cache.
 inline constexpr int kRowsAhead = 8;
 
+// The tile of C is fetched this many steps before it is stored: late enough to be still there.
+inline constexpr Index kStoreAhead = 64;
+
 template <class T, int Rows, int Vectors, PanelSource Source>
 __attribute__((noinline)) void multiply_tile(const Tile<T>& t) {
   using V = Vec<T>;
@@ -62,10 +65,7 @@ __attribute__((noinline)) void multiply_tile(const Tile<T>& t) {
   const auto mask = V::first(t.last_cols);
   const Index row = t.a_row_stride, step = t.a_col_stride, b_step = t.b_row_stride;
   const T* next = t.next.from;
-
-  for (int i = 0; i < Rows; ++i)
-#pragma GCC unroll 8
-    for (int j = 0; j < Vectors; ++j) __builtin_prefetch(t.c + i * t.c_row_stride + j * V::lanes, 1);
+  const Index fetch_c = t.depth > kStoreAhead ? t.depth - kStoreAhead : 0;
 
   V sum[Rows][Vectors];
 #pragma GCC unroll 32
@@ -80,55 +80,72 @@ __attribute__((noinline)) void multiply_tile(const Tile<T>& t) {
   const T* b = t.b;
   T* copy = t.copy;
 
-  for (Index chunk = t.depth; chunk > 0; chunk -= kChunk<T>) {
+  for (Index k = 0; k < t.depth; ++k) {
     if constexpr (Source == PanelSource::strided)
-      for (int i = 0; i < t.next.count; ++i, next += b_step)
-        for (int line = 0; line < t.next.lines; ++line) __builtin_prefetch(next + line * kChunk<T> + kLast, 0, 2);
-    for (Index k = chunk < kChunk<T> ? chunk : kChunk<T>; k > 0; --k) {
-      V panel[Vectors];
-#pragma GCC unroll 8
-      for (int j = 0; j < Vectors; ++j) {
-        if (j + 1 < Vectors || Source == PanelSource::packed || (!V::cheap_masks && t.last_cols == V::lanes))
-          panel[j] = V::load(b + j * V::lanes);
-        else
-          panel[j] = V::load(b + j * V::lanes, mask);
-        if constexpr (Source != PanelSource::packed) __builtin_prefetch(b + kRowsAhead * b_step + j * V::lanes + kLast);
-        if constexpr (Source == PanelSource::packing) panel[j].store(copy + j * V::lanes);
-      }
+      if (k % kChunk<T> == 0)
+        for (int i = 0; i < t.next.count; ++i, next += b_step)
+          for (int line = 0; line < t.next.lines; ++line) __builtin_prefetch(next + line * kChunk<T> + kLast, 0, 2);
+    if (k == fetch_c)
 #pragma GCC unroll 32
-      for (int i = 0; i < Rows; ++i) {
-        const V x = V::broadcast(*(a[i / 3] + (i % 3) * row));
+      for (int i = 0; i < Rows; ++i)
 #pragma GCC unroll 8
-        for (int j = 0; j < Vectors; ++j) sum[i][j] = V::fma(x, panel[j], sum[i][j]);
-      }
-#pragma GCC unroll 16
-      for (int g = 0; g < kGroups; ++g) a[g] += step;
-      b += b_step;
-      if constexpr (Source == PanelSource::packing) copy += Vectors * V::lanes;
+        for (int j = 0; j < Vectors; ++j) __builtin_prefetch(t.c + i * t.c_row_stride + j * V::lanes, 1);
+
+    V panel[Vectors];
+#pragma GCC unroll 8
+    for (int j = 0; j < Vectors; ++j) {
+      if (j + 1 < Vectors || Source == PanelSource::packed || (!V::cheap_masks && t.last_cols == V::lanes))
+        panel[j] = V::load(b + j * V::lanes);
+      else
+        panel[j] = V::load(b + j * V::lanes, mask);
+      if constexpr (Source != PanelSource::packed) __builtin_prefetch(b + kRowsAhead * b_step + j * V::lanes + kLast);
+      if constexpr (Source == PanelSource::packing) panel[j].store(copy + j * V::lanes);
     }
+#pragma GCC unroll 32
+    for (int i = 0; i < Rows; ++i) {
+      const V x = V::broadcast(*(a[i / 3] + (i % 3) * row));
+#pragma GCC unroll 8
+      for (int j = 0; j < Vectors; ++j) sum[i][j] = V::fma(x, panel[j], sum[i][j]);
+    }
+#pragma GCC unroll 16
+    for (int g = 0; g < kGroups; ++g) a[g] += step;
+    b += b_step;
+    if constexpr (Source == PanelSource::packing) copy += Vectors * V::lanes;
   }
 
-  V bias[Vectors];
+  // Most tiles only store; each of the others pays for what it adds.
+  if (t.accumulate) {
+#pragma GCC unroll 32
+    for (int i = 0; i < Rows; ++i)
 #pragma GCC unroll 8
-  for (int j = 0; j < Vectors; ++j) {
-    bias[j] = V::zero();
-    if (t.bias != nullptr)
-      bias[j] = j + 1 < Vectors ? V::load(t.bias + j * V::lanes) : V::load(t.bias + j * V::lanes, mask);
+      for (int j = 0; j < Vectors; ++j) {
+        const T* c = t.c + i * t.c_row_stride + j * V::lanes;
+        sum[i][j] = sum[i][j] + (j + 1 < Vectors ? V::load(c) : V::load(c, mask));
+      }
   }
-  const bool relu = t.activation == Activation::relu;
+  if (t.bias != nullptr) {
+#pragma GCC unroll 8
+    for (int j = 0; j < Vectors; ++j) {
+      const V bias = j + 1 < Vectors ? V::load(t.bias + j * V::lanes) : V::load(t.bias + j * V::lanes, mask);
+#pragma GCC unroll 32
+      for (int i = 0; i < Rows; ++i) sum[i][j] = sum[i][j] + bias;
+    }
+  }
+  if (t.activation == Activation::relu) {
+#pragma GCC unroll 32
+    for (int i = 0; i < Rows; ++i)
+#pragma GCC unroll 8
+      for (int j = 0; j < Vectors; ++j) sum[i][j] = V::max(V::zero(), sum[i][j]);
+  }
 #pragma GCC unroll 32
   for (int i = 0; i < Rows; ++i) {
     T* c = t.c + i * t.c_row_stride;
 #pragma GCC unroll 8
     for (int j = 0; j < Vectors; ++j) {
-      const bool last = j + 1 == Vectors;
-      V x = sum[i][j] + bias[j];
-      if (t.accumulate) x = x + (last ? V::load(c + j * V::lanes, mask) : V::load(c + j * V::lanes));
-      if (relu) x = V::max(V::zero(), x);
-      if (last && (V::cheap_masks || t.last_cols < V::lanes))
-        x.store(c + j * V::lanes, mask);
+      if (j + 1 < Vectors || (!V::cheap_masks && t.last_cols == V::lanes))
+        sum[i][j].store(c + j * V::lanes);
       else
-        x.store(c + j * V::lanes);
+        sum[i][j].store(c + j * V::lanes, mask);
     }
   }
   if (t.activation == Activation::sigmoid || t.activation == Activation::tanh)
