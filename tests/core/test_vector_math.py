@@ -1,4 +1,4 @@
-"""The largest errors of csrc/core/vector_math.h, over the whole range of arguments, in units in the last place."""
+"""The largest errors of csrc/core/vector_math.h over all arguments, in units in the last place (ulp)."""
 
 from __future__ import annotations
 

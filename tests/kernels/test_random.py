@@ -23,7 +23,11 @@ def _restored() -> Iterator[None]:
 
 
 def _draw() -> tuple[Any, ...]:
-    return (K.random.next_offset(10), K.random.generator().standard_normal(3).tolist(), K.random.next_offset(1))
+    return (
+        K.random.next_offset(10),
+        K.random.generator().standard_normal(3).tolist(),
+        K.random.next_offset(1),
+    )
 
 
 def test_same_seed_same_numbers() -> None:
@@ -39,7 +43,13 @@ def test_same_seed_same_numbers() -> None:
 
 def test_offsets_do_not_overlap_and_begin_at_blocks() -> None:
     K.manual_seed(3)
-    assert [K.random.next_offset(count) for count in (1, 4, 5, 0, 2)] == [(3, 0), (3, 4), (3, 8), (3, 16), (3, 16)]
+    assert [K.random.next_offset(count) for count in (1, 4, 5, 0, 2)] == [
+        (3, 0),
+        (3, 4),
+        (3, 8),
+        (3, 16),
+        (3, 16),
+    ]
     with pytest.raises(ValueError, match="next_offset: count is -1"):
         K.random.next_offset(-1)
 
@@ -75,7 +85,13 @@ def test_seed_of_another_type() -> None:
 
 
 @pytest.mark.parametrize(
-    "state", [{}, {"seed": 1}, {"seed": "x", "offset": 0, "generator": {}}, {"seed": -1, "offset": 0, "generator": {}}]
+    "state",
+    [
+        {},
+        {"seed": 1},
+        {"seed": "x", "offset": 0, "generator": {}},
+        {"seed": -1, "offset": 0, "generator": {}},
+    ],
 )
 def test_bad_state_changes_nothing(state: dict[str, Any]) -> None:
     K.manual_seed(11)
@@ -86,5 +102,7 @@ def test_bad_state_changes_nothing(state: dict[str, Any]) -> None:
 
 def test_processes_differ_without_a_seed() -> None:
     code = "import dlkit.kernels as K; print(K.initial_seed())"
-    seeds = {subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout for _ in range(2)}
+    seeds = {
+        subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout for _ in range(2)
+    }
     assert len(seeds) == 2

@@ -14,7 +14,7 @@ import dlkit.kernels as K
 
 _VARIANTS = [variant.name for variant in K.variants("activation")]
 _SIZES = [0, 1, 7, 16, 31, 33, 1000, 200_003]
-_erf = np.vectorize(math.erf, otypes=[np.float64])
+_erfc = np.vectorize(math.erfc, otypes=[np.float64])
 
 
 def _reference(kind: str, x: Any, alpha: float) -> Any:
@@ -34,17 +34,23 @@ def _reference(kind: str, x: Any, alpha: float) -> Any:
         if kind == "silu":
             return x / (1 + np.exp(-x))
         if kind == "gelu":
-            return x * 0.5 * (1 + _erf(x / math.sqrt(2)))
+            return x * 0.5 * _erfc(-x / math.sqrt(2))
         return np.exp(x)
 
 
 def _off(got: Any, expected: Any) -> float:
     norm = np.linalg.norm(expected)
-    return float(np.linalg.norm(got.astype(np.float64) - expected) / norm) if norm > 0 else float(np.linalg.norm(got))
+    return (
+        float(np.linalg.norm(got.astype(np.float64) - expected) / norm)
+        if norm > 0
+        else float(np.linalg.norm(got))
+    )
 
 
-def _tolerance(dtype: Any) -> float:
-    return 3e-7 if dtype is np.float32 else 1e-14
+def _tolerance(dtype: Any, kind: str = "") -> float:
+    if dtype is np.float64:
+        return 1e-14
+    return 1e-5 if kind == "gelu" else 3e-7  # gelu's tail: see tests/core/test_vector_math.py
 
 
 @pytest.mark.parametrize("variant", _VARIANTS)
@@ -56,7 +62,7 @@ def test_forward(kind: str, variant: str, dtype: Any, threads: int, rng: np.rand
         y = K.activation(x, kind, alpha=alpha, variant=variant)
         assert y.dtype == dtype
         assert y.shape == (size,)
-        assert _off(y, _reference(kind, x.astype(np.float64), alpha or 0)) < _tolerance(dtype)
+        assert _off(y, _reference(kind, x.astype(np.float64), alpha or 0)) < _tolerance(dtype, kind)
 
 
 @pytest.mark.parametrize("kind", K.ACTIVATIONS)
@@ -108,9 +114,10 @@ def test_against_pytorch(kind: str, dtype: Any, threads: int, rng: np.random.Gen
         (expected_grad,) = torch.autograd.grad(expected, leaf, torch.tensor(grad, dtype=torch.float64))
         y = K.activation(x, kind)
         # PyTorch's softplus is x itself above 20, which is less than float32 can tell.
-        assert _off(y, expected.detach().numpy()) < max(_tolerance(dtype), 1e-9 if kind == "softplus" else 0)
+        limit = max(_tolerance(dtype, kind), 1e-9 if kind == "softplus" else 0)
+        assert _off(y, expected.detach().numpy()) < limit
         got = K.activation_backward(grad, kind, x=x, y=y)
-        assert _off(got, expected_grad.numpy()) < 3 * max(_tolerance(dtype), 1e-9 if kind == "softplus" else 0)
+        assert _off(got, expected_grad.numpy()) < 3 * limit
 
 
 @given(
@@ -123,7 +130,9 @@ def test_any_shape_and_strides(shape: list[int], data: Any, kind: str, dtype: An
     rng = np.random.default_rng(0)
     steps = [data.draw(st.sampled_from([-2, -1, 1, 2, 3]), label="step") for _ in shape]
     order = data.draw(st.permutations(range(len(shape))), label="order")
-    base = rng.standard_normal([size * abs(step) for size, step in zip(shape, steps, strict=True)]).astype(dtype)
+    base = rng.standard_normal([size * abs(step) for size, step in zip(shape, steps, strict=True)]).astype(
+        dtype
+    )
     x = base[tuple(slice(None, None, step) for step in steps)].transpose(order)
     expected = _reference(kind, x.astype(np.float64), {"leaky_relu": 0.01, "elu": 1.0}.get(kind, 0))
     tolerance = 1e-5 if dtype is np.float32 else 1e-13
@@ -170,13 +179,15 @@ def test_other_arrays_are_taken() -> None:
 class TestErrors:
     x = np.linspace(-1, 1, 6, dtype=np.float32)
 
-    @pytest.mark.parametrize("dtype", [np.int64, np.float16, np.complex64, np.bool_, object, ">f4", np.longdouble])
+    @pytest.mark.parametrize(
+        "dtype", [np.int64, np.float16, np.complex64, np.bool_, object, ">f4", np.longdouble]
+    )
     def test_dtype(self, dtype: Any) -> None:
         with pytest.raises(TypeError, match=r"x has dtype .*expected .*float32"):
             K.relu(np.zeros(3, dtype))
 
     def test_no_array(self) -> None:
-        with pytest.raises(TypeError, match="activation: x is a set; expected an array"):
+        with pytest.raises(TypeError, match=r"activation: x is a set; expected an array"):
             K.activation({1}, "relu")
 
     def test_kind(self) -> None:
@@ -184,7 +195,9 @@ class TestErrors:
             K.activation(self.x, "rleu")
 
     def test_variant(self) -> None:
-        with pytest.raises(ValueError, match=r"variant is 'niave'; expected one of naive, .*did you mean 'naive'"):
+        with pytest.raises(
+            ValueError, match=r"variant is 'niave'; expected one of naive, .*did you mean 'naive'"
+        ):
             K.activation(self.x, "relu", variant="niave")
 
     def test_out_shape(self) -> None:
@@ -192,7 +205,7 @@ class TestErrors:
             K.relu(self.x, out=np.empty(5, np.float32))
 
     def test_out_dtype(self) -> None:
-        with pytest.raises(TypeError, match="relu: .*float64.*float32"):
+        with pytest.raises(TypeError, match=r"relu: .*float64.*float32"):
             K.relu(self.x, out=np.empty(6))
 
     def test_out_read_only(self) -> None:
@@ -203,7 +216,7 @@ class TestErrors:
 
     def test_out_overlaps_in_part(self) -> None:
         memory = np.zeros(8, np.float32)
-        with pytest.raises(ValueError, match="tanh: out overlaps x; expected x itself or memory of its own"):
+        with pytest.raises(ValueError, match=r"tanh: out overlaps x; expected x itself or memory of its own"):
             K.tanh(memory[:6], out=memory[1:7])
 
     def test_out_overlaps_itself(self) -> None:
@@ -213,15 +226,17 @@ class TestErrors:
 
     def test_backward_needs(self) -> None:
         grad = np.ones(6, np.float32)
-        with pytest.raises(ValueError, match="x is None; gelu needs the activation's input"):
+        with pytest.raises(ValueError, match=r"x is None; gelu needs the activation's input"):
             K.activation_backward(grad, "gelu", y=self.x)
-        with pytest.raises(ValueError, match="x and y are None; tanh needs the activation's output y"):
+        with pytest.raises(ValueError, match=r"x and y are None; tanh needs the activation's output y"):
             K.activation_backward(grad, "tanh")
         with pytest.raises(ValueError, match=r"leaky_relu with alpha -1.0 needs the activation's input"):
             K.activation_backward(grad, "leaky_relu", y=self.x, alpha=-1.0)
 
     def test_backward_shapes(self) -> None:
-        with pytest.raises(ValueError, match=r"relu_backward: grad is \(6,\) but y is \(5,\); expected one shape"):
+        with pytest.raises(
+            ValueError, match=r"relu_backward: grad is \(6,\) but y is \(5,\); expected one shape"
+        ):
             K.activation_backward(np.ones(6), "relu", y=np.ones(5))
         with pytest.raises(TypeError, match="expected one dtype"):
             K.activation_backward(np.ones(6), "relu", y=np.ones(6, np.float32))

@@ -22,7 +22,9 @@ def _words(seed: int, offset: int, count: int) -> Any:
 @pytest.mark.parametrize("variant", ["naive", "fused"])
 @pytest.mark.parametrize("offset", [0, 1, 6, 4097, 2**34 - 30, 2**62 - 5])
 @pytest.mark.parametrize("seed", [0, 2**64 - 1, 0x0123456789ABCDEF])
-def test_mask_is_the_philox_stream(seed: int, offset: int, variant: str, dtype: Any, rng: np.random.Generator) -> None:
+def test_mask_is_the_philox_stream(
+    seed: int, offset: int, variant: str, dtype: Any, rng: np.random.Generator
+) -> None:
     for size in (0, 1, 3, 64, 1025, 3001):
         x = rng.standard_normal(size).astype(dtype)
         kept = _words(seed, offset, size) >= 0.3 * 2**32
@@ -71,12 +73,12 @@ def test_strides_and_out(rng: np.random.Generator) -> None:
 
 @pytest.mark.parametrize("p", [-0.1, 1.1, float("nan")])
 def test_bad_probability(p: float) -> None:
-    with pytest.raises(ValueError, match="dropout: p is .*; expected 0 to 1"):
+    with pytest.raises(ValueError, match=r"dropout: p is .*; expected 0 to 1"):
         K.dropout(np.ones(3), p, seed=0, offset=0)
 
 
 def test_bad_seed() -> None:
-    with pytest.raises(TypeError, match="dropout: seed is -1; expected an integer from 0"):
+    with pytest.raises(TypeError, match=r"dropout: seed is -1; expected an integer from 0"):
         K.dropout(np.ones(3), 0.5, seed=-1, offset=0)
-    with pytest.raises(TypeError, match="dropout: offset is 0.5; expected an integer"):
+    with pytest.raises(TypeError, match=r"dropout: offset is 0.5; expected an integer"):
         K.dropout(np.ones(3), 0.5, seed=1, offset=0.5)  # type: ignore[arg-type]

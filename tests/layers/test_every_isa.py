@@ -1,4 +1,4 @@
-"""The tests of this chapter and of what it stands on, once more on every other instruction set of this machine."""
+"""The tests of this chapter and of what it stands on, on every other instruction set of this machine."""
 
 from __future__ import annotations
 

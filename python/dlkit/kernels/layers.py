@@ -1,8 +1,8 @@
 """What happens between matrix products: the chapter csrc/layers, for NumPy arrays.
 
-Every function takes float32 or float64 arrays of any strides (contiguous ones without a copy), returns a new array
-unless ``out`` is given, and releases the GIL while it computes. ``variant`` picks a step of the ladder by name, see
-:func:`dlkit.kernels.variants`.
+Every function takes float32 or float64 arrays of any strides (contiguous ones without a copy), returns a
+new array unless ``out`` is given, and releases the GIL while it computes. ``variant`` picks a step of the
+ladder by name, see :func:`dlkit.kernels.variants`.
 """
 
 from __future__ import annotations
@@ -78,9 +78,8 @@ def _rung(variant: str | None, operation: str) -> int:
         return _AUTOMATIC
     names = tuple(row[0] for row in _LADDERS[operation])
     if variant not in names:
-        raise ValueError(
-            f"{operation}: variant is {variant!r}; expected one of {', '.join(names)}{nearest(str(variant), names)}"
-        )
+        close = nearest(str(variant), names)
+        raise ValueError(f"{operation}: variant is {variant!r}; expected one of {', '.join(names)}{close}")
     return _RUNGS[variant]
 
 
@@ -88,9 +87,9 @@ def _kind(kind: str, operation: str) -> int:
     try:
         return _KINDS[kind]
     except (KeyError, TypeError):
-        raise ValueError(
-            f"{operation}: kind is {kind!r}; expected one of {', '.join(ACTIVATIONS)}{nearest(str(kind), ACTIVATIONS)}"
-        ) from None
+        close = nearest(str(kind), ACTIVATIONS)
+        expected = ", ".join(ACTIVATIONS)
+        raise ValueError(f"{operation}: kind is {kind!r}; expected one of {expected}{close}") from None
 
 
 def _alpha(kind: str, alpha: float | None) -> float:
@@ -111,9 +110,10 @@ def activation(
     ----------
     x : array, float32 or float64, any shape and strides
     kind : str
-        One of `ACTIVATIONS`: ``relu`` max(x, 0); ``leaky_relu`` alpha x below 0; ``elu`` alpha (exp(x) - 1) below 0
-        (Clevert et al., 2016); ``sigmoid``; ``tanh``; ``softplus`` log(1 + exp(x)); ``silu`` x sigmoid(x);
-        ``gelu`` x times the normal distribution function (Hendrycks & Gimpel, 2016; the form with erf); ``exp``.
+        One of `ACTIVATIONS`: ``relu`` max(x, 0); ``leaky_relu`` alpha x below 0; ``elu`` alpha (exp(x) - 1)
+        below 0 (Clevert et al., 2016); ``sigmoid``; ``tanh``; ``softplus`` log(1 + exp(x)); ``silu``
+        x sigmoid(x); ``gelu`` x times the normal distribution function (Hendrycks & Gimpel, 2016; the form
+        with erf); ``exp``.
     out : array of the shape and dtype of `x`, optional
         Where the result goes; may be `x` itself.
     alpha : float, optional
@@ -162,8 +162,8 @@ def activation_backward(
     x : array of the shape of `grad`, optional
         The activation's input: needed for ``silu`` and ``gelu``.
     y : array of the shape of `grad`, optional
-        The activation's output: enough for the others, and used where both are given. ``leaky_relu`` and ``elu``
-        with a negative `alpha` need `x`.
+        The activation's output: enough for the others, and used where both are given. ``leaky_relu`` and
+        ``elu`` with a negative `alpha` need `x`.
     out : array, optional
         Where the result goes; may be `grad`, `x` or `y` itself.
     alpha, variant
@@ -200,7 +200,9 @@ def activation_backward(
     elif y is not None:
         raise ValueError(f"{operation}: x is None; {kind} with alpha {slope} needs the activation's input")
     else:
-        raise ValueError(f"{operation}: x and y are None; {kind} needs the activation's output y, or its input x")
+        raise ValueError(
+            f"{operation}: x and y are None; {kind} needs the activation's output y, or its input x"
+        )
     if type(saved) is not _ndarray:
         saved = as_array(saved, operation, name)
     result: NDArray[Any] = _backward(grad, index, saved, name, out, slope, rung)
@@ -386,8 +388,8 @@ def dropout(
 ) -> NDArray[Any]:
     """Set elements to zero with probability `p` and multiply the others by 1 / (1 - p).
 
-    Element i (in row-major order) stays where number ``offset + i`` of the Philox stream `seed` is at least p. The
-    same call on the gradient is the backward pass. Srivastava et al., 2014.
+    Element i (in row-major order) stays where number ``offset + i`` of the Philox stream `seed` is p or more.
+    The same call on the gradient is the backward pass. Srivastava et al., 2014.
 
     Parameters
     ----------
@@ -454,8 +456,8 @@ def sgd_step(
 ) -> None:
     """One step of stochastic gradient descent on all parameters, in place, as PyTorch defines it.
 
-    ``g = grad + weight_decay p``; with momentum ``v = momentum v + (1 - dampening) g`` and ``g = v``, or with Nesterov
-    ``g = g + momentum v``; then ``p = p - lr g``.
+    ``g = grad + weight_decay p``; with momentum ``v = momentum v + (1 - dampening) g`` and ``g = v``, or with
+    Nesterov ``g = g + momentum v``; then ``p = p - lr g``.
 
     Parameters
     ----------
@@ -473,7 +475,8 @@ def sgd_step(
     Raises
     ------
     TypeError, ValueError
-        Before anything is written, if lists differ in length, arrays in shape or dtype, or a setting makes no sense.
+        Before anything is written, if lists differ in length, arrays in shape or dtype, or a setting makes no
+        sense.
     """
     _sgd_step(
         params,
@@ -512,21 +515,22 @@ def adam_step(
     Parameters
     ----------
     params, grads, exp_avgs, exp_avg_sqs : lists of arrays
-        Of each parameter: value, gradient, m and v, of one shape and dtype. No array that is written may share
-        memory with another.
+        Of each parameter: value, gradient, m and v, of one shape and dtype. No array that is written may
+        share memory with another.
     step : int
         1 at the first step.
     lr, beta1, beta2, eps : float
     weight_decay : float
-        Added to the gradient as ``weight_decay p``; with `decoupled`, ``p`` shrinks by ``lr weight_decay p`` instead
-        (AdamW; Loshchilov & Hutter, 2019).
+        Added to the gradient as ``weight_decay p``; with `decoupled`, ``p`` shrinks by ``lr weight_decay p``
+        instead (AdamW; Loshchilov & Hutter, 2019).
     decoupled : bool
     variant : {"naive", "estimate", "fused"}, optional
 
     Raises
     ------
     TypeError, ValueError
-        Before anything is written, if lists differ in length, arrays in shape or dtype, or a setting makes no sense.
+        Before anything is written, if lists differ in length, arrays in shape or dtype, or a setting makes no
+        sense.
     """
     _adam_step(
         params,

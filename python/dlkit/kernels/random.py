@@ -1,8 +1,8 @@
-"""Random numbers: one seed, a NumPy generator for everything drawn in Python, a counter for what kernels draw.
+"""Random numbers: one seed, a NumPy generator for what Python draws, a counter for what kernels draw.
 
-Kernels (dropout) take their numbers from Philox4x32-10, where each number is a function of (seed, position in the
-stream): `next_offset` hands out positions, so that a second pass over the same positions, in backward, sees the same
-numbers. Python code draws from `generator`, a :class:`numpy.random.Generator` on the same seed.
+Kernels (dropout) take their numbers from Philox4x32-10, where each number is a function of (seed, position in
+the stream): `next_offset` hands out positions, so that a second pass over the same positions, in backward,
+sees the same numbers. Python code draws from `generator`, a :class:`numpy.random.Generator` on the same seed.
 """
 
 from __future__ import annotations
@@ -130,6 +130,8 @@ def set_state(state: dict[str, Any]) -> None:
         }
         restored = np.random.Generator(philox)
     except (KeyError, TypeError, ValueError, OverflowError, IndexError) as error:
-        raise ValueError(f"set_state: state is not one of get_state ({type(error).__name__}: {error})") from error
+        raise ValueError(
+            f"set_state: state is not one of get_state ({type(error).__name__}: {error})"
+        ) from error
     with _lock:
         _seed, _offset, _generator = seed, offset, restored

@@ -25,10 +25,9 @@ def variants(operation: str) -> list[Variant]:
     ValueError
         If `operation` has no ladder.
     """
-    tables = {"matmul": [tuple(row) for row in _cpu.matmul_variants()], **ladders()}
+    tables: dict[str, list[tuple[str, str, str]]] = {"matmul": _cpu.matmul_variants(), **ladders()}
     if operation not in tables:
         names = tuple(tables)
-        raise ValueError(
-            f"variants: operation is {operation!r}; expected one of {', '.join(names)}{nearest(operation, names)}"
-        )
+        close = nearest(operation, names)
+        raise ValueError(f"variants: operation is {operation!r}; expected one of {', '.join(names)}{close}")
     return [Variant(*row) for row in tables[operation]]

@@ -1,0 +1,94 @@
+# What csrc/bindings adds to the module dlkit._cpu, a section for each of its files.
+from collections.abc import Sequence
+from typing import Any, TypeAlias
+
+from numpy.typing import NDArray
+
+Array: TypeAlias = NDArray[Any]
+
+# Core: csrc/bindings/core.cpp
+def config() -> dict[str, Any]: ...
+def num_threads() -> int: ...
+def set_num_threads(count: int) -> None: ...
+def counters() -> dict[str, int]: ...
+def reset_counters() -> None: ...
+def measure_peak(threads: int = 0, float64: bool = False) -> float: ...
+def measure_bandwidth(threads: int = 0) -> float: ...
+
+# Matmul: csrc/bindings/matmul.cpp
+def matmul(
+    a: Array,
+    b: Array,
+    out: Array | None,
+    trans_a: bool,
+    trans_b: bool,
+    bias: Array | None,
+    activation: str | None,
+    accumulate: bool,
+    variant: str | None,
+    /,
+) -> Array: ...
+def matmul_variants() -> list[tuple[str, str, str]]: ...
+
+# Layers: csrc/bindings/layers.cpp. `variant` is a Rung of csrc/layers/layers.h, 4 for the default.
+activation_kinds: tuple[str, ...]
+
+def activation(x: Array, kind: int, out: Array | None, alpha: float, variant: int, /) -> Array: ...
+def activation_backward(
+    grad: Array,
+    kind: int,
+    saved: Array,
+    saved_name: str,
+    out: Array | None,
+    alpha: float,
+    variant: int,
+    /,
+) -> Array: ...
+def softmax(x: Array, out: Array | None, logarithm: bool, variant: int, /) -> Array: ...
+def softmax_backward(grad: Array, y: Array, out: Array | None, logarithm: bool, variant: int, /) -> Array: ...
+def cross_entropy(
+    logits: Array,
+    labels: Array,
+    need_grad: bool,
+    grad_scale: float,
+    label_smoothing: float,
+    ignore_index: int,
+    out: Array | None,
+    variant: int,
+    /,
+) -> tuple[Array, Array | None]: ...
+def dropout(x: Array, p: float, seed: int, offset: int, out: Array | None, variant: int, /) -> Array: ...
+def column_sum(x: Array, out: Array | None, accumulate: bool, variant: int, /) -> Array: ...
+def sgd_step(
+    params: Sequence[Array],
+    grads: Sequence[Array],
+    velocities: Sequence[Array] | None,
+    lr: float,
+    momentum: float,
+    dampening: float,
+    weight_decay: float,
+    nesterov: bool,
+    first: bool,
+    variant: int,
+    /,
+) -> None: ...
+def adam_step(
+    params: Sequence[Array],
+    grads: Sequence[Array],
+    exp_avgs: Sequence[Array],
+    exp_avg_sqs: Sequence[Array],
+    step: int,
+    lr: float,
+    beta1: float,
+    beta2: float,
+    eps: float,
+    weight_decay: float,
+    decoupled: bool,
+    variant: int,
+    /,
+) -> None: ...
+def sum_squares(arrays: Sequence[Array], /) -> float: ...
+def scale_inplace(arrays: Sequence[Array], factor: float, /) -> None: ...
+def clamp_inplace(arrays: Sequence[Array], limit: float, /) -> None: ...
+def layer_variants() -> list[tuple[str, str, str, str]]: ...
+def philox4x32(c0: int, c1: int, c2: int, c3: int, key0: int, key1: int) -> tuple[int, int, int, int]: ...
