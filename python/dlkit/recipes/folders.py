@@ -91,7 +91,7 @@ def clear(folder: Path) -> None:
     SettingsError
         The folder holds files that no run writes, so that it may be something else.
     """
-    if not folder.is_dir():
+    if not folder.is_dir() or folder.is_symlink():
         return
     for name in SUBFOLDERS:
         clear(folder / name)

@@ -117,8 +117,9 @@ class Settings:
 
 def nearest(name: str, known: Iterable[str]) -> str:
     """Return " (did you mean 'x'?)" for the closest of `known`, or an empty string."""
-    close = difflib.get_close_matches(str(name).lower(), list(known), n=1, cutoff=0.4)
-    return f" (did you mean {close[0]!r}?)" if close else ""
+    by_lower = {each.lower(): each for each in known}
+    close = difflib.get_close_matches(str(name).lower(), list(by_lower), n=1, cutoff=0.4)
+    return f" (did you mean {by_lower[close[0]]!r}?)" if close else ""
 
 
 def describe(kind: Any, limits: Limits) -> str:

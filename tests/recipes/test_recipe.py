@@ -1,0 +1,37 @@
+from __future__ import annotations
+
+import pytest
+
+from dlkit.recipes import Target, get
+from dlkit.recipes.settings import SettingsError
+
+
+def test_defaults_follow_the_data_set():
+    recipe = get("mlp")
+    digits, mnist = recipe.settings(), recipe.settings(data="mnist")
+    assert digits.data == "digits"
+    assert digits.batch_size != mnist.batch_size
+    assert recipe.settings(data="mnist", batch_size=7).batch_size == 7
+
+
+def test_errors_name_the_recipe():
+    with pytest.raises(SettingsError, match=r"mlp: data is 'mnsit', expected one of .* \(did you mean 'mnist'\?\)"):
+        get("mlp").settings(data="mnsit")
+    with pytest.raises(SettingsError, match=r"softmax: unknown setting 'hiden'"):
+        get("softmax").settings(hiden=3)
+    with pytest.raises(SettingsError, match="mlp: label_smoothing is 0.1 but loss is quadratic"):
+        get("mlp").settings(loss="quadratic", label_smoothing=0.1)
+
+
+def test_resume_needs_a_folder(tmp_path):
+    with pytest.raises(SettingsError, match="resume needs run_dir"):
+        get("xor").run(resume=True)
+    with pytest.raises(SettingsError, match="resume and overwrite"):
+        get("xor").run(run_dir=tmp_path, resume=True, overwrite=True)
+
+
+def test_target():
+    target = Target("at least 90%", "test_accuracy", 0.9)
+    assert target.reached({"test_accuracy": 0.9})
+    assert not target.reached({"test_accuracy": 0.89})
+    assert not target.reached({})
