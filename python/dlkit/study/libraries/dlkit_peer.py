@@ -1,0 +1,136 @@
+"""The workloads in dlkit: kernels where the peers have kernels, ``nn`` and ``optim`` where they train."""
+
+from __future__ import annotations
+
+import itertools
+from functools import partial
+from typing import Any
+
+import numpy as np
+
+import dlkit
+import dlkit.kernels as K
+from dlkit.study.libraries import Prepared, Unsupported
+from dlkit.study.workloads import Arrays, Workload
+
+
+def versions() -> dict[str, str]:
+    """Return the version in use, and the instruction set its kernels were chosen for."""
+    return {"dlkit": dlkit.__version__, "isa": str(K.config()["isa"])}
+
+
+def prepare(workload: Workload, inputs: Arrays, options: dict[str, Any]) -> Prepared:
+    """Return the workload ready to run; ``options["threads"]`` and ``options["variant"]`` are honoured."""
+    K.set_num_threads(int(options["threads"]))
+    p, kind = workload.params, workload.kind
+    if kind == "matmul":
+        return _matmul(p, inputs, options.get("variant"))
+    if kind in ("relu", "tanh", "sigmoid"):
+        out = np.empty_like(inputs["x"])
+        operation = {"relu": K.relu, "tanh": K.tanh, "sigmoid": K.sigmoid}[kind]
+        return Prepared(partial(operation, inputs["x"], out=out), lambda: {"out": out})
+    if kind == "linear_relu":
+        out = np.empty((p["m"], p["n"]), np.float32)
+        run = partial(
+            K.matmul, inputs["x"], inputs["weight"], out=out, trans_b=True, bias=inputs["bias"], activation="relu"
+        )
+        return Prepared(run, lambda: {"out": out})
+    if kind == "cross_entropy":
+        return _cross_entropy(inputs)
+    if kind == "cross_entropy_autograd":
+        return _cross_entropy_autograd(inputs)
+    if kind == "adam":
+        return _adam(inputs, p["lr"])
+    if kind == "mlp_step":
+        return _mlp(p, inputs)
+    raise Unsupported(f"no {kind} for dlkit here")
+
+
+def _matmul(p: dict[str, Any], inputs: Arrays, variant: str | None) -> Prepared:
+    out = np.empty((p["m"], p["n"]), np.float32)
+    settings: dict[str, Any] = {"out": out}
+    if p["trans_a"]:
+        settings["trans_a"] = True
+    if p["trans_b"]:
+        settings["trans_b"] = True
+    if variant:
+        settings["variant"] = variant
+    return Prepared(partial(K.matmul, inputs["a"], inputs["b"], **settings), lambda: {"out": out})
+
+
+def _cross_entropy(inputs: Arrays) -> Prepared:
+    logits, labels = inputs["logits"], inputs["labels"]
+    grad = np.empty_like(logits)
+    scale = 1.0 / len(labels)
+    losses = np.empty(0, np.float32)
+
+    def run() -> None:
+        nonlocal losses
+        losses, _ = K.cross_entropy(logits, labels, grad_scale=scale, out=grad)
+
+    return Prepared(run, lambda: {"loss": losses.mean(dtype=np.float64), "grad": grad})
+
+
+def _cross_entropy_autograd(inputs: Arrays) -> Prepared:
+    logits = dlkit.Tensor(inputs["logits"], requires_grad=True)
+    labels = dlkit.Tensor(inputs["labels"])
+    loss_function = dlkit.nn.CrossEntropyLoss()
+    kept: list[Any] = []
+
+    def run() -> None:
+        logits.grad = None
+        loss = loss_function(logits, labels)
+        loss.backward()
+        kept[:] = [loss]
+
+    return Prepared(run, lambda: {"loss": np.array(kept[0].item()), "grad": logits.grad.numpy()})
+
+
+def _adam(inputs: Arrays, lr: float) -> Prepared:
+    param = inputs["param"].copy()
+    params, grads = [param], [inputs["grad"]]
+    first, second = [np.zeros_like(param)], [np.zeros_like(param)]
+    step = 0
+
+    def run() -> None:
+        nonlocal step
+        step += 1
+        K.adam_step(params, grads, first, second, step=step, lr=lr)
+
+    return Prepared(run, lambda: {"change": param.astype(np.float64) - inputs["param"]})
+
+
+def _mlp(p: dict[str, Any], inputs: Arrays) -> Prepared:
+    nn = dlkit.nn
+    sizes, size = p["sizes"], p["batch"]
+    modules: list[Any] = []
+    state: dict[str, Any] = {}
+    for i, (fan_in, fan_out) in enumerate(zip(sizes[:-1], sizes[1:], strict=True)):
+        modules += [nn.Linear(fan_in, fan_out), nn.ReLU()]
+        state[f"{2 * i}.weight"], state[f"{2 * i}.bias"] = inputs[f"weight{i}"], inputs[f"bias{i}"]
+    model = nn.Sequential(*modules[:-1])
+    model.load_state_dict(state)
+    optimizer = dlkit.optim.Adam(model.parameters(), lr=p["lr"])
+    loss_function = nn.CrossEntropyLoss()
+    x, y = dlkit.Tensor(inputs["x"]), dlkit.Tensor(inputs["y"])
+    batches = itertools.cycle([(x[i : i + size], y[i : i + size]) for i in range(0, len(inputs["x"]), size)])
+    losses: list[float] = []
+    start = [np.array(parameter.numpy(), np.float64) for parameter in model.parameters()]
+
+    def run() -> None:
+        images, labels = next(batches)
+        loss = loss_function(model(images), labels)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        if len(losses) < 5:
+            losses.append(loss.item())
+
+    def result() -> Arrays:
+        pairs = zip(model.parameters(), start, strict=True)
+        return {
+            "losses": np.array(losses),
+            "change": np.concatenate([(parameter.numpy() - before).ravel() for parameter, before in pairs]),
+        }
+
+    return Prepared(run, result)

@@ -1,0 +1,130 @@
+"""The workloads in JAX: compiled once with ``jax.jit``, state donated, each run waited for."""
+
+from __future__ import annotations
+
+import itertools
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import jaxlib
+import numpy as np
+
+from dlkit.study.libraries import Prepared, Unsupported
+from dlkit.study.workloads import Arrays, Workload
+
+
+def versions() -> dict[str, str]:
+    """Return the versions in use."""
+    return {"jax": jax.__version__, "jaxlib": jaxlib.__version__}
+
+
+def prepare(workload: Workload, inputs: Arrays, options: dict[str, Any]) -> Prepared:
+    """Return the workload compiled and ready to run."""
+    p, kind = workload.params, workload.kind
+    t = {name: jnp.asarray(array) for name, array in inputs.items()}
+    if kind == "matmul":
+        trans_a, trans_b = p["trans_a"], p["trans_b"]
+        return _function(
+            lambda a, b: jnp.matmul(a.T if trans_a else a, b.T if trans_b else b), "out", t["a"], t["b"]
+        )
+    if kind in ("relu", "tanh", "sigmoid"):
+        return _function({"relu": jax.nn.relu, "tanh": jnp.tanh, "sigmoid": jax.nn.sigmoid}[kind], "out", t["x"])
+    if kind == "linear_relu":
+        return _function(
+            lambda x, w, bias: jax.nn.relu(x @ w.T + bias), "out", t["x"], t["weight"], t["bias"]
+        )
+    if kind in ("cross_entropy", "cross_entropy_autograd"):
+        return _cross_entropy(t["logits"], t["labels"])
+    if kind == "adam":
+        return _adam(p["lr"], inputs)
+    if kind == "mlp_step":
+        return _mlp(p, inputs)
+    raise Unsupported(f"no {kind} for JAX here")
+
+
+def _function(function: Any, name: str, *arguments: Any) -> Prepared:
+    compiled = jax.jit(function)
+    return Prepared(
+        lambda: compiled(*arguments).block_until_ready(), lambda: {name: np.asarray(compiled(*arguments))}
+    )
+
+
+def _loss(logits: Any, labels: Any) -> Any:
+    picked = jnp.take_along_axis(logits, labels[:, None], axis=1)[:, 0]
+    return jnp.mean(jax.nn.logsumexp(logits, axis=1) - picked)
+
+
+def _cross_entropy(logits: Any, labels: Any) -> Prepared:
+    compiled = jax.jit(jax.value_and_grad(_loss))
+
+    def result() -> Arrays:
+        loss, grad = compiled(logits, labels)
+        return {"loss": np.asarray(loss), "grad": np.asarray(grad)}
+
+    return Prepared(lambda: jax.block_until_ready(compiled(logits, labels)), result)
+
+
+def _adam_update(state: Any, grads: Any, lr: float) -> Any:
+    params, m, v, t = state
+    t = t + 1
+    m = jax.tree.map(lambda m, g: m + 0.1 * (g - m), m, grads)
+    v = jax.tree.map(lambda v, g: v + 0.001 * (g * g - v), v, grads)
+    first, second = 1 - 0.9**t, 1 - 0.999**t
+    params = jax.tree.map(lambda p, m, v: p - lr * (m / first) / (jnp.sqrt(v / second) + 1e-8), params, m, v)
+    return params, m, v, t
+
+
+def _start(params: Any) -> Any:
+    return (params, jax.tree.map(jnp.zeros_like, params), jax.tree.map(jnp.zeros_like, params), jnp.float32(0))
+
+
+def _adam(lr: float, inputs: Arrays) -> Prepared:
+    update = jax.jit(lambda state, grad: _adam_update(state, grad, lr), donate_argnums=0)
+    grad = jnp.asarray(inputs["grad"])
+    state = _start(jnp.array(inputs["param"], copy=True))
+
+    def run() -> None:
+        nonlocal state
+        state = jax.block_until_ready(update(state, grad))
+
+    return Prepared(run, lambda: {"change": np.asarray(state[0]).astype(np.float64) - inputs["param"]})
+
+
+def _mlp(p: dict[str, Any], inputs: Arrays) -> Prepared:
+    layers, size = len(p["sizes"]) - 1, p["batch"]
+    names = [(f"weight{i}", f"bias{i}") for i in range(layers)]
+
+    def forward(params: Any, x: Any, y: Any) -> Any:
+        for i, (weight, bias) in enumerate(params):
+            x = x @ weight.T + bias
+            if i < layers - 1:
+                x = jax.nn.relu(x)
+        return _loss(x, y)
+
+    def step(state: Any, x: Any, y: Any) -> Any:
+        loss, grads = jax.value_and_grad(forward)(state[0], x, y)
+        return _adam_update(state, grads, p["lr"]), loss
+
+    compiled = jax.jit(step, donate_argnums=0)
+    state = _start([tuple(jnp.array(inputs[name], copy=True) for name in pair) for pair in names])
+    x, y = jnp.asarray(inputs["x"]), jnp.asarray(inputs["y"])
+    batches = itertools.cycle([(x[i : i + size], y[i : i + size]) for i in range(0, len(x), size)])
+    losses: list[Any] = []
+
+    def run() -> None:
+        nonlocal state
+        images, labels = next(batches)
+        state, loss = jax.block_until_ready(compiled(state, images, labels))
+        if len(losses) < 5:
+            losses.append(loss)
+
+    def result() -> Arrays:
+        parts = [
+            (np.asarray(array).astype(np.float64) - inputs[name]).ravel()
+            for arrays, pair in zip(state[0], names, strict=True)
+            for array, name in zip(arrays, pair, strict=True)
+        ]
+        return {"losses": np.array([float(loss) for loss in losses]), "change": np.concatenate(parts)}
+
+    return Prepared(run, result)

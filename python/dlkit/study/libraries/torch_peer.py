@@ -1,0 +1,123 @@
+"""The workloads in PyTorch: as its tutorials write them, and, with ``best``, as its tuning guide does."""
+
+from __future__ import annotations
+
+import itertools
+from functools import partial
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+
+from dlkit.study.libraries import Prepared, Unsupported
+from dlkit.study.workloads import Arrays, Workload
+
+
+def versions() -> dict[str, str]:
+    """Return the versions in use."""
+    found = {"torch": torch.__version__, "threads": str(torch.get_num_threads())}
+    found["vector"] = torch.backends.cpu.get_cpu_capability()
+    return found
+
+
+def prepare(workload: Workload, inputs: Arrays, options: dict[str, Any]) -> Prepared:
+    """Return the workload ready to run; ``options["threads"]`` and ``options["best"]`` are honoured."""
+    torch.set_num_threads(int(options["threads"]))
+    best = bool(options.get("best"))
+    p, kind = workload.params, workload.kind
+    t = {name: torch.from_numpy(array) for name, array in inputs.items()}
+    if kind == "matmul":
+        a = t["a"].t() if p["trans_a"] else t["a"]
+        b = t["b"].t() if p["trans_b"] else t["b"]
+        out = torch.empty(p["m"], p["n"])
+        return Prepared(partial(torch.mm, a, b, out=out), lambda: {"out": out.numpy()})
+    if kind in ("relu", "tanh", "sigmoid"):
+        return _elementwise(kind, t["x"])
+    if kind == "linear_relu":
+        return _linear(t["x"], t["weight"], t["bias"])
+    if kind in ("cross_entropy", "cross_entropy_autograd"):
+        return _cross_entropy(t["logits"], t["labels"])
+    if kind == "adam":
+        return _adam(inputs, p["lr"], best)
+    if kind == "mlp_step":
+        return _mlp(p, inputs, best)
+    raise Unsupported(f"no {kind} for PyTorch here")
+
+
+def _elementwise(kind: str, x: torch.Tensor) -> Prepared:
+    out = torch.empty_like(x)
+    if kind == "relu":
+        return Prepared(partial(torch.clamp, x, min=0, out=out), lambda: {"out": out.numpy()})
+    operation = torch.tanh if kind == "tanh" else torch.sigmoid
+    return Prepared(partial(operation, x, out=out), lambda: {"out": out.numpy()})
+
+
+def _linear(x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor) -> Prepared:
+    kept: list[torch.Tensor] = [x]
+
+    def run() -> None:
+        kept[0] = F.linear(x, weight, bias).relu_()
+
+    return Prepared(run, lambda: {"out": kept[0].numpy()})
+
+
+def _cross_entropy(logits: torch.Tensor, labels: torch.Tensor) -> Prepared:
+    logits.requires_grad_()
+    kept: list[torch.Tensor] = [logits]
+
+    def run() -> None:
+        logits.grad = None
+        loss = F.cross_entropy(logits, labels)
+        loss.backward()
+        kept[0] = loss
+
+    def result() -> Arrays:
+        assert logits.grad is not None
+        return {"loss": np.array(kept[0].item()), "grad": logits.grad.numpy()}
+
+    return Prepared(run, result)
+
+
+def _adam(inputs: Arrays, lr: float, best: bool) -> Prepared:
+    param = torch.nn.Parameter(torch.from_numpy(inputs["param"].copy()))
+    param.grad = torch.from_numpy(inputs["grad"])
+    optimizer = torch.optim.Adam([param], lr=lr, **({"fused": True} if best else {}))
+    return Prepared(
+        optimizer.step,
+        lambda: {"change": param.detach().numpy().astype(np.float64) - inputs["param"]},
+    )
+
+
+def _mlp(p: dict[str, Any], inputs: Arrays, best: bool) -> Prepared:
+    sizes, size = p["sizes"], p["batch"]
+    modules: list[torch.nn.Module] = []
+    for i, (fan_in, fan_out) in enumerate(zip(sizes[:-1], sizes[1:], strict=True)):
+        linear = torch.nn.Linear(fan_in, fan_out)
+        with torch.no_grad():
+            linear.weight.copy_(torch.from_numpy(inputs[f"weight{i}"]))
+            linear.bias.copy_(torch.from_numpy(inputs[f"bias{i}"]))
+        modules += [linear, torch.nn.ReLU()]
+    model = torch.nn.Sequential(*modules[:-1])
+    optimizer = torch.optim.Adam(model.parameters(), lr=p["lr"], **({"fused": True} if best else {}))
+    loss_function = torch.nn.CrossEntropyLoss()
+    x, y = torch.from_numpy(inputs["x"]), torch.from_numpy(inputs["y"])
+    batches = itertools.cycle([(x[i : i + size], y[i : i + size]) for i in range(0, len(x), size)])
+    losses: list[torch.Tensor] = []
+    start = [parameter.detach().clone() for parameter in model.parameters()]
+
+    def run() -> None:
+        images, labels = next(batches)
+        loss = loss_function(model(images), labels)
+        optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        optimizer.step()
+        if len(losses) < 5:
+            losses.append(loss.detach())
+
+    def result() -> Arrays:
+        pairs = zip(model.parameters(), start, strict=True)
+        change = np.concatenate([(a.detach().double() - b.double()).numpy().ravel() for a, b in pairs])
+        return {"losses": np.array([float(loss) for loss in losses]), "change": change}
+
+    return Prepared(run, result)

@@ -1,0 +1,63 @@
+"""What machine this is: the facts a table's head names."""
+
+from __future__ import annotations
+
+import os
+import platform
+import re
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+
+@lru_cache(maxsize=1)
+def _cpuinfo() -> dict[str, str]:
+    try:
+        text = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return {}
+    first = text.split("\n\n")[0]
+    return {k.strip(): v.strip() for k, _, v in (line.partition(":") for line in first.splitlines())}
+
+
+def cpu_flags() -> frozenset[str]:
+    """Return the processor's feature flags as Linux names them; empty where unknown."""
+    info = _cpuinfo()
+    return frozenset(info.get("flags", info.get("Features", "")).split())
+
+
+def cpu_name() -> str:
+    """Return the processor's name, with family and model where the name alone says little."""
+    info = _cpuinfo()
+    name = info.get("model name") or platform.processor() or platform.machine() or "unknown processor"
+    if "cpu family" in info and not re.search(r"\d", name):
+        name += f" (family {info['cpu family']}, model {info.get('model', '?')})"
+    return name
+
+
+def slug(name: str) -> str:
+    """Return `name` fit for a file name: ``AMD EPYC (family 26, model 2)`` gives ``amd-epyc-family-26-model-2``."""
+    return re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")
+
+
+def vector_isa() -> str:
+    """Return the widest vector instruction set that the processor has."""
+    flags = cpu_flags()
+    for flag, name in (("avx512f", "AVX-512"), ("avx2", "AVX2"), ("sse4_2", "SSE4.2"), ("asimd", "NEON")):
+        if flag in flags:
+            return name
+    return platform.machine()
+
+
+def describe() -> dict[str, Any]:
+    """Return processor, cores usable, instruction set, system and load, as plain values."""
+    usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    load = os.getloadavg()[0] if hasattr(os, "getloadavg") else float("nan")
+    return {
+        "cpu": cpu_name(),
+        "cores": usable,
+        "isa": vector_isa(),
+        "system": f"{platform.system()} {platform.release()}",
+        "python": platform.python_version(),
+        "load_before": round(load, 2),
+    }

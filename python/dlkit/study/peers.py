@@ -1,0 +1,290 @@
+"""Peers: who is compared, each configuration in a process of its own.
+
+Kernels are picked when a library is loaded (``OPENBLAS_CORETYPE``, a preloaded library, thread counts), so each
+configuration needs its own process with its own environment.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from dlkit.study.machine import cpu_flags
+
+#: Variables that choose kernels or threads: none is inherited, so that "default" is what a user gets.
+_CHOOSERS = (
+    "OPENBLAS_CORETYPE OPENBLAS_NUM_THREADS OMP_NUM_THREADS MKL_NUM_THREADS MKL_ENABLE_INSTRUCTIONS "
+    "MKL_DEBUG_CPU_TYPE MKL_CBWR MKL_DYNAMIC OMP_WAIT_POLICY KMP_BLOCKTIME GOMP_SPINCOUNT GOMP_CPU_AFFINITY "
+    "OMP_PROC_BIND DNNL_MAX_CPU_ISA ONEDNN_MAX_CPU_ISA ATEN_CPU_CAPABILITY LD_PRELOAD XLA_FLAGS NPROC PJRT_NPROC "
+    "JAX_PLATFORMS DLKIT_NUM_THREADS"
+).split()
+
+_PRELOADED_SOURCE = "int mkl_serv_intel_cpu_true(void) { return 1; }\n"
+
+
+class PeerError(RuntimeError):
+    """A peer computed something wrong, or its process failed."""
+
+
+class Absent(Exception):
+    """A peer cannot take part; the message says why."""
+
+
+@dataclass(frozen=True)
+class Peer:
+    """One configuration of one library.
+
+    Parameters
+    ----------
+    name, label : str
+        How it is asked for, and how a table calls it.
+    library : str
+        The module ``dlkit.study.libraries.<library>_peer``.
+    configured : bool
+        Whether it is more than what users get by default.
+    how : str
+        What was done to configure it.
+    environment : callable
+        Given a scratch folder, returns the variables to set; raises `Absent` if the machine has not what it needs.
+    options : dict
+        Passed on to the library's ``prepare``.
+    """
+
+    name: str
+    label: str
+    library: str
+    configured: bool
+    how: str
+    environment: Callable[[Path], dict[str, str]] = lambda folder: {}
+    options: Mapping[str, Any] = field(default_factory=dict)
+
+
+def _skylake_kernels(folder: Path) -> dict[str, str]:
+    if "avx512f" not in cpu_flags():
+        raise Absent("the processor has no AVX-512 for OPENBLAS_CORETYPE=SkylakeX")
+    return {"OPENBLAS_CORETYPE": "SkylakeX"}
+
+
+def _intel_answer(folder: Path) -> dict[str, str]:
+    """Build the library that makes MKL pick its kernels by the instruction set, not by the maker."""
+    if not sys.platform.startswith("linux"):
+        raise Absent("LD_PRELOAD needs Linux")
+    names = [os.environ.get("CC", ""), "cc", "gcc", "clang"]
+    compiler = next((found for name in names if name and (found := shutil.which(name))), None)
+    if compiler is None:
+        raise Absent("no C compiler for the preloaded mkl_serv_intel_cpu_true")
+    source, library = folder / "intel_cpu_true.c", folder / "intel_cpu_true.so"
+    source.write_text(_PRELOADED_SOURCE, encoding="utf-8")
+    built = subprocess.run(
+        [compiler, "-shared", "-fPIC", "-o", str(library), str(source)], capture_output=True, text=True, check=False
+    )
+    if built.returncode:
+        raise Absent(f"{compiler} could not build the preloaded library: {built.stderr.strip()[:200]}")
+    return {"LD_PRELOAD": str(library)}
+
+
+PEERS = (
+    Peer("dlkit", "dlkit", "dlkit", False, "as installed"),
+    Peer("numpy", "NumPy", "numpy", False, "as installed"),
+    Peer("numpy-best", "NumPy (AVX-512)", "numpy", True, "OPENBLAS_CORETYPE=SkylakeX", _skylake_kernels),
+    Peer("torch", "PyTorch", "torch", False, "as installed"),
+    Peer(
+        "torch-best",
+        "PyTorch (best)",
+        "torch",
+        True,
+        "preloaded mkl_serv_intel_cpu_true returning 1, fused optimizers",
+        _intel_answer,
+        {"best": True},
+    ),
+    Peer("jax", "JAX", "jax", True, "jax.jit, donated state", lambda folder: {"JAX_PLATFORMS": "cpu"}),
+)
+
+
+def find_peers(names: Sequence[str] | None = None) -> list[Peer]:
+    """Return the peers of these names, dlkit always first; all of them by default.
+
+    Raises
+    ------
+    ValueError
+        If a name is unknown.
+    """
+    known = {peer.name: peer for peer in PEERS}
+    if names is None:
+        return list(PEERS)
+    for name in names:
+        if name not in known:
+            raise ValueError(f"bench: peer is {name!r}; expected some of {', '.join(known)}")
+    return [known["dlkit"], *(peer for peer in PEERS if peer.name in names and peer.name != "dlkit")]
+
+
+def thread_environment(threads: int) -> dict[str, str]:
+    """Return the variables that give every library `threads` threads."""
+    count = str(threads)
+    names = "OMP_NUM_THREADS MKL_NUM_THREADS OPENBLAS_NUM_THREADS DLKIT_NUM_THREADS NPROC PJRT_NPROC".split()
+    found = dict.fromkeys(names, count)
+    if threads == 1:
+        found["XLA_FLAGS"] = "--xla_cpu_multi_thread_eigen=false intra_op_parallelism_threads=1"
+    return found
+
+
+class Process:
+    """A peer's worker process.
+
+    Parameters
+    ----------
+    peer : Peer
+    threads : int
+    folder : Path
+        Scratch folder for the preloaded library and for answers.
+
+    Raises
+    ------
+    Absent
+        If the peer cannot take part here.
+    """
+
+    def __init__(self, peer: Peer, threads: int, folder: Path) -> None:
+        self.peer, self.threads, self.folder = peer, threads, folder
+        environment = {k: v for k, v in os.environ.items() if k not in _CHOOSERS}
+        environment |= thread_environment(threads) | peer.environment(folder)
+        package = str(Path(__file__).resolve().parents[2])
+        environment["PYTHONPATH"] = os.pathsep.join(filter(None, [package, environment.get("PYTHONPATH", "")]))
+        self._log = tempfile.TemporaryFile(mode="w+", encoding="utf-8", errors="replace")
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", "dlkit.study.worker", peer.library],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=self._log,
+            env=environment,
+            text=True,
+            encoding="utf-8",
+        )
+        try:
+            self._answer("start")
+            self.versions: dict[str, str] = self.ask("hello")["versions"]
+        except BaseException:
+            self.close()
+            raise
+
+    @property
+    def pid(self) -> int:
+        """The process id."""
+        return self._process.pid
+
+    def ask(self, command: str, **fields: Any) -> dict[str, Any]:
+        """Send a command and return its answer.
+
+        Raises
+        ------
+        Absent
+            If the library has no such operation.
+        PeerError
+            If the command failed or the process ended.
+        """
+        assert self._process.stdin is not None
+        try:
+            self._process.stdin.write(json.dumps({"command": command, **fields}) + "\n")
+            self._process.stdin.flush()
+        except (BrokenPipeError, OSError):
+            pass  # the missing answer says so, with what the process printed
+        return self._answer(command)
+
+    def _answer(self, command: str) -> dict[str, Any]:
+        assert self._process.stdout is not None
+        line = self._process.stdout.readline()
+        if not line:
+            status = self._process.wait()
+            self._log.seek(0)
+            printed = self._log.read().strip()[-800:]
+            raise PeerError(f"{self.peer.name}: the worker ended at {command!r} with status {status}: {printed}")
+        answer: dict[str, Any] = json.loads(line)
+        if answer.pop("ok"):
+            return answer
+        if "absent" in answer:
+            raise Absent(answer["absent"])
+        raise PeerError(f"{self.peer.name}: {command}: {answer['error']}")
+
+    def is_idle(self) -> bool:
+        """Return whether no thread of the process is running (Linux; elsewhere always true)."""
+        try:
+            tasks = os.listdir(f"/proc/{self.pid}/task")
+        except OSError:
+            return True
+        for task in tasks:
+            try:
+                with open(f"/proc/{self.pid}/task/{task}/stat", encoding="ascii", errors="replace") as file:
+                    state = file.read().rpartition(")")[2].split()[0]
+            except (OSError, IndexError):
+                continue
+            if state == "R":
+                return False
+        return True
+
+    def settle(self, limit: float = 0.5) -> None:
+        """Wait until threads that spin after a parallel region have gone to sleep, at most `limit` seconds."""
+        end = time.monotonic() + limit
+        while not self.is_idle() and time.monotonic() < end:
+            time.sleep(0.0005)
+
+    def close(self) -> None:
+        """End the process."""
+        for stream in (self._process.stdin, self._process.stdout):
+            if stream is not None:
+                try:
+                    stream.close()
+                except OSError:
+                    pass
+        try:
+            self._process.wait(timeout=5)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+        self._log.close()
+
+
+class Company:
+    """The worker processes of one comparison, and the reasons of those who are absent.
+
+    Use as a context manager; the processes end with it.
+    """
+
+    def __init__(self, peers: Sequence[Peer], threads: int) -> None:
+        self.threads = threads
+        self.processes: dict[str, Process] = {}
+        self.absent: dict[str, str] = {}
+        self._folder = tempfile.TemporaryDirectory(prefix="dlkit-bench-")
+        self.folder = Path(self._folder.name)
+        try:
+            for peer in peers:
+                try:
+                    self.processes[peer.name] = Process(peer, threads, self.folder)
+                except Absent as reason:
+                    self.absent[peer.name] = str(reason)
+        except BaseException:
+            self.close()
+            raise
+
+    def __enter__(self) -> Company:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """End all processes and remove the scratch folder."""
+        for process in self.processes.values():
+            process.close()
+        self._folder.cleanup()

@@ -1,0 +1,45 @@
+"""Results as files: one JSON record for a chapter, a processor and a thread count."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+from dlkit.study.machine import slug
+
+
+def file_name(record: dict[str, Any]) -> str:
+    """Return the name of a record's file, such as ``matmul-amd-epyc-family-26-model-2-1t.json``."""
+    isa = record["machine"].get("dlkit_isa", "")
+    return f"{record['chapter']}-{slug(record['machine']['cpu'])}-{record['threads']}t{'-' + isa if isa else ''}.json"
+
+
+def write(record: dict[str, Any], path: str | Path) -> Path:
+    """Write a record to the file `path`, or into the folder `path` under its own name; return where it went."""
+    target = Path(path)
+    if target.suffix != ".json":
+        target = target / file_name(record)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    temporary = target.with_name(f".{target.name}.{os.getpid()}")
+    temporary.write_text(json.dumps(record, indent=1, allow_nan=False) + "\n", encoding="utf-8")
+    temporary.replace(target)
+    return target
+
+
+def read(path: str | Path) -> dict[str, Any]:
+    """Read a record.
+
+    Raises
+    ------
+    ValueError
+        If the file is no record of a comparison.
+    """
+    try:
+        record = json.loads(Path(path).read_text(encoding="utf-8"))
+    except (UnicodeDecodeError, json.JSONDecodeError) as error:
+        raise ValueError(f"bench: {path} is no JSON: {error}") from error
+    if not isinstance(record, dict) or not {"chapter", "threads", "rows"} <= record.keys():
+        raise ValueError(f"bench: {path} is no record of a comparison: it lacks chapter, threads or rows")
+    return record
