@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 
@@ -27,8 +29,12 @@ def test_computes_what_the_same_layers_in_torch_compute(activation, hidden):
     model = MLP(6, hidden, 4, activation=activation, dropout=0.3).eval()
     layers: list = []
     sizes = [6, *hidden, 4]
-    for before, after in zip(sizes[:-2], sizes[1:-1], strict=True):
-        layers += [torch.nn.Linear(before, after), getattr(torch.nn, TORCH_NAMES[activation])(), torch.nn.Dropout(0.3)]
+    for before, after in pairwise(sizes[:-1]):
+        layers += [
+            torch.nn.Linear(before, after),
+            getattr(torch.nn, TORCH_NAMES[activation])(),
+            torch.nn.Dropout(0.3),
+        ]
     theirs = torch.nn.Sequential(*layers, torch.nn.Linear(sizes[-2], 4)).eval()
     theirs.load_state_dict({n: torch.from_numpy(np.array(v.data)) for n, v in model.state_dict().items()})
     x = np.random.default_rng(0).standard_normal((5, 6)).astype(np.float32)

@@ -10,7 +10,7 @@ from dlkit.models import Perceptron, perceptron_loss
 
 
 def textbook(x, y, outputs, epochs=1, lr=1.0):
-    """The rule as the textbook writes it: one sample at a time. Returns weights, averages and the decisions."""
+    """The rule as the textbook writes it, one sample at a time: weights, averages, decisions."""
     w, b = np.zeros((outputs, x.shape[1])), np.zeros(outputs)
     w_sum, b_sum, said_all = np.zeros_like(w), np.zeros_like(b), []
     for _ in range(epochs):

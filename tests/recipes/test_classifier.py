@@ -34,16 +34,22 @@ def test_result_is_what_the_folder_holds(tmp_path):
     assert stored["test_accuracy"] == 1 - stored["test_wrong"] / stored["test_samples"]
     for name in ("loss.png", "confusion.png", "mistakes.png", "weights.png"):
         assert (result.folder / name).read_bytes().startswith(b"\x89PNG")
-    assert {"settings.json", "environment.json", "metrics.jsonl", "model.safetensors", "checkpoint.safetensors"} <= {
-        path.name for path in result.folder.iterdir()
-    }
+    assert {
+        "settings.json",
+        "environment.json",
+        "metrics.jsonl",
+        "model.safetensors",
+        "checkpoint.safetensors",
+    } <= {path.name for path in result.folder.iterdir()}
 
 
 def test_a_finished_run_can_be_resumed_for_more_epochs(tmp_path):
     whole = get("softmax").run(run_dir=tmp_path / "whole", epochs=6, progress=False)
     get("softmax").run(run_dir=tmp_path / "parts", epochs=2, progress=False)
     parts = get("softmax").run(run_dir=tmp_path / "parts", epochs=6, resume=True, progress=False)
-    assert (parts.folder / "model.safetensors").read_bytes() == (whole.folder / "model.safetensors").read_bytes()
+    assert (parts.folder / "model.safetensors").read_bytes() == (
+        whole.folder / "model.safetensors"
+    ).read_bytes()
     assert parts.metrics["test_accuracy"] == whole.metrics["test_accuracy"]
     assert parts.metrics["epochs"] == 6
 

@@ -31,7 +31,10 @@ def test_boundaries_draws_every_contender(tmp_path):
     x, y = np.array([[0, 0], [0, 1], [1, 0], [1, 1]]), np.array([0, 1, 1, 0])
     left = Contender("left", lambda p: (p[:, 0] > 0.5).astype(int), [2, 2])
     right = Contender(
-        "right", lambda p: ((p[:, 0] > 0.5) != (p[:, 1] > 0.5)).astype(int), [2, 0], lines=[(1, 0, -0.5), (0, 1, -0.5)]
+        "right",
+        lambda p: ((p[:, 0] > 0.5) != (p[:, 1] > 0.5)).astype(int),
+        [2, 0],
+        lines=[(1, 0, -0.5), (0, 1, -0.5)],
     )
     one = picture(boundaries([left], x, y, tmp_path / "one.png"))
     two = picture(boundaries([left, right], x, y, tmp_path / "two.png"))

@@ -45,7 +45,13 @@ def test_the_naive_network_learns(tmp_path):
 def test_normal_weights_have_mean_0_and_variance_1(tmp_path):
     # One update with a vanishing step leaves them where they began.
     result = get("mlp").run(
-        run_dir=tmp_path / "run", init="normal", epochs=1, batch_size=1442, lr=1e-12, hidden=(300,), progress=False
+        run_dir=tmp_path / "run",
+        init="normal",
+        epochs=1,
+        batch_size=1442,
+        lr=1e-12,
+        hidden=(300,),
+        progress=False,
     )
     weight = load_safetensors(result.folder / "model.safetensors")["0.weight"]
     assert weight.shape == (300, 64)

@@ -8,9 +8,7 @@ from dlkit.recipes import SettingsError, get
 from dlkit.recipes.optimizers import make_optimizer, make_schedule
 
 
-@pytest.mark.parametrize(
-    ("name", "kind"), [("sgd", optim.SGD), ("adam", optim.Adam), ("adamw", optim.AdamW)]
-)
+@pytest.mark.parametrize(("name", "kind"), [("sgd", optim.SGD), ("adam", optim.Adam), ("adamw", optim.AdamW)])
 def test_optimizer_has_the_settings(name, kind):
     settings = get("mlp").settings(optimizer=name, lr=0.25, weight_decay=0.125)
     optimizer = make_optimizer(settings, nn.Linear(3, 2))
@@ -24,7 +22,7 @@ def test_momentum_belongs_to_sgd():
     group = make_optimizer(settings, nn.Linear(3, 2)).param_groups[0]
     assert group["momentum"] == 0.9
     assert group["nesterov"]
-    with pytest.raises(SettingsError, match="momentum is 0.9 but optimizer is adam"):
+    with pytest.raises(SettingsError, match=r"momentum is 0\.9 but optimizer is adam"):
         get("softmax").settings(optimizer="adam", momentum=0.9)
     with pytest.raises(SettingsError, match="nesterov is set but momentum is 0"):
         get("softmax").settings(optimizer="sgd", nesterov=True)

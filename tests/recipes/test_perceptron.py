@@ -33,7 +33,9 @@ def test_training_is_the_models_own_rule(tmp_path):
     for _ in range(3):
         for x, y in batches:
             model.learn(x, y)
-    np.testing.assert_array_equal(load_safetensors(result.folder / "model.safetensors")["weight"], model.weight.data)
+    np.testing.assert_array_equal(
+        load_safetensors(result.folder / "model.safetensors")["weight"], model.weight.data
+    )
     assert not (result.folder / "mistakes.png").exists()  # a perceptron has no confidence
 
 

@@ -15,11 +15,13 @@ def test_defaults_follow_the_data_set():
 
 
 def test_errors_name_the_recipe():
-    with pytest.raises(SettingsError, match=r"mlp: data is 'mnsit', expected one of .* \(did you mean 'mnist'\?\)"):
+    with pytest.raises(
+        SettingsError, match=r"mlp: data is 'mnsit', expected one of .* \(did you mean 'mnist'\?\)"
+    ):
         get("mlp").settings(data="mnsit")
     with pytest.raises(SettingsError, match=r"softmax: unknown setting 'hiden'"):
         get("softmax").settings(hiden=3)
-    with pytest.raises(SettingsError, match="mlp: label_smoothing is 0.1 but loss is quadratic"):
+    with pytest.raises(SettingsError, match=r"mlp: label_smoothing is 0\.1 but loss is quadratic"):
         get("mlp").settings(loss="quadratic", label_smoothing=0.1)
 
 

@@ -12,7 +12,8 @@ def test_names_are_those_of_the_recipes():
 @pytest.mark.parametrize("name", names())
 def test_every_recipe_is_complete(name):
     recipe = get(name)
-    assert recipe.summary and not recipe.summary.endswith(".")
+    assert recipe.summary
+    assert not recipe.summary.endswith(".")
     assert set(recipe.presets) <= set(recipe.datasets)
     # Each data set (or the recipe itself) says what must be reached.
     assert set(recipe.targets) == set(recipe.datasets or [""])
@@ -27,5 +28,7 @@ def test_underscore_and_case_do_not_matter():
 
 
 def test_unknown_name_suggests_the_nearest():
-    with pytest.raises(SettingsError, match=r"unknown recipe 'perceptrn', expected .* \(did you mean 'perceptron'\?\)"):
+    with pytest.raises(
+        SettingsError, match=r"unknown recipe 'perceptrn', expected .* \(did you mean 'perceptron'\?\)"
+    ):
         get("perceptrn")

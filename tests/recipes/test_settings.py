@@ -23,11 +23,22 @@ class Example(Settings):
 
 
 def test_text_becomes_numbers():
-    made = Example.make({"count": "7", "rate": "1e-1", "sizes": "8,9", "on": "true", "limit": "2", "seed": "11"})
-    assert (made.count, made.rate, made.sizes, made.on, made.limit, made.seed) == (7, 0.1, (8, 9), True, 2.0, 11)
+    made = Example.make(
+        {"count": "7", "rate": "1e-1", "sizes": "8,9", "on": "true", "limit": "2", "seed": "11"}
+    )
+    assert (made.count, made.rate, made.sizes, made.on, made.limit, made.seed) == (
+        7,
+        0.1,
+        (8, 9),
+        True,
+        2.0,
+        11,
+    )
 
 
-@pytest.mark.parametrize(("given", "sizes"), [("none", ()), ("", ()), ("7", (7,)), ([1, 2], (1, 2)), (6, (6,))])
+@pytest.mark.parametrize(
+    ("given", "sizes"), [("none", ()), ("", ()), ("7", (7,)), ([1, 2], (1, 2)), (6, (6,))]
+)
 def test_lists_of_sizes(given, sizes):
     assert Example.make({"sizes": given}).sizes == sizes
 

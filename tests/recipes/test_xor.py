@@ -29,6 +29,8 @@ def test_resumed_run_ends_like_a_whole_one(tmp_path):
     whole = get("xor").run(run_dir=tmp_path / "whole", epochs=60, progress=False)
     get("xor").run(run_dir=tmp_path / "parts", epochs=20, progress=False)
     parts = get("xor").run(run_dir=tmp_path / "parts", epochs=60, resume=True, progress=False)
-    assert (parts.folder / "model.safetensors").read_bytes() == (whole.folder / "model.safetensors").read_bytes()
+    assert (parts.folder / "model.safetensors").read_bytes() == (
+        whole.folder / "model.safetensors"
+    ).read_bytes()
     epochs = [json.loads(line)["epoch"] for line in (parts.folder / "metrics.jsonl").read_text().splitlines()]
     assert epochs == list(range(1, 61))

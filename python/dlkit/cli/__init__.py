@@ -17,8 +17,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     Returns
     -------
     int
-        Exit status: 0 for success, 2 for a wrong command line, 130 after Ctrl-C, 1 for any other error. Errors are
-        one message on standard error; with ``DLKIT_DEBUG=1`` the traceback comes before it.
+        Exit status: 0 for success, 2 for a wrong command line, 130 after Ctrl-C, 1 for any other error.
+        Errors are one message on standard error; with ``DLKIT_DEBUG=1`` the traceback comes before it.
     """
     try:
         from .app import run

@@ -42,7 +42,9 @@ def _version(wanted: bool) -> None:
 
 @app.callback()
 def options(
-    version: bool = typer.Option(False, "--version", callback=_version, is_eager=True, help="Print the version."),
+    version: bool = typer.Option(
+        False, "--version", callback=_version, is_eager=True, help="Print the version."
+    ),
 ) -> None:
     """A small, fast deep-learning library: train, predict, measure."""
 
@@ -57,7 +59,9 @@ app.command("config")(config.config)
 def run(argv: Sequence[str] | None) -> int:
     """Run the command line and return the exit status."""
     try:
-        status: Any = app(args=list(argv) if argv is not None else None, prog_name="dlkit", standalone_mode=False)
+        status: Any = app(
+            args=list(argv) if argv is not None else None, prog_name="dlkit", standalone_mode=False
+        )
     except SystemExit as error:
         return error.code if isinstance(error.code, int) else 1
     except BaseException as error:  # every error becomes one message

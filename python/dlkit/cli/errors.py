@@ -35,7 +35,8 @@ def report(error: BaseException) -> int:
         errors().print("interrupted")
         return INTERRUPTED
     if isinstance(error, BrokenPipeError) or (isinstance(error, OSError) and error.errno == errno.EPIPE):
-        # The reader of a pipe (head, less) has seen enough. Python would complain once more when it flushes at exit.
+        # The reader of a pipe (head, less) has seen enough. Python would complain once more when it flushes
+        # at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return FAILURE
     if isinstance(error, MemoryError):
@@ -50,12 +51,13 @@ def report(error: BaseException) -> int:
 
 
 def _is_expected(error: BaseException) -> bool:
-    """Errors that dlkit or the system raises on purpose; anything else is a defect and is shown with its type."""
+    """Errors that dlkit or the system raises on purpose; anything else is a defect, shown with its type."""
     return isinstance(error, (ValueError, OSError, ImportError, RuntimeError))
 
 
 def _is_click(error: BaseException) -> bool:
-    # Typer has click as a dependency or, from 0.27, within itself: known by its face rather than by its class.
+    # Typer has click as a dependency or, from 0.27, within itself: known by its face rather than by its
+    # class.
     return hasattr(error, "format_message") and hasattr(error, "exit_code")
 
 

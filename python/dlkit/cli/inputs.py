@@ -1,7 +1,7 @@
 """Samples from files of several kinds, made into what a model was trained on.
 
-Every file is treated as hostile: its size, shape and numbers are checked before they are used, and nothing in it is
-run.
+Every file is treated as hostile: its size, shape and numbers are checked before they are used, and nothing in
+it is run.
 """
 
 from __future__ import annotations
@@ -24,6 +24,17 @@ from dlkit.recipes.settings import nearest
 
 _MAX_BYTES = 1 << 28
 _MAX_PIXELS = 1 << 26
+# What NumPy raises for headers that are not what they should be.
+_NPY_ERRORS = (
+    ValueError,
+    OSError,
+    EOFError,
+    SyntaxError,
+    LookupError,
+    TypeError,
+    ArithmeticError,
+    MemoryError,
+)
 _IMAGES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".tif", ".tiff", ".webp")
 
 
@@ -94,8 +105,8 @@ def read_samples(path: Path, card: Card, *, invert: bool | None = None) -> Sampl
     ending = path.suffix or path.name
     known = (*_IMAGES, ".npy", ".csv", ".idx", ".gz")
     raise InputError(
-        f"{path}: {ending!r} is no kind of file that dlkit reads; expected an image (.png, .jpg), .npy, .csv or an IDX "
-        f"file (.idx, -ubyte, -ubyte.gz){nearest(ending, known)}"
+        f"{path}: {ending!r} is no kind of file that dlkit reads; expected an image (.png, .jpg), .npy, .csv "
+        f"or an IDX file (.idx, -ubyte, -ubyte.gz){nearest(ending, known)}"
     )
 
 
@@ -120,15 +131,17 @@ def _check_file(path: Path) -> None:
 
 
 def _looks_like_idx(first: bytes) -> bool:
-    return first.startswith(b"\x1f\x8b") or (len(first) >= 4 and first[:2] == b"\0\0" and first[2] in range(8, 15))
+    return first.startswith(b"\x1f\x8b") or (
+        len(first) >= 4 and first[:2] == b"\0\0" and first[2] in range(8, 15)
+    )
 
 
 def _read_npy(path: Path) -> NDArray[Any]:
     try:
-        # Mapped, so that a header that claims more than the file holds is found out before memory is given to it; no
-        # pickles, which could run anything.
+        # Mapped, so that a header that claims more than the file holds is found out before memory is given to
+        # it; no pickles, which could run anything.
         mapped = np.load(path, mmap_mode="r", allow_pickle=False)
-    except (ValueError, OSError, EOFError, SyntaxError, KeyError, TypeError, OverflowError, MemoryError) as error:
+    except _NPY_ERRORS as error:
         reason = "it holds Python objects" if "allow_pickle" in str(error) else str(error).splitlines()[0]
         raise InputError(f"{path} is not a readable .npy file: {reason}") from error
     if not isinstance(mapped, np.ndarray):
@@ -144,7 +157,9 @@ def _read_csv(path: Path) -> NDArray[Any]:
     try:
         with open(path, newline="", encoding="utf-8-sig") as handle:
             for number, cells in enumerate(csv.reader(handle), start=1):
-                if not cells or (len(cells) == 1 and (not cells[0].strip() or cells[0].lstrip().startswith("#"))):
+                if not cells or (
+                    len(cells) == 1 and (not cells[0].strip() or cells[0].lstrip().startswith("#"))
+                ):
                     continue
                 try:
                     values = [float(cell) for cell in cells]
@@ -153,10 +168,13 @@ def _read_csv(path: Path) -> NDArray[Any]:
                         continue  # column names
                     wrong = next(i for i, cell in enumerate(cells) if not _is_number(cell))
                     raise InputError(
-                        f"{path}: line {number}, column {wrong + 1} is {cells[wrong][:40]!r}, expected a number"
+                        f"{path}: line {number}, column {wrong + 1} is {cells[wrong][:40]!r}, "
+                        f"expected a number"
                     ) from None
                 if rows and len(values) != width:
-                    raise InputError(f"{path}: line {number} has {len(values)} columns, the lines before have {width}")
+                    raise InputError(
+                        f"{path}: line {number} has {len(values)} columns, the lines before have {width}"
+                    )
                 width = len(values)
                 rows.append(values)
     except (UnicodeDecodeError, csv.Error) as error:
@@ -205,8 +223,8 @@ def _scaled(path: Path, array: NDArray[Any], card: Card) -> NDArray[np.float32]:
     low, high = float(values.min()), float(values.max())
     if low < 0 or high > max(card.scale, 1.0):
         raise InputError(
-            f"{path}: values lie in {low:g} … {high:g}, expected 0 … 1, or pixel values 0 … {card.scale:g} as in the "
-            f"training data"
+            f"{path}: values lie in {low:g} … {high:g}, expected 0 … 1, or pixel values 0 … {card.scale:g} "
+            f"as in the training data"
         )
     if array.dtype.kind in "iu" or high > 1:
         values /= card.scale
@@ -215,7 +233,9 @@ def _scaled(path: Path, array: NDArray[Any], card: Card) -> NDArray[np.float32]:
 
 def _from_image(path: Path, card: Card, invert: bool | None) -> Samples:
     if card.image_shape is None:
-        raise InputError(f"{path} is an image, but the model takes {card.features} numbers: give a .csv or .npy file")
+        raise InputError(
+            f"{path} is an image, but the model takes {card.features} numbers: give a .csv or .npy file"
+        )
     pixels = _read_image(path)
     notes = []
     if invert is None:
@@ -266,8 +286,8 @@ def _read_image(path: Path) -> NDArray[np.float64]:
 def _fitted(pixels: NDArray[np.float64], card: Card) -> NDArray[np.float64]:
     """Cut the subject out of an image of any size and place it as the data set's makers did.
 
-    The subject keeps its proportions and fills all but the data set's margin. Where there is a margin (MNIST), its
-    centre of mass comes to the centre, as LeCun et al. did it; else it is centred by its box.
+    The subject keeps its proportions and fills all but the data set's margin. Where there is a margin
+    (MNIST), its centre of mass comes to the centre, as LeCun et al. did it; else it is centred by its box.
     """
     rows, columns = card.image_shape or (1, card.features)
     Image = _pillow()
@@ -280,7 +300,9 @@ def _fitted(pixels: NDArray[np.float64], card: Card) -> NDArray[np.float64]:
     ratio = min(inner_rows / pixels.shape[0], inner_columns / pixels.shape[1])
     height, width = (max(round(side * ratio), 1) for side in pixels.shape)
     image = Image.fromarray((pixels * 255).round().astype(np.uint8))
-    small = np.asarray(image.resize((width, height), Image.Resampling.BOX if ratio < 1 else Image.Resampling.BILINEAR))
+    small = np.asarray(
+        image.resize((width, height), Image.Resampling.BOX if ratio < 1 else Image.Resampling.BILINEAR)
+    )
     small = small.astype(np.float64) / 255
     top, left = (rows - height) / 2, (columns - width) / 2
     if card.margin and small.sum() > 0:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Optional
+from typing import Annotated, Any
 
 import typer
 
@@ -11,12 +11,15 @@ from .console import errors, output, print_json
 
 
 def predict(
-    run: Path = typer.Argument(..., help="Run folder of a trained model.", show_default=False),
-    file: Path = typer.Argument(
-        ..., help="Image (.png, .jpg), .npy, .csv or IDX file with one sample or many.", show_default=False
-    ),
+    run: Annotated[Path, typer.Argument(help="Run folder of a trained model.", show_default=False)],
+    file: Annotated[
+        Path,
+        typer.Argument(
+            help="Image (.png, .jpg), .npy, .csv or IDX file with one sample or many.", show_default=False
+        ),
+    ],
     as_json: bool = typer.Option(False, "--json", help="Print JSON, with the probability of every class."),
-    invert: Optional[bool] = typer.Option(  # noqa: UP045 - Typer reads the annotation at run time
+    invert: bool | None = typer.Option(
         None,
         "--invert/--no-invert",
         help="Swap black and white of an image.",

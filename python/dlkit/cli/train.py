@@ -7,7 +7,7 @@ import shlex
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Optional
+from typing import Any
 
 import typer
 from rich.markup import escape
@@ -46,7 +46,11 @@ def start(
         if not 1 <= threads <= 1024:
             raise SettingsError(f"threads is {threads}, expected an integer from 1 to 1024")
         kernels.set_num_threads(threads)
-    folder = run_dir if run_dir is not None else folders.new_folder(recipe.name, str(given.get("data", _data(settings))))
+    folder = (
+        run_dir
+        if run_dir is not None
+        else folders.new_folder(recipe.name, str(given.get("data", _data(settings))))
+    )
     try:
         result = recipe.run(run_dir=folder, resume=resume, overwrite=overwrite, progress=progress, **given)
     except Interrupted as stop:
@@ -112,8 +116,8 @@ def _command(recipe: Recipe) -> Callable[..., None]:
     ]
     parameters.sort(key=lambda p: ("Data", "Model", "Training", "Run").index(p.default.rich_help_panel))
     parameters += [
-        _fixed("threads", Optional[int], None, "Threads of the kernels. Default: all that may be used."),
-        _fixed("run_dir", Optional[Path], None, f"Run folder. Default: a new one, runs/{recipe.name}-…"),
+        _fixed("threads", int | None, None, "Threads of the kernels. Default: all that may be used."),
+        _fixed("run_dir", Path | None, None, f"Run folder. Default: a new one, runs/{recipe.name}-…"),
         _fixed("resume", bool, False, "Go on with the run in --run-dir, with its settings."),
         _fixed("overwrite", bool, False, "Remove what an earlier run left in --run-dir first."),
         _fixed("no_progress", bool, False, "No progress bar."),
@@ -139,8 +143,9 @@ def _parameter(recipe: Recipe, name: str, limits: Limits, kind: Any) -> inspect.
     help_text += f" Default: {_shown_default(recipe, name)}."
     flag = "--" + name.replace("_", "-")
     choices = list(limits.choices)
-    # Text, not numbers, so that a wrong value gets the setting's own message; booleans become a pair of flags.
-    annotation: Any = Optional[bool] if kind is bool else Optional[str]
+    # Text, not numbers, so that a wrong value gets the setting's own message; booleans become a pair of
+    # flags.
+    annotation: Any = bool | None if kind is bool else str | None
     declarations = [f"{flag}/--no-{flag[2:]}"] if kind is bool else [flag]
     default = typer.Option(
         None,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Callable, Sequence
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -51,7 +52,8 @@ class MLP(nn.Sequential):
     Raises
     ------
     ValueError
-        A size is not positive, a probability not in [0, 1), or the activation unknown (the nearest is suggested).
+        A size is not positive, a probability not in [0, 1), or the activation unknown (the nearest is
+        suggested).
     """
 
     def __init__(
@@ -80,7 +82,7 @@ class MLP(nn.Sequential):
         layers: list[nn.Module] = []
         if input_dropout:
             layers.append(nn.Dropout(input_dropout))
-        for before, after in zip(sizes[:-2], sizes[1:-1], strict=True):
+        for before, after in pairwise(sizes[:-1]):
             layers += [nn.Linear(before, after, dtype=dtype), _ACTIVATIONS[activation]()]
             if dropout:
                 layers.append(nn.Dropout(dropout))

@@ -35,8 +35,8 @@ class Perceptron(Module):
     out_features
         1 for two classes, else the number of classes.
     averaged
-        Keep the average of the weights after every sample, and predict with it in evaluation mode (Collins, 2002):
-        steadier and more accurate on samples that cannot be separated.
+        Keep the average of the weights after every sample, and predict with it in evaluation mode (Collins,
+        2002): steadier and more accurate on samples that cannot be separated.
     dtype
         float32 or float64.
 
@@ -52,8 +52,8 @@ class Perceptron(Module):
     References
     ----------
     Rosenblatt, "The Perceptron: a probabilistic model for information storage and organization in the brain",
-    Psychological Review 65, 1958. Collins, "Discriminative training methods for hidden Markov models: theory and
-    experiments with perceptron algorithms", EMNLP 2002.
+    Psychological Review 65, 1958. Collins, "Discriminative training methods for hidden Markov models: theory
+    and experiments with perceptron algorithms", EMNLP 2002.
     """
 
     weight_sum: Tensor
@@ -119,11 +119,11 @@ class Perceptron(Module):
 
         Notes
         -----
-        The rule is sequential, yet nearly all of its arithmetic is done in matrix products: for a block of samples X the
-        scores ``X Wᵀ`` and the Gram matrix ``X Xᵀ`` are computed at once. A mistake on sample i then changes
-        the scores of the later samples j of the block by ``lr * (x_i · x_j + 1)``, which is a row of the Gram matrix,
-        and all corrections of a block reach the weights in a third product. Decisions and weights are those of the
-        sample-by-sample rule up to rounding.
+        The rule is sequential, yet nearly all of its arithmetic is done in matrix products: for a block of
+        samples X the scores ``X Wᵀ`` and the Gram matrix ``X Xᵀ`` are computed at once. A mistake on sample i
+        then changes the scores of the later samples j of the block by ``lr * (x_i · x_j + 1)``, which is a
+        row of the Gram matrix, and all corrections of a block reach the weights in a third product. Decisions
+        and weights are those of the sample-by-sample rule up to rounding.
         """
         samples = np.ascontiguousarray(x, dtype=self.weight.data.dtype)
         labels = np.asarray(y)
@@ -177,7 +177,7 @@ class Perceptron(Module):
             bias += corrections.sum(axis=0)
 
     def _add_to_average(self, x: NDArray[Any], corrections: NDArray[Any] | None) -> None:
-        """Add the weights after each sample of the block; the correction of sample i is in the last n - i of them."""
+        """Add the weights after each sample; the correction of sample i is in the last n - i of them."""
         n = len(x)
         weight_sum, bias_sum = self.weight_sum.data, self.bias_sum.data
         weight_sum += n * self.weight.data
@@ -227,7 +227,8 @@ def perceptron_loss(scores: Tensor, labels: ArrayLike) -> Tensor:
     numbers = np.asarray(labels)
     if scores.ndim != 2 or numbers.shape != (scores.shape[0],):
         raise ValueError(
-            f"perceptron_loss: scores is {scores.shape} and labels {numbers.shape}, expected (N, classes) and (N,)"
+            f"perceptron_loss: scores is {scores.shape} and labels {numbers.shape}, expected (N, classes) "
+            f"and (N,)"
         )
     if scores.shape[1] == 1:
         sign = (2 * numbers - 1).astype(scores.dtype)

@@ -108,8 +108,8 @@ def train_classifier(
     settings, options
         What to do, and how.
     build
-        Makes model, optimizer and loss for a data set and a number of updates per epoch. The random generator is
-        seeded before it is called.
+        Makes model, optimizer and loss for a data set and a number of updates per epoch. The random generator
+        is seeded before it is called.
     target
         What the recipe must reach.
     """

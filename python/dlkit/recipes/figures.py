@@ -46,7 +46,9 @@ def class_weights(
     limit = max(float(np.quantile(np.abs(weight), 0.995)), 1e-12)
     for i, name in enumerate(classes):
         axes = figure.add_subplot(rows, columns, i + 1)
-        axes.imshow(weight[i].reshape(image_shape), cmap="RdBu", vmin=-limit, vmax=limit, interpolation="nearest")
+        axes.imshow(
+            weight[i].reshape(image_shape), cmap="RdBu", vmin=-limit, vmax=limit, interpolation="nearest"
+        )
         axes.set_title(name, fontsize=10, pad=3)
         axes.set_xticks([])
         axes.set_yticks([])
@@ -80,7 +82,7 @@ class Contender:
 def boundaries(
     contenders: Sequence[Contender], x: ArrayLike, y: ArrayLike, path: str | os.PathLike[str]
 ) -> Path:
-    """Draw the decision boundaries of several classifiers side by side, and below them how many samples are wrong.
+    """Draw decision boundaries side by side, and below them how many samples are wrong after each epoch.
 
     Parameters
     ----------
@@ -99,7 +101,9 @@ def boundaries(
     total = len(np.asarray(y))
     for i, contender in enumerate(contenders):
         axes = figure.add_subplot(grid[0, i])
-        wrong = int(np.count_nonzero(np.asarray(contender.predict(np.asarray(x, np.float32))) != np.asarray(y)))
+        wrong = int(
+            np.count_nonzero(np.asarray(contender.predict(np.asarray(x, np.float32))) != np.asarray(y))
+        )
         verdict = "solved" if wrong == 0 else f"{wrong} of {total} wrong"
         draw_decision_boundary(
             axes, contender.predict, x, y, title=f"{contender.name}: {verdict}", resolution=400
@@ -109,8 +113,15 @@ def boundaries(
         if i < count - 1:
             axes.get_legend().remove()
         elif contender.lines:
-            axes.text(1.03, 0.62, "dotted: where the\ninput of a hidden\nunit is zero", transform=axes.transAxes,
-                      fontsize=8.5, color="#333333", va="top")
+            axes.text(
+                1.03,
+                0.62,
+                "dotted: where the\ninput of a hidden\nunit is zero",
+                transform=axes.transAxes,
+                fontsize=8.5,
+                color="#333333",
+                va="top",
+            )
 
         curve = figure.add_subplot(grid[1, i])
         epochs = np.arange(1, len(contender.wrong) + 1)

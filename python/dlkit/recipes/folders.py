@@ -61,7 +61,7 @@ def open_run(
 
 
 def stored_settings(folder: Path) -> tuple[str, dict[str, Any]]:
-    """Return the recipe's name and the settings that the run in a folder was made with (``threads`` included).
+    """Return the recipe's name and the settings, ``threads`` included, that a run was made with.
 
     Raises
     ------
@@ -99,7 +99,9 @@ def clear(folder: Path) -> None:
     strange = sorted(entry.name for entry in folder.iterdir() if entry.name not in known)
     if strange:
         some = ", ".join(strange[:3]) + (", …" if len(strange) > 3 else "")
-        raise SettingsError(f"overwrite: {folder} holds files that no run writes ({some}): remove them yourself")
+        raise SettingsError(
+            f"overwrite: {folder} holds files that no run writes ({some}): remove them yourself"
+        )
     for entry in folder.iterdir():
         try:
             if entry.is_dir() and not entry.is_symlink():
@@ -107,7 +109,9 @@ def clear(folder: Path) -> None:
             else:
                 entry.unlink()
         except OSError as error:
-            raise RunFolderError(f"run folder {folder}: cannot remove {entry.name}: {error.strerror}") from error
+            raise RunFolderError(
+                f"run folder {folder}: cannot remove {entry.name}: {error.strerror}"
+            ) from error
 
 
 def contents(folder: Path) -> list[tuple[str, str]]:

@@ -1,4 +1,4 @@
-"""``dlkit train gradient-descent``: full-batch, mini-batch and online descent from the same start, in one picture."""
+"""``dlkit train gradient-descent``: full-batch, mini-batch and online descent from the same start."""
 
 from __future__ import annotations
 
@@ -36,7 +36,9 @@ class DescentComparisonSettings(Settings):
 
     data: str = option("digits", "Data set.", group="Data", choices=DATASETS)
     hidden: tuple[int, ...] = option(
-        (), "Units of hidden layers, such as 32; none: softmax regression, whose loss is convex.", group="Model",
+        (),
+        "Units of hidden layers, such as 32; none: softmax regression, whose loss is convex.",
+        group="Model",
         at_least=1,
     )
     activation: str = option("tanh", "Nonlinearity of hidden layers.", group="Model", choices=ACTIVATIONS)
@@ -161,7 +163,9 @@ def train(settings: DescentComparisonSettings, options: RunOptions) -> Result:
     write_json(run, "result.json", {"recipe": "gradient-descent", "data": dataset.name, **metrics})
     target = RECIPE.target(settings.data)
     if target is not None:
-        lines.append(("to reach", f"{target.text}: {'reached' if target.reached(metrics) else 'not reached'}"))
+        lines.append(
+            ("to reach", f"{target.text}: {'reached' if target.reached(metrics) else 'not reached'}")
+        )
     return Result("gradient-descent", run.folder, metrics, lines, target)
 
 
@@ -178,7 +182,13 @@ def _trainer(
     """The trainer of one method, in a folder of its own, and whether it goes on with what is there."""
     folder = run.folder / name
     resume = options.resume and (folder / RunFolder.SETTINGS).is_file()
-    values = {"recipe": "gradient-descent", "method": name, **settings.as_dict(), "lr": lr, "batch_size": batch_size}
+    values = {
+        "recipe": "gradient-descent",
+        "method": name,
+        **settings.as_dict(),
+        "lr": lr,
+        "batch_size": batch_size,
+    }
     part = RunFolder(folder, values, resume=resume)
     trainer = Trainer(
         model,
@@ -203,5 +213,5 @@ RECIPE = Recipe(
         "mnist": {"epochs": 5, "batch_size": 64, "online_lr": 0.01},
         "fashion-mnist": {"epochs": 5, "batch_size": 64, "online_lr": 0.01},
     },
-    targets={name: _TARGET for name in DATASETS},
+    targets=dict.fromkeys(DATASETS, _TARGET),
 )

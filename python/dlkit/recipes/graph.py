@@ -47,12 +47,16 @@ def train(settings: GraphSettings, options: RunOptions) -> Result:
         formula = f"{name} = {formulas[name]} = " if formulas[name] != name else f"{name} = "
         lines.append((name, f"{formula}{value:g},  de/d{name} = {slope:g}"))
     expected = (settings.b + 1, (settings.b + 1) + (settings.a + settings.b))
-    exact = abs(metrics["de_da"] - expected[0]) + abs(metrics["de_db"] - expected[1]) < 1e-9 * (1 + abs(expected[1]))
+    exact = abs(metrics["de_da"] - expected[0]) + abs(metrics["de_db"] - expected[1]) < 1e-9 * (
+        1 + abs(expected[1])
+    )
     metrics["exact"] = float(exact)
     write_json(run, "result.json", {"recipe": "graph", **metrics})
     target = RECIPE.target()
     if target is not None:
-        lines.append(("to reach", f"{target.text}: {'reached' if target.reached(metrics) else 'not reached'}"))
+        lines.append(
+            ("to reach", f"{target.text}: {'reached' if target.reached(metrics) else 'not reached'}")
+        )
     return Result("graph", run.folder, metrics, lines, target)
 
 

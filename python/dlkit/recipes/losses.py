@@ -13,9 +13,9 @@ from dlkit.nn import Module
 class QuadraticCost(Module):
     """Half the squared distance between sigmoid outputs and the one-hot target, mean over the batch.
 
-    The cost of the course's naive network: ``1/2 |sigmoid(z) - onehot(label)|²``. Its gradient carries the factor
-    ``sigmoid'(z)``, so that a confidently wrong unit learns slowly; the cross-entropy has no such factor (Nielsen,
-    *Neural Networks and Deep Learning*, chapter 3, 2015).
+    The cost of the course's naive network: ``1/2 |sigmoid(z) - onehot(label)|²``. Its gradient carries the
+    factor ``sigmoid'(z)``, so that a confidently wrong unit learns slowly; the cross-entropy has no such
+    factor (Nielsen, *Neural Networks and Deep Learning*, chapter 3, 2015).
     """
 
     def forward(self, logits: Tensor, labels: Any) -> Tensor:

@@ -27,11 +27,18 @@ class MLPSettings(DescentSettings):
     """A multi-layer perceptron and how it is trained."""
 
     hidden: tuple[int, ...] = option(
-        (512, 512), "Units of the hidden layers, such as 512,512; none: no hidden layer.", group="Model", at_least=1
+        (512, 512),
+        "Units of the hidden layers, such as 512,512; none: no hidden layer.",
+        group="Model",
+        at_least=1,
     )
     activation: str = option("relu", "Nonlinearity.", group="Model", choices=ACTIVATIONS)
-    dropout: float = option(0.0, "Share of hidden units dropped in training.", group="Model", at_least=0, below=1)
-    input_dropout: float = option(0.0, "Share of inputs dropped in training.", group="Model", at_least=0, below=1)
+    dropout: float = option(
+        0.0, "Share of hidden units dropped in training.", group="Model", at_least=0, below=1
+    )
+    input_dropout: float = option(
+        0.0, "Share of inputs dropped in training.", group="Model", at_least=0, below=1
+    )
     init: str = option(
         "uniform",
         "First weights: uniform (PyTorch's), or normal (mean 0, variance 1: the naive network).",
@@ -43,16 +50,15 @@ class MLPSettings(DescentSettings):
         "Loss: softmax cross-entropy, or quadratic (half the squared distance of sigmoid outputs).",
         choices=LOSSES,
     )
-    label_smoothing: float = option(
-        0.0, "Share of the target spread over all classes.", at_least=0, below=1
-    )
+    label_smoothing: float = option(0.0, "Share of the target spread over all classes.", at_least=0, below=1)
 
     def check(self) -> None:
         """Label smoothing belongs to the cross-entropy."""
         super().check()
         if self.label_smoothing and self.loss != "cross-entropy":
             raise SettingsError(
-                f"label_smoothing is {self.label_smoothing:g} but loss is {self.loss}: it is a setting of cross-entropy"
+                f"label_smoothing is {self.label_smoothing:g} but loss is {self.loss}: it is a setting of "
+                f"cross-entropy"
             )
 
 

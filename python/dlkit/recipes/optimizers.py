@@ -36,10 +36,12 @@ class DescentSettings(ClassifierSettings):
         super().check()
         if self.momentum and self.optimizer != "sgd":
             raise SettingsError(
-                f"momentum is {self.momentum:g} but optimizer is {self.optimizer}: momentum is a setting of sgd"
+                f"momentum is {self.momentum:g} but optimizer is {self.optimizer}: momentum belongs to sgd"
             )
         if self.nesterov and not self.momentum:
-            raise SettingsError("nesterov is set but momentum is 0: Nesterov's method needs momentum, such as 0.9")
+            raise SettingsError(
+                "nesterov is set but momentum is 0: Nesterov's method needs momentum, such as 0.9"
+            )
 
     @property
     def may_change(self) -> frozenset[str]:

@@ -45,7 +45,7 @@ class PerceptronTrainer(Trainer):
 
 
 def rule(model: Perceptron) -> optim.Optimizer:
-    """The step size of the rule, as an optimizer so that checkpoints and records have it. 1, as in the course."""
+    """The step size of the rule, 1, as an optimizer, so that checkpoints and records have it."""
     return optim.SGD(list(model.parameters()), lr=1.0)
 
 

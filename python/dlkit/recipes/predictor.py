@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -73,10 +74,14 @@ class Predictor:
         """
         samples = np.ascontiguousarray(x, dtype=np.float32)
         if samples.ndim != 2 or samples.shape[1] != self.card.features or not len(samples):
-            raise PredictorError(f"predict: x is {samples.shape}, expected (N, {self.card.features}) with N > 0")
+            raise PredictorError(
+                f"predict: x is {samples.shape}, expected (N, {self.card.features}) with N > 0"
+            )
         if not np.isfinite(samples).all():
             row = int(np.flatnonzero(~np.isfinite(samples).all(axis=1))[0])
-            raise PredictorError(f"predict: x holds NaN or infinity (first in row {row}), expected finite numbers")
+            raise PredictorError(
+                f"predict: x holds NaN or infinity (first in row {row}), expected finite numbers"
+            )
         with no_grad():
             parts = [self.model(Tensor(samples[i : i + _BATCH])).data for i in range(0, len(samples), _BATCH)]
         scores: NDArray[Any] = np.concatenate(parts)
@@ -88,7 +93,7 @@ class Predictor:
 
 
 def as_probabilities(scores: NDArray[Any], how: str) -> NDArray[Any] | None:
-    """Turn outputs of shape (N, classes) into probabilities, "softmax" or "sigmoid" (then scaled to the sum 1)."""
+    """Turn outputs (N, classes) into probabilities by "softmax", or by "sigmoid" scaled to the sum 1."""
     if how == "softmax":
         return kernels.softmax(scores)
     if how == "sigmoid":
@@ -117,11 +122,12 @@ def load_predictor(folder: str | os.PathLike[str]) -> Predictor:
     weights = path / RunFolder.MODEL
     if not weights.is_file():
         raise PredictorError(
-            f"run folder {path} has no {RunFolder.MODEL}: its training has not come to an end; resume it first"
+            f"run folder {path} has no {RunFolder.MODEL}: its training has not ended; resume it first"
         )
     try:
         card = read_card(path / FILE)
-        # Before a model of whatever size the card asks for is made, its arguments are held against the weights.
+        # Before a model of whatever size the card asks for is made, its arguments are held against the
+        # weights.
         state = load_safetensors(weights)
         _check_size(card, sum(array.size for array in state.values()))
         model = card.build()
@@ -138,6 +144,8 @@ def _check_size(card: Card, numbers: int) -> None:
     sizes.append(card.arguments.get("out_features", 1))
     if not all(isinstance(size, int) and size > 0 for size in sizes):
         raise CardError(f"{FILE}: arguments are {card.arguments}, expected positive sizes")
-    needed = sum(a * b for a, b in zip(sizes[:-1], sizes[1:], strict=True))
+    needed = sum(a * b for a, b in pairwise(sizes))
     if needed > max(numbers, 1):
-        raise CardError(f"{FILE} describes a model of {needed} weights, but {RunFolder.MODEL} holds {numbers}")
+        raise CardError(
+            f"{FILE} describes a model of {needed} weights, but {RunFolder.MODEL} holds {numbers}"
+        )

@@ -169,7 +169,9 @@ class Recipe:
         if resume and folder is None:
             raise SettingsError(f"{self.name}: resume needs run_dir, the folder of the run to go on with")
         if resume and overwrite:
-            raise SettingsError(f"{self.name}: resume and overwrite are both given, expected one of them at most")
+            raise SettingsError(
+                f"{self.name}: resume and overwrite are both given, expected one of them at most"
+            )
         return self.train(settings, RunOptions(folder, resume, overwrite, progress))
 
     def target(self, data: str = "") -> Target | None:

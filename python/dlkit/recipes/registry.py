@@ -33,7 +33,9 @@ def get(name: str) -> Recipe:
     """
     key = str(name).strip().lower().replace("_", "-")
     if key not in _MODULES:
-        raise SettingsError(f"unknown recipe {name!r}, expected one of {', '.join(_MODULES)}{nearest(key, _MODULES)}")
+        raise SettingsError(
+            f"unknown recipe {name!r}, expected one of {', '.join(_MODULES)}{nearest(key, _MODULES)}"
+        )
     module = importlib.import_module(f"{__package__}.{_MODULES[key]}")
     recipe: Recipe = module.RECIPE
     return recipe

@@ -106,7 +106,9 @@ class Settings:
         known = list(cls.options())
         for name in values:
             if name not in known:
-                raise SettingsError(f"unknown setting {name!r}{nearest(name, known)}; known: {', '.join(known)}")
+                raise SettingsError(
+                    f"unknown setting {name!r}{nearest(name, known)}; known: {', '.join(known)}"
+                )
         return cls(**values)
 
     def as_dict(self) -> dict[str, Any]:
@@ -209,7 +211,8 @@ def _check(name: str, value: Any, limits: Limits) -> None:
     if limits.choices:
         if value not in limits.choices and value is not None:
             raise SettingsError(
-                f"{name} is {value!r}, expected one of {', '.join(limits.choices)}{nearest(value, limits.choices)}"
+                f"{name} is {value!r}, expected one of {', '.join(limits.choices)}"
+                f"{nearest(value, limits.choices)}"
             )
         return
     numbers = value if isinstance(value, tuple) else (value,)

@@ -31,7 +31,10 @@ def train(settings: SoftmaxSettings, options: RunOptions) -> Result:
 
         def draw(run: RunFolder) -> None:
             class_weights(
-                model.weight.data, run.path("weights.png"), classes=dataset.classes, image_shape=dataset.image_shape
+                model.weight.data,
+                run.path("weights.png"),
+                classes=dataset.classes,
+                image_shape=dataset.image_shape,
             )
 
         return Parts(

@@ -16,8 +16,8 @@ def work_of(history: Iterable[Mapping[str, Any]]) -> dict[str, float]:
     -------
     dict
         ``train_seconds`` (the training loop alone, without validation), ``samples_per_s``, ``gflops`` (10^9
-        operations of matrix products per second of training), ``peak_gflops`` (fused multiply-adds on registers,
-        measured now), ``percent_of_peak``.
+        operations of matrix products per second of training), ``peak_gflops`` (fused multiply-adds on
+        registers, measured now), ``percent_of_peak``.
     """
     records = list(history)
     seconds = sum(float(record["seconds"]) for record in records)

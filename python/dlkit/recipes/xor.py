@@ -103,8 +103,8 @@ def train(settings: XorSettings, options: RunOptions) -> Result:
     lines = [
         (
             "perceptron",
-            f"never more than {metrics['perceptron_best']} of 4 right in {settings.perceptron_epochs} epochs: "
-            f"no line separates XOR",
+            f"never more than {metrics['perceptron_best']} of 4 right in {settings.perceptron_epochs} "
+            f"epochs: no line separates XOR",
         ),
         (
             "network",
@@ -114,14 +114,17 @@ def train(settings: XorSettings, options: RunOptions) -> Result:
         ("training", f"{trainer.epoch} epochs in {metrics['train_seconds']:.2f} s"),
     ]
     if target is not None:
-        lines.insert(2, ("to reach", f"{target.text}: {'reached' if target.reached(metrics) else 'not reached'}"))
+        lines.insert(
+            2, ("to reach", f"{target.text}: {'reached' if target.reached(metrics) else 'not reached'}")
+        )
     return Result("xor", run.folder, metrics, lines, target)
 
 
 def _train_perceptron(settings: XorSettings) -> tuple[Perceptron, list[int]]:
     """Return the perceptron with the weights of its best epoch, and how many samples were wrong after each.
 
-    It begins with random weights and takes small steps: from zero weights its lines would run through the samples.
+    It begins with random weights and takes small steps: from zero weights its lines would run through the
+    samples.
     """
     perceptron = Perceptron(2, 1)
     generator = kernels.random.generator()
