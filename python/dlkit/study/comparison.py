@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import math
+import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ from typing import Any
 from dlkit.study import results
 from dlkit.study.alternate import Timing, alternate, ratio, spread
 from dlkit.study.machine import describe
-from dlkit.study.peers import Absent, Company, PeerError, find_peers
+from dlkit.study.peers import Absent, Company, PeerError, find_peers, removed_variables
 from dlkit.study.workloads import Workload, workloads
 
 _TURN = 0.004
@@ -101,7 +102,7 @@ class Session:
         if "dlkit" not in company.processes:
             raise PeerError(f"bench: dlkit itself cannot run: {company.absent.get('dlkit', 'not among the peers')}")
         self.company, self.chapter, self.rounds, self.turn = company, chapter, rounds, turn
-        self._machine, self._command = describe(), command
+        self._machine, self._command = {**describe(), "dlkit_isa": os.environ.get("DLKIT_ISA", "")}, command
         self._rows: list[dict[str, Any]] = []
         self._peaks: list[float] = []
         self._bandwidths: list[float] = []
@@ -136,7 +137,11 @@ class Session:
             "command": self._command or f"dlkit bench {self.chapter} --threads {self.company.threads}",
             "machine": self._machine,
             "ceiling": ceiling,
-            "protocol": {"rounds": self.rounds, "turn_seconds": self.turn},
+            "protocol": {
+                "rounds": self.rounds,
+                "turn_seconds": self.turn,
+                "variables_removed": removed_variables(),
+            },
             "peers": [
                 {
                     "name": peer.name,

@@ -21,12 +21,10 @@ from typing import Any
 
 from dlkit.study.machine import cpu_flags
 
-#: Variables that choose kernels or threads: none is inherited, so that "default" is what a user gets.
+#: Variables that choose kernels or threads begin so. None is inherited: some systems and containers set them (an
+#: ``OPENBLAS_CORETYPE=Haswell`` halves NumPy on a machine with AVX-512), and "default" is what a plain shell gives.
 _CHOOSERS = (
-    "OPENBLAS_CORETYPE OPENBLAS_NUM_THREADS OMP_NUM_THREADS MKL_NUM_THREADS MKL_ENABLE_INSTRUCTIONS "
-    "MKL_DEBUG_CPU_TYPE MKL_CBWR MKL_DYNAMIC OMP_WAIT_POLICY KMP_BLOCKTIME GOMP_SPINCOUNT GOMP_CPU_AFFINITY "
-    "OMP_PROC_BIND DNNL_MAX_CPU_ISA ONEDNN_MAX_CPU_ISA ATEN_CPU_CAPABILITY LD_PRELOAD XLA_FLAGS NPROC PJRT_NPROC "
-    "JAX_PLATFORMS DLKIT_NUM_THREADS"
+    "OPENBLAS_ OMP_ GOMP_ KMP_ MKL_ DNNL_ ONEDNN_ ATEN_ XLA_ JAX_ LD_PRELOAD NPROC PJRT_ BLIS_ DLKIT_NUM_THREADS"
 ).split()
 
 _PRELOADED_SOURCE = "int mkl_serv_intel_cpu_true(void) { return 1; }\n"
@@ -128,6 +126,11 @@ def find_peers(names: Sequence[str] | None = None) -> list[Peer]:
     return [known["dlkit"], *(peer for peer in PEERS if peer.name in names and peer.name != "dlkit")]
 
 
+def removed_variables() -> dict[str, str]:
+    """Return the variables of this process that workers do not inherit."""
+    return {k: v for k, v in os.environ.items() if k.startswith(tuple(_CHOOSERS))}
+
+
 def thread_environment(threads: int) -> dict[str, str]:
     """Return the variables that give every library `threads` threads."""
     count = str(threads)
@@ -156,7 +159,8 @@ class Process:
 
     def __init__(self, peer: Peer, threads: int, folder: Path) -> None:
         self.peer, self.threads, self.folder = peer, threads, folder
-        environment = {k: v for k, v in os.environ.items() if k not in _CHOOSERS}
+        removed = removed_variables()
+        environment = {k: v for k, v in os.environ.items() if k not in removed}
         environment |= thread_environment(threads) | peer.environment(folder)
         package = str(Path(__file__).resolve().parents[2])
         environment["PYTHONPATH"] = os.pathsep.join(filter(None, [package, environment.get("PYTHONPATH", "")]))
