@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+
 from dlkit import autograd
 from dlkit.autograd import Tensor
 
@@ -24,8 +26,8 @@ class GraphSettings(Settings):
 def train(settings: GraphSettings, options: RunOptions) -> Result:
     """Build the graph, go through it backwards, write the table and draw it."""
     run = open_run("graph", settings, options)
-    a = Tensor(settings.a, requires_grad=True, dtype="float64", name="a")
-    b = Tensor(settings.b, requires_grad=True, dtype="float64", name="b")
+    a = Tensor(np.array(settings.a), requires_grad=True, name="a")
+    b = Tensor(np.array(settings.b), requires_grad=True, name="b")
     c = a + b
     d = b + 1
     e = c * d
