@@ -1,0 +1,99 @@
+"""New tensors: from data, constant, evenly spaced, random."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from dlkit import kernels
+from dlkit.autograd.base import as_array
+from dlkit.autograd.tensor import Tensor, _dtype
+
+
+def tensor(data: Any, dtype: Any = None, requires_grad: bool = False, name: str | None = None) -> Tensor:
+    """Return a tensor with a copy of `data`: an array, number, nested list or Tensor.
+
+    Python floats become float32, integers int64; arrays keep their dtype.
+    """
+    return Tensor(as_array(data, "tensor", "data", copy=True), requires_grad, dtype, name)
+
+
+def _shape(size: tuple[Any, ...], operation: str) -> tuple[int, ...]:
+    if len(size) == 1 and isinstance(size[0], (tuple, list)):
+        size = tuple(size[0])
+    try:
+        shape = tuple(int(n.__index__()) for n in size)
+    except AttributeError:
+        raise TypeError(f"{operation}: size is {size}; expected integers") from None
+    if any(n < 0 for n in shape):
+        raise ValueError(f"{operation}: size is {shape}; expected no negative size")
+    return shape
+
+
+def zeros(*size: Any, dtype: Any = np.float32, requires_grad: bool = False) -> Tensor:
+    """Return a tensor of zeros: ``zeros(2, 3)`` or ``zeros((2, 3))``."""
+    return Tensor(np.zeros(_shape(size, "zeros"), _dtype(dtype, "zeros")), requires_grad)
+
+
+def ones(*size: Any, dtype: Any = np.float32, requires_grad: bool = False) -> Tensor:
+    """Return a tensor of ones: ``ones(2, 3)`` or ``ones((2, 3))``."""
+    return Tensor(np.ones(_shape(size, "ones"), _dtype(dtype, "ones")), requires_grad)
+
+
+def full(size: Any, fill_value: float, dtype: Any = None, requires_grad: bool = False) -> Tensor:
+    """Return a tensor of the shape `size` with every element `fill_value`."""
+    shape = _shape(size if isinstance(size, (tuple, list)) else (size,), "full")
+    value = as_array(fill_value, "full", "fill_value")
+    return Tensor(np.full(shape, value, value.dtype if dtype is None else _dtype(dtype, "full")), requires_grad)
+
+
+def zeros_like(other: Tensor, dtype: Any = None, requires_grad: bool = False) -> Tensor:
+    """Return zeros of another tensor's shape and, by default, dtype."""
+    return zeros(other.shape, dtype=other.dtype if dtype is None else dtype, requires_grad=requires_grad)
+
+
+def ones_like(other: Tensor, dtype: Any = None, requires_grad: bool = False) -> Tensor:
+    """Return ones of another tensor's shape and, by default, dtype."""
+    return ones(other.shape, dtype=other.dtype if dtype is None else dtype, requires_grad=requires_grad)
+
+
+def eye(n: int, m: int | None = None, dtype: Any = np.float32, requires_grad: bool = False) -> Tensor:
+    """Return the n by m matrix (by default n by n) with ones on the diagonal."""
+    return Tensor(np.eye(n, m, dtype=_dtype(dtype, "eye")), requires_grad)
+
+
+def arange(start: float, end: float | None = None, step: float = 1, dtype: Any = None, requires_grad: bool = False) -> Tensor:
+    """Return start, start + step, … below `end`; from 0 where one bound is given. Integers give int64, floats float32."""
+    if step == 0:
+        raise ValueError("arange: step is 0; expected another number")
+    if end is None:
+        start, end = 0, start
+    values = np.arange(start, end, step)
+    if dtype is None:
+        dtype = np.float32 if values.dtype.kind == "f" else np.int64
+    return Tensor(values.astype(_dtype(dtype, "arange"), copy=False), requires_grad)
+
+
+def linspace(start: float, end: float, steps: int, dtype: Any = np.float32, requires_grad: bool = False) -> Tensor:
+    """Return `steps` numbers from `start` to `end`, both included, evenly spaced."""
+    return Tensor(np.linspace(start, end, steps, dtype=_dtype(dtype, "linspace")), requires_grad)
+
+
+def randn(*size: Any, dtype: Any = np.float32, requires_grad: bool = False) -> Tensor:
+    """Return numbers of the standard normal distribution, from the generator of `dlkit.manual_seed`."""
+    kind: Any = _random_dtype(dtype, "randn")
+    return Tensor(np.asarray(kernels.random.generator().standard_normal(_shape(size, "randn"), kind)), requires_grad)
+
+
+def rand(*size: Any, dtype: Any = np.float32, requires_grad: bool = False) -> Tensor:
+    """Return numbers evenly distributed over [0, 1), from the generator of `dlkit.manual_seed`."""
+    kind: Any = _random_dtype(dtype, "rand")
+    return Tensor(np.asarray(kernels.random.generator().random(_shape(size, "rand"), kind)), requires_grad)
+
+
+def _random_dtype(dtype: Any, operation: str) -> np.dtype[Any]:
+    kind = _dtype(dtype, operation)
+    if kind not in (np.float32, np.float64):
+        raise TypeError(f"{operation}: dtype is {kind}; expected float32 or float64")
+    return kind

@@ -1,0 +1,72 @@
+"""Where the gradients of leaves live: buffers that are written over in the next step instead of being freed.
+
+`zero_grad` takes the gradient away (``tensor.grad`` is None, as after PyTorch's ``set_to_none=True``) but keeps its
+memory, and the next backward pass writes into it. If somebody else still holds the old gradient (the tensor, its array,
+a view of it), its memory is left to them and a new buffer is made; reference counts tell.
+"""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from dlkit.autograd.base import TensorBase, make
+
+if TYPE_CHECKING:
+    from dlkit.autograd.base import Array
+    from dlkit.autograd.tensor import Tensor
+
+_references = sys.getrefcount
+
+
+def _counts(leaf: TensorBase) -> tuple[int, int]:
+    buffer: Any = leaf._buffer
+    return _references(buffer), _references(buffer._array)
+
+
+def _alone() -> tuple[int, int]:
+    # What `_counts` gives on this interpreter where nobody else holds the buffer.
+    leaf = make(np.zeros(1))
+    leaf._buffer = make(np.zeros(1))
+    return _counts(leaf)
+
+
+_ALONE = _alone()
+
+
+def claim(leaf: TensorBase) -> Tensor:
+    """Return a tensor that is to become the leaf's gradient: contiguous, of its shape, contents undefined."""
+    buffer = leaf._buffer
+    if buffer is not None and buffer._array.shape == leaf._array.shape and buffer._array.dtype == leaf._array.dtype:
+        del buffer
+        if _counts(leaf) == _ALONE:
+            return leaf._buffer  # type: ignore[return-value]
+    leaf._buffer = None
+    return make(np.empty(leaf._array.shape, leaf._array.dtype))
+
+
+def accumulate(leaf: TensorBase, gradient: Array) -> None:
+    """Add to the leaf's gradient, or make it the gradient if there is none."""
+    present = leaf._grad
+    if present is not None:
+        np.add(present._array, gradient, out=present._array, casting="same_kind")
+        return
+    target = claim(leaf)
+    np.copyto(target._array, gradient)
+    settle(leaf, target)
+
+
+def settle(leaf: TensorBase, target: Tensor) -> None:
+    """Make what `claim` returned, now filled, the leaf's gradient."""
+    leaf._grad = target
+    leaf._buffer = None
+
+
+def clear(leaf: TensorBase) -> None:
+    """Take the leaf's gradient away and keep its memory."""
+    present = leaf._grad
+    if present is not None:
+        leaf._grad = None
+        leaf._buffer = present

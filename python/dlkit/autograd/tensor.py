@@ -1,0 +1,587 @@
+"""The tensor: a NumPy array that remembers what it was computed from."""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from dlkit.autograd import arithmetic, arrangement, elementwise, engine, indexing, product, reduction
+from dlkit.autograd.base import TensorBase, as_array, install, make, mark_changed, shape_text
+from dlkit.autograd.gradients import clear
+from dlkit.autograd.mode import mode
+
+if TYPE_CHECKING:
+    from dlkit.autograd.base import Array
+
+Number = float  # inside the class `float` is a method
+_FLOATS = (np.dtype(np.float32), np.dtype(np.float64))
+
+
+def check_differentiable(array: Array, operation: str) -> None:
+    """Raise TypeError unless gradients of such an array can be computed."""
+    if array.dtype not in _FLOATS:
+        raise TypeError(
+            f"{operation}: requires_grad=True for a tensor of dtype {array.dtype}; expected float32 or float64 "
+            "(write 2.0 for 2, or pass dtype='float32')"
+        )
+
+
+class Tensor(TensorBase):
+    """An array with operators that record a graph, through which `backward` computes derivatives.
+
+    Parameters
+    ----------
+    data : array, number, nested list or Tensor
+        An array's memory is shared, not copied (`dlkit.tensor` copies). Python floats become float32, integers int64.
+    requires_grad : bool
+        Whether derivatives by this tensor are wanted. Needs float32 or float64.
+    dtype : optional
+        Convert to this dtype.
+    name : str, optional
+        Shown by `dlkit.autograd.draw` and in errors.
+
+    Examples
+    --------
+    >>> import dlkit as dl
+    >>> a = dl.Tensor(2.0, requires_grad=True)
+    >>> b = dl.Tensor(1.0, requires_grad=True)
+    >>> e = (a + b) * (b + 1)
+    >>> e.backward()
+    >>> a.grad.item(), b.grad.item()
+    (2.0, 5.0)
+
+    Notes
+    -----
+    ``tensor.grad`` keeps its memory from step to step: after ``zero_grad()`` it is None, and the next backward pass
+    writes into the same memory, unless somebody still holds the old gradient; then that stays as it is.
+
+    Changing ``tensor.data`` directly is not noticed by graphs that use the tensor; methods that change it in place
+    (``add_``, ``copy_``, ``t[i] = v``, ``-=``, an optimizer's step) are, and backward raises instead of giving a
+    gradient that is wrong.
+    """
+
+    __slots__ = ()
+    __array_ufunc__ = None  # NumPy arrays leave `array + tensor` to the tensor
+
+    def __init__(
+        self, data: Any, requires_grad: bool = False, dtype: Any = None, name: str | None = None
+    ) -> None:
+        array = data if data.__class__ is np.ndarray and data.dtype in _FLOATS else as_array(data, "Tensor", "data")
+        if dtype is not None:
+            array = array.astype(_dtype(dtype, "Tensor"), copy=False)
+        if requires_grad:
+            check_differentiable(array, "Tensor")
+        if name is not None and not isinstance(name, str):
+            raise TypeError(f"Tensor: name is a {type(name).__name__}; expected a string")
+        self._array = array
+        self._tracked = bool(requires_grad)
+        self._node = None
+        self._grad = None
+        self._buffer = None
+        self._version = 0
+        self._name = name
+        self._hooks = None
+
+    # What it is.
+
+    @property
+    def data(self) -> Array:
+        """The values: the array itself, not a copy."""
+        return self._array
+
+    @data.setter
+    def data(self, value: Any) -> None:
+        array = as_array(value, "Tensor.data", "value")
+        if array.shape != self._array.shape and self._node is not None:
+            raise ValueError(
+                f"Tensor.data: value is {shape_text(array.shape)}; expected {shape_text(self._array.shape)} for a result "
+                "of a recorded operation"
+            )
+        if self._tracked:
+            check_differentiable(array, "Tensor.data")
+        self._array = array
+
+    @property
+    def grad(self) -> Tensor | None:
+        """The derivative by this tensor that backward passes have added up, or None."""
+        return self._grad
+
+    @grad.setter
+    def grad(self, value: Any) -> None:
+        if value is None:
+            clear(self)
+            return
+        array = as_array(value, "Tensor.grad", "value")
+        if array.shape != self._array.shape:
+            raise ValueError(
+                f"Tensor.grad: value is {shape_text(array.shape)}; expected {shape_text(self._array.shape)}"
+            )
+        usable = array.dtype == self._array.dtype and array.flags.c_contiguous and array.flags.writeable
+        if usable:
+            self._grad = value if isinstance(value, Tensor) else make(array)
+        else:
+            self._grad = make(np.array(array, self._array.dtype, order="C"))
+
+    @property
+    def requires_grad(self) -> bool:
+        """Whether derivatives by this tensor are computed."""
+        return self._tracked
+
+    @requires_grad.setter
+    def requires_grad(self, value: bool) -> None:
+        if value:
+            check_differentiable(self._array, "requires_grad")
+        elif self._node is not None:
+            raise RuntimeError("requires_grad: only leaves can be changed; use .detach() for a tensor without graph")
+        self._tracked = bool(value)
+
+    def requires_grad_(self, requires_grad: bool = True) -> Tensor:
+        """Set `requires_grad` and return the tensor."""
+        self.requires_grad = requires_grad
+        return self
+
+    @property
+    def name(self) -> str | None:
+        """What drawings and errors call it."""
+        return self._name
+
+    @name.setter
+    def name(self, value: str | None) -> None:
+        self._name = value
+        if self._node is not None:
+            self._node.name = value
+
+    @property
+    def is_leaf(self) -> bool:
+        """Whether it is no result of a recorded operation."""
+        return self._node is None
+
+    @property
+    def grad_fn(self) -> Any:
+        """The node of the graph that made it, or None."""
+        return self._node
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """The size of each dimension."""
+        return self._array.shape
+
+    @property
+    def ndim(self) -> int:
+        """The number of dimensions."""
+        return self._array.ndim
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """The NumPy dtype of the elements."""
+        return self._array.dtype
+
+    @property
+    def nbytes(self) -> int:
+        """The bytes of its elements."""
+        return self._array.nbytes
+
+    def size(self, dim: int | None = None) -> Any:
+        """The shape, or the size of one dimension."""
+        return self._array.shape if dim is None else self._array.shape[dim]
+
+    def dim(self) -> int:
+        """The number of dimensions."""
+        return self._array.ndim
+
+    def numel(self) -> int:
+        """The number of elements."""
+        return self._array.size
+
+    def numpy(self) -> Array:
+        """The values as the array itself, not a copy. What is done with it is not recorded."""
+        return self._array
+
+    def item(self) -> Any:
+        """The value of a tensor of one element, as a Python number."""
+        if self._array.size != 1:
+            raise ValueError(f"item: the tensor is {shape_text(self._array.shape)}; expected one element")
+        return self._array.item()
+
+    def tolist(self) -> Any:
+        """The values as nested lists."""
+        return self._array.tolist()
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> Array:
+        if dtype is not None and dtype != self._array.dtype:
+            return self._array.astype(dtype)
+        return self._array.copy() if copy else self._array
+
+    def __len__(self) -> int:
+        if self._array.ndim == 0:
+            raise TypeError("len: the tensor has no dimensions")
+        return self._array.shape[0]
+
+    def __iter__(self) -> Iterator[Tensor]:
+        if self._array.ndim == 0:
+            raise TypeError("iteration: the tensor has no dimensions")
+        return (self[i] for i in range(self._array.shape[0]))
+
+    def __bool__(self) -> bool:
+        if self._array.size != 1:
+            raise ValueError(
+                f"bool: the tensor is {shape_text(self._array.shape)}; expected one element (use .any() or .all())"
+            )
+        return bool(self._array)
+
+    def __float__(self) -> Number:
+        return Number(self.item())
+
+    def __int__(self) -> int:
+        return int(self.item())
+
+    def __index__(self) -> int:
+        if self._array.dtype.kind not in "iu" or self._array.ndim:
+            raise TypeError("index: expected an integer tensor without dimensions")
+        return int(self._array)
+
+    def __contains__(self, value: Any) -> bool:
+        return bool((self._array == as_array(value, "in", "value")).any())
+
+    __hash__ = object.__hash__
+
+    def __repr__(self) -> str:
+        text = np.array2string(self._array, separator=", ", prefix="tensor(")
+        extra = ""
+        if self._array.dtype.name not in ("float32", "int64", "bool"):
+            extra += f", dtype={self._array.dtype}"
+        if self._array.size == 0:
+            extra += f", shape={self._array.shape}"
+        if self._node is not None:
+            extra += f", grad_fn=<{self._node.op}>"
+        elif self._tracked:
+            extra += ", requires_grad=True"
+        if self._name is not None:
+            extra += f", name={self._name!r}"
+        return f"tensor({text}{extra})"
+
+    def __format__(self, specification: str) -> str:
+        if self._array.ndim == 0 and specification:
+            return format(self._array.item(), specification)
+        return repr(self) if not specification else format(str(self), specification)
+
+    # Derivatives.
+
+    def backward(self, gradient: Any = None, retain_graph: bool = False) -> None:
+        """Add the derivatives of this tensor to ``.grad`` of all leaves that require them.
+
+        Parameters
+        ----------
+        gradient : Tensor or array, optional
+            The derivative of some later quantity by this tensor, of its shape. 1 by default, for a single value.
+        retain_graph : bool
+            Keep what the graph has saved, so that another backward pass can go through it.
+
+        Raises
+        ------
+        RuntimeError
+            If nothing requires a gradient; if the tensor has several values and no gradient is given; if the graph was
+            released by an earlier pass; if a saved tensor has been changed in place.
+        """
+        engine.backward(self, gradient, retain_graph)
+
+    def zero_grad(self) -> None:
+        """Take the gradient away: ``.grad`` is None. Its memory is written over by the next backward pass."""
+        clear(self)
+
+    def retain_grad(self) -> None:
+        """Keep ``.grad`` of this tensor in backward passes though it is no leaf."""
+        if not self._tracked:
+            raise RuntimeError("retain_grad: the tensor does not require a gradient")
+        if self._node is not None:
+            self._node.retain = weakref.ref(self)
+
+    def register_hook(self, hook: Callable[[Tensor], Tensor | None]) -> Callable[[], None]:
+        """Call `hook` with the gradient by this tensor in each backward pass; what it returns replaces the gradient.
+
+        Returns
+        -------
+        callable
+            Removes the hook.
+        """
+        if not self._tracked:
+            raise RuntimeError("register_hook: the tensor does not require a gradient")
+        holder: Any = self if self._node is None else self._node
+        name = "_hooks" if self._node is None else "hooks"
+        hooks = getattr(holder, name)
+        if hooks is None:
+            hooks = []
+            setattr(holder, name, hooks)
+        hooks.append(hook)
+
+        def remove() -> None:
+            if hook in hooks:
+                hooks.remove(hook)
+
+        return remove
+
+    def detach(self) -> Tensor:
+        """The same memory as a tensor that nothing is recorded of."""
+        return make(self._array)
+
+    # Changes in place.
+
+    def _changeable(self, operation: str) -> None:
+        if self._tracked and mode.enabled:
+            what = "a leaf that requires a gradient" if self._node is None else "a result of a recorded operation"
+            raise RuntimeError(
+                f"{operation}: the tensor is {what}; changes in place are not recorded, make them under no_grad()"
+            )
+        if not self._array.flags.writeable:
+            raise ValueError(f"{operation}: the tensor's memory is read-only")
+
+    def _assign(self, operation: str, function: Any, value: Any) -> Tensor:
+        self._changeable(operation)
+        array = self._array
+        other = as_array(value, operation, "value")
+        try:
+            function(array, other, out=array, casting="same_kind" if array.dtype.kind == "f" else "unsafe")
+        except ValueError:
+            raise ValueError(
+                f"{operation}: value is {shape_text(other.shape)}; it does not broadcast to {shape_text(array.shape)}"
+            ) from None
+        mark_changed(self)
+        return self
+
+    def copy_(self, value: Any) -> Tensor:
+        """Copy the values of `value`, broadcast, in place.
+
+        Like all changes in place it is not recorded, and refused where it would have to be: on tensors that require
+        gradients it is for use under `no_grad`.
+        """
+        self._changeable("copy_")
+        other = as_array(value, "copy_", "value")
+        try:
+            np.copyto(self._array, other, casting="unsafe")
+        except ValueError:
+            raise ValueError(
+                f"copy_: value is {shape_text(other.shape)}; it does not broadcast to {shape_text(self._array.shape)}"
+            ) from None
+        mark_changed(self)
+        return self
+
+    def fill_(self, value: Number) -> Tensor:
+        """Set all elements to a number, in place."""
+        return self.copy_(value)
+
+    def zero_(self) -> Tensor:
+        """Set all elements to 0, in place."""
+        return self.copy_(0)
+
+    def add_(self, other: Any, *, alpha: Number = 1) -> Tensor:
+        """Add ``alpha * other`` in place."""
+        if alpha != 1:
+            other = as_array(other, "add_", "other") * self._array.dtype.type(alpha)
+        return self._assign("add_", np.add, other)
+
+    def sub_(self, other: Any, *, alpha: Number = 1) -> Tensor:
+        """Subtract ``alpha * other`` in place."""
+        return self.add_(other, alpha=-alpha) if alpha != 1 else self._assign("sub_", np.subtract, other)
+
+    def mul_(self, other: Any) -> Tensor:
+        """Multiply in place."""
+        return self._assign("mul_", np.multiply, other)
+
+    def div_(self, other: Any) -> Tensor:
+        """Divide in place."""
+        return self._assign("div_", np.divide, other)
+
+    def clamp_(self, min: Number | None = None, max: Number | None = None) -> Tensor:
+        """Bring every element into [min, max], in place."""
+        self._changeable("clamp_")
+        np.copyto(self._array, elementwise.clamp(make(self._array), min, max)._array)
+        mark_changed(self)
+        return self
+
+    def __iadd__(self, other: Any) -> Tensor:
+        return self._augmented("+=", arithmetic.add, self.add_, other)
+
+    def __isub__(self, other: Any) -> Tensor:
+        return self._augmented("-=", arithmetic.sub, self.sub_, other)
+
+    def __imul__(self, other: Any) -> Tensor:
+        return self._augmented("*=", arithmetic.mul, self.mul_, other)
+
+    def __itruediv__(self, other: Any) -> Tensor:
+        return self._augmented("/=", arithmetic.div, self.div_, other)
+
+    def _augmented(self, sign: str, recorded: Any, in_place: Any, other: Any) -> Tensor:
+        # In place where nothing is recorded; else `a += b` is `a = a + b`.
+        if mode.enabled:
+            if self._tracked and self._node is None:
+                self._changeable(sign)
+            if self._tracked or (isinstance(other, TensorBase) and other._tracked):
+                return recorded(self, other)  # type: ignore[no-any-return]
+        return in_place(other)  # type: ignore[no-any-return]
+
+    # Copies.
+
+    def __copy__(self) -> Tensor:
+        return self.__deepcopy__({})
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Tensor:
+        if self._node is not None:
+            raise RuntimeError("deepcopy: the tensor is a result of a recorded operation; copy a .detach() of it")
+        copied: Tensor = object.__new__(type(self))
+        Tensor.__init__(copied, self._array.copy(), self._tracked, name=self._name)
+        if self._grad is not None:
+            copied._grad = make(self._grad._array.copy())
+        memo[id(self)] = copied
+        return copied
+
+    def __reduce__(self) -> Any:
+        if self._node is not None:
+            raise RuntimeError("pickle: the tensor is a result of a recorded operation; pickle a .detach() of it")
+        return _rebuild, (type(self), self._array, self._tracked, self._name)
+
+    # Operators and functions: each is documented where it is written.
+
+    __add__ = arithmetic.add
+    __radd__ = arithmetic.radd
+    __sub__ = arithmetic.sub
+    __rsub__ = arithmetic.rsub
+    __mul__ = arithmetic.mul
+    __rmul__ = arithmetic.rmul
+    __truediv__ = arithmetic.div
+    __rtruediv__ = arithmetic.rdiv
+    __pow__ = arithmetic.pow
+    __rpow__ = arithmetic.rpow
+    __neg__ = arithmetic.neg
+    __abs__ = elementwise.abs
+    __matmul__ = product.matmul
+    __rmatmul__ = product.rmatmul
+    __eq__ = arithmetic.eq
+    __ne__ = arithmetic.ne
+    __lt__ = arithmetic.lt
+    __le__ = arithmetic.le
+    __gt__ = arithmetic.gt
+    __ge__ = arithmetic.ge
+    __getitem__ = indexing.getitem
+    __setitem__ = indexing.setitem
+
+    add = arithmetic.add
+    sub = arithmetic.sub
+    mul = arithmetic.mul
+    div = arithmetic.div
+    pow = arithmetic.pow
+    neg = arithmetic.neg
+    maximum = arithmetic.maximum
+    minimum = arithmetic.minimum
+    matmul = product.matmul
+    mm = product.matmul
+
+    exp = elementwise.exp
+    log = elementwise.log
+    log1p = elementwise.log1p
+    sqrt = elementwise.sqrt
+    sin = elementwise.sin
+    cos = elementwise.cos
+    abs = elementwise.abs
+    square = elementwise.square
+    relu = elementwise.relu
+    sigmoid = elementwise.sigmoid
+    tanh = elementwise.tanh
+    clamp = elementwise.clamp
+    clip = elementwise.clamp
+    masked_fill = elementwise.masked_fill
+
+    sum = reduction.sum
+    mean = reduction.mean
+    var = reduction.var
+    std = reduction.std
+    max = reduction.max
+    min = reduction.min
+    argmax = reduction.argmax
+    argmin = reduction.argmin
+    all = reduction.all
+    any = reduction.any
+    logsumexp = reduction.logsumexp
+    norm = reduction.norm
+
+    reshape = arrangement.reshape
+    view = arrangement.view
+    flatten = arrangement.flatten
+    squeeze = arrangement.squeeze
+    unsqueeze = arrangement.unsqueeze
+    permute = arrangement.permute
+    transpose = arrangement.transpose
+    expand = arrangement.expand
+    contiguous = arrangement.contiguous
+    clone = arrangement.clone
+    split = arrangement.split
+    chunk = arrangement.chunk
+    unbind = arrangement.unbind
+    gather = indexing.gather
+
+    def softmax(self, dim: int = -1) -> Tensor:
+        """exp(x) / sum exp(x) along `dim`."""
+        from dlkit.autograd.normalisation import softmax
+
+        return softmax(self, dim)
+
+    def log_softmax(self, dim: int = -1) -> Tensor:
+        """The logarithm of `softmax` along `dim`."""
+        from dlkit.autograd.normalisation import log_softmax
+
+        return log_softmax(self, dim)
+
+    @property
+    def T(self) -> Tensor:
+        """With all dimensions in reverse order."""
+        return arrangement.transposed(self)
+
+    @property
+    def mT(self) -> Tensor:  # noqa: N802 (PyTorch's name)
+        """With the last two dimensions exchanged."""
+        return arrangement.matrix_transposed(self)
+
+    def t(self) -> Tensor:
+        """The transpose of a matrix."""
+        return arrangement.transposed(self)
+
+    def to(self, dtype: Any) -> Tensor:
+        """The tensor in another dtype. Gradients come back in its own."""
+        return arithmetic.to(self, _dtype(dtype, "to"))
+
+    def astype(self, dtype: Any) -> Tensor:
+        """The tensor in another dtype, as `to`."""
+        return arithmetic.to(self, _dtype(dtype, "astype"))
+
+    def float(self) -> Tensor:
+        """As float32."""
+        return arithmetic.to(self, np.float32)
+
+    def double(self) -> Tensor:
+        """As float64."""
+        return arithmetic.to(self, np.float64)
+
+    def long(self) -> Tensor:
+        """As int64."""
+        return arithmetic.to(self, np.int64)
+
+
+def _dtype(dtype: Any, operation: str) -> np.dtype[Any]:
+    try:
+        result = np.dtype(dtype)
+    except TypeError:
+        raise TypeError(f"{operation}: dtype is {dtype!r}; expected a NumPy dtype such as 'float32'") from None
+    if result.kind not in "fiub" or result.itemsize > 8:
+        raise TypeError(f"{operation}: dtype is {result}; expected float32, float64, an integer dtype or bool")
+    return result.newbyteorder("=")
+
+
+def _rebuild(kind: type[Tensor], array: Array, requires_grad: bool, name: str | None) -> Tensor:
+    tensor: Tensor = object.__new__(kind)
+    Tensor.__init__(tensor, array, requires_grad, name=name)
+    return tensor
+
+
+install(Tensor)
