@@ -150,6 +150,9 @@ struct Vec<double> {
   DLKIT_INLINE double maximum() const { return _mm512_reduce_max_pd(v); }
 };
 
+// Makes what was stored past the caches visible to other threads in the order of the program.
+DLKIT_INLINE void finish_streams() { _mm_sfence(); }
+
 // 64-bit integer lanes, for the random numbers of core/philox.h.
 struct Lanes64 {
   static constexpr int lanes = 8;

@@ -166,6 +166,8 @@ struct Vec<double> {
   DLKIT_INLINE double maximum() const { return vmaxvq_f64(v); }
 };
 
+DLKIT_INLINE void finish_streams() {}  // stream() stores as any other
+
 // 64-bit integer lanes, for the random numbers of core/philox.h.
 struct Lanes64 {
   static constexpr int lanes = 2;

@@ -58,6 +58,8 @@ struct Vec {
   DLKIT_INLINE T maximum() const { return v; }
 };
 
+DLKIT_INLINE void finish_streams() {}  // stream() stores as any other
+
 // A pair of 64-bit integers, for the random numbers of core/philox.h.
 struct Lanes64 {
   static constexpr int lanes = 2;

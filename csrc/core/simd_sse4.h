@@ -184,6 +184,9 @@ struct Vec<double> {
   }
 };
 
+// Makes what was stored past the caches visible to other threads in the order of the program.
+DLKIT_INLINE void finish_streams() { _mm_sfence(); }
+
 // 64-bit integer lanes, for the random numbers of core/philox.h.
 struct Lanes64 {
   static constexpr int lanes = 2;

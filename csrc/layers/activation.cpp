@@ -7,6 +7,7 @@
 // (core/simd_avx512.h): that pays on processors which divide 16 floats in 16 cycles or so, and costs on Zen 5.
 #include "core/simd.h"
 #include "core/vector_math.h"
+#include "layers/each_register.h"
 #include "layers/kernels.h"
 
 namespace dlkit::DLKIT_TARGET {
@@ -15,32 +16,16 @@ namespace {
 template <class T, class Function>
 DLKIT_INLINE void map(const T* x, T* y, Index n, Function f) {
   using V = Vec<T>;
-  Index i = 0;
-  for (; i + 2 * V::lanes <= n; i += 2 * V::lanes) {
-    const V a = f(V::load(x + i)), b = f(V::load(x + i + V::lanes));
-    a.store(y + i);
-    b.store(y + i + V::lanes);
-  }
-  for (; i < n; i += V::lanes) {
-    const auto mask = V::first(n - i);
-    f(V::load(x + i, mask)).store(y + i, mask);
-  }
+  each_register(y, n, [&](Index i, auto... mask)
+                          __attribute__((always_inline)) { f(V::load(x + i, mask...)).store(y + i, mask...); });
 }
 
 template <class T, class Function>
 DLKIT_INLINE void map2(const T* grad, const T* saved, T* out, Index n, Function f) {
   using V = Vec<T>;
-  Index i = 0;
-  for (; i + 2 * V::lanes <= n; i += 2 * V::lanes) {
-    const V a = f(V::load(grad + i), V::load(saved + i));
-    const V b = f(V::load(grad + i + V::lanes), V::load(saved + i + V::lanes));
-    a.store(out + i);
-    b.store(out + i + V::lanes);
-  }
-  for (; i < n; i += V::lanes) {
-    const auto mask = V::first(n - i);
-    f(V::load(grad + i, mask), V::load(saved + i, mask)).store(out + i, mask);
-  }
+  each_register(out, n, [&](Index i, auto... mask) __attribute__((always_inline)) {
+    f(V::load(grad + i, mask...), V::load(saved + i, mask...)).store(out + i, mask...);
+  });
 }
 
 // Each activation: forward(x) and backward(grad, saved).

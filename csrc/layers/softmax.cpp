@@ -9,6 +9,7 @@
 // Bound: the exponential while in cache, memory bandwidth past it.
 #include "core/simd.h"
 #include "core/vector_math.h"
+#include "layers/each_register.h"
 #include "layers/kernels.h"
 
 namespace dlkit::DLKIT_TARGET {
@@ -147,33 +148,18 @@ void log_softmax_backward(const T* grad, const T* y, T* out, Index rows, Index c
   }
 }
 
-// to = from * factor - offset. Past the caches where kStream: plain stores up to the first aligned address and after
-// the last.
+// to = from * factor - offset. Past the caches where kStream.
 template <class T, bool kStream>
 DLKIT_INLINE void scale_row(const T* from, T factor, T offset, T* to, Index n) {
   using V = Vec<T>;
   const V by = V::broadcast(factor), less = V::broadcast(offset);
-  Index i = 0;
-  if (kStream) {
-    constexpr std::uintptr_t kBytes = V::lanes * sizeof(T);
-    const std::uintptr_t past = reinterpret_cast<std::uintptr_t>(to) % kBytes;
-    if (past != 0) {
-      i = static_cast<Index>((kBytes - past) / sizeof(T));
-      if (i > n) i = n;
-      const auto mask = V::first(i);
-      (V::load(from, mask) * by - less).store(to, mask);
-    }
-    for (; i + V::lanes <= n; i += V::lanes) (V::load(from + i) * by - less).stream(to + i);
-  } else {
-    for (; i + 2 * V::lanes <= n; i += 2 * V::lanes) {
-      (V::load(from + i) * by - less).store(to + i);
-      (V::load(from + i + V::lanes) * by - less).store(to + i + V::lanes);
-    }
-  }
-  for (; i < n; i += V::lanes) {
-    const auto mask = V::first(n - i);
-    (V::load(from + i, mask) * by - less).store(to + i, mask);
-  }
+  each_register(to, n, [&](Index i, auto... mask) __attribute__((always_inline)) {
+    const V value = V::load(from + i, mask...) * by - less;
+    if constexpr (kStream && sizeof...(mask) == 0)
+      value.stream(to + i);
+    else
+      value.store(to + i, mask...);
+  });
 }
 
 template <class T>
@@ -181,6 +167,8 @@ void cross_entropy(const CrossEntropy<T>& work, Index first, Index last, T* buff
   using V = Vec<T>;
   const Index n = work.cols;
   const T smoothing = work.label_smoothing;
+  // A register can only be stored past the caches at an aligned address, which a short row may not have.
+  const bool stream = buffer != nullptr && n >= kMinAligned<T>;
   const T of_label = T(1) - smoothing, of_each = smoothing / static_cast<T>(n);
   for (Index row = first; row < last; ++row) {
     const T* x = work.logits + row * work.row_stride;
@@ -195,7 +183,7 @@ void cross_entropy(const CrossEntropy<T>& work, Index first, Index last, T* buff
     const T most = row_maximum(x, n);
     const T at_label = x[label];
     const T mean = smoothing == 0 ? T(0) : row_sum(x, n) / static_cast<T>(n);
-    T* e = buffer == nullptr ? grad : buffer;
+    T* e = stream ? buffer : grad;
     const T sum = grad == nullptr ? exp_sum<T, false>(x, most, e, n) : exp_sum<T, true>(x, most, e, n);
     const T log_sum = log_of(sum);
     T loss = log_sum - (at_label - most);
@@ -204,12 +192,13 @@ void cross_entropy(const CrossEntropy<T>& work, Index first, Index last, T* buff
     if (grad == nullptr) continue;
     const T factor = work.grad_scale / sum, offset = work.grad_scale * of_each;
     const T p_label = e[label] / sum;
-    if (buffer == nullptr)
-      scale_row<T, false>(e, factor, offset, grad, n);
-    else
+    if (stream)
       scale_row<T, true>(e, factor, offset, grad, n);
+    else
+      scale_row<T, false>(e, factor, offset, grad, n);
     grad[label] = work.grad_scale * (p_label - (of_label + of_each));
   }
+  if (stream) finish_streams();
 }
 
 template <class T>

@@ -6,29 +6,45 @@
 // per parameter fit in. The `estimate` variant forms root and quotient from 14-bit estimates and Newton steps
 // (core/simd_avx512.h), for processors on which those two instructions take longer than the memory does.
 #include "core/simd.h"
+#include "layers/each_register.h"
 #include "layers/kernels.h"
 
 namespace dlkit::DLKIT_TARGET {
 namespace {
 
 template <class T, bool kMomentum>
-DLKIT_INLINE void sgd_loop(const Parameter<T>& part, const SgdFactors<T>& factors) {
+struct SgdStep {
   using V = Vec<T>;
-  const V lr = V::broadcast(factors.lr), momentum = V::broadcast(factors.momentum);
-  const V rest = V::broadcast(factors.rest), decay = V::broadcast(factors.weight_decay);
-  const bool nesterov = factors.nesterov, first_step = factors.first_step;
-  for (Index i = 0; i < part.n; i += V::lanes) {
-    const auto mask = V::first(part.n - i);
-    const V value = V::load(part.value + i, mask);
-    V step = V::fma(decay, value, V::load(part.grad + i, mask));
+  V lr, momentum, rest, decay;
+  bool nesterov, first_step;
+
+  explicit DLKIT_INLINE SgdStep(const SgdFactors<T>& f)
+      : lr(V::broadcast(f.lr)), momentum(V::broadcast(f.momentum)), rest(V::broadcast(f.rest)),
+        decay(V::broadcast(f.weight_decay)), nesterov(f.nesterov), first_step(f.first_step) {}
+
+  DLKIT_INLINE void operator()(V& value, V grad, V& velocity) const {
+    V step = V::fma(decay, value, grad);
     if (kMomentum) {
-      V velocity = step;
-      if (!first_step) velocity = V::fma(momentum, V::load(part.first + i, mask), rest * step);
-      velocity.store(part.first + i, mask);
+      velocity = first_step ? step : V::fma(momentum, velocity, rest * step);
       step = nesterov ? V::fma(momentum, velocity, step) : velocity;
     }
-    V::fnma(lr, step, value).store(part.value + i, mask);
+    value = V::fnma(lr, step, value);
   }
+};
+
+template <class T, bool kMomentum>
+DLKIT_INLINE void sgd_loop(const Parameter<T>& part, const SgdFactors<T>& factors) {
+  using V = Vec<T>;
+  const SgdStep<T, kMomentum> step(factors);
+  T* const value = part.value;
+  T* const velocity = part.first;
+  const T* const grad = part.grad;
+  each_register(value, part.n, [&](Index i, auto... mask) __attribute__((always_inline)) {
+    V p = V::load(value + i, mask...), v = kMomentum ? V::load(velocity + i, mask...) : V::zero();
+    step(p, V::load(grad + i, mask...), v);
+    p.store(value + i, mask...);
+    if (kMomentum) v.store(velocity + i, mask...);
+  });
 }
 
 template <class T>
@@ -68,43 +84,30 @@ void adam(const Parameter<T>& part, const AdamFactors<T>& factors) {
   T* const first = part.first;
   T* const second = part.second;
   const T* const grad = part.grad;
-  Index i = 0;
-  for (; i + V::lanes <= part.n; i += V::lanes) {
-    V p = V::load(value + i), m = V::load(first + i), v = V::load(second + i);
-    step(p, V::load(grad + i), m, v);
-    p.store(value + i);
-    m.store(first + i);
-    v.store(second + i);
-  }
-  if (i < part.n) {
-    const auto mask = V::first(part.n - i);
-    V p = V::load(value + i, mask), m = V::load(first + i, mask), v = V::load(second + i, mask);
-    step(p, V::load(grad + i, mask), m, v);
-    p.store(value + i, mask);
-    m.store(first + i, mask);
-    v.store(second + i, mask);
-  }
+  each_register(value, part.n, [&](Index i, auto... mask) __attribute__((always_inline)) {
+    V p = V::load(value + i, mask...), m = V::load(first + i, mask...), v = V::load(second + i, mask...);
+    step(p, V::load(grad + i, mask...), m, v);
+    p.store(value + i, mask...);
+    m.store(first + i, mask...);
+    v.store(second + i, mask...);
+  });
 }
 
 template <class T>
 void scale(T* x, Index n, T factor) {
   using V = Vec<T>;
   const V by = V::broadcast(factor);
-  Index i = 0;
-  for (; i + V::lanes <= n; i += V::lanes) (V::load(x + i) * by).store(x + i);
-  if (i < n) (V::load(x + i, V::first(n - i)) * by).store(x + i, V::first(n - i));
+  each_register(x, n, [&](Index i, auto... mask)
+                          __attribute__((always_inline)) { (V::load(x + i, mask...) * by).store(x + i, mask...); });
 }
 
 template <class T>
 void clamp(T* x, Index n, T limit) {
   using V = Vec<T>;
   const V most = V::broadcast(limit), least = V::broadcast(-limit);
-  Index i = 0;
-  for (; i + V::lanes <= n; i += V::lanes) V::max(least, V::min(most, V::load(x + i))).store(x + i);
-  if (i < n) {
-    const auto mask = V::first(n - i);
-    V::max(least, V::min(most, V::load(x + i, mask))).store(x + i, mask);
-  }
+  each_register(x, n, [&](Index i, auto... mask) __attribute__((always_inline)) {
+    V::max(least, V::min(most, V::load(x + i, mask...))).store(x + i, mask...);
+  });
 }
 
 template <class T>
