@@ -6,6 +6,12 @@ namespace dlkit::DLKIT_TARGET {
 
 namespace {
 
+// So few columns leave lanes empty in every other kernel, and so long a sum repays adding up the lanes.
+template <class T>
+bool is_narrow(const MatmulProblem<T>& p) {
+  return 4 * p.c.cols <= 3 * Vec<T>::lanes && p.a.cols >= 8 * Vec<T>::lanes && p.a.col_stride == 1;
+}
+
 // Up to here a panel of B that is read in place costs less than its copy.
 constexpr Index kDirectRows = 128;
 
@@ -23,13 +29,18 @@ void best(const MatmulProblem<T>& p) {
   using V = Vec<T>;
   const Index m = p.c.rows, n = p.c.cols, k = p.a.cols;
   if (m == 1 || n == 1) return matvec(p);
+  if (is_narrow(p)) return dot(p);
   if (p.b.col_stride == 1) return rows_of_b(p);
-  // B must be turned: all of it, or A and C instead at the price of the lanes that M leaves empty.
-  constexpr double kTurn = 0.25;  // cycles per element that is transposed
-  const double multiply = static_cast<double>(m) * static_cast<double>(n) * static_cast<double>(k) / (2 * V::lanes);
-  const double turn_b = multiply + kTurn * static_cast<double>(k) * static_cast<double>(n);
-  const double turn_rest = multiply * static_cast<double>(divide_up(m, V::lanes) * V::lanes) / static_cast<double>(m) +
-                           kTurn * static_cast<double>(m) * static_cast<double>(k + n);
+  // B's columns are not contiguous. Estimates in cycles, from measurements of each (docs/matmul.md): turn B panel by
+  // panel; turn A and C instead, at the price of the lanes that M leaves empty; or sum along K in the lanes.
+  const double rows = static_cast<double>(m), cols = static_cast<double>(n), depth = static_cast<double>(k);
+  const double multiply = rows * cols * depth / (2 * V::lanes);
+  constexpr double kTurn = 0.4;  // per element
+  const double turn_b = multiply + kTurn * depth * cols;
+  const double turn_rest =
+      multiply * static_cast<double>(divide_up(m, V::lanes) * V::lanes) / rows + kTurn * rows * (depth + cols);
+  const double in_lanes = p.a.col_stride == 1 && p.b.row_stride == 1 ? 1.5 * multiply + 8 * rows * cols : 2 * turn_b;
+  if (in_lanes < turn_b && in_lanes < turn_rest) return dot(p);
   turn_rest < turn_b ? swapped(p) : rows_of_b(p);
 }
 

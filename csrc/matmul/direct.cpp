@@ -18,7 +18,9 @@ void direct(const MatmulProblem<T>& p) {
   const double bytes = static_cast<double>(p.b.rows) * static_cast<double>(p.b.cols) * sizeof(T);
   const bool in_memory = p.b.col_stride == 1 && bytes > static_cast<double>(caches.l3 > 0 ? caches.l3 / 2 : caches.l2);
   const Index depth = in_memory ? kStreams : panel_depth<T>();
-  multiply_panels(p, {.copy_b = false, .fetch_b = in_memory, .transposed_c = false, .max_depth = depth});
+  // Turning a panel reads it with nothing to hide behind: that too is better done from the cache.
+  const bool fetch = in_memory || (p.b.col_stride != 1 && bytes > static_cast<double>(caches.l2));
+  multiply_panels(p, {.copy_b = false, .fetch_b = fetch, .transposed_c = false, .max_depth = depth});
 }
 
 template void direct(const MatmulProblem<float>&);

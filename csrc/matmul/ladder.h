@@ -14,6 +14,7 @@ template <class T> void packed(const MatmulProblem<T>&);
 template <class T> void fused(const MatmulProblem<T>&);
 template <class T> void direct(const MatmulProblem<T>&);
 template <class T> void swapped(const MatmulProblem<T>&);
+template <class T> void dot(const MatmulProblem<T>&);
 template <class T> void matvec(const MatmulProblem<T>&);
 template <class T> void best(const MatmulProblem<T>&);
 template <class T> void add(const Matrix<T>& target, const Matrix<const T>& addend, const MatmulProblem<T>&);

@@ -31,7 +31,7 @@ using MatmulKernel = void (*)(const MatmulProblem<T>&);
 // The ladder, built once per instruction set. All of these run on the caller's thread.
 template <class T>
 struct MatmulKernels {
-  MatmulKernel<T> naive, loop_order, blocked, register_tile, packed, fused, direct, swapped, matvec;
+  MatmulKernel<T> naive, loop_order, blocked, register_tile, packed, fused, direct, swapped, dot, matvec;
   // What a sub-problem is given to by default, chosen by its shape and strides.
   MatmulKernel<T> best;
   // The problem's bias and activation over its C, as a pass of its own.

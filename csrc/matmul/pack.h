@@ -36,6 +36,33 @@ DLKIT_INLINE void pack_panel(const Matrix<const T>& b, int width, T* to) {
   }
 }
 
+// Columns of B as rows of `to`, `stride` elements apart; stride is at least b.rows, rounded up to whole vectors.
+template <class T>
+DLKIT_INLINE void turn(const Matrix<const T>& b, T* to, Index stride) {
+  using V = Vec<T>;
+  if (b.col_stride != 1) {
+    for (Index j = 0; j < b.cols; ++j)
+      for (Index k = 0; k < b.rows; ++k) to[j * stride + k] = b(k, j);
+    return;
+  }
+  alignas(64) T block[V::lanes * V::lanes];  // for edges, whose loads and stores must be masked
+  for (Index j = 0; j < b.cols; j += V::lanes)
+    for (Index k = 0; k < b.rows; k += V::lanes) {
+      const Index cols = b.cols - j, rows = b.rows - k;
+      const T* from = &b(k, j);
+      Index from_stride = b.row_stride;
+      if (cols < V::lanes || rows < V::lanes) {
+        for (int i = 0; i < V::lanes; ++i)
+          (i < rows ? V::load(from + i * b.row_stride, V::first(cols)) : V::zero()).store(block + i * V::lanes);
+        from = block;
+        from_stride = V::lanes;
+      }
+      transpose_block(from, from_stride, [&](int column, V x) {
+        if (column < cols) x.store(to + (j + column) * stride + k);
+      });
+    }
+}
+
 // Rows of A, k-major: step k holds a.rows elements. Writes up to one vector past the end.
 template <class T>
 DLKIT_INLINE void pack_rows(const Matrix<const T>& a, T* to) {

@@ -157,14 +157,21 @@ struct PanelPass {
     }
   }
 
-  // A tile's share of the rows of the panel that follows, so that all tiles together bring all of them.
+  // A tile's share of the panel that follows, so that all tiles together bring all of it.
   Fetch<T> fetch(Index tile, Index tiles) const {
-    const Index sharers = smaller(tiles, kChunk<T>);
-    if (tile >= sharers || next_col == col) return {};
-    const Index count = divide_up(kChunk<T>, sharers);  // rows for each kChunk steps
-    const Index row = tile * count * divide_up(depth, kChunk<T>);
-    if (row >= depth) return {};
-    return {&p.b(k + row, next_col), static_cast<int>(count), vectors};
+    if (next_col == col) return {};
+    if (p.b.col_stride == 1) {
+      const Index sharers = smaller(tiles, kChunk<T>);
+      const Index count = divide_up(kChunk<T>, sharers);  // rows for each kChunk steps
+      const Index row = tile * count * divide_up(depth, kChunk<T>);
+      if (tile >= sharers || row >= depth) return {};
+      return {&p.b(k + row, next_col), p.b.row_stride, count * p.b.row_stride, static_cast<int>(count), vectors};
+    }
+    const Index width = smaller(vectors * V::lanes, p.b.cols - next_col);
+    const Index sharers = smaller(tiles, width);
+    const Index count = divide_up(width, sharers);  // columns, a cache line of each for each kChunk steps
+    if (tile >= sharers || tile * count >= width) return {};
+    return {&p.b(k, next_col + tile * count), p.b.col_stride, kChunk<T> * p.b.row_stride, static_cast<int>(count), 1};
   }
 };
 

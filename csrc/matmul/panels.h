@@ -15,7 +15,7 @@ namespace dlkit::DLKIT_TARGET {
 
 struct PanelOptions {
   bool copy_b;        // pack panels of B within the first tile that reads them, where there are tiles to follow
-  bool fetch_b;       // B lies in memory: bring the next panel into the cache meanwhile
+  bool fetch_b;       // bring the next panel into the second-level cache while this one is multiplied
   bool transposed_c;  // C's rows are contiguous instead of its columns, and p.bias runs along the rows
   Index max_depth;
 };

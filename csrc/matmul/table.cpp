@@ -6,7 +6,7 @@ namespace dlkit::DLKIT_TARGET {
 #define DLKIT_TABLE(T)                                                                                       \
   {                                                                                                          \
     naive<T>, loop_order<T>, blocked<T>, register_tile<T>, packed<T>, fused<T>, direct<T>, swapped<T>,       \
-        matvec<T>, best<T>, finish<T>, add<T>, TileShapes<T>::main_vectors * Vec<T>::lanes, Vec<T>::lanes               \
+        dot<T>, matvec<T>, best<T>, finish<T>, add<T>, TileShapes<T>::main_vectors * Vec<T>::lanes, Vec<T>::lanes               \
   }
 
 extern const MatmulKernels<float> matmul_float;

@@ -14,11 +14,12 @@
 
 namespace dlkit::DLKIT_TARGET {
 
-// Rows of B to bring into the second-level cache while a tile is computed: `count` of them, `lines` cache lines each,
-// with every kChunk steps of k. For a B that lies in memory: the next panel arrives while this one is multiplied.
+// What of the next panel of B to bring into the second-level cache while a tile is computed, with every kChunk steps of
+// k: `count` places `stride` elements apart, `lines` cache lines each; then `advance` elements on.
 template <class T>
 struct Fetch {
   const T* from = nullptr;
+  Index stride = 0, advance = 0;
   int count = 0, lines = 0;
 };
 
@@ -81,10 +82,13 @@ __attribute__((noinline)) void multiply_tile(const Tile<T>& t) {
   T* copy = t.copy;
 
   for (Index k = 0; k < t.depth; ++k) {
-    if constexpr (Source == PanelSource::strided)
-      if (k % kChunk<T> == 0)
-        for (int i = 0; i < t.next.count; ++i, next += b_step)
-          for (int line = 0; line < t.next.lines; ++line) __builtin_prefetch(next + line * kChunk<T> + kLast, 0, 2);
+    if constexpr (Source != PanelSource::packing)
+      if (k % kChunk<T> == 0 && t.next.count > 0) {
+        for (int i = 0; i < t.next.count; ++i)
+          for (int line = 0; line < t.next.lines; ++line)
+            __builtin_prefetch(next + i * t.next.stride + line * kChunk<T> + kLast, 0, 2);
+        next += t.next.advance;
+      }
     if (k == fetch_c)
 #pragma GCC unroll 32
       for (int i = 0; i < Rows; ++i)

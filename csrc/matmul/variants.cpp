@@ -137,6 +137,7 @@ std::vector<MatmulVariant<T>> make_variants() {
       {"threaded", "C is cut into a block for each thread", "", any<T>, run_threaded<T>},
       {"direct", "no packing, for few rows", "", any<T>, run_alone<T, &K::direct>},
       {"swapped", "the transposed problem, for a transposed B and few rows", "", any<T>, run_alone<T, &K::swapped>},
+      {"dot", "vectors along K, for few columns", "", any<T>, run_alone<T, &K::dot>},
       {"ksplit", "K is cut into a slice for each thread, for a small C and a long sum", "", any<T>, run_ksplit<T>},
       {"matvec", "one row or column: streams the matrix once", "one row or one column in the result", is_vector<T>,
        run_as_is<T, &K::matvec>},
