@@ -88,7 +88,7 @@ struct ColumnPanels {
 // to pay: a vector that lies across two lines costs two accesses, and a line that two panels share travels twice.
 template <class T>
 Index columns_to_boundary(const Matrix<T>& c) {
-  constexpr Index kBoundary = Vec<T>::lanes, kWide = 60 * kBoundary;
+  constexpr Index kBoundary = Vec<T>::lanes, kWide = 48 * kBoundary;
   const auto offset = reinterpret_cast<std::uintptr_t>(c.data) % (kBoundary * sizeof(T));
   if (offset == 0 || offset % sizeof(T) != 0 || c.cols < kWide || c.row_stride % kBoundary != 0) return 0;
   return kBoundary - static_cast<Index>(offset / sizeof(T));
