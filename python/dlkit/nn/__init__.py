@@ -1,0 +1,61 @@
+"""Layers, losses and what they are made of. Names, arguments and state dicts are PyTorch's."""
+
+from __future__ import annotations
+
+from dlkit.nn import functional, init, utils
+from dlkit.nn.activation import ELU, GELU, LeakyReLU, LogSoftmax, ReLU, Sigmoid, SiLU, Softmax, Softplus, Tanh
+from dlkit.nn.container import ModuleList, Sequential
+from dlkit.nn.dropout import Dropout
+from dlkit.nn.linear import Linear
+from dlkit.nn.loss import (
+    BCELoss,
+    BCEWithLogitsLoss,
+    CrossEntropyLoss,
+    HingeLoss,
+    HuberLoss,
+    L1Loss,
+    MSELoss,
+    MultiMarginLoss,
+    NLLLoss,
+    SmoothL1Loss,
+)
+from dlkit.nn.module import Module
+from dlkit.nn.parameter import Parameter
+from dlkit.nn.reshaping import Flatten, Identity
+from dlkit.nn.serialize import load_safetensors, save_safetensors
+
+__all__ = [
+    "ELU",
+    "GELU",
+    "BCELoss",
+    "BCEWithLogitsLoss",
+    "CrossEntropyLoss",
+    "Dropout",
+    "Flatten",
+    "HingeLoss",
+    "HuberLoss",
+    "Identity",
+    "L1Loss",
+    "LeakyReLU",
+    "Linear",
+    "LogSoftmax",
+    "MSELoss",
+    "Module",
+    "ModuleList",
+    "MultiMarginLoss",
+    "NLLLoss",
+    "Parameter",
+    "ReLU",
+    "Sequential",
+    "SiLU",
+    "Sigmoid",
+    "SmoothL1Loss",
+    "Softmax",
+    "Softplus",
+    "Tanh",
+    "functional",
+    "init",
+    "load_safetensors",
+    "save_safetensors",
+    "utils",
+]

@@ -1,0 +1,126 @@
+"""Modules made of modules: one after another, or a list of them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+from dlkit.nn.activation import ReLU, Sigmoid, Tanh
+from dlkit.nn.functional import linear
+from dlkit.nn.linear import Linear
+from dlkit.nn.module import Module
+
+_FUSED = {ReLU: "relu", Sigmoid: "sigmoid", Tanh: "tanh"}
+
+
+class _Listed(Module):
+    """What a list of modules can do. They are named by their numbers, as in PyTorch."""
+
+    def _listed(self) -> list[Module]:
+        return [module for module in self._modules.values() if module is not None]
+
+    def __len__(self) -> int:
+        return len(self._modules)
+
+    def __iter__(self) -> Iterator[Module]:
+        return iter(self._listed())
+
+    def __getitem__(self, index: Any) -> Any:
+        """Return the module of that number; for a slice, the same kind of list."""
+        modules = self._listed()
+        if isinstance(index, slice):
+            return self._like(modules[index])
+        try:
+            return modules[index]
+        except IndexError:
+            raise IndexError(f"{type(self).__name__}: index is {index}; there are {len(modules)} modules") from None
+
+    def _like(self, modules: list[Module]) -> Module:
+        return type(self)(modules)  # type: ignore[call-arg]
+
+    def __setitem__(self, index: int, module: Module) -> None:
+        """Replace the module of that number."""
+        names = list(self._modules)
+        setattr(self, names[index], module)
+
+    def append(self, module: Module) -> Any:
+        """Add a module at the end, and return the list."""
+        if not isinstance(module, Module):
+            raise TypeError(f"{type(self).__name__}: append is given a {type(module).__name__}; expected a Module")
+        self.add_module(str(len(self._modules)), module)
+        return self
+
+
+class Sequential(_Listed):
+    """Modules, each of which gets what the one before returns.
+
+    Parameters
+    ----------
+    *modules : Module, or one dict of str to Module
+        Named "0", "1", … or by the dictionary's keys.
+
+    Notes
+    -----
+    A Linear and a ReLU, Sigmoid or Tanh after it run as one kernel, forward and backward. The names in ``state_dict``
+    are those of the modules; modules with hooks, and subclasses, are called one by one.
+    """
+
+    def __init__(self, *modules: Any) -> None:
+        super().__init__()
+        named: Iterable[tuple[str, Any]]
+        if len(modules) == 1 and isinstance(modules[0], dict):
+            named = modules[0].items()
+        else:
+            named = ((str(i), module) for i, module in enumerate(modules))
+        for name, module in named:
+            if not isinstance(module, Module):
+                raise TypeError(f"Sequential: module {name} is a {type(module).__name__}; expected a Module")
+            self.add_module(name, module)
+
+    def _like(self, modules: list[Module]) -> Module:
+        return Sequential(*modules)
+
+    def forward(self, x: Any) -> Any:
+        """Pass the input through all modules."""
+        waiting: Linear | None = None  # a Linear whose activation may come next
+        for module in self._modules.values():
+            kind = module.__class__
+            if waiting is not None:
+                fused = _FUSED.get(kind)  # type: ignore[arg-type]
+                if fused is not None and _plain(module):
+                    x = linear(x, waiting.weight, waiting.bias, fused)
+                    waiting = None
+                    continue
+                x = linear(x, waiting.weight, waiting.bias)
+                waiting = None
+            if kind is Linear and _plain(module):
+                waiting = module  # type: ignore[assignment]
+            elif module is not None:
+                x = module(x)
+        return x if waiting is None else linear(x, waiting.weight, waiting.bias)
+
+
+def _plain(module: Any) -> bool:
+    # Nobody watches it, or has given this one a forward of its own.
+    fields = module.__dict__
+    return not fields["_forward_hooks"] and not fields["_forward_pre_hooks"] and "forward" not in fields
+
+
+class ModuleList(_Listed):
+    """A list of modules, registered under their numbers.
+
+    Parameters
+    ----------
+    modules : iterable of Module
+    """
+
+    def __init__(self, modules: Iterable[Module] = ()) -> None:
+        super().__init__()
+        for module in modules:
+            self.append(module)
+
+    def extend(self, modules: Iterable[Module]) -> ModuleList:
+        """Add modules at the end, and return the list."""
+        for module in modules:
+            self.append(module)
+        return self

@@ -1,0 +1,380 @@
+"""Losses as functions; `functional` has them all."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from dlkit import kernels
+from dlkit.autograd.base import TensorBase, as_array, make, record, shape_text
+from dlkit.autograd.elementwise import where
+from dlkit.autograd.engine import ONE
+from dlkit.autograd.mode import mode
+from dlkit.autograd.tensor import Tensor
+
+if TYPE_CHECKING:
+    from dlkit.autograd.base import Array
+
+_FLOATS = (np.dtype(np.float32), np.dtype(np.float64))
+_REDUCTIONS = ("mean", "sum", "none")
+
+
+def check_reduction(reduction: str, operation: str) -> None:
+    """Raise ValueError unless `reduction` is one."""
+    if reduction not in _REDUCTIONS:
+        raise ValueError(f"{operation}: reduction is {reduction!r}; expected 'mean', 'sum' or 'none'")
+
+
+def cross_entropy(
+    logits: Any,
+    target: Any,
+    weight: Any = None,
+    ignore_index: int = -100,
+    reduction: str = "mean",
+    label_smoothing: float = 0.0,
+) -> Tensor:
+    """Softmax cross-entropy: -sum_k q_k log softmax(logits)_k, where q is the target's distribution.
+
+    Parameters
+    ----------
+    logits : Tensor of shape (N, C), (C,) or (N, C, d1, ...)
+    target : integer Tensor or array of shape (N,), () or (N, d1, ...); or floats of the shape of logits
+        Class numbers, or a distribution over the classes.
+    weight : array of shape (C,), optional
+        A factor for each class.
+    ignore_index : int
+        Labels of this value count for nothing.
+    reduction : {"mean", "sum", "none"}
+        The mean is over labels that are not ignored, weighted by their classes' weights.
+    label_smoothing : float
+        The target is (1 - s) of the label plus s / C of every class (Szegedy et al., 2016).
+
+    Returns
+    -------
+    Tensor
+        A single value; with ``"none"`` of the target's shape.
+
+    Raises
+    ------
+    TypeError
+        If logits are not of float32 or float64, or labels no integers.
+    ValueError
+        If shapes do not fit, or a label is out of range.
+
+    Notes
+    -----
+    Loss and gradient come out of one pass over the logits, forward; backward has nothing left to compute.
+    """
+    if reduction not in _REDUCTIONS:
+        check_reduction(reduction, "cross_entropy")
+    if not isinstance(logits, TensorBase):
+        logits = make(as_array(logits, "cross_entropy", "logits"))
+    x = logits._array
+    labels = target._array if isinstance(target, TensorBase) else target
+    if labels.__class__ is not np.ndarray:
+        labels = as_array(labels, "cross_entropy", "target")
+    if x.dtype not in _FLOATS:
+        raise TypeError(f"cross_entropy: logits are of dtype {x.dtype}; expected float32 or float64")
+    if not 0 <= label_smoothing <= 1:
+        raise ValueError(f"cross_entropy: label_smoothing is {label_smoothing}; expected 0 to 1")
+    if labels.dtype.kind == "f" and labels.shape == x.shape and x.ndim:
+        return _soft_cross_entropy(logits, target, weight, reduction, label_smoothing)
+    if x.ndim != 2:
+        return _reshaped(logits, labels, weight, ignore_index, reduction, label_smoothing)
+    if labels.shape != x.shape[:1]:
+        raise ValueError(
+            f"cross_entropy: logits are {shape_text(x.shape)} but target is {shape_text(labels.shape)}; expected "
+            f"({x.shape[0]},)"
+        )
+    if labels.dtype.kind not in "iu":
+        raise TypeError(
+            f"cross_entropy: target is of dtype {labels.dtype}; expected integers, or floats of shape {shape_text(x.shape)}"
+        )
+    if weight is not None:
+        return _weighted(logits, labels, weight, ignore_index, reduction, label_smoothing)
+    rows = x.shape[0]
+    recorded = logits._tracked and mode.enabled
+    if reduction == "mean":
+        ignored = int(np.count_nonzero(labels == ignore_index))
+        count = rows - ignored
+        scale = 1 / count if count else float("nan")
+    else:
+        scale = 1.0
+    losses, gradient = kernels.cross_entropy(
+        x,
+        labels,
+        need_grad=recorded,
+        grad_scale=scale if scale == scale else 1.0,
+        label_smoothing=label_smoothing,
+        ignore_index=ignore_index,
+    )
+    if reduction == "none":
+        out: Any = losses
+    else:
+        out = losses.sum()
+        if reduction == "mean":
+            out = out * x.dtype.type(scale)
+    if not recorded:
+        return make(out)
+    assert gradient is not None  # noqa: S101 (asked for)
+    ready = gradient
+
+    def backward(g: Array) -> tuple[Array]:
+        if g is ONE[ready.dtype] or (g.ndim == 0 and g == 1):
+            return (ready,)
+        return (ready * (g[:, None] if g.ndim else g),)
+
+    return record("cross_entropy", out, (logits,), backward)
+
+
+def _reshaped(
+    logits: Tensor, labels: Array, weight: Any, ignore_index: int, reduction: str, label_smoothing: float
+) -> Tensor:
+    shape = logits.shape
+    if not shape:
+        raise ValueError("cross_entropy: logits have no dimensions; expected (N, C)")
+    expected = () if len(shape) == 1 else (shape[0], *shape[2:])
+    if labels.shape != expected:
+        raise ValueError(
+            f"cross_entropy: logits are {shape_text(shape)} but target is {shape_text(labels.shape)}; expected "
+            f"{shape_text(expected)}"
+        )
+    if len(shape) == 1:
+        flat = logits.reshape(1, shape[0])
+    else:
+        flat = logits.permute(0, *range(2, len(shape)), 1).reshape(-1, shape[1])
+    out = cross_entropy(flat, labels.reshape(-1), weight, ignore_index, reduction, label_smoothing)
+    return out.reshape(expected) if reduction == "none" else out
+
+
+def _class_weights(weight: Any, classes: int, dtype: Any, operation: str) -> Array:
+    array = as_array(weight, operation, "weight")
+    if array.shape != (classes,):
+        raise ValueError(f"{operation}: weight is {shape_text(array.shape)}; expected ({classes},)")
+    return array.astype(dtype, copy=False)
+
+
+def _weighted(
+    logits: Tensor, labels: Array, weight: Any, ignore_index: int, reduction: str, label_smoothing: float
+) -> Tensor:
+    x = logits._array
+    rows, classes = x.shape
+    factors = _class_weights(weight, classes, x.dtype, "cross_entropy")
+    # Checks the labels.
+    kernels.cross_entropy(x, labels, need_grad=False, ignore_index=ignore_index)
+    kept = labels != ignore_index
+    safe = np.where(kept, labels, 0).astype(np.int64)
+    goal = np.full((rows, classes), label_smoothing / classes, x.dtype)
+    goal[np.arange(rows), safe] += 1 - label_smoothing
+    goal *= factors * kept[:, None]
+    losses = -(logits.log_softmax(1) * make(goal)).sum(1)
+    if reduction == "none":
+        return losses
+    total = losses.sum()
+    return total if reduction == "sum" else total / float((factors[safe] * kept).sum())
+
+
+def _soft_cross_entropy(logits: Tensor, target: Any, weight: Any, reduction: str, label_smoothing: float) -> Tensor:
+    shape = logits.shape
+    goal: Any = target if isinstance(target, TensorBase) else make(as_array(target, "cross_entropy", "target"))
+    goal = goal.to(logits.dtype)
+    d = 0 if len(shape) == 1 else 1
+    if label_smoothing:
+        goal = goal * (1 - label_smoothing) + label_smoothing / shape[d]
+    if weight is not None:
+        factors = _class_weights(weight, shape[d], logits.dtype, "cross_entropy")
+        goal = goal * make(factors.reshape(-1, *(1,) * (len(shape) - 1 - d)))
+    losses = -(logits.log_softmax(d) * goal).sum(d)
+    if reduction == "none":
+        return losses
+    return losses.mean() if reduction == "mean" else losses.sum()
+
+
+def nll_loss(
+    log_probabilities: Any, target: Any, weight: Any = None, ignore_index: int = -100, reduction: str = "mean"
+) -> Tensor:
+    """Negative log-likelihood: minus the log-probability of each label.
+
+    Parameters
+    ----------
+    log_probabilities : Tensor of shape (N, C)
+        As `log_softmax` gives them.
+    target : integers of shape (N,)
+    weight, ignore_index, reduction
+        As in `cross_entropy`.
+    """
+    check_reduction(reduction, "nll_loss")
+    x = _tensor(log_probabilities, "nll_loss", "log_probabilities")
+    labels = as_array(target, "nll_loss", "target")
+    _check_classes(x, labels, "nll_loss", ignore_index)
+    kept = labels != ignore_index
+    safe = np.where(kept, labels, 0).astype(np.int64)
+    factors = kept.astype(x.dtype)
+    if weight is not None:
+        factors = factors * _class_weights(weight, x.shape[1], x.dtype, "nll_loss")[safe]
+    losses = -x[np.arange(len(safe)), safe] * make(factors)
+    if reduction == "none":
+        return losses
+    total = losses.sum()
+    return total if reduction == "sum" else total / float(factors.sum())
+
+
+def _check_classes(x: Tensor, labels: Array, operation: str, ignore_index: int | None = None) -> None:
+    if x.ndim != 2 or labels.shape != x.shape[:1]:
+        raise ValueError(
+            f"{operation}: the input is {shape_text(x.shape)} and target {shape_text(labels.shape)}; expected (N, C) and (N,)"
+        )
+    if labels.dtype.kind not in "iu":
+        raise TypeError(f"{operation}: target is of dtype {labels.dtype}; expected integers")
+    wrong = (labels < 0) | (labels >= x.shape[1])
+    if ignore_index is not None:
+        wrong &= labels != ignore_index
+    if wrong.any():
+        first = int(wrong.argmax())
+        raise ValueError(f"{operation}: target[{first}] is {labels[first]}; expected 0 to {x.shape[1] - 1}")
+
+
+def _tensor(value: Any, operation: str, argument: str) -> Tensor:
+    if not isinstance(value, TensorBase):
+        value = make(as_array(value, operation, argument))
+    if value._array.dtype not in _FLOATS:
+        raise TypeError(f"{operation}: {argument} is of dtype {value._array.dtype}; expected float32 or float64")
+    return value  # type: ignore[no-any-return]
+
+
+def _pair(x: Any, target: Any, operation: str) -> tuple[Tensor, Tensor]:
+    tensor = _tensor(x, operation, "input")
+    goal = target if isinstance(target, TensorBase) else make(as_array(target, operation, "target"))
+    if tensor.shape != goal._array.shape:
+        raise ValueError(
+            f"{operation}: the input is {shape_text(tensor.shape)} but target is {shape_text(goal._array.shape)}; expected "
+            "one shape"
+        )
+    return tensor, goal.to(tensor.dtype)  # type: ignore[attr-defined]
+
+
+def _reduced(losses: Tensor, reduction: str, operation: str) -> Tensor:
+    check_reduction(reduction, operation)
+    if reduction == "none":
+        return losses
+    return losses.mean() if reduction == "mean" else losses.sum()
+
+
+def mse_loss(x: Any, target: Any, reduction: str = "mean") -> Tensor:
+    """(x - target)^2, of tensors of one shape."""
+    a, b = _pair(x, target, "mse_loss")
+    difference = a - b
+    return _reduced(difference * difference, reduction, "mse_loss")
+
+
+def l1_loss(x: Any, target: Any, reduction: str = "mean") -> Tensor:
+    """|x - target|, of tensors of one shape."""
+    a, b = _pair(x, target, "l1_loss")
+    return _reduced((a - b).abs(), reduction, "l1_loss")
+
+
+def smooth_l1_loss(x: Any, target: Any, reduction: str = "mean", beta: float = 1.0) -> Tensor:
+    """d^2 / (2 beta) where d = |x - target| is below beta, else d - beta / 2 (Girshick, 2015)."""
+    if beta < 0:
+        raise ValueError(f"smooth_l1_loss: beta is {beta}; expected 0 or more")
+    if beta == 0:
+        return l1_loss(x, target, reduction)
+    a, b = _pair(x, target, "smooth_l1_loss")
+    distance = (a - b).abs()
+    losses = where(distance < beta, distance * distance * (0.5 / beta), distance - 0.5 * beta)
+    return _reduced(losses, reduction, "smooth_l1_loss")
+
+
+def huber_loss(x: Any, target: Any, reduction: str = "mean", delta: float = 1.0) -> Tensor:
+    """d^2 / 2 where d = |x - target| is below delta, else delta (d - delta / 2) (Huber, 1964)."""
+    if not delta > 0:
+        raise ValueError(f"huber_loss: delta is {delta}; expected more than 0")
+    return smooth_l1_loss(x, target, reduction, delta) * delta
+
+
+def binary_cross_entropy(x: Any, target: Any, weight: Any = None, reduction: str = "mean") -> Tensor:
+    """-(t log x + (1 - t) log(1 - x)) of probabilities; logarithms are taken as no less than -100.
+
+    Raises
+    ------
+    ValueError
+        If the input is not from 0 to 1.
+    """
+    a, t = _pair(x, target, "binary_cross_entropy")
+    if a._array.size and not (a._array.min() >= 0 and a._array.max() <= 1):
+        raise ValueError(
+            f"binary_cross_entropy: the input is {a._array.min()} to {a._array.max()}; expected probabilities from 0 to 1"
+        )
+    losses = -(t * a.log().clamp(min=-100.0) + (1 - t) * (1 - a).log().clamp(min=-100.0))
+    if weight is not None:
+        losses = losses * weight
+    return _reduced(losses, reduction, "binary_cross_entropy")
+
+
+def binary_cross_entropy_with_logits(
+    x: Any, target: Any, weight: Any = None, reduction: str = "mean", pos_weight: Any = None
+) -> Tensor:
+    """Binary cross-entropy of sigmoid(x), computed as softplus(x) - t x, which does not overflow.
+
+    Parameters
+    ----------
+    x : Tensor
+        Logits.
+    target : Tensor or array of the same shape, from 0 to 1
+    weight : optional
+        A factor of the losses, broadcast.
+    reduction : {"mean", "sum", "none"}
+    pos_weight : optional
+        A factor of the positive part, broadcast.
+    """
+    a, t = _pair(x, target, "binary_cross_entropy_with_logits")
+    if pos_weight is None:
+        losses = a.relu() - a * t + (-a.abs()).exp().log1p()
+    else:
+        factor = (pos_weight - 1) * t + 1 if isinstance(pos_weight, (int, float)) else (
+            make(as_array(pos_weight, "binary_cross_entropy_with_logits", "pos_weight")).to(a.dtype) - 1
+        ) * t + 1
+        losses = (1 - t) * a + factor * ((-a.abs()).exp().log1p() + (-a).relu())
+    if weight is not None:
+        losses = losses * weight
+    return _reduced(losses, reduction, "binary_cross_entropy_with_logits")
+
+
+def multi_margin_loss(x: Any, target: Any, p: int = 1, margin: float = 1.0, reduction: str = "mean") -> Tensor:
+    """The multi-class hinge: sum over k other than the label t of max(0, margin - x_t + x_k)^p, divided by C.
+
+    Parameters
+    ----------
+    x : Tensor of shape (N, C)
+    target : integers of shape (N,)
+    p : {1, 2}
+    margin : float
+    reduction : {"mean", "sum", "none"}
+    """
+    if p not in (1, 2):
+        raise ValueError(f"multi_margin_loss: p is {p}; expected 1 or 2")
+    a = _tensor(x, "multi_margin_loss", "input")
+    labels = as_array(target, "multi_margin_loss", "target")
+    _check_classes(a, labels, "multi_margin_loss")
+    rows = np.arange(len(labels))
+    others = np.ones(a.shape, a.dtype)
+    others[rows, labels] = 0
+    excess = (a - a[rows, labels].unsqueeze(1) + margin).relu() * make(others)
+    if p == 2:
+        excess = excess * excess
+    return _reduced(excess.sum(1) * (1 / a.shape[1]), reduction, "multi_margin_loss")
+
+
+def hinge_loss(x: Any, target: Any, margin: float = 1.0, reduction: str = "mean") -> Tensor:
+    """max(0, margin - t x) with targets t of -1 and 1, of the shape of the scores.
+
+    Raises
+    ------
+    ValueError
+        If a target is neither -1 nor 1.
+    """
+    a, t = _pair(x, target, "hinge_loss")
+    if not (np.abs(t._array) == 1).all():
+        raise ValueError("hinge_loss: target holds other values than -1 and 1")
+    return _reduced((margin - t * a).relu(), reduction, "hinge_loss")

@@ -1,0 +1,108 @@
+"""Weights in safetensors files, which PyTorch, JAX and others read and write, too."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from dlkit.autograd.base import as_array
+from dlkit.nn.module import Module
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+
+def _safetensors() -> Any:
+    try:
+        import safetensors
+        import safetensors.numpy
+    except ImportError as error:
+        raise ImportError('safetensors files need the safetensors package: pip install "dlkit[cli]"') from error
+    return safetensors
+
+
+def save_safetensors(
+    module_or_state: Module | Mapping[str, Any], path: str | os.PathLike[str], metadata: Mapping[str, str] | None = None
+) -> None:
+    """Write a module's ``state_dict``, or any mapping of names to arrays, to a safetensors file.
+
+    The file is written under another name and renamed: what was there stays until the new one is complete.
+
+    Parameters
+    ----------
+    module_or_state : Module or mapping of str to array or Tensor
+    path : path
+    metadata : mapping of str to str, optional
+        Stored in the file's header.
+
+    Raises
+    ------
+    ImportError
+        If the safetensors package is not installed.
+    TypeError
+        If a name is no string, or a value no array of numbers.
+    OSError
+        If the file cannot be written.
+    """
+    library = _safetensors()
+    state = module_or_state.state_dict() if isinstance(module_or_state, Module) else module_or_state
+    if not isinstance(state, Mapping):
+        raise TypeError(f"save_safetensors: state is a {type(state).__name__}; expected a Module or a mapping")
+    arrays = {}
+    for name, value in state.items():
+        if not isinstance(name, str):
+            raise TypeError(f"save_safetensors: {name!r} is a {type(name).__name__}; expected names that are strings")
+        arrays[name] = np.ascontiguousarray(as_array(value, "save_safetensors", name)).reshape(np.shape(value))
+    target = Path(path)
+    temporary = target.with_name(f".{target.name}.{os.getpid()}.tmp")
+    try:
+        content = library.numpy.save(arrays, metadata=dict(metadata) if metadata else None)
+        with open(temporary, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, target)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            temporary.unlink(missing_ok=True)
+        raise
+
+
+def load_safetensors(path: str | os.PathLike[str]) -> dict[str, NDArray[Any]]:
+    """Read a safetensors file.
+
+    Parameters
+    ----------
+    path : path
+
+    Returns
+    -------
+    dict of str to array
+        For `Module.load_state_dict`.
+
+    Raises
+    ------
+    ImportError
+        If the safetensors package is not installed.
+    OSError
+        If the file cannot be read.
+    ValueError
+        If it is no safetensors file, is cut short, or holds a dtype that NumPy has not (bfloat16).
+    """
+    library = _safetensors()
+    with open(path, "rb"):  # a missing file, a folder or missing rights are reported as OSError
+        pass
+    try:
+        state: dict[str, NDArray[Any]] = library.numpy.load_file(os.fspath(path))
+    except library.SafetensorError as error:
+        raise ValueError(f"load_safetensors: {os.fspath(path)} is no complete safetensors file ({error})") from error
+    except (TypeError, KeyError, AttributeError) as error:
+        raise ValueError(
+            f"load_safetensors: {os.fspath(path)} holds a dtype that NumPy has not ({error}); convert it to float32"
+        ) from error
+    return state
