@@ -34,6 +34,8 @@ def test_the_naive_network_learns(tmp_path):
         optimizer="sgd",
         schedule="constant",
         dropout=0,
+        input_dropout=0,
+        label_smoothing=0,
         lr=3.0,
         batch_size=10,
         epochs=20,

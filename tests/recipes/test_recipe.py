@@ -21,8 +21,8 @@ def test_errors_name_the_recipe():
         get("mlp").settings(data="mnsit")
     with pytest.raises(SettingsError, match=r"softmax: unknown setting 'hiden'"):
         get("softmax").settings(hiden=3)
-    with pytest.raises(SettingsError, match=r"mlp: label_smoothing is 0\.1 but loss is quadratic"):
-        get("mlp").settings(loss="quadratic", label_smoothing=0.1)
+    with pytest.raises(SettingsError, match=r"mlp: momentum is 0\.9 but optimizer is adam"):
+        get("mlp").settings(momentum=0.9)
 
 
 def test_resume_needs_a_folder(tmp_path):

@@ -16,12 +16,21 @@ class QuadraticCost(Module):
     The cost of the course's naive network: ``1/2 |sigmoid(z) - onehot(label)|²``. Its gradient carries the
     factor ``sigmoid'(z)``, so that a confidently wrong unit learns slowly; the cross-entropy has no such
     factor (Nielsen, *Neural Networks and Deep Learning*, chapter 3, 2015).
+
+    Parameters
+    ----------
+    label_smoothing
+        Share of the target that is spread evenly over all classes.
     """
+
+    def __init__(self, label_smoothing: float = 0.0) -> None:
+        super().__init__()
+        self.label_smoothing = label_smoothing
 
     def forward(self, logits: Tensor, labels: Any) -> Tensor:
         """Return the cost, a scalar, of logits (N, classes) and class numbers (N,)."""
         numbers = labels.data if isinstance(labels, Tensor) else np.asarray(labels)
-        target = np.zeros(logits.shape, logits.dtype)
-        target[np.arange(len(numbers)), numbers] = 1
+        target = np.full(logits.shape, self.label_smoothing / logits.shape[1], logits.dtype)
+        target[np.arange(len(numbers)), numbers] += 1 - self.label_smoothing
         difference = logits.sigmoid() - Tensor(target)
         return (difference * difference).sum() * (0.5 / len(numbers))

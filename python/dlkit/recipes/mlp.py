@@ -16,7 +16,7 @@ from .classifier import DATASETS, Parts, train_classifier
 from .losses import QuadraticCost
 from .optimizers import DescentSettings, make_optimizer, make_schedule
 from .recipe import Recipe, Result, RunOptions, Target
-from .settings import SettingsError, option
+from .settings import option
 
 LOSSES = ("cross-entropy", "quadratic")
 INITS = ("uniform", "normal")
@@ -52,15 +52,6 @@ class MLPSettings(DescentSettings):
     )
     label_smoothing: float = option(0.0, "Share of the target spread over all classes.", at_least=0, below=1)
 
-    def check(self) -> None:
-        """Label smoothing belongs to the cross-entropy."""
-        super().check()
-        if self.label_smoothing and self.loss != "cross-entropy":
-            raise SettingsError(
-                f"label_smoothing is {self.label_smoothing:g} but loss is {self.loss}: it is a setting of "
-                f"cross-entropy"
-            )
-
 
 def train(settings: MLPSettings, options: RunOptions) -> Result:
     """Train it."""
@@ -79,7 +70,7 @@ def train(settings: MLPSettings, options: RunOptions) -> Result:
             _normal_weights(model)
         loss: nn.Module
         if settings.loss == "quadratic":
-            loss = QuadraticCost()
+            loss = QuadraticCost(settings.label_smoothing)
         else:
             loss = nn.CrossEntropyLoss(label_smoothing=settings.label_smoothing)
         optimizer = make_optimizer(settings, model)
@@ -109,7 +100,13 @@ RECIPE = Recipe(
     train=train,
     datasets=DATASETS,
     presets={
-        "digits": {"epochs": 30, "dropout": 0.2, "schedule": "cosine"},
+        "digits": {
+            "epochs": 30,
+            "dropout": 0.5,
+            "input_dropout": 0.1,
+            "label_smoothing": 0.1,
+            "schedule": "cosine",
+        },
         "mnist": {"epochs": 20, "dropout": 0.2, "batch_size": 128, "schedule": "cosine"},
         "fashion-mnist": {"epochs": 20, "dropout": 0.2, "batch_size": 128, "schedule": "cosine"},
     },

@@ -145,7 +145,7 @@ def _train_perceptron(settings: XorSettings) -> tuple[Perceptron, list[int]]:
 
 def _hidden_lines(network: MLP) -> list[tuple[float, float, float]]:
     """Where the input of each hidden unit of the first layer is zero."""
-    state = {name: np.asarray(getattr(value, "data", value)) for name, value in network.state_dict().items()}
+    state = network.state_dict()
     weight, bias = state["0.weight"], state["0.bias"]
     return [(float(w[0]), float(w[1]), float(b)) for w, b in zip(weight, bias, strict=True)]
 
