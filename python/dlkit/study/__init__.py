@@ -1,4 +1,4 @@
-"""Honest measurements: comparisons with other libraries, ladders of variants, rooflines, and tables for the docs."""
+"""Measurements: comparisons with other libraries, ladders of variants, rooflines, tables for the docs."""
 
 from __future__ import annotations
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from dlkit.study.peers import Absent, Company, PeerError, Process
+from dlkit.study.peers import AbsentError, Company, PeerError, Process
 from dlkit.study.workloads import Workload, make_inputs, reference, relative_error
 
 #: A one-thread turn that had less of the processor than this is taken again: somebody else was on it.
@@ -21,8 +21,8 @@ _RETRIES = 3
 class Timing:
     """What one peer did with one workload.
 
-    ``seconds`` holds seconds a run, one for each round; ``error`` the distance to float64; ``cores`` the median of
-    processor seconds a second; ``inner`` the runs of a turn; ``absent`` why there is nothing.
+    ``seconds`` holds seconds a run, one for each round; ``error`` the distance to float64; ``cores`` the
+    median of processor seconds a second; ``inner`` the runs of a turn; ``absent`` why there is nothing.
     """
 
     seconds: list[float] = field(default_factory=list)
@@ -76,7 +76,7 @@ def alternate(
         extra = {**process.peer.options, "threads": company.threads, **(options or {}).get(name, {})}
         try:
             timing.error = _set_up(process, workload, seed, extra, expected)
-        except Absent as reason:
+        except AbsentError as reason:
             timing.absent = str(reason)
     running = {name: company.processes[name] for name, timing in timings.items() if not timing.absent}
     for name, process in running.items():
@@ -95,7 +95,8 @@ def alternate(
         process.ask("release")
         if timings[name].cores > company.threads + 0.25:
             raise PeerError(
-                f"{name}: used {timings[name].cores:.2f} cores for {workload.name} but was given {company.threads}"
+                f"{name}: used {timings[name].cores:.2f} cores for {workload.name} "
+                f"but was given {company.threads}"
             )
     return timings
 
@@ -114,8 +115,8 @@ def _set_up(
     worst = max(errors, key=lambda key: errors[key])
     if not errors[worst] <= workload.tolerance:
         raise PeerError(
-            f"{process.peer.name}: wrong result for {workload.name}: {worst} is off by {errors[worst]:.3g} from "
-            f"float64; at most {workload.tolerance:g} passes"
+            f"{process.peer.name}: wrong result for {workload.name}: {worst} is off by {errors[worst]:.3g} "
+            f"from float64; at most {workload.tolerance:g} passes"
         )
     return errors[worst]
 

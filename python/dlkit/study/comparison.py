@@ -12,7 +12,7 @@ from typing import Any
 from dlkit.study import results
 from dlkit.study.alternate import Timing, alternate, ratio, spread
 from dlkit.study.machine import describe
-from dlkit.study.peers import Absent, Company, PeerError, find_peers, removed_variables
+from dlkit.study.peers import AbsentError, Company, PeerError, find_peers, removed_variables
 from dlkit.study.workloads import Workload, workloads
 
 _TURN = 0.004
@@ -78,7 +78,10 @@ def compare(
             session = Session(company, chapter, rounds=rounds or (3 if quick else 21), command=command)
             for number, workload in enumerate(wanted, 1):
                 if progress is not None:
-                    progress(f"{chapter}, {count} thread{'s' * (count > 1)}: {workload.name} ({number}/{len(wanted)})")
+                    at = f"({number}/{len(wanted)})"
+                    progress(
+                        f"{chapter}, {count} thread{'s' * (count > 1)}: {workload.name} ({number}/{len(wanted)})"
+                    )
                 session.add(workload)
             records.append(session.record())
         if json_path is not None:
@@ -98,9 +101,13 @@ class Session:
         For the record.
     """
 
-    def __init__(self, company: Company, chapter: str, *, rounds: int, turn: float = _TURN, command: str = "") -> None:
+    def __init__(
+        self, company: Company, chapter: str, *, rounds: int, turn: float = _TURN, command: str = ""
+    ) -> None:
         if "dlkit" not in company.processes:
-            raise PeerError(f"bench: dlkit itself cannot run: {company.absent.get('dlkit', 'not among the peers')}")
+            raise PeerError(
+                f"bench: dlkit itself cannot run: {company.absent.get('dlkit', 'not among the peers')}"
+            )
         self.company, self.chapter, self.rounds, self.turn = company, chapter, rounds, turn
         self._machine, self._command = {**describe(), "dlkit_isa": os.environ.get("DLKIT_ISA", "")}, command
         self._rows: list[dict[str, Any]] = []
@@ -202,4 +209,4 @@ def _percent(row: dict[str, Any], ceiling: dict[str, float]) -> float | None:
     return 100 * found if math.isfinite(found) else None
 
 
-__all__ = ["Absent", "PeerError", "Session", "compare"]
+__all__ = ["AbsentError", "PeerError", "Session", "compare"]

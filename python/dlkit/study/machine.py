@@ -36,7 +36,7 @@ def cpu_name() -> str:
 
 
 def slug(name: str) -> str:
-    """Return `name` fit for a file name: ``AMD EPYC (family 26, model 2)`` gives ``amd-epyc-family-26-model-2``."""
+    """Return `name` fit for a file name: ``AMD EPYC (model 2)`` gives ``amd-epyc-model-2``."""
     return re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")
 
 

@@ -1,11 +1,12 @@
 """Peers: who is compared, each configuration in a process of its own.
 
-Kernels are picked when a library is loaded (``OPENBLAS_CORETYPE``, a preloaded library, thread counts), so each
-configuration needs its own process with its own environment.
+Kernels are picked when a library is loaded (``OPENBLAS_CORETYPE``, a preloaded library, thread counts), so
+each configuration needs its own process with its own environment.
 """
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shutil
@@ -21,11 +22,26 @@ from typing import Any
 
 from dlkit.study.machine import cpu_flags
 
-#: Variables that choose kernels or threads begin so. None is inherited: some systems and containers set them (an
-#: ``OPENBLAS_CORETYPE=Haswell`` halves NumPy on a machine with AVX-512), and "default" is what a plain shell gives.
-_CHOOSERS = (
-    "OPENBLAS_ OMP_ GOMP_ KMP_ MKL_ DNNL_ ONEDNN_ ATEN_ XLA_ JAX_ LD_PRELOAD NPROC PJRT_ BLIS_ DLKIT_NUM_THREADS"
-).split()
+#: Variables that choose kernels or threads begin so. None is inherited: some containers set them (an
+#: ``OPENBLAS_CORETYPE=Haswell`` halves NumPy on a machine with AVX-512), and "default" is what a plain shell
+#: gives.
+_CHOOSERS = [
+    "OPENBLAS_",
+    "OMP_",
+    "GOMP_",
+    "KMP_",
+    "MKL_",
+    "DNNL_",
+    "ONEDNN_",
+    "ATEN_",
+    "XLA_",
+    "JAX_",
+    "LD_PRELOAD",
+    "NPROC",
+    "PJRT_",
+    "BLIS_",
+    "DLKIT_NUM_THREADS",
+]
 
 _PRELOADED_SOURCE = "int mkl_serv_intel_cpu_true(void) { return 1; }\n"
 
@@ -34,7 +50,7 @@ class PeerError(RuntimeError):
     """A peer computed something wrong, or its process failed."""
 
 
-class Absent(Exception):
+class AbsentError(Exception):
     """A peer cannot take part; the message says why."""
 
 
@@ -53,7 +69,8 @@ class Peer:
     how : str
         What was done to configure it.
     environment : callable
-        Given a scratch folder, returns the variables to set; raises `Absent` if the machine has not what it needs.
+        Given a scratch folder, returns the variables to set; raises `AbsentError` if the machine
+        lacks what it needs.
     options : dict
         Passed on to the library's ``prepare``.
     """
@@ -69,25 +86,28 @@ class Peer:
 
 def _skylake_kernels(folder: Path) -> dict[str, str]:
     if "avx512f" not in cpu_flags():
-        raise Absent("the processor has no AVX-512 for OPENBLAS_CORETYPE=SkylakeX")
+        raise AbsentError("the processor has no AVX-512 for OPENBLAS_CORETYPE=SkylakeX")
     return {"OPENBLAS_CORETYPE": "SkylakeX"}
 
 
 def _intel_answer(folder: Path) -> dict[str, str]:
     """Build the library that makes MKL pick its kernels by the instruction set, not by the maker."""
     if not sys.platform.startswith("linux"):
-        raise Absent("LD_PRELOAD needs Linux")
+        raise AbsentError("LD_PRELOAD needs Linux")
     names = [os.environ.get("CC", ""), "cc", "gcc", "clang"]
     compiler = next((found for name in names if name and (found := shutil.which(name))), None)
     if compiler is None:
-        raise Absent("no C compiler for the preloaded mkl_serv_intel_cpu_true")
+        raise AbsentError("no C compiler for the preloaded mkl_serv_intel_cpu_true")
     source, library = folder / "intel_cpu_true.c", folder / "intel_cpu_true.so"
     source.write_text(_PRELOADED_SOURCE, encoding="utf-8")
     built = subprocess.run(
-        [compiler, "-shared", "-fPIC", "-o", str(library), str(source)], capture_output=True, text=True, check=False
+        [compiler, "-shared", "-fPIC", "-o", str(library), str(source)],
+        capture_output=True,
+        text=True,
+        check=False,
     )
     if built.returncode:
-        raise Absent(f"{compiler} could not build the preloaded library: {built.stderr.strip()[:200]}")
+        raise AbsentError(f"{compiler} could not build the preloaded library: {built.stderr.strip()[:200]}")
     return {"LD_PRELOAD": str(library)}
 
 
@@ -134,11 +154,41 @@ def removed_variables() -> dict[str, str]:
 def thread_environment(threads: int) -> dict[str, str]:
     """Return the variables that give every library `threads` threads."""
     count = str(threads)
-    names = "OMP_NUM_THREADS MKL_NUM_THREADS OPENBLAS_NUM_THREADS DLKIT_NUM_THREADS NPROC PJRT_NPROC".split()
+    names = [
+        "OMP_NUM_THREADS",
+        "MKL_NUM_THREADS",
+        "OPENBLAS_NUM_THREADS",
+        "DLKIT_NUM_THREADS",
+        "NPROC",
+        "PJRT_NPROC",
+    ]
     found = dict.fromkeys(names, count)
     if threads == 1:
         found["XLA_FLAGS"] = "--xla_cpu_multi_thread_eigen=false intra_op_parallelism_threads=1"
     return found
+
+
+def running_threads(pid: int, *, besides: int = 0) -> int:
+    """Return how many threads of a process are running, one left out (Linux; elsewhere always 0)."""
+    try:
+        tasks = os.listdir(f"/proc/{pid}/task")
+    except OSError:
+        return 0
+    count = 0
+    for task in tasks:
+        try:
+            stat = Path(f"/proc/{pid}/task/{task}/stat").read_text(encoding="ascii", errors="replace")
+        except OSError:
+            continue
+        count += int(task) != besides and stat.rpartition(")")[2].split()[0] == "R"
+    return count
+
+
+def settle(pid: int, *, besides: int = 0, limit: float = 0.5) -> None:
+    """Wait until threads that spin after a parallel region sleep, at most `limit` seconds."""
+    end = time.monotonic() + limit
+    while running_threads(pid, besides=besides) and time.monotonic() < end:
+        time.sleep(0.0005)
 
 
 class Process:
@@ -153,7 +203,7 @@ class Process:
 
     Raises
     ------
-    Absent
+    AbsentError
         If the peer cannot take part here.
     """
 
@@ -163,8 +213,10 @@ class Process:
         environment = {k: v for k, v in os.environ.items() if k not in removed}
         environment |= thread_environment(threads) | peer.environment(folder)
         package = str(Path(__file__).resolve().parents[2])
-        environment["PYTHONPATH"] = os.pathsep.join(filter(None, [package, environment.get("PYTHONPATH", "")]))
-        self._log = tempfile.TemporaryFile(mode="w+", encoding="utf-8", errors="replace")
+        environment["PYTHONPATH"] = os.pathsep.join(
+            filter(None, [package, environment.get("PYTHONPATH", "")])
+        )
+        self._log = tempfile.TemporaryFile(mode="w+", encoding="utf-8", errors="replace")  # noqa: SIM115
         self._process = subprocess.Popen(
             [sys.executable, "-m", "dlkit.study.worker", peer.library],
             stdin=subprocess.PIPE,
@@ -191,7 +243,7 @@ class Process:
 
         Raises
         ------
-        Absent
+        AbsentError
             If the library has no such operation.
         PeerError
             If the command failed or the process ended.
@@ -211,44 +263,26 @@ class Process:
             status = self._process.wait()
             self._log.seek(0)
             printed = self._log.read().strip()[-800:]
-            raise PeerError(f"{self.peer.name}: the worker ended at {command!r} with status {status}: {printed}")
+            raise PeerError(
+                f"{self.peer.name}: the worker ended at {command!r} with status {status}: {printed}"
+            )
         answer: dict[str, Any] = json.loads(line)
         if answer.pop("ok"):
             return answer
         if "absent" in answer:
-            raise Absent(answer["absent"])
+            raise AbsentError(answer["absent"])
         raise PeerError(f"{self.peer.name}: {command}: {answer['error']}")
 
-    def is_idle(self) -> bool:
-        """Return whether no thread of the process is running (Linux; elsewhere always true)."""
-        try:
-            tasks = os.listdir(f"/proc/{self.pid}/task")
-        except OSError:
-            return True
-        for task in tasks:
-            try:
-                with open(f"/proc/{self.pid}/task/{task}/stat", encoding="ascii", errors="replace") as file:
-                    state = file.read().rpartition(")")[2].split()[0]
-            except (OSError, IndexError):
-                continue
-            if state == "R":
-                return False
-        return True
-
-    def settle(self, limit: float = 0.5) -> None:
-        """Wait until threads that spin after a parallel region have gone to sleep, at most `limit` seconds."""
-        end = time.monotonic() + limit
-        while not self.is_idle() and time.monotonic() < end:
-            time.sleep(0.0005)
+    def settle(self) -> None:
+        """Wait until the process is idle."""
+        settle(self.pid)
 
     def close(self) -> None:
         """End the process."""
         for stream in (self._process.stdin, self._process.stdout):
             if stream is not None:
-                try:
+                with contextlib.suppress(OSError):
                     stream.close()
-                except OSError:
-                    pass
         try:
             self._process.wait(timeout=5)
         except subprocess.TimeoutExpired:
@@ -273,7 +307,7 @@ class Company:
             for peer in peers:
                 try:
                     self.processes[peer.name] = Process(peer, threads, self.folder)
-                except Absent as reason:
+                except AbsentError as reason:
                     self.absent[peer.name] = str(reason)
         except BaseException:
             self.close()

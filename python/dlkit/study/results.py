@@ -13,11 +13,12 @@ from dlkit.study.machine import slug
 def file_name(record: dict[str, Any]) -> str:
     """Return the name of a record's file, such as ``matmul-amd-epyc-family-26-model-2-1t.json``."""
     isa = record["machine"].get("dlkit_isa", "")
-    return f"{record['chapter']}-{slug(record['machine']['cpu'])}-{record['threads']}t{'-' + isa if isa else ''}.json"
+    parts = [record["chapter"], slug(record["machine"]["cpu"]), f"{record['threads']}t", *filter(None, [isa])]
+    return "-".join(parts) + ".json"
 
 
 def write(record: dict[str, Any], path: str | Path) -> Path:
-    """Write a record to the file `path`, or into the folder `path` under its own name; return where it went."""
+    """Write a record to the file `path`, or into the folder `path` under its own name; return the file."""
     target = Path(path)
     if target.suffix != ".json":
         target = target / file_name(record)

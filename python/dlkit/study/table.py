@@ -60,14 +60,35 @@ def notes(record: dict[str, Any]) -> list[str]:
     return found
 
 
+def markdown_lines(titles: list[str], cells: list[list[str]], text_columns: int = 2) -> list[str]:
+    """Return the lines of a Markdown table; all but the first `text_columns` columns are set to the right."""
+    rule = "| " + " | ".join("---" if i < text_columns else "---:" for i in range(len(titles))) + " |"
+    return ["| " + " | ".join(titles) + " |", rule, *("| " + " | ".join(row) + " |" for row in cells)]
+
+
 def markdown(record: dict[str, Any]) -> str:
     """Return a record as a Markdown table with its head line above and its notes below."""
-    titles = columns(record)
-    lines = [head(record), "", "| " + " | ".join(titles) + " |"]
-    lines.append("| --- | --- |" + " ---: |" * (len(titles) - 2))
-    lines += ["| " + " | ".join(cells) + " |" for cells in rows(record)]
+    lines = [head(record), "", *markdown_lines(columns(record), rows(record))]
     remarks = notes(record)
     return "\n".join(lines + ([""] + [f"- {remark}" for remark in remarks] if remarks else []))
+
+
+def summary(record: dict[str, Any]) -> str:
+    """Return a record as a short Markdown table: dlkit, the best default peer, the best peer, the ratios."""
+    labels = {peer["name"]: peer["label"] for peer in record["peers"]}
+    cells = []
+    for row in record["rows"]:
+        workload, peers = row["workload"], row["peers"]
+        line = [workload["name"], workload["unit"], _number(peers["dlkit"].get("value"))]
+        for key in ("against_default", "against_best"):
+            best = row[key]
+            line += [
+                f"{_number(peers[best['peer']]['value'])} ({labels[best['peer']]})" if best else "–",
+                _ratio(best),
+            ]
+        cells.append(line)
+    titles = ["workload", "unit", "dlkit", "best default peer", "×", "best configured peer", "×"]
+    return "\n".join([head(record), "", *markdown_lines(titles, cells)])
 
 
 def text(record: dict[str, Any]) -> str:
@@ -81,7 +102,7 @@ def text(record: dict[str, Any]) -> str:
         return "  ".join(first + rest).rstrip()
 
     out = [head(record), "", line(titles), line(["-" * width for width in widths]), *map(line, cells)]
-    return "\n".join(out + [""] + notes(record))
+    return "\n".join([*out, "", *notes(record)])
 
 
 def show(record: dict[str, Any]) -> None:

@@ -1,7 +1,7 @@
 """The process one peer lives in: reads commands as lines of JSON, answers each with a line of JSON.
 
-Started by `dlkit.study.peers` as ``python -m dlkit.study.worker LIBRARY`` with the peer's environment. Between
-commands it is blocked on the pipe.
+Started by `dlkit.study.peers` as ``python -m dlkit.study.worker LIBRARY`` with the peer's environment.
+Between commands it is blocked on the pipe.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from typing import Any, TextIO
 
 import numpy as np
 
-from dlkit.study.libraries import Prepared, Unsupported
+from dlkit.study.libraries import Prepared, UnsupportedError
 from dlkit.study.workloads import CHECKED_RUNS, Workload, make_inputs
 
 
@@ -31,7 +31,9 @@ class Worker:
         """Return the versions in use."""
         return {"versions": self.library.versions()}
 
-    def setup(self, workload: dict[str, Any], seed: int, options: dict[str, Any], save: str) -> dict[str, Any]:
+    def setup(
+        self, workload: dict[str, Any], seed: int, options: dict[str, Any], save: str
+    ) -> dict[str, Any]:
         """Build inputs, run what is checked, and write the answers to the file `save`."""
         self.prepared = None
         wanted = Workload(**workload)
@@ -50,7 +52,7 @@ class Worker:
         return {"inner": max(1, round(count * target / spent))}
 
     def time(self, inner: int, warm: int) -> dict[str, Any]:
-        """Run `warm` times untimed, then `inner` times; return seconds a run, and processor seconds a second."""
+        """Run `warm` times untimed, then `inner` times; return seconds a run, and cores used."""
         if warm:
             self._measure(warm)
         wall, processor = self._measure(inner)
@@ -101,7 +103,7 @@ def serve(library: str, commands: TextIO, answers: TextIO) -> None:
         request = json.loads(line)
         try:
             answer(ok=True, **getattr(worker, request.pop("command"))(**request))
-        except Unsupported as reason:
+        except UnsupportedError as reason:
             answer(ok=False, absent=str(reason))
         except Exception as error:  # the parent decides what it means
             answer(ok=False, error=f"{type(error).__name__}: {error}")

@@ -1,11 +1,12 @@
 """What is compared: the workloads of each chapter, their inputs, their answers in float64, their cost.
 
-A workload is plain data, so that it travels to a worker process as JSON; its inputs come from a seed, so that every
-worker builds the same ones.
+A workload is plain data, so that it travels to a worker process as JSON; its inputs come from a seed, so that
+every worker builds the same ones.
 """
 
 from __future__ import annotations
 
+import itertools
 import re
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
@@ -70,7 +71,7 @@ class Workload:
 
 
 def parse_shape(text: str) -> tuple[int, int, int, bool, bool]:
-    """Read a shape as people write it: ``MxKxN``, with ``tn``, ``nt`` or ``tt`` appended for transposed operands.
+    """Read a shape as people write it: ``MxKxN``, with ``tn``, ``nt`` or ``tt`` appended if transposed.
 
     Examples
     --------
@@ -116,10 +117,25 @@ def matmul(m: int, k: int, n: int, trans_a: bool = False, trans_b: bool = False)
 
 
 # The shapes that the layers of the course's models are made of, and squares.
-_MATMUL_SHAPES = (
-    "2x2x2 32x32x32 64x64x64 128x128x128 512x512x512 1024x1024x1024 2048x2048x2048 64x784x512 64x512x10 1x512x2048 "
-    "20x200x800 20x650x2600 20x1500x6000 700x200x10000 784x64x512tn 64x512x784nt 20x2600x650nt"
-).split()
+_MATMUL_SHAPES = [
+    "2x2x2",
+    "32x32x32",
+    "64x64x64",
+    "128x128x128",
+    "512x512x512",
+    "1024x1024x1024",
+    "2048x2048x2048",
+    "64x784x512",
+    "64x512x10",
+    "1x512x2048",
+    "20x200x800",
+    "20x650x2600",
+    "20x1500x6000",
+    "700x200x10000",
+    "784x64x512tn",
+    "64x512x784nt",
+    "20x2600x650nt",
+]
 
 
 def _elementwise(kind: str, count: int, flops: float) -> Workload:
@@ -169,7 +185,7 @@ def _linear(m: int, k: int, n: int) -> Workload:
 
 
 def _mlp(sizes: Sequence[int], batch: int) -> Workload:
-    products = sum(i * o for i, o in zip(sizes[:-1], sizes[1:], strict=True))
+    products = sum(i * o for i, o in itertools.pairwise(sizes))
     # Forward, gradient of the weights, and gradient of the inputs: none for the data itself.
     flops = 2.0 * batch * (3 * products - sizes[0] * sizes[1])
     parameters = products + sum(sizes[1:])
@@ -193,8 +209,8 @@ def workloads(chapter: str, shapes: Sequence[str] | None = None, *, quick: bool 
     ----------
     chapter : {"matmul", "layers", "models"}
     shapes : sequence of str, optional
-        For matmul: shapes as `parse_shape` reads them instead of the chapter's own. For the other chapters: keep
-        the workloads whose name contains one of these.
+        For matmul: shapes as `parse_shape` reads them instead of the chapter's own. For the other chapters:
+        keep the workloads whose name contains one of these.
     quick : bool
         Small sizes only, for a smoke test.
 
@@ -206,7 +222,9 @@ def workloads(chapter: str, shapes: Sequence[str] | None = None, *, quick: bool 
     if chapter not in CHAPTERS:
         raise ValueError(f"bench: chapter is {chapter!r}; expected one of {', '.join(CHAPTERS)}")
     if chapter == "matmul":
-        texts = list(shapes) if shapes else (["2x2x2", "32x32x32", "64x512x784nt"] if quick else _MATMUL_SHAPES)
+        texts = (
+            list(shapes) if shapes else (["2x2x2", "32x32x32", "64x512x784nt"] if quick else _MATMUL_SHAPES)
+        )
         return [matmul(*parse_shape(text)) for text in texts]
     if chapter == "layers":
         count, rows, classes = (10_000, 20, 50) if quick else (1_000_000, 700, 10_000)
@@ -259,7 +277,7 @@ def make_inputs(workload: Workload, seed: int = 0) -> Arrays:
             "x": rng.random((total, sizes[0]), dtype=np.float32),
             "y": rng.integers(0, sizes[-1], total),
         }
-        for i, (fan_in, fan_out) in enumerate(zip(sizes[:-1], sizes[1:], strict=True)):
+        for i, (fan_in, fan_out) in enumerate(itertools.pairwise(sizes)):
             limit = 1 / np.sqrt(fan_in)
             arrays[f"weight{i}"] = rng.uniform(-limit, limit, (fan_out, fan_in)).astype(np.float32)
             arrays[f"bias{i}"] = rng.uniform(-limit, limit, fan_out).astype(np.float32)

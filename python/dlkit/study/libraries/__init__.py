@@ -1,7 +1,7 @@
 """How each library does each workload, as its users would call it.
 
-Every module here has ``VERSIONS() -> dict`` and ``prepare(workload, inputs, options) -> Prepared``, and is imported
-in a worker process only.
+Every module here has ``versions() -> dict`` and ``prepare(workload, inputs, options) -> Prepared``, and is
+imported in a worker process only.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 from numpy.typing import NDArray
 
 
-class Unsupported(Exception):
+class UnsupportedError(Exception):
     """A library has no such operation; the message says so and becomes the reason in the table."""
 
 

@@ -10,7 +10,7 @@ import numpy as np
 
 import dlkit
 import dlkit.kernels as K
-from dlkit.study.libraries import Prepared, Unsupported
+from dlkit.study.libraries import Prepared, UnsupportedError
 from dlkit.study.workloads import Arrays, Workload
 
 
@@ -32,7 +32,13 @@ def prepare(workload: Workload, inputs: Arrays, options: dict[str, Any]) -> Prep
     if kind == "linear_relu":
         out = np.empty((p["m"], p["n"]), np.float32)
         run = partial(
-            K.matmul, inputs["x"], inputs["weight"], out=out, trans_b=True, bias=inputs["bias"], activation="relu"
+            K.matmul,
+            inputs["x"],
+            inputs["weight"],
+            out=out,
+            trans_b=True,
+            bias=inputs["bias"],
+            activation="relu",
         )
         return Prepared(run, lambda: {"out": out})
     if kind == "cross_entropy":
@@ -43,7 +49,7 @@ def prepare(workload: Workload, inputs: Arrays, options: dict[str, Any]) -> Prep
         return _adam(inputs, p["lr"])
     if kind == "mlp_step":
         return _mlp(p, inputs)
-    raise Unsupported(f"no {kind} for dlkit here")
+    raise UnsupportedError(f"no {kind} for dlkit here")
 
 
 def _matmul(p: dict[str, Any], inputs: Arrays, variant: str | None) -> Prepared:
@@ -105,7 +111,7 @@ def _mlp(p: dict[str, Any], inputs: Arrays) -> Prepared:
     sizes, size = p["sizes"], p["batch"]
     modules: list[Any] = []
     state: dict[str, Any] = {}
-    for i, (fan_in, fan_out) in enumerate(zip(sizes[:-1], sizes[1:], strict=True)):
+    for i, (fan_in, fan_out) in enumerate(itertools.pairwise(sizes)):
         modules += [nn.Linear(fan_in, fan_out), nn.ReLU()]
         state[f"{2 * i}.weight"], state[f"{2 * i}.bias"] = inputs[f"weight{i}"], inputs[f"bias{i}"]
     model = nn.Sequential(*modules[:-1])

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import jaxlib
 import numpy as np
 
-from dlkit.study.libraries import Prepared, Unsupported
+from dlkit.study.libraries import Prepared, UnsupportedError
 from dlkit.study.workloads import Arrays, Workload
 
 
@@ -29,7 +29,9 @@ def prepare(workload: Workload, inputs: Arrays, options: dict[str, Any]) -> Prep
             lambda a, b: jnp.matmul(a.T if trans_a else a, b.T if trans_b else b), "out", t["a"], t["b"]
         )
     if kind in ("relu", "tanh", "sigmoid"):
-        return _function({"relu": jax.nn.relu, "tanh": jnp.tanh, "sigmoid": jax.nn.sigmoid}[kind], "out", t["x"])
+        return _function(
+            {"relu": jax.nn.relu, "tanh": jnp.tanh, "sigmoid": jax.nn.sigmoid}[kind], "out", t["x"]
+        )
     if kind == "linear_relu":
         return _function(
             lambda x, w, bias: jax.nn.relu(x @ w.T + bias), "out", t["x"], t["weight"], t["bias"]
@@ -40,7 +42,7 @@ def prepare(workload: Workload, inputs: Arrays, options: dict[str, Any]) -> Prep
         return _adam(p["lr"], inputs)
     if kind == "mlp_step":
         return _mlp(p, inputs)
-    raise Unsupported(f"no {kind} for JAX here")
+    raise UnsupportedError(f"no {kind} for JAX here")
 
 
 def _function(function: Any, name: str, *arguments: Any) -> Prepared:
@@ -76,7 +78,12 @@ def _adam_update(state: Any, grads: Any, lr: float) -> Any:
 
 
 def _start(params: Any) -> Any:
-    return (params, jax.tree.map(jnp.zeros_like, params), jax.tree.map(jnp.zeros_like, params), jnp.float32(0))
+    return (
+        params,
+        jax.tree.map(jnp.zeros_like, params),
+        jax.tree.map(jnp.zeros_like, params),
+        jnp.float32(0),
+    )
 
 
 def _adam(lr: float, inputs: Arrays) -> Prepared:

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from dlkit.study.libraries import Prepared, Unsupported
+from dlkit.study.libraries import Prepared, UnsupportedError
 from dlkit.study.workloads import Arrays, Workload
 
 
@@ -19,7 +19,9 @@ def versions() -> dict[str, str]:
 
         for library in threadpool_info():
             if library.get("user_api") == "blas":
-                found["blas"] = f"{library['internal_api']} {library['version']} {library.get('architecture', '')}"
+                found["blas"] = (
+                    f"{library['internal_api']} {library['version']} {library.get('architecture', '')}"
+                )
     except ImportError:
         pass
     return found
@@ -41,7 +43,7 @@ def prepare(workload: Workload, inputs: Arrays, options: dict[str, Any]) -> Prep
         return _cross_entropy(inputs)
     if kind == "adam":
         return _adam(inputs, p["lr"])
-    raise Unsupported("NumPy has no automatic differentiation")
+    raise UnsupportedError("NumPy has no automatic differentiation")
 
 
 def _elementwise(kind: str, x: Any) -> Prepared:

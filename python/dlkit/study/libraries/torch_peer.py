@@ -10,7 +10,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
-from dlkit.study.libraries import Prepared, Unsupported
+from dlkit.study.libraries import Prepared, UnsupportedError
 from dlkit.study.workloads import Arrays, Workload
 
 
@@ -42,7 +42,7 @@ def prepare(workload: Workload, inputs: Arrays, options: dict[str, Any]) -> Prep
         return _adam(inputs, p["lr"], best)
     if kind == "mlp_step":
         return _mlp(p, inputs, best)
-    raise Unsupported(f"no {kind} for PyTorch here")
+    raise UnsupportedError(f"no {kind} for PyTorch here")
 
 
 def _elementwise(kind: str, x: torch.Tensor) -> Prepared:
@@ -92,7 +92,7 @@ def _adam(inputs: Arrays, lr: float, best: bool) -> Prepared:
 def _mlp(p: dict[str, Any], inputs: Arrays, best: bool) -> Prepared:
     sizes, size = p["sizes"], p["batch"]
     modules: list[torch.nn.Module] = []
-    for i, (fan_in, fan_out) in enumerate(zip(sizes[:-1], sizes[1:], strict=True)):
+    for i, (fan_in, fan_out) in enumerate(itertools.pairwise(sizes)):
         linear = torch.nn.Linear(fan_in, fan_out)
         with torch.no_grad():
             linear.weight.copy_(torch.from_numpy(inputs[f"weight{i}"]))
