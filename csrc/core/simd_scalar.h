@@ -58,6 +58,12 @@ struct Vec {
   DLKIT_INLINE T maximum() const { return v; }
 };
 
+// Where there is no such mode: nothing.
+struct FlushDenormals {
+  DLKIT_INLINE FlushDenormals() {}
+  DLKIT_INLINE ~FlushDenormals() {}
+};
+
 DLKIT_INLINE void finish_streams() {}  // stream() stores as any other
 
 // A pair of 64-bit integers, for the random numbers of core/philox.h.

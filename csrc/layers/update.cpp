@@ -5,6 +5,7 @@
 // FLOPs: Adam about 14, a square root and a division among them. Bound: bandwidth of the cache level that the 16 bytes
 // per parameter fit in. The `estimate` variant forms root and quotient from 14-bit estimates and Newton steps
 // (core/simd_avx512.h), for processors on which those two instructions take longer than the memory does.
+// Denormal numbers count as zeros: the averages of a weight that no longer gets a gradient end among them.
 #include "core/simd.h"
 #include "layers/each_register.h"
 #include "layers/kernels.h"
@@ -35,6 +36,7 @@ struct SgdStep {
 template <class T, bool kMomentum>
 DLKIT_INLINE void sgd_loop(const Parameter<T>& part, const SgdFactors<T>& factors) {
   using V = Vec<T>;
+  const FlushDenormals flush;
   const SgdStep<T, kMomentum> step(factors);
   T* const value = part.value;
   T* const velocity = part.first;
@@ -79,6 +81,7 @@ struct AdamStep {
 template <class T, bool kEstimate>
 void adam(const Parameter<T>& part, const AdamFactors<T>& factors) {
   using V = Vec<T>;
+  const FlushDenormals flush;
   const AdamStep<T, kEstimate> step(factors);
   T* const value = part.value;
   T* const first = part.first;

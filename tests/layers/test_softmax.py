@@ -27,7 +27,7 @@ def _off(got: Any, expected: Any) -> float:
 def _tolerance(dtype: Any, variant: str = "fused") -> float:
     if dtype is np.float64:
         return 1e-13
-    return 1e-6 if variant != "naive" else 1e-5  # a plain sum of thousands of float32
+    return 1e-6 if variant != "naive" else 2e-4  # a plain sum of thousands of float32
 
 
 def _log_softmax(x: Any) -> Any:

@@ -95,6 +95,16 @@ def test_adam_at_the_edges_of_float32(variant: str) -> None:
     assert np.isnan(param[5:]).all()
 
 
+def test_averages_do_not_end_among_denormal_numbers() -> None:
+    # And the processor's mode is as before: Python's own denormal numbers still are some.
+    param, first, second = (np.ones(100, np.float32) for _ in range(3))
+    zeros = np.zeros_like(param)
+    for step in range(1, 1200):
+        K.adam_step([param], [zeros], [first], [second], step=step, lr=1e-3)
+    assert not first.any()
+    assert np.float64(5e-324) * np.float64(1.0) > 0
+
+
 @pytest.mark.parametrize("variant", ["naive", "fused"])
 @pytest.mark.parametrize(
     "settings",
