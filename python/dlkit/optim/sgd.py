@@ -1,0 +1,105 @@
+"""Stochastic gradient descent."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from dlkit import kernels
+from dlkit.optim.optimizer import Optimizer
+
+
+class SGD(Optimizer):
+    """Stochastic gradient descent, with momentum and Nesterov's variant of it.
+
+    With ``g = grad + weight_decay p``: ``v = momentum v + (1 - dampening) g`` (at first v = g), then ``p -= lr v``, or
+    with `nesterov` ``p -= lr (g + momentum v)``. All parameters of a group are updated by one kernel.
+
+    Parameters
+    ----------
+    params : iterable of Tensor or dict
+    lr : float
+    momentum, dampening, weight_decay : float
+    nesterov : bool
+        Needs momentum and no dampening.
+    maximize : bool
+        Go up the gradient.
+
+    Notes
+    -----
+    Sutskever et al., "On the importance of initialization and momentum in deep learning", 2013; as PyTorch has it.
+    """
+
+    def __init__(
+        self,
+        params: Any,
+        lr: float = 1e-3,
+        momentum: float = 0.0,
+        dampening: float = 0.0,
+        weight_decay: float = 0.0,
+        nesterov: bool = False,
+        *,
+        maximize: bool = False,
+    ) -> None:
+        super().__init__(
+            params,
+            {
+                "lr": lr,
+                "momentum": momentum,
+                "dampening": dampening,
+                "weight_decay": weight_decay,
+                "nesterov": nesterov,
+                "maximize": maximize,
+            },
+        )
+
+    def check_settings(self, group: dict[str, Any]) -> None:
+        """Raise ValueError for settings that make no sense."""
+        self._require(group, "lr", group["lr"] >= 0, "0 or more")
+        self._require(group, "momentum", group["momentum"] >= 0, "0 or more")
+        self._require(group, "weight_decay", group["weight_decay"] >= 0, "0 or more")
+        if group["nesterov"] and (group["momentum"] <= 0 or group["dampening"] != 0):
+            raise ValueError(
+                f"SGD: nesterov is True with momentum {group['momentum']} and dampening {group['dampening']}; expected "
+                "momentum above 0 and no dampening"
+            )
+
+    def update(self, group: dict[str, Any]) -> None:
+        """Update the parameters of one group."""
+        momentum = group["momentum"]
+        # Parameters that have a velocity, and those that begin one.
+        batches: dict[tuple[Any, bool], tuple[list[Any], list[Any], list[Any]]] = {}
+        for tensor in group["params"]:
+            grad = tensor._grad
+            if grad is None:
+                continue
+            array = tensor._array
+            velocity, first = None, False
+            if momentum:
+                entry = self.state.get(tensor)
+                velocity = entry.get("momentum_buffer") if entry else None
+                if velocity is None:
+                    first = True
+                    velocity = np.empty(array.shape, array.dtype)
+                    self.state[tensor] = {"momentum_buffer": velocity}
+            key = (array.dtype, first)
+            if key not in batches:
+                batches[key] = ([], [], [])
+            arrays, gradients, velocities = batches[key]
+            arrays.append(array)
+            gradients.append(-grad._array if group["maximize"] else grad._array)
+            velocities.append(velocity)
+            tensor._version += 1
+        for (_, first), (arrays, gradients, velocities) in batches.items():
+            kernels.sgd_step(
+                arrays,
+                gradients,
+                velocities if momentum else None,
+                lr=group["lr"],
+                momentum=momentum,
+                dampening=group["dampening"],
+                weight_decay=group["weight_decay"],
+                nesterov=group["nesterov"],
+                first=first,
+            )
