@@ -101,7 +101,7 @@ def test_averages_do_not_end_among_denormal_numbers() -> None:
     zeros = np.zeros_like(param)
     for step in range(1, 1200):
         K.adam_step([param], [zeros], [first], [second], step=step, lr=1e-3)
-    assert not first.any()
+    assert ((first == 0) | (first >= np.finfo(np.float32).tiny)).all()
     assert np.float64(5e-324) * np.float64(1.0) > 0
 
 
