@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from dlkit.study.peers import AbsentError, Company, PeerError, Process
+from dlkit.study.peers import AbsentError, Company, PeerError, Process, wait_for_quiet
 from dlkit.study.workloads import Workload, make_inputs, reference, relative_error
 
 #: A one-thread turn that had less of the processor than this is taken again: somebody else was on it.
@@ -125,6 +125,7 @@ def _turn(process: Process, inner: int, turn: float, threads: int) -> dict[str, 
     """Time one turn; the untimed quarter before it fills caches and wakes threads after the others' turns."""
     warm = 1 if inner < 4 else inner // 4
     for attempt in range(_RETRIES):
+        wait_for_quiet()
         answer = process.ask("time", inner=inner, warm=warm)
         if threads > 1 or answer["cores"] >= _LEAST_SHARE or attempt == _RETRIES - 1:
             break

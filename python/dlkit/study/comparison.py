@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import math
 import os
+import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,15 @@ from typing import Any
 from dlkit.study import results
 from dlkit.study.alternate import Timing, alternate, ratio, spread
 from dlkit.study.machine import describe
-from dlkit.study.peers import AbsentError, Company, PeerError, find_peers, removed_variables
+from dlkit.study.peers import (
+    AbsentError,
+    Company,
+    PeerError,
+    busy_seconds,
+    find_peers,
+    removed_variables,
+    used_seconds,
+)
 from dlkit.study.workloads import Workload, workloads
 
 _TURN = 0.004
@@ -78,10 +87,8 @@ def compare(
             session = Session(company, chapter, rounds=rounds or (3 if quick else 21), command=command)
             for number, workload in enumerate(wanted, 1):
                 if progress is not None:
-                    at = f"({number}/{len(wanted)})"
-                    progress(
-                        f"{chapter}, {count} thread{'s' * (count > 1)}: {workload.name} ({number}/{len(wanted)})"
-                    )
+                    at = f"{number}/{len(wanted)}"
+                    progress(f"{chapter}, {count} thread{'s' * (count > 1)}, {at}: {workload.name}")
                 session.add(workload)
             records.append(session.record())
         if json_path is not None:
@@ -113,7 +120,23 @@ class Session:
         self._rows: list[dict[str, Any]] = []
         self._peaks: list[float] = []
         self._bandwidths: list[float] = []
+        self._before = self._work()
         self._measure_ceiling()
+
+    def _work(self) -> tuple[float, float] | None:
+        """Return processor seconds that others have worked so far, and the time."""
+        busy = busy_seconds()
+        if busy is None:
+            return None
+        own = sum(used_seconds(process.pid) for process in self.company.processes.values())
+        return busy - own - used_seconds(os.getpid()), time.monotonic()
+
+    def _others_share(self) -> float | None:
+        """Return how many processors others kept busy during the comparison."""
+        after = self._work()
+        if after is None or self._before is None:
+            return None
+        return max(0.0, (after[0] - self._before[0]) / max(after[1] - self._before[1], 1e-9))
 
     def _measure_ceiling(self) -> None:
         own = self.company.processes["dlkit"]
@@ -121,6 +144,11 @@ class Session:
         own.settle()
         self._peaks.append(found["peak"])
         self._bandwidths.append(found["bandwidth"])
+
+    @property
+    def started(self) -> bool:
+        """Whether there is a row."""
+        return bool(self._rows)
 
     def add(self, workload: Workload) -> dict[str, Any]:
         """Time a workload with every peer and return its row."""
@@ -147,6 +175,7 @@ class Session:
             "protocol": {
                 "rounds": self.rounds,
                 "turn_seconds": self.turn,
+                "others_cores": self._others_share(),
                 "variables_removed": removed_variables(),
             },
             "peers": [

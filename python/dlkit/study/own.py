@@ -16,7 +16,7 @@ def medians(runs: Mapping[str, Callable[[], Any]], *, rounds: int, turn: float =
     counts: dict[str, int] = {}
     seconds: dict[str, list[float]] = {}
     for name, run in runs.items():
-        counts[name], spent = _calibrate(run, turn)
+        counts[name], spent = calibrate(run, turn)
         seconds[name] = [spent] if spent > _SLOW else []
     for _ in range(rounds):
         for name, run in runs.items():
@@ -32,7 +32,7 @@ def _time(run: Callable[[], Any], count: int) -> float:
     return (time.perf_counter() - start) / count
 
 
-def _calibrate(run: Callable[[], Any], turn: float) -> tuple[int, float]:
+def calibrate(run: Callable[[], Any], turn: float) -> tuple[int, float]:
     """Return how many runs take about `turn` seconds, and how long one took at last; warms up besides."""
     count = 1
     while (spent := _time(run, count)) * count < turn / 2:

@@ -7,8 +7,8 @@ A page says where a table goes::
 
 The name is chapter and thread count of a file in ``bench/results`` (``matmul-1t``, ``layers-2t``,
 ``models-1t``, ``ladder-matmul-1t``, ``roofline-matmul-1t``), with the instruction set where one was forced
-(``matmul-1t-avx2``). With ``-summary`` appended: fewer columns. Of several files, the one measured last is shown.
-Run ``python -m dlkit.study.report``; where no result changed, it changes nothing.
+(``matmul-1t-avx2``). With ``-summary`` appended: fewer columns. Of several files, the one measured last is
+shown. Run ``python -m dlkit.study.report``; where no result changed, it changes nothing.
 """
 
 from __future__ import annotations
@@ -67,9 +67,9 @@ def render(name: str, folder: Path) -> str:
 def _plain(record: dict[str, Any], titles: list[str], rows: list[list[str]], unit: str) -> str:
     machine, ceiling, count = record["machine"], record["ceiling"], record["threads"]
     head = (
-        f"{unit}{machine['cpu']}, {record['isa']}, {count} thread{'s' * (count > 1)}; FMA peak "
-        f"{ceiling['peak'] / 1e9:.0f} GFLOP/s, memory {ceiling['bandwidth'] / 1e9:.0f} GB/s; {record['date']}; "
-        f"`{record['command']}`"
+        f"{unit}{machine['cpu']}, {record['isa']}, {count} thread{'s' * (count > 1)}; "
+        f"FMA peak {ceiling['peak'] / 1e9:.0f} GFLOP/s, memory {ceiling['bandwidth'] / 1e9:.0f} GB/s; "
+        f"{record['date']}; `{record['command']}`"
     )
     return "\n".join(
         [head, "", *table.markdown_lines(titles, rows, text_columns=2 if "idea" in titles else 1)]

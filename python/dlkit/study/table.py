@@ -50,6 +50,9 @@ def notes(record: dict[str, Any]) -> list[str]:
             found.append(f"{peer['label']} is absent: {peer['absent']}.")
         elif peer["configured"]:
             found.append(f"{peer['label']}: {peer['how']}.")
+    others = record["protocol"].get("others_cores") or 0.0
+    if others > 0.1:
+        found.append(f"Other processes kept {others:.2f} processors busy meanwhile.")
     reasons: dict[str, list[str]] = {}
     labels = {peer["name"]: peer["label"] for peer in record["peers"] if not peer["absent"]}
     for row in record["rows"]:
