@@ -96,7 +96,8 @@ def _keep_memory(folder: Path) -> dict[str, str]:
 
     Otherwise each large result is mapped, filled page by page and unmapped again.
     """
-    return {"MALLOC_MMAP_THRESHOLD_": str(1 << 30), "MALLOC_TRIM_THRESHOLD_": str(1 << 33)}
+    large = str(1 << 32)
+    return {"MALLOC_ARENA_MAX": "1", "MALLOC_MMAP_THRESHOLD_": large, "MALLOC_TRIM_THRESHOLD_": large}
 
 
 def _intel_answer(folder: Path) -> dict[str, str]:

@@ -6,7 +6,7 @@ A page says where a table goes::
     <!-- table:matmul-1t:end -->
 
 The name is chapter and thread count of a file in ``bench/results`` (``matmul-1t``, ``layers-2t``,
-``models-1t``, ``ladder-matmul-1t``, ``roofline-matmul-1t``), with the instruction set where one was forced
+``models-1t``, ``ladder-matmul-1t``, ``ladder-layers-1t``, ``roofline-matmul-1t``), with the instruction set where one was forced
 (``matmul-1t-avx2``). With ``-summary`` appended: fewer columns. Of several files, the one measured last is
 shown. Run ``python -m dlkit.study.report``; where no result changed, it changes nothing.
 """
@@ -20,7 +20,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from dlkit.study import ladder, results, roofline, table
+from dlkit.study import ladder, ladder_layers, results, roofline, table
 
 _MARKED = re.compile(
     r"(?P<begin><!-- table:(?P<name>[\w-]+):begin -->)(?P<body>.*?)(?P<end><!-- table:(?P=name):end -->)",
@@ -57,6 +57,8 @@ def render(name: str, folder: Path) -> str:
     """Return the Markdown that goes between the markers of a table."""
     summary = name.endswith("-summary")
     record = find_record(name.removesuffix("-summary"), folder)
+    if record["chapter"] == "ladder-layers":
+        return _plain(record, ladder_layers.columns(record), ladder_layers.rows(record), "")
     if record["chapter"].startswith("ladder-"):
         return _plain(record, ladder.columns(record), ladder.rows(record), "GFLOP/s. ")
     if record["chapter"].startswith("roofline-"):

@@ -78,7 +78,7 @@ def _cross_entropy(inputs: Arrays) -> Prepared:
 
 
 def _cross_entropy_autograd(inputs: Arrays) -> Prepared:
-    logits = dlkit.Tensor(inputs["logits"], requires_grad=True)
+    logits: Any = dlkit.Tensor(inputs["logits"], requires_grad=True)
     labels = dlkit.Tensor(inputs["labels"])
     loss_function = dlkit.nn.CrossEntropyLoss()
     kept: list[Any] = []

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import itertools
+from importlib.metadata import version
 from typing import Any
 
 import jax
 import jax.numpy as jnp
-import jaxlib
 import numpy as np
 
 from dlkit.study.libraries import Prepared, UnsupportedError
@@ -16,7 +16,7 @@ from dlkit.study.workloads import Arrays, Workload
 
 def versions() -> dict[str, str]:
     """Return the versions in use."""
-    return {"jax": jax.__version__, "jaxlib": jaxlib.__version__}
+    return {"jax": jax.__version__, "jaxlib": version("jaxlib")}
 
 
 def prepare(workload: Workload, inputs: Arrays, options: dict[str, Any]) -> Prepared:
@@ -45,6 +45,12 @@ def prepare(workload: Workload, inputs: Arrays, options: dict[str, Any]) -> Prep
     raise UnsupportedError(f"no {kind} for JAX here")
 
 
+def _wait(results: Any) -> Any:
+    """Return the results once they are computed."""
+    wait: Any = jax.block_until_ready
+    return wait(results)
+
+
 def _function(function: Any, name: str, *arguments: Any) -> Prepared:
     compiled = jax.jit(function)
     return Prepared(
@@ -64,7 +70,7 @@ def _cross_entropy(logits: Any, labels: Any) -> Prepared:
         loss, grad = compiled(logits, labels)
         return {"loss": np.asarray(loss), "grad": np.asarray(grad)}
 
-    return Prepared(lambda: jax.block_until_ready(compiled(logits, labels)), result)
+    return Prepared(lambda: _wait(compiled(logits, labels)), result)
 
 
 def _adam_update(state: Any, grads: Any, lr: float) -> Any:
@@ -93,7 +99,7 @@ def _adam(lr: float, inputs: Arrays) -> Prepared:
 
     def run() -> None:
         nonlocal state
-        state = jax.block_until_ready(update(state, grad))
+        state = _wait(update(state, grad))
 
     return Prepared(run, lambda: {"change": np.asarray(state[0]).astype(np.float64) - inputs["param"]})
 
@@ -122,7 +128,7 @@ def _mlp(p: dict[str, Any], inputs: Arrays) -> Prepared:
     def run() -> None:
         nonlocal state
         images, labels = next(batches)
-        state, loss = jax.block_until_ready(compiled(state, images, labels))
+        state, loss = _wait(compiled(state, images, labels))
         if len(losses) < 5:
             losses.append(loss)
 

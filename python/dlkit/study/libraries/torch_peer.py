@@ -69,7 +69,7 @@ def _cross_entropy(logits: torch.Tensor, labels: torch.Tensor) -> Prepared:
     def run() -> None:
         logits.grad = None
         loss = F.cross_entropy(logits, labels)
-        loss.backward()
+        torch.autograd.backward(loss)
         kept[0] = loss
 
     def result() -> Arrays:
@@ -82,7 +82,7 @@ def _cross_entropy(logits: torch.Tensor, labels: torch.Tensor) -> Prepared:
 def _adam(inputs: Arrays, lr: float, best: bool) -> Prepared:
     param = torch.nn.Parameter(torch.from_numpy(inputs["param"].copy()))
     param.grad = torch.from_numpy(inputs["grad"])
-    optimizer = torch.optim.Adam([param], lr=lr, **({"fused": True} if best else {}))
+    optimizer = torch.optim.Adam([param], lr=lr, fused=True if best else None)
     return Prepared(
         optimizer.step,
         lambda: {"change": param.detach().numpy().astype(np.float64) - inputs["param"]},
@@ -99,7 +99,7 @@ def _mlp(p: dict[str, Any], inputs: Arrays, best: bool) -> Prepared:
             linear.bias.copy_(torch.from_numpy(inputs[f"bias{i}"]))
         modules += [linear, torch.nn.ReLU()]
     model = torch.nn.Sequential(*modules[:-1])
-    optimizer = torch.optim.Adam(model.parameters(), lr=p["lr"], **({"fused": True} if best else {}))
+    optimizer = torch.optim.Adam(model.parameters(), lr=p["lr"], fused=True if best else None)
     loss_function = torch.nn.CrossEntropyLoss()
     x, y = torch.from_numpy(inputs["x"]), torch.from_numpy(inputs["y"])
     batches = itertools.cycle([(x[i : i + size], y[i : i + size]) for i in range(0, len(x), size)])
@@ -110,7 +110,7 @@ def _mlp(p: dict[str, Any], inputs: Arrays, best: bool) -> Prepared:
         images, labels = next(batches)
         loss = loss_function(model(images), labels)
         optimizer.zero_grad(set_to_none=True)
-        loss.backward()
+        torch.autograd.backward(loss)
         optimizer.step()
         if len(losses) < 5:
             losses.append(loss.detach())

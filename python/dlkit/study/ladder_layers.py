@@ -1,0 +1,178 @@
+"""The ladders of the layers chapter: what each step up is worth, in time and in bytes a second.
+
+``python -m dlkit.study.ladder_layers --threads 1 --json bench/results`` measures them for docs/layers.md.
+"""
+
+from __future__ import annotations
+
+import argparse
+import datetime as dt
+import sys
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any, NamedTuple
+
+import numpy as np
+
+import dlkit.kernels as K
+from dlkit.study import results
+from dlkit.study.machine import describe
+from dlkit.study.own import medians
+
+
+class Case(NamedTuple):
+    """One operation on one size: `run` takes a variant's name; `bytes` counts each element moved once."""
+
+    operation: str
+    name: str
+    bytes: float
+    run: Callable[..., Any]
+
+
+def cases(count: int = 1_000_000) -> list[Case]:
+    """Return the operations that have ladders, on about `count` elements of float32."""
+    rng = np.random.default_rng(0)
+    x, grad, out = (rng.standard_normal(count, dtype=np.float32) for _ in range(3))
+    size = f"{count / 1e6:g} M values"
+    rows, classes = max(count * 7 // 10_000, 1), min(10_000, count)
+    logits = rng.standard_normal((rows, classes), dtype=np.float32)
+    labels = rng.integers(0, classes, rows)
+    by_logit = np.empty_like(logits)
+    batch = rng.standard_normal((64, max(count // 1000, 1)), dtype=np.float32)
+    sums = np.empty(batch.shape[1], np.float32)
+    state = [[rng.standard_normal(count, dtype=np.float32)] for _ in range(3)]
+    np.square(state[2][0], out=state[2][0])
+
+    def adam(variant: str) -> None:
+        K.adam_step(state[0], [grad], state[1], state[2], step=10, lr=1e-6, variant=variant)
+
+    def sgd(variant: str) -> None:
+        K.sgd_step(state[0], [grad], state[1], lr=1e-6, momentum=0.9, variant=variant)
+
+    return [
+        Case("activation", f"sigmoid, {size}", 8.0 * count, partial(K.activation, x, "sigmoid", out=out)),
+        Case("activation", f"tanh, {size}", 8.0 * count, partial(K.activation, x, "tanh", out=out)),
+        Case(
+            "softmax",
+            f"softmax, {rows}×{classes}",
+            8.0 * logits.size,
+            partial(K.softmax, logits, out=by_logit),
+        ),
+        Case(
+            "cross_entropy",
+            f"softmax cross-entropy and gradient, {rows}×{classes}",
+            8.0 * logits.size,
+            partial(K.cross_entropy, logits, labels, out=by_logit),
+        ),
+        Case(
+            "dropout", f"dropout, {size}", 8.0 * count, partial(K.dropout, x, 0.5, seed=1, offset=0, out=out)
+        ),
+        Case(
+            "column_sum",
+            f"column sum, {batch.shape[0]}×{batch.shape[1]}",
+            4.0 * batch.size,
+            partial(K.column_sum, batch, out=sums),
+        ),
+        Case("sgd_step", f"SGD with momentum, {size}", 20.0 * count, sgd),
+        Case("adam_step", f"Adam, {size}", 28.0 * count, adam),
+    ]
+
+
+def measure(
+    *,
+    count: int = 1_000_000,
+    threads: int = 1,
+    rounds: int = 9,
+    progress: Callable[[str], None] | None = None,
+    command: str = "",
+) -> dict[str, Any]:
+    """Time every variant of every operation of the chapter.
+
+    Parameters
+    ----------
+    count : int
+        Elements of the arrays, about.
+    threads : int
+    rounds : int
+        Turns of each variant.
+    progress : callable, optional
+        Called with one line before each operation.
+    command : str
+        The command that asked, for the record.
+
+    Returns
+    -------
+    dict
+        A record: ``machine``, ``ceiling`` and ``rows`` of ``name``, ``variant``, ``idea``, ``seconds``, ``bytes``.
+    """
+    before = K.get_num_threads()
+    K.set_num_threads(threads)
+    rows = []
+    try:
+        for case in cases(count):
+            if progress is not None:
+                progress(f"ladder, {case.name}")
+            steps = K.variants(case.operation)
+            seconds = medians({s.name: partial(case.run, variant=s.name) for s in steps}, rounds=rounds)
+            rows += [
+                {
+                    "name": case.name,
+                    "variant": s.name,
+                    "idea": s.idea,
+                    "seconds": seconds[s.name],
+                    "bytes": case.bytes,
+                }
+                for s in steps
+            ]
+        ceiling = {"peak": K.measure_peak(threads), "bandwidth": K.measure_bandwidth(threads)}
+    finally:
+        K.set_num_threads(before)
+    return {
+        "chapter": "ladder-layers",
+        "threads": threads,
+        "date": dt.datetime.now(dt.timezone.utc).strftime("%Y-%m-%d"),
+        "command": command or f"python -m dlkit.study.ladder_layers --threads {threads}",
+        "machine": {**describe(), "dlkit_isa": ""},
+        "isa": K.config()["isa"],
+        "ceiling": ceiling,
+        "rows": rows,
+    }
+
+
+def columns(record: dict[str, Any]) -> list[str]:  # noqa: ARG001 - as ladder.columns
+    """Return the column heads of the table."""
+    return ["operation: variant", "idea", "ms", "GB/s"]
+
+
+def rows(record: dict[str, Any]) -> list[list[str]]:
+    """Return the cells of the table, as text."""
+    return [
+        [
+            f"{row['name']}: {row['variant']}",
+            row["idea"],
+            f"{row['seconds'] * 1e3:.3g}",
+            f"{row['bytes'] / row['seconds'] / 1e9:.3g}",
+        ]
+        for row in record["rows"]
+    ]
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Measure, and write the record."""
+    parser = argparse.ArgumentParser(prog="python -m dlkit.study.ladder_layers", description=__doc__)
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--count", type=int, default=1_000_000, help="elements of the arrays, about")
+    parser.add_argument("--json", default="bench/results", help="a file or a folder for the results")
+    chosen = parser.parse_args(arguments)
+    record = measure(
+        count=chosen.count,
+        threads=chosen.threads,
+        progress=lambda line: print(line, file=sys.stderr),
+        command=f"python -m dlkit.study.ladder_layers --threads {chosen.threads}",
+    )
+    print(results.write(record, chosen.json))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
