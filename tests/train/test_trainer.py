@@ -154,7 +154,7 @@ def test_regression(points):
     trainer = dl.train.Trainer(
         model, dl.optim.Adam(model.parameters(), lr=0.1), dl.nn.MSELoss(), progress=False
     )
-    history = trainer.fit(Batches(x, y, batch_size=50), epochs=60, validation=(x, y))
+    history = trainer.fit(Batches(x, y, batch_size=50), epochs=150, validation=(x, y))
     assert history[-1]["val_loss"] < 0.01
     assert history[-1]["train_accuracy"] is None
     assert history[-1]["val_accuracy"] is None

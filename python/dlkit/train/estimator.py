@@ -59,7 +59,7 @@ class _Classifier(ClassifierMixin, BaseEstimator, ABC):  # type: ignore[misc]
             NaN or infinity in X, NaN in y, fewer than two classes, shapes that do not fit, or a parameter out
             of its range.
         """
-        inputs, labels = _validate(self, X, y)
+        inputs, labels = _checked_training(self, X, y)
         check_classification_targets(labels)
         self.classes_, numbers = np.unique(labels, return_inverse=True)
         if len(self.classes_) < 2:
@@ -105,7 +105,7 @@ class _Classifier(ClassifierMixin, BaseEstimator, ABC):  # type: ignore[misc]
 
     def _scores(self, X: ArrayLike) -> NDArray[np.float32]:
         check_is_fitted(self)
-        inputs = _validate(self, X)
+        inputs = _checked_inputs(self, X)
         self.model_.eval()
         scores = np.empty((len(inputs), 0), np.float32)
         with no_grad():
@@ -285,7 +285,7 @@ class SoftmaxClassifier(_GradientClassifier):
         self,
         epochs: int = 100,
         *,
-        batch_size: int = 64,
+        batch_size: int = 32,
         lr: float = 0.01,
         optimizer: str = "adam",
         momentum: float = 0.9,
@@ -348,7 +348,7 @@ class MLPClassifier(_GradientClassifier):
         activation: str = "relu",
         dropout: float = 0.0,
         epochs: int = 100,
-        batch_size: int = 64,
+        batch_size: int = 32,
         lr: float = 0.001,
         optimizer: str = "adam",
         momentum: float = 0.9,
@@ -380,17 +380,22 @@ class MLPClassifier(_GradientClassifier):
         )
 
 
-def _validate(estimator: _Classifier, X: ArrayLike, y: ArrayLike | None = None) -> Any:
-    """X as float32 (and y) after scikit-learn's checks; X alone is checked against what `fit` saw."""
+def _checked_training(estimator: _Classifier, X: ArrayLike, y: ArrayLike) -> Any:
+    """X as float32, and y, after scikit-learn's checks; notes what X looks like."""
     try:
         from sklearn.utils.validation import validate_data
     except ImportError:  # before scikit-learn 1.6 it was a method
-        if y is None:
-            return estimator._validate_data(X, dtype=np.float32, order="C", reset=False)
         return estimator._validate_data(X, y, dtype=np.float32, order="C")
-    if y is None:
-        return validate_data(estimator, X, dtype=np.float32, order="C", reset=False)
     return validate_data(estimator, X, y, dtype=np.float32, order="C")
+
+
+def _checked_inputs(estimator: _Classifier, X: ArrayLike) -> Any:
+    """X as float32 after scikit-learn's checks, and as `fit` saw it."""
+    try:
+        from sklearn.utils.validation import validate_data
+    except ImportError:
+        return estimator._validate_data(X, dtype=np.float32, order="C", reset=False)
+    return validate_data(estimator, X, dtype=np.float32, order="C", reset=False)
 
 
 def _positive(owner: str, name: str, value: Any) -> None:
