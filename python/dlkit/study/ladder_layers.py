@@ -103,7 +103,8 @@ def measure(
     Returns
     -------
     dict
-        A record: ``machine``, ``ceiling`` and ``rows`` of ``name``, ``variant``, ``idea``, ``seconds``, ``bytes``.
+        A record: ``machine``, ``ceiling`` and ``rows`` of ``name``, ``variant``, ``idea``, ``seconds`` and
+        ``bytes``.
     """
     before = K.get_num_threads()
     K.set_num_threads(threads)
@@ -139,7 +140,7 @@ def measure(
     }
 
 
-def columns(record: dict[str, Any]) -> list[str]:  # noqa: ARG001 - as ladder.columns
+def columns(record: dict[str, Any]) -> list[str]:
     """Return the column heads of the table."""
     return ["operation: variant", "idea", "ms", "GB/s"]
 
