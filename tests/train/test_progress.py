@@ -53,7 +53,7 @@ def test_lines_within_a_long_epoch(make_trainer, make_batches, monkeypatch):
 
 def test_bar_on_a_terminal(make_trainer, make_batches, points, monkeypatch):
     pytest.importorskip("rich")
-    monkeypatch.setattr("dlkit.train.progress._REDRAW", 0.0)
+    monkeypatch.setattr("dlkit.train.progress._REDRAW_AT_MOST", 0.0)
     monkeypatch.setenv("TERM", "xterm")
     monkeypatch.setenv("COLUMNS", "120")
     out = Terminal()

@@ -11,8 +11,12 @@ from .callback import Callback
 if TYPE_CHECKING:
     from .trainer import Trainer
 
-#: Seconds between two redraws of the bar; drawing one takes some milliseconds.
-_REDRAW = 0.25
+#: Seconds between two redraws of the bar. Drawing one takes some milliseconds, in which nothing is trained:
+#: they are spaced so that it takes no more than this share of the time, but the bar never stands still for
+#: long.
+_REDRAW = 0.2
+_REDRAW_SHARE = 0.005
+_REDRAW_AT_MOST = 2.0
 #: Seconds between two lines about epochs, and between two lines within a long epoch.
 _EPOCH_LINES = 1.0
 _BATCH_LINES = 30.0
@@ -37,14 +41,14 @@ class ProgressBar(Callback):
         self._want_bar = bar
         self._bar: Any = None
         self._task: Any = None
-        self._start = self._drawn = self._line = 0.0
+        self._start = self._next_draw = self._line = 0.0
         self._first_step = self._steps = self._rate_samples = 0
         self._printed_epoch = -1
 
     def on_fit_start(self, trainer: Trainer) -> None:
         """Open the bar."""
         self._start = self._line = monotonic()
-        self._drawn = 0.0
+        self._next_draw = 0.0
         self._printed_epoch = -1
         self._first_step = trainer.step
         self._rate_samples = 0
@@ -62,9 +66,11 @@ class ProgressBar(Callback):
         """Redraw, if it is time."""
         now = monotonic()
         if self._bar is not None:
-            if now - self._drawn >= _REDRAW:
-                self._drawn = now
+            if now >= self._next_draw:
                 self._draw(trainer)
+                done = monotonic()
+                wait = min(max((done - now) / _REDRAW_SHARE, _REDRAW), _REDRAW_AT_MOST)
+                self._next_draw = done + wait
         elif now - self._line >= _BATCH_LINES:
             self._line = now
             print(self._text(trainer, self._left(trainer, now)), file=self._out, flush=True)
