@@ -82,13 +82,17 @@ def loss_curve(
             if part == "val" or not any(_number(r.get(f"val_{what}")) is not None for r in records):
                 text = f"{values[best]:.4g}" if what == "loss" else f"{values[best]:.2%}"
                 axes.plot(epochs[best], values[best], "o", mfc="none", mec=colour, markersize=10)
+                # On the side where the other curve is not.
+                other = next((r.get(f"train_{what}") for r in records if r["epoch"] == epochs[best]), None)
+                other = _number(other) if part == "val" else None
+                above = values[best] > other if other is not None else what == "loss"
                 axes.annotate(
                     f"best {text}\nepoch {epochs[best]}",
                     (epochs[best], values[best]),
-                    xytext=(0, 14 if what == "loss" else -14),
+                    xytext=(0, 11 if above else -11),
                     textcoords="offset points",
-                    ha="right" if 2 * best > len(points) else "left",
-                    va="bottom" if what == "loss" else "top",
+                    ha="right" if 2 * best >= len(points) else "left",
+                    va="bottom" if above else "top",
                     fontsize=8.5,
                     color="#333333",
                 )
@@ -104,7 +108,7 @@ def loss_curve(
             axes.set_ylabel("loss (log scale)")
         _tidy(axes)
         axes.xaxis.get_major_locator().set_params(integer=True)
-        axes.margins(y=0.14)
+        axes.margins(y=0.22)  # room for the note on the best epoch
         axes.legend(frameon=False, fontsize=9)
     return _save(figure, path)
 
