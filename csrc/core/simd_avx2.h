@@ -182,9 +182,6 @@ struct FlushDenormals {
   FlushDenormals& operator=(const FlushDenormals&) = delete;
 };
 
-// Makes what was stored past the caches visible to other threads in the order of the program.
-DLKIT_INLINE void finish_streams() { _mm_sfence(); }
-
 // 64-bit integer lanes, for the random numbers of core/philox.h.
 struct Lanes64 {
   static constexpr int lanes = 4;

@@ -181,8 +181,6 @@ struct FlushDenormals {
   FlushDenormals& operator=(const FlushDenormals&) = delete;
 };
 
-DLKIT_INLINE void finish_streams() {}  // stream() stores as any other
-
 // 64-bit integer lanes, for the random numbers of core/philox.h.
 struct Lanes64 {
   static constexpr int lanes = 2;

@@ -64,8 +64,6 @@ struct FlushDenormals {
   DLKIT_INLINE ~FlushDenormals() {}
 };
 
-DLKIT_INLINE void finish_streams() {}  // stream() stores as any other
-
 // A pair of 64-bit integers, for the random numbers of core/philox.h.
 struct Lanes64 {
   static constexpr int lanes = 2;

@@ -6,10 +6,6 @@
 
 namespace dlkit::DLKIT_TARGET {
 
-// From how many elements on each_register aligns its registers.
-template <class T>
-constexpr Index kMinAligned = 8 * Vec<T>::lanes;
-
 // body(i) for whole registers and body(i, mask) for parts of one, so that i covers [0, n) once, in order. For results
 // that depend on their own element alone: the first part is such that the registers of `out` are aligned from there
 // on. NumPy's arrays begin 16 bytes past a multiple of 64, so that else every load and store of 64 bytes would touch
@@ -19,7 +15,7 @@ DLKIT_INLINE void each_register(const T* out, Index n, const Body& body) {
   using V = Vec<T>;
   constexpr Index kBytes = V::lanes * static_cast<Index>(sizeof(T));
   Index i = 0;
-  if (n >= kMinAligned<T>) {
+  if (n >= 8 * V::lanes) {
     const Index past = static_cast<Index>(reinterpret_cast<std::uintptr_t>(out) % static_cast<std::uintptr_t>(kBytes));
     if (past != 0) {
       i = (kBytes - past) / static_cast<Index>(sizeof(T));

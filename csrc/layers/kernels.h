@@ -28,8 +28,7 @@ struct SoftmaxKernels {
   void (*log_softmax)(const T* x, Index row_stride, T* out, Index rows, Index cols);
   void (*softmax_backward)(const T* grad, const T* y, T* out, Index rows, Index cols);
   void (*log_softmax_backward)(const T* grad, const T* y, T* out, Index rows, Index cols);
-  // Rows [first, last). With `row` (room for cols, aligned), gradients are stored past the caches.
-  void (*cross_entropy)(const CrossEntropy<T>& work, Index first, Index last, T* row);
+  void (*cross_entropy)(const CrossEntropy<T>& work, Index first, Index last);  // rows [first, last)
 };
 
 // Adam's settings as the inner loop wants them.

@@ -9,7 +9,6 @@
 #include <cstring>
 #include <memory>
 
-#include "core/scratch.h"
 #include "core/thread_pool.h"
 #include "layers/kernels.h"
 #include "layers/naive.h"
@@ -108,7 +107,6 @@ const std::vector<LayerVariant>& layer_variants() {
       {"softmax", "fused", "vectors, three passes over a row while it is cached", ""},
       {"cross_entropy", "naive", "the C library's exp and log, an element at a time", ""},
       {"cross_entropy", "fused", "vectors; losses and gradient of a row while it is cached", ""},
-      {"cross_entropy", "streamed", "fused, and the gradient stored past the caches; the default chooses by size", ""},
       {"dropout", "naive", "a Philox block for each element", ""},
       {"dropout", "fused", "vectors of Philox blocks, four elements from each", ""},
       {"column_sum", "naive", "a column at a time", ""},
@@ -170,16 +168,7 @@ void cross_entropy(const CrossEntropy<T>& work, Rung rung) {
   if (work.rows == 0) return;
   if (rung == Rung::naive) return naive::cross_entropy(work);
   const auto kernel = softmax_kernels().get(T{}).cross_entropy;
-  // Past the caches where the gradient would not fit the last one beside the logits, and a row fits the second.
-  const double traffic = 2.0 * sizeof(T) * static_cast<double>(work.rows) * static_cast<double>(work.cols);
-  const bool row_fits = static_cast<std::size_t>(work.cols) * sizeof(T) <= cache_sizes().l2 / 4;
-  const std::size_t last_cache = std::max(cache_sizes().l3, cache_sizes().l2);
-  const bool stream = work.grad != nullptr && work.grad != work.logits && row_fits &&
-                      (rung == Rung::streamed || (rung == Rung::automatic && traffic > static_cast<double>(last_cache)));
-  for_rows(work.rows, work.cols * 32, [&](Index begin, Index end) {
-    T* const row = stream ? scratch<T>(Slot::result, static_cast<std::size_t>(work.cols)) : nullptr;
-    kernel(work, begin, end, row);
-  });
+  for_rows(work.rows, work.cols * 32, [&](Index begin, Index end) { kernel(work, begin, end); });
 }
 
 template <class T>

@@ -32,7 +32,7 @@ struct LayerVariant {
 // definition, the last its default.
 const std::vector<LayerVariant>& layer_variants();
 
-enum class Rung { naive, estimate, fused, streamed, automatic };
+enum class Rung { naive, estimate, fused, automatic };
 
 // y = f(x). alpha: the slope below zero of leaky_relu, the scale of elu. rung: naive, estimate or automatic.
 template <class T>
@@ -64,7 +64,7 @@ struct CrossEntropy {
 };
 
 // losses[i] = -sum_k target_ik log softmax(logits_i)_k; 0 (and a gradient of 0) in ignored rows.
-// rung: naive, fused, streamed or automatic.
+// rung: naive or automatic.
 template <class T>
 void cross_entropy(const CrossEntropy<T>& work, Rung rung);
 

@@ -1,12 +1,11 @@
 // Softmax and softmax cross-entropy on vectors, a row at a time, so that a row is read from memory once and its other
 // passes find it in the first- or second-level cache: largest element; exponentials and their sum; the result.
 //
-// cross_entropy (`fused`): logits in, losses and their gradient out, no probabilities stored in between.
-// FLOPs: about 20 per element, most of them in the exponential. Bytes: each logit read once, each gradient written
-// once; but a plain store first reads the line that it overwrites, half as much traffic again. `streamed` keeps the
-// exponentials in a buffer of one row and stores the gradient past the caches: faster once logits and gradient
-// exceed the last-level cache, slower before, when the next kernel finds the gradient still cached.
-// Bound: the exponential while in cache, memory bandwidth past it.
+// cross_entropy: logits in, losses and their gradient out, no probabilities stored in between; the exponentials are
+// kept where the gradient goes. FLOPs: about 20 per element, most of them in the exponential. Bytes: each logit read
+// once, each gradient written once, for which its line is read first. Bound: the exponential while in cache, memory
+// bandwidth past it. (Storing the gradient past the caches, to save reading its lines, needs a buffer for the
+// exponentials and was no faster at any size on Zen 5.)
 #include "core/simd.h"
 #include "core/vector_math.h"
 #include "layers/each_register.h"
@@ -91,15 +90,21 @@ DLKIT_INLINE T row_dot(const T* x, const T* y, Index n) {
   return ((sum[0] + sum[1]) + (sum[2] + sum[3])).sum();
 }
 
+// x = x * factor - offset
+template <class T>
+DLKIT_INLINE void scale_row(T* x, T factor, T offset, Index n) {
+  using V = Vec<T>;
+  const V by = V::broadcast(factor), less = V::broadcast(offset);
+  each_register(x, n, [&](Index i, auto... mask) __attribute__((always_inline)) {
+    (V::load(x + i, mask...) * by - less).store(x + i, mask...);
+  });
+}
+
 template <class T>
 void softmax(const T* x, Index row_stride, T* out, Index rows, Index cols) {
-  using V = Vec<T>;
   for (Index row = 0; row < rows; ++row, x += row_stride, out += cols) {
     const T sum = exp_sum<T, true>(x, row_maximum(x, cols), out, cols);
-    const V factor = V::broadcast(T(1) / sum);
-    Index i = 0;
-    for (; i + V::lanes <= cols; i += V::lanes) (V::load(out + i) * factor).store(out + i);
-    if (i < cols) (V::load(out + i, V::first(cols - i)) * factor).store(out + i, V::first(cols - i));
+    scale_row(out, T(1) / sum, T(0), cols);
   }
 }
 
@@ -148,27 +153,11 @@ void log_softmax_backward(const T* grad, const T* y, T* out, Index rows, Index c
   }
 }
 
-// to = from * factor - offset. Past the caches where kStream.
-template <class T, bool kStream>
-DLKIT_INLINE void scale_row(const T* from, T factor, T offset, T* to, Index n) {
-  using V = Vec<T>;
-  const V by = V::broadcast(factor), less = V::broadcast(offset);
-  each_register(to, n, [&](Index i, auto... mask) __attribute__((always_inline)) {
-    const V value = V::load(from + i, mask...) * by - less;
-    if constexpr (kStream && sizeof...(mask) == 0)
-      value.stream(to + i);
-    else
-      value.store(to + i, mask...);
-  });
-}
-
 template <class T>
-void cross_entropy(const CrossEntropy<T>& work, Index first, Index last, T* buffer) {
+void cross_entropy(const CrossEntropy<T>& work, Index first, Index last) {
   using V = Vec<T>;
   const Index n = work.cols;
   const T smoothing = work.label_smoothing;
-  // A register can only be stored past the caches at an aligned address, which a short row may not have.
-  const bool stream = buffer != nullptr && n >= kMinAligned<T>;
   const T of_label = T(1) - smoothing, of_each = smoothing / static_cast<T>(n);
   for (Index row = first; row < last; ++row) {
     const T* x = work.logits + row * work.row_stride;
@@ -183,22 +172,17 @@ void cross_entropy(const CrossEntropy<T>& work, Index first, Index last, T* buff
     const T most = row_maximum(x, n);
     const T at_label = x[label];
     const T mean = smoothing == 0 ? T(0) : row_sum(x, n) / static_cast<T>(n);
-    T* e = stream ? buffer : grad;
-    const T sum = grad == nullptr ? exp_sum<T, false>(x, most, e, n) : exp_sum<T, true>(x, most, e, n);
+    const T sum = grad == nullptr ? exp_sum<T, false>(x, most, grad, n) : exp_sum<T, true>(x, most, grad, n);
     const T log_sum = log_of(sum);
     T loss = log_sum - (at_label - most);
     if (smoothing != 0) loss = of_label * loss + smoothing * (log_sum - (mean - most));
     work.losses[row] = loss;
     if (grad == nullptr) continue;
     const T factor = work.grad_scale / sum, offset = work.grad_scale * of_each;
-    const T p_label = e[label] / sum;
-    if (stream)
-      scale_row<T, true>(e, factor, offset, grad, n);
-    else
-      scale_row<T, false>(e, factor, offset, grad, n);
+    const T p_label = grad[label] / sum;
+    scale_row(grad, factor, offset, n);
     grad[label] = work.grad_scale * (p_label - (of_label + of_each));
   }
-  if (stream) finish_streams();
 }
 
 template <class T>

@@ -61,8 +61,8 @@ _DEFAULT_ALPHA = {"leaky_relu": 0.01, "elu": 1.0}
 _NEEDS_INPUT = frozenset(("silu", "gelu"))
 
 # The order of `enum class Rung` in csrc/layers/layers.h.
-_RUNGS = {"naive": 0, "estimate": 1, "fused": 2, "streamed": 3}
-_AUTOMATIC = 4
+_RUNGS = {"naive": 0, "estimate": 1, "fused": 2}
+_AUTOMATIC = 3
 _LADDERS: dict[str, list[tuple[str, str, str]]] = {}
 for _operation, *_row in _cpu.layer_variants():
     _LADDERS.setdefault(_operation, []).append((_row[0], _row[1], _row[2]))
@@ -343,8 +343,7 @@ def cross_entropy(
         Rows of this label have loss 0 and gradient 0.
     out : array of shape (N, C), optional
         Where the gradient goes; may be `logits` itself.
-    variant : {"naive", "fused", "streamed"}, optional
-        By default by size: ``streamed`` where logits and gradient exceed the last cache.
+    variant : {"naive", "fused"}, optional
 
     Returns
     -------

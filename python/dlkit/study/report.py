@@ -7,8 +7,8 @@ A page says where a table goes::
 
 The name is chapter and thread count of a file in ``bench/results`` (``matmul-1t``, ``layers-2t``,
 ``models-1t``, ``ladder-matmul-1t``, ``ladder-layers-1t``, ``roofline-matmul-1t``), with the instruction set
-where one was forced (``matmul-1t-avx2``). With ``-summary`` appended: fewer columns. Of several files, the one
-measured last is shown. Run ``python -m dlkit.study.report``; where no result changed, it changes nothing.
+where one was forced (``matmul-1t-avx2``). With ``-summary`` appended: fewer columns. Of several files, the
+one measured last is shown. Run ``python -m dlkit.study.report``; where no result changed, it changes nothing.
 """
 
 from __future__ import annotations
