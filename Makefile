@@ -1,3 +1,137 @@
-.PHONY: build
-build:
-	.venv/bin/pip install -q --no-build-isolation --no-deps -e .
+# Every target sets itself up: a virtual environment in .venv, the extension built into it, and the packages that the
+# target needs. Needs GNU make, Python 3.10 or newer and a C++20 compiler; CMake and Ninja come as Python packages.
+#
+#   make PYTHON=python3.12 VENV=.venv312 test     another interpreter, another environment
+#   make test PYTEST_ARGS="tests/layers -k adam"  some of the tests
+#   make bench BENCH_ARGS="--quick"               a shorter benchmark
+
+PYTHON      ?= python3
+VENV        ?= .venv
+TEST_EXTRAS ?= dev
+PYTEST_ARGS ?=
+BENCH_ARGS  ?=
+DEMO_DIR    ?= runs/demo
+REPRODUCE_ARGS ?=
+
+BIN    := $(VENV)/bin
+STAMPS := $(VENV)/stamps
+PIP    := $(BIN)/python -m pip --disable-pip-version-check --quiet
+say     = @printf '\033[1m==>\033[0m %s\n'
+
+# What the extension is made of; C++ sources that come or go count as a change.
+BUILD_INPUTS := CMakeLists.txt pyproject.toml $(shell find csrc -type f -o -type d)
+SANITIZE_VENV := .venv-sanitize
+SANITIZE_TESTS ?= tests/core tests/kernels tests/layers tests/matmul
+
+comma := ,
+extras = $(foreach extra,$(subst $(comma), ,$(1)),$(STAMPS)/extra-$(extra))
+
+.DEFAULT_GOAL := help
+.PHONY: help build demo test bench lint format docs serve-docs reproduce reproduce-mlp sanitize wheel clean
+.SECONDARY:
+.NOTPARALLEL:
+
+help: ## this list
+	@echo "make TARGET, where TARGET is one of:"
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  \1 | \2/p' $(MAKEFILE_LIST) | awk -F'|' '{ printf "%-18s%s\n", $$1, $$2 }'
+
+build: $(STAMPS)/extension ## the extension, built into .venv
+
+demo: $(call extras,cli) ## train a network on real handwritten digits
+	$(say) "training a multi-layer perceptron on real digits; its run folder is $(DEMO_DIR)"
+	@$(BIN)/dlkit train mlp --data digits --run-dir "$(DEMO_DIR)" --overwrite
+
+test: $(call extras,$(TEST_EXTRAS)) ## every test; needs no network and no GPU
+	@$(BIN)/python -m pytest -m "not slow" $(PYTEST_ARGS)
+
+bench: $(call extras,cli$(comma)bench) ## dlkit beside NumPy, PyTorch and JAX; results into bench/results
+	@$(BIN)/python -m pytest bench $(BENCH_ARGS)
+
+lint: $(call extras,dev) ## ruff, mypy and clang-format, changing nothing
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check --quiet . || { echo "make lint: run 'make format'" >&2; exit 1; }
+	@$(BIN)/mypy
+	@find csrc -name '*.cpp' -o -name '*.h' | xargs $(BIN)/clang-format --dry-run -Werror
+
+format: $(call extras,dev) ## ruff and clang-format, changing files
+	@$(BIN)/ruff check --quiet --fix . || true
+	@$(BIN)/ruff format .
+	@find csrc -name '*.cpp' -o -name '*.h' | xargs $(BIN)/clang-format -i
+
+docs: $(call extras,cli$(comma)docs) ## the site, into site/
+	@$(BIN)/mkdocs build --strict --quiet
+	$(say) "site/index.html"
+
+serve-docs: $(call extras,cli$(comma)docs) ## the site, rebuilt as its sources change, on port 8000
+	@$(BIN)/mkdocs serve
+
+reproduce: reproduce-mlp ## every published row: trains, measures, writes results and tables
+
+reproduce-mlp: $(call extras,cli) ## perceptron, softmax and multi-layer rows on MNIST
+	@$(BIN)/python bench/reproduce_mlp.py $(REPRODUCE_ARGS)
+
+sanitize: $(SANITIZE_VENV)/stamps/extension ## kernel tests under AddressSanitizer and UndefinedBehaviorSanitizer
+	$(say) "testing under AddressSanitizer and UndefinedBehaviorSanitizer: $(SANITIZE_TESTS)"
+	@LD_PRELOAD="$$($${CXX:-g++} -print-file-name=libasan.so) $$($${CXX:-g++} -print-file-name=libstdc++.so)" \
+	ASAN_OPTIONS=detect_leaks=0:allocator_may_return_null=1 UBSAN_OPTIONS=print_stacktrace=1:halt_on_error=1 \
+	PYTHONMALLOC=malloc $(SANITIZE_VENV)/bin/python -m pytest -m "not slow" $(SANITIZE_TESTS) $(PYTEST_ARGS)
+
+wheel: $(STAMPS)/extension ## dist/dlkit-*.whl
+	@$(PIP) wheel --no-build-isolation --no-deps --wheel-dir dist .
+	@ls -l dist/*.whl
+
+clean: ## remove what the build made; .venv, run folders and results stay
+	rm -rf build dist site .pytest_cache .mypy_cache .ruff_cache .hypothesis .benchmarks $(STAMPS)/extension
+	rm -rf $(SANITIZE_VENV)
+
+# --- How it sets itself up -------------------------------------------------------------------------------------------
+
+# The environment. Made once; whatever is missing on the machine is named before anything is done.
+$(VENV)/bin/python:
+	@command -v "$(PYTHON)" >/dev/null 2>&1 || { \
+	  echo "make: no $(PYTHON) here; dlkit needs Python 3.10 or newer (name one: make PYTHON=python3.12 ...)" >&2; exit 1; }
+	@"$(PYTHON)" -c 'import sys; sys.exit(sys.version_info < (3, 10))' || { \
+	  echo "make: $(PYTHON) is $$("$(PYTHON)" --version 2>&1); dlkit needs Python 3.10 or newer" \
+	    "(name one: make PYTHON=python3.12 ...)" >&2; exit 1; }
+	@"$(PYTHON)" -c 'import ensurepip, venv' 2>/dev/null || { \
+	  echo "make: $(PYTHON) cannot make virtual environments (on Debian and Ubuntu: apt install python3-venv)" >&2; exit 1; }
+	$(say) "making a virtual environment in $(VENV)"
+	@"$(PYTHON)" -m venv --clear "$(VENV)"
+
+# What the build itself needs, in the environment rather than in a temporary one, so that builds are incremental.
+$(STAMPS)/build-tools: | $(VENV)/bin/python
+	@$(PIP) install "scikit-build-core>=0.10" "pybind11>=2.13" "cmake>=3.20" ninja
+	@mkdir -p $(STAMPS) && touch $@
+
+$(STAMPS)/extension: $(BUILD_INPUTS) | $(STAMPS)/build-tools
+	@$(call check_compiler,$(BIN)/python)
+	$(say) "building the kernels into $(VENV) (about a minute on two cores, the first time)"
+	@$(PIP) install --no-build-isolation --editable .
+	@touch $@
+
+$(STAMPS)/extra-%: pyproject.toml | $(STAMPS)/extension
+	$(say) "installing what 'dlkit[$*]' needs"
+	@$(PIP) install --no-build-isolation --editable ".[$*]"
+	@touch $@
+
+$(SANITIZE_VENV)/stamps/extension: $(BUILD_INPUTS)
+	@$(MAKE) --no-print-directory VENV=$(SANITIZE_VENV) $(SANITIZE_VENV)/stamps/build-tools
+	@$(call check_compiler,$(SANITIZE_VENV)/bin/python)
+	$(say) "building the kernels with sanitizers into $(SANITIZE_VENV) (some minutes)"
+	@$(SANITIZE_VENV)/bin/python -m pip --disable-pip-version-check --quiet install --no-build-isolation \
+	  --config-settings=cmake.define.DLKIT_SANITIZE=ON --config-settings=build-dir=build/sanitize \
+	  --config-settings=install.strip=false --editable . pytest hypothesis
+	@touch $@
+
+# A compiler that knows C++20, and the headers of the interpreter: the two things that pip cannot bring.
+define check_compiler
+headers=$$($(1) -c 'import sysconfig; print(sysconfig.get_path("include"))'); \
+test -e "$$headers/Python.h" || { \
+  echo "make: no Python.h in $$headers (on Debian and Ubuntu: apt install python3-dev)" >&2; exit 1; }; \
+for compiler in $${CXX:-c++ g++ clang++}; do \
+  if printf '#include <concepts>\nint main() {}\n' | $$compiler -std=c++20 -x c++ -fsyntax-only - 2>/dev/null; then \
+    found=yes; break; fi; \
+done; \
+test -n "$$found" || { \
+  echo "make: no C++20 compiler (GCC 11, Clang 14 or newer; on Debian and Ubuntu: apt install g++)" >&2; exit 1; }
+endef
