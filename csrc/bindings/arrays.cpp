@@ -54,8 +54,8 @@ void ArrayArg::require_writeable() const {
 
 void ArrayArg::require_same_dtype(const ArrayArg& other) const {
   if (dtype != other.dtype)
-    throw py::type_error(std::string(operation) + ": " + other.argument + " is " + dlkit::name(other.dtype) + " but " + argument +
-                         " is " + dlkit::name(dtype) + "; expected one dtype");
+    throw py::type_error(std::string(operation) + ": " + other.argument + " is " + dlkit::name(other.dtype) + " but " +
+                         argument + " is " + dlkit::name(dtype) + "; expected one dtype");
 }
 
 std::string ArrayArg::shape_text() const { return dlkit::shape_text(shape(), ndim()); }

@@ -38,8 +38,7 @@ Index element_count(PyObject* array) {
 
 py::object new_array(Dtype dtype, int nd, const py::ssize_t* shape) {
   auto& api = npy_api::get();
-  PyObject* descr =
-      api.PyArray_DescrFromType_(dtype == Dtype::float32 ? npy_api::NPY_FLOAT_ : npy_api::NPY_DOUBLE_);
+  PyObject* descr = api.PyArray_DescrFromType_(dtype == Dtype::float32 ? npy_api::NPY_FLOAT_ : npy_api::NPY_DOUBLE_);
   PyObject* array = api.PyArray_NewFromDescr_(api.PyArray_Type_, descr, nd, reinterpret_cast<const Py_intptr_t*>(shape),
                                               nullptr, nullptr, 0, nullptr);
   if (array == nullptr) throw py::error_already_set();
@@ -190,8 +189,8 @@ class Output {
 
 ActivationKind as_kind(PyObject* object) {
   const std::int64_t index = as_integer(object, "activation", "kind");
-  if (index < 0 || index >= kActivations) fail("activation", "kind is " + std::to_string(index) + "; expected 0 to " +
-                                                                 std::to_string(kActivations - 1));
+  if (index < 0 || index >= kActivations)
+    fail("activation", "kind is " + std::to_string(index) + "; expected 0 to " + std::to_string(kActivations - 1));
   return static_cast<ActivationKind>(index);
 }
 
@@ -252,8 +251,7 @@ PyObject* activation_backward_call(PyObject*, PyObject* const* args, Py_ssize_t 
 
 // Last axis and the product of the others.
 void rows_and_cols(const ArrayArg& array, Index& rows, Index& cols) {
-  if (array.ndim() == 0)
-    array.fail(std::string(array.argument) + " is a scalar; expected at least one dimension");
+  if (array.ndim() == 0) array.fail(std::string(array.argument) + " is a scalar; expected at least one dimension");
   cols = array.shape()[array.ndim() - 1];
   rows = 1;
   for (int i = 0; i + 1 < array.ndim(); ++i) rows *= array.shape()[i];
@@ -329,9 +327,10 @@ struct Labels {
       fail(operation, "labels is " + shape_text(array_proxy(object)->dimensions, array_proxy(object)->nd) +
                           " but logits is " + logits.shape_text() + "; expected " + shape_text(&rows, 1) +
                           ", a class for each row");
-    const bool plain = descr.num() == npy_api::NPY_INT64_ && descr.byteorder() == '=' &&
-                       (array_proxy(object)->flags & (npy_api::NPY_ARRAY_ALIGNED_ | npy_api::NPY_ARRAY_C_CONTIGUOUS_)) ==
-                           (npy_api::NPY_ARRAY_ALIGNED_ | npy_api::NPY_ARRAY_C_CONTIGUOUS_);
+    const bool plain =
+        descr.num() == npy_api::NPY_INT64_ && descr.byteorder() == '=' &&
+        (array_proxy(object)->flags & (npy_api::NPY_ARRAY_ALIGNED_ | npy_api::NPY_ARRAY_C_CONTIGUOUS_)) ==
+            (npy_api::NPY_ARRAY_ALIGNED_ | npy_api::NPY_ARRAY_C_CONTIGUOUS_);
     if (plain) {
       data = reinterpret_cast<const std::int64_t*>(array_proxy(object)->data);
     } else {
@@ -342,11 +341,11 @@ struct Labels {
     }
     for (Index i = 0; i < rows; ++i)
       if (static_cast<std::uint64_t>(data[i]) >= static_cast<std::uint64_t>(cols) && data[i] != ignore_index)
-        fail(operation, "labels[" + std::to_string(i) + "] is " +
-                            (kind == 'u' ? std::to_string(static_cast<std::uint64_t>(data[i]))
-                                         : std::to_string(data[i])) +
-                            "; expected 0 to " + std::to_string(cols - 1) + " (logits is " + logits.shape_text() +
-                            ") or ignore_index " + std::to_string(ignore_index));
+        fail(operation,
+             "labels[" + std::to_string(i) + "] is " +
+                 (kind == 'u' ? std::to_string(static_cast<std::uint64_t>(data[i])) : std::to_string(data[i])) +
+                 "; expected 0 to " + std::to_string(cols - 1) + " (logits is " + logits.shape_text() +
+                 ") or ignore_index " + std::to_string(ignore_index));
   }
 
   static void refuse_nan(PyObject* object, const char* operation) {
@@ -375,7 +374,8 @@ PyObject* cross_entropy_call(PyObject*, PyObject* const* args, Py_ssize_t count)
       fail(kOperation, "logits is " + logits.array.shape_text() + "; expected at least one class");
     const Labels labels(args[1], logits.array, ignore_index);
     const Rung rung = as_rung(args[7]);
-    if (!need_grad && args[6] != Py_None) fail(kOperation, "out is given but need_grad is False; out holds the gradient");
+    if (!need_grad && args[6] != Py_None)
+      fail(kOperation, "out is given but need_grad is False; out holds the gradient");
     py::object losses = new_array(logits.array.dtype, 1, logits.array.shape());
     const auto compute = [&](void* grad) {
       with_dtype(logits.array.dtype, [&](auto zero) {
@@ -562,8 +562,7 @@ class ParameterLists {
           fail(operation_, name_of(lists, role, index) + " has elements that share memory");
         py::object copy = contiguous_copy(objects[role]);
         data[role] = array_proxy(copy.ptr())->data;
-        if (lists[role].written)
-          write_back_.emplace_back(py::reinterpret_borrow<py::object>(objects[role]), copy);
+        if (lists[role].written) write_back_.emplace_back(py::reinterpret_borrow<py::object>(objects[role]), copy);
         kept_.push_back(std::move(copy));
       }
     const Index n = element_count(objects[kValue]);
@@ -621,7 +620,8 @@ class ParameterLists {
 
 void check_setting(const char* operation, const char* argument, double value, bool ok, const char* expected) {
   if (!ok)
-    fail(operation, std::string(argument) + " is " + std::string(py::repr(py::float_(value))) + "; expected " + expected);
+    fail(operation,
+         std::string(argument) + " is " + std::string(py::repr(py::float_(value))) + "; expected " + expected);
 }
 
 bool finite_and_not_negative(double value) { return std::isfinite(value) && value >= 0; }
@@ -691,8 +691,8 @@ PyObject* adam_step_call(PyObject*, PyObject* const* args, Py_ssize_t count) {
 PyObject* sum_squares_call(PyObject*, PyObject* const* args, Py_ssize_t count) {
   return guarded([&]() -> PyObject* {
     check_count("sum_squares", count, 1);
-    ParameterLists lists("sum_squares",
-                         {{args[0], "arrays", false}, {nullptr, "", false}, {nullptr, "", false}, {nullptr, "", false}});
+    ParameterLists lists(
+        "sum_squares", {{args[0], "arrays", false}, {nullptr, "", false}, {nullptr, "", false}, {nullptr, "", false}});
     double total = 0;
     lists.run([&](const auto& parameters) { total += sum_squares(parameters); });
     return PyFloat_FromDouble(total);

@@ -60,8 +60,8 @@ struct Stack {
 std::string dims_error(const ArrayArg& a, const ArrayArg& b, bool trans_a, bool trans_b, const Stack& left,
                        const Stack& right) {
   std::string text = std::string("a is ") + a.shape_text() + (trans_a ? " transposed" : "") + " but b is " +
-                     b.shape_text() + (trans_b ? " transposed" : "") + ": inner dimensions " + std::to_string(left.cols) +
-                     " and " + std::to_string(right.rows) + " differ";
+                     b.shape_text() + (trans_b ? " transposed" : "") + ": inner dimensions " +
+                     std::to_string(left.cols) + " and " + std::to_string(right.rows) + " differ";
   if (b.ndim() > 1 && right.cols == left.cols)
     text += trans_b ? " (did you mean trans_b=False?)" : " (did you mean trans_b=True?)";
   else if (a.ndim() > 1 && left.rows == right.rows)
@@ -171,7 +171,8 @@ void run(const Request& r, const MatmulVariant<T>* variant, int threads) {
     return matmul(p, variant, threads);
   }
 
-  const double flops = 2.0 * static_cast<double>(r.c.rows) * static_cast<double>(r.c.cols) * static_cast<double>(r.a.cols);
+  const double flops =
+      2.0 * static_cast<double>(r.c.rows) * static_cast<double>(r.c.cols) * static_cast<double>(r.a.cols);
   const double total = flops * static_cast<double>(r.batch);
   if (threads == 1 || total < 1e6 || (r.batch < threads && flops > 4e6)) {
     for (Index i = 0; i < r.batch; ++i) matmul(problem(i), variant, threads);
@@ -225,11 +226,13 @@ PyObject* matmul_fastcall(PyObject*, PyObject* const* args, Py_ssize_t count) {
       const ArrayArg given(args[5], kOperation, "bias");
       a.require_same_dtype(given);
       if (given.ndim() != 1 || given.shape()[0] != right.cols)
-        fail("bias is " + given.shape_text() + "; expected " + shape_text(&right.cols, 1) + ", one element per column of the result");
+        fail("bias is " + given.shape_text() + "; expected " + shape_text(&right.cols, 1) +
+             ", one element per column of the result");
       bias = given.data();
       bias_extent = extent(given);
       if (given.shape()[0] > 1 && given.strides()[0] != given.item_size()) {
-        bias_copy = py::array::ensure(py::reinterpret_borrow<py::object>(args[5]), py::array::c_style | py::array::forcecast);
+        bias_copy =
+            py::array::ensure(py::reinterpret_borrow<py::object>(args[5]), py::array::c_style | py::array::forcecast);
         bias = bias_copy.data();
       }
     }
@@ -245,7 +248,8 @@ PyObject* matmul_fastcall(PyObject*, PyObject* const* args, Py_ssize_t count) {
       if (out.ndim() != nd || !std::equal(shape, shape + nd, out.shape()))
         fail("out is " + out.shape_text() + "; expected " + shape_text(shape, nd));
       out.require_writeable();
-      if (may_overlap_itself(out)) fail("out has elements that share memory; expected an array that owns each element once");
+      if (may_overlap_itself(out))
+        fail("out has elements that share memory; expected an array that owns each element once");
       const Extent written = extent(out);
       if (written.overlaps(extent(a))) fail("out overlaps a; expected memory of its own");
       if (written.overlaps(extent(b))) fail("out overlaps b; expected memory of its own");

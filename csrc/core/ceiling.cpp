@@ -23,9 +23,7 @@ const PeakKernels& peak_kernels() {
 
 namespace {
 
-double seconds() {
-  return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
-}
+double seconds() { return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count(); }
 
 // Times the span in which all tasks run together; a barrier in front lets no thread start early.
 template <class Body>

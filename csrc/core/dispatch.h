@@ -8,7 +8,7 @@
 #include "core/cpu.h"
 
 #if defined(DLKIT_HAVE_X86_ISAS)
-#define DLKIT_DECLARE_PER_ISA(Type, object)   \
+#define DLKIT_DECLARE_PER_ISA(Type, object)        \
   namespace baseline { extern const Type object; } \
   namespace avx2 { extern const Type object; }     \
   namespace avx512 { extern const Type object; }

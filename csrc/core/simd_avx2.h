@@ -50,16 +50,17 @@ struct Vec<float> {
   static DLKIT_INLINE Vec copysign(Vec magnitude, Vec sign) {
     return {_mm256_or_ps(abs(magnitude).v, _mm256_and_ps(_mm256_set1_ps(-0.0f), sign.v))};
   }
-  static DLKIT_INLINE Vec round(Vec a) {
-    return {_mm256_round_ps(a.v, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC)};
-  }
+  static DLKIT_INLINE Vec round(Vec a) { return {_mm256_round_ps(a.v, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC)}; }
   static DLKIT_INLINE Vec exp2_of_integer(Vec integer) {
     const __m256i n = _mm256_add_epi32(_mm256_cvtps_epi32(integer.v), _mm256_set1_epi32(127));
     return {_mm256_castsi256_ps(_mm256_slli_epi32(n, 23))};
   }
   // Adding it rounds |x| < 2^22 to an integer, which the last bits then hold, biased as an exponent is.
   static constexpr float rounder = 0x1.8p23f + 127;
-  static DLKIT_INLINE Vec exp2_of_rounded(Vec t) { return {_mm256_castsi256_ps(_mm256_slli_epi32(_mm256_castps_si256(t.v), 23))}; }  // 2^n where t = n + rounder, n as above
+  // 2^n where t = n + rounder, n as above
+  static DLKIT_INLINE Vec exp2_of_rounded(Vec t) {
+    return {_mm256_castsi256_ps(_mm256_slli_epi32(_mm256_castps_si256(t.v), 23))};
+  }
   // p * 2^n for integral |n| up to twice the exponent range, rounded once: results may be denormal or infinite.
   static DLKIT_INLINE Vec ldexp(Vec p, Vec n) {
     const Vec half = round(n * broadcast(0.5f));
@@ -129,16 +130,17 @@ struct Vec<double> {
   static DLKIT_INLINE Vec copysign(Vec magnitude, Vec sign) {
     return {_mm256_or_pd(abs(magnitude).v, _mm256_and_pd(_mm256_set1_pd(-0.0), sign.v))};
   }
-  static DLKIT_INLINE Vec round(Vec a) {
-    return {_mm256_round_pd(a.v, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC)};
-  }
+  static DLKIT_INLINE Vec round(Vec a) { return {_mm256_round_pd(a.v, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC)}; }
   static DLKIT_INLINE Vec exp2_of_integer(Vec integer) {
     const __m256i n = _mm256_cvtepi32_epi64(_mm256_cvtpd_epi32(integer.v));
     return {_mm256_castsi256_pd(_mm256_slli_epi64(_mm256_add_epi64(n, _mm256_set1_epi64x(1023)), 52))};
   }
   // Adding it rounds |x| < 2^51 to an integer, which the last bits then hold, biased as an exponent is.
   static constexpr double rounder = 0x1.8p52 + 1023;
-  static DLKIT_INLINE Vec exp2_of_rounded(Vec t) { return {_mm256_castsi256_pd(_mm256_slli_epi64(_mm256_castpd_si256(t.v), 52))}; }  // 2^n where t = n + rounder, n as above
+  // 2^n where t = n + rounder, n as above
+  static DLKIT_INLINE Vec exp2_of_rounded(Vec t) {
+    return {_mm256_castsi256_pd(_mm256_slli_epi64(_mm256_castpd_si256(t.v), 52))};
+  }
   // p * 2^n for integral |n| up to twice the exponent range, rounded once: results may be denormal or infinite.
   static DLKIT_INLINE Vec ldexp(Vec p, Vec n) {
     const Vec half = round(n * broadcast(0.5));
@@ -188,11 +190,14 @@ struct Lanes64 {
   __m256i v;
 
   static DLKIT_INLINE Lanes64 broadcast(std::uint64_t x) { return {_mm256_set1_epi64x(static_cast<long long>(x))}; }
-  static DLKIT_INLINE Lanes64 load(const std::uint64_t* p) { return {_mm256_loadu_si256(reinterpret_cast<const __m256i*>(p))}; }
+  static DLKIT_INLINE Lanes64 load(const std::uint64_t* p) {
+    return {_mm256_loadu_si256(reinterpret_cast<const __m256i*>(p))};
+  }
   DLKIT_INLINE void store(std::uint64_t* p) const { _mm256_storeu_si256(reinterpret_cast<__m256i*>(p), v); }
   friend DLKIT_INLINE Lanes64 operator+(Lanes64 a, Lanes64 b) { return {_mm256_add_epi64(a.v, b.v)}; }
   friend DLKIT_INLINE Lanes64 operator^(Lanes64 a, Lanes64 b) { return {_mm256_xor_si256(a.v, b.v)}; }
-  static DLKIT_INLINE Lanes64 multiply_low_halves(Lanes64 a, Lanes64 b) { return {_mm256_mul_epu32(a.v, b.v)}; }  // 32 x 32 -> 64 bits
+  // 32 x 32 -> 64 bits
+  static DLKIT_INLINE Lanes64 multiply_low_halves(Lanes64 a, Lanes64 b) { return {_mm256_mul_epu32(a.v, b.v)}; }
   DLKIT_INLINE Lanes64 high_half() const { return {_mm256_srli_epi64(v, 32)}; }
   // The low halves of two vectors side by side: low below, high above.
   static DLKIT_INLINE Lanes64 join_low_halves(Lanes64 low, Lanes64 high) {

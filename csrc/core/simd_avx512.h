@@ -45,8 +45,7 @@ struct Vec<float> {
   static DLKIT_INLINE Vec minus_abs(Vec a) { return {_mm512_or_ps(a.v, _mm512_set1_ps(-0.0f))}; }
   static DLKIT_INLINE Vec copysign(Vec magnitude, Vec sign) {
     // 0xd8: the second operand where the third has ones, else the first.
-    return {_mm512_castsi512_ps(_mm512_ternarylogic_epi32(_mm512_castps_si512(magnitude.v),
-                                                          _mm512_castps_si512(sign.v),
+    return {_mm512_castsi512_ps(_mm512_ternarylogic_epi32(_mm512_castps_si512(magnitude.v), _mm512_castps_si512(sign.v),
                                                           _mm512_set1_epi32(INT32_MIN), 0xd8))};
   }
   static DLKIT_INLINE Vec round(Vec a) {
@@ -58,11 +57,14 @@ struct Vec<float> {
   }
   // Adding it rounds |x| < 2^22 to an integer, which the last bits then hold, biased as an exponent is.
   static constexpr float rounder = 0x1.8p23f + 127;
-  static DLKIT_INLINE Vec exp2_of_rounded(Vec t) { return {_mm512_castsi512_ps(_mm512_slli_epi32(_mm512_castps_si512(t.v), 23))}; }  // 2^n where t = n + rounder, n as above
+  // 2^n where t = n + rounder, n as above
+  static DLKIT_INLINE Vec exp2_of_rounded(Vec t) {
+    return {_mm512_castsi512_ps(_mm512_slli_epi32(_mm512_castps_si512(t.v), 23))};
+  }
   // p * 2^n for integral n, rounded once: results may be denormal or infinite.
   static DLKIT_INLINE Vec ldexp(Vec p, Vec n) { return {_mm512_scalef_ps(p.v, n.v)}; }
-  // 1 / a within 1 ulp: an estimate of 14 bits and a Newton step. On processors that divide slowly this is faster. Where the
-  // step has no meaning (a zero, infinite, or its reciprocal infinite) the estimate is the result.
+  // 1 / a within 1 ulp: an estimate of 14 bits and a Newton step. On processors that divide slowly this is faster.
+  // Where the step has no meaning (a zero, infinite, or its reciprocal infinite) the estimate is the result.
   static DLKIT_INLINE Vec reciprocal(Vec a) {
     const __m512 r = _mm512_rcp14_ps(a.v);
     const __m512 error = _mm512_fnmadd_ps(a.v, r, _mm512_set1_ps(1));
@@ -122,8 +124,7 @@ struct Vec<double> {
   static DLKIT_INLINE Vec abs(Vec a) { return {_mm512_abs_pd(a.v)}; }
   static DLKIT_INLINE Vec minus_abs(Vec a) { return {_mm512_or_pd(a.v, _mm512_set1_pd(-0.0))}; }
   static DLKIT_INLINE Vec copysign(Vec magnitude, Vec sign) {
-    return {_mm512_castsi512_pd(_mm512_ternarylogic_epi64(_mm512_castpd_si512(magnitude.v),
-                                                          _mm512_castpd_si512(sign.v),
+    return {_mm512_castsi512_pd(_mm512_ternarylogic_epi64(_mm512_castpd_si512(magnitude.v), _mm512_castpd_si512(sign.v),
                                                           _mm512_set1_epi64(INT64_MIN), 0xd8))};
   }
   static DLKIT_INLINE Vec round(Vec a) {
@@ -135,7 +136,10 @@ struct Vec<double> {
   }
   // Adding it rounds |x| < 2^51 to an integer, which the last bits then hold, biased as an exponent is.
   static constexpr double rounder = 0x1.8p52 + 1023;
-  static DLKIT_INLINE Vec exp2_of_rounded(Vec t) { return {_mm512_castsi512_pd(_mm512_slli_epi64(_mm512_castpd_si512(t.v), 52))}; }  // 2^n where t = n + rounder, n as above
+  // 2^n where t = n + rounder, n as above
+  static DLKIT_INLINE Vec exp2_of_rounded(Vec t) {
+    return {_mm512_castsi512_pd(_mm512_slli_epi64(_mm512_castpd_si512(t.v), 52))};
+  }
   // p * 2^n for integral n, rounded once: results may be denormal or infinite.
   static DLKIT_INLINE Vec ldexp(Vec p, Vec n) { return {_mm512_scalef_pd(p.v, n.v)}; }
   static DLKIT_INLINE Vec reciprocal(Vec a) { return broadcast(1) / a; }  // within 1 ulp
@@ -176,7 +180,8 @@ struct Lanes64 {
   DLKIT_INLINE void store(std::uint64_t* p) const { _mm512_storeu_si512(p, v); }
   friend DLKIT_INLINE Lanes64 operator+(Lanes64 a, Lanes64 b) { return {_mm512_add_epi64(a.v, b.v)}; }
   friend DLKIT_INLINE Lanes64 operator^(Lanes64 a, Lanes64 b) { return {_mm512_xor_si512(a.v, b.v)}; }
-  static DLKIT_INLINE Lanes64 multiply_low_halves(Lanes64 a, Lanes64 b) { return {_mm512_mul_epu32(a.v, b.v)}; }  // 32 x 32 -> 64 bits
+  // 32 x 32 -> 64 bits
+  static DLKIT_INLINE Lanes64 multiply_low_halves(Lanes64 a, Lanes64 b) { return {_mm512_mul_epu32(a.v, b.v)}; }
   DLKIT_INLINE Lanes64 high_half() const { return {_mm512_srli_epi64(v, 32)}; }
   // The low halves of two vectors side by side: low below, high above.
   static DLKIT_INLINE Lanes64 join_low_halves(Lanes64 low, Lanes64 high) {

@@ -70,7 +70,10 @@ struct Vec<float> {
   }
   // Adding it rounds |x| < 2^22 to an integer, which the last bits then hold, biased as an exponent is.
   static constexpr float rounder = 0x1.8p23f + 127;
-  static DLKIT_INLINE Vec exp2_of_rounded(Vec t) { return {vreinterpretq_f32_u32(vshlq_n_u32(vreinterpretq_u32_f32(t.v), 23))}; }  // 2^n where t = n + rounder, n as above
+  // 2^n where t = n + rounder, n as above
+  static DLKIT_INLINE Vec exp2_of_rounded(Vec t) {
+    return {vreinterpretq_f32_u32(vshlq_n_u32(vreinterpretq_u32_f32(t.v), 23))};
+  }
   // p * 2^n for integral |n| up to twice the exponent range, rounded once: results may be denormal or infinite.
   static DLKIT_INLINE Vec ldexp(Vec p, Vec n) {
     const Vec half = round(n * broadcast(0.5f));
@@ -148,7 +151,10 @@ struct Vec<double> {
   }
   // Adding it rounds |x| < 2^51 to an integer, which the last bits then hold, biased as an exponent is.
   static constexpr double rounder = 0x1.8p52 + 1023;
-  static DLKIT_INLINE Vec exp2_of_rounded(Vec t) { return {vreinterpretq_f64_u64(vshlq_n_u64(vreinterpretq_u64_f64(t.v), 52))}; }  // 2^n where t = n + rounder, n as above
+  // 2^n where t = n + rounder, n as above
+  static DLKIT_INLINE Vec exp2_of_rounded(Vec t) {
+    return {vreinterpretq_f64_u64(vshlq_n_u64(vreinterpretq_u64_f64(t.v), 52))};
+  }
   // p * 2^n for integral |n| up to twice the exponent range, rounded once: results may be denormal or infinite.
   static DLKIT_INLINE Vec ldexp(Vec p, Vec n) {
     const Vec half = round(n * broadcast(0.5));
@@ -174,9 +180,7 @@ struct FlushDenormals {
     asm volatile("mrs %0, fpcr" : "=r"(saved));
     asm volatile("msr fpcr, %0" : : "r"(saved | std::uint64_t{1} << 24) : "memory");  // FZ
   }
-  DLKIT_INLINE ~FlushDenormals() {
-    asm volatile("msr fpcr, %0" : : "r"(saved) : "memory");
-  }
+  DLKIT_INLINE ~FlushDenormals() { asm volatile("msr fpcr, %0" : : "r"(saved) : "memory"); }
   FlushDenormals(const FlushDenormals&) = delete;
   FlushDenormals& operator=(const FlushDenormals&) = delete;
 };
@@ -191,12 +195,13 @@ struct Lanes64 {
   DLKIT_INLINE void store(std::uint64_t* p) const { vst1q_u64(p, v); }
   friend DLKIT_INLINE Lanes64 operator+(Lanes64 a, Lanes64 b) { return {vaddq_u64(a.v, b.v)}; }
   friend DLKIT_INLINE Lanes64 operator^(Lanes64 a, Lanes64 b) { return {veorq_u64(a.v, b.v)}; }
-  static DLKIT_INLINE Lanes64 multiply_low_halves(Lanes64 a, Lanes64 b) { return {vmull_u32(vmovn_u64(a.v), vmovn_u64(b.v))}; }  // 32 x 32 -> 64 bits
+  // 32 x 32 -> 64 bits
+  static DLKIT_INLINE Lanes64 multiply_low_halves(Lanes64 a, Lanes64 b) {
+    return {vmull_u32(vmovn_u64(a.v), vmovn_u64(b.v))};
+  }
   DLKIT_INLINE Lanes64 high_half() const { return {vshrq_n_u64(v, 32)}; }
   // The low halves of two vectors side by side: low below, high above.
-  static DLKIT_INLINE Lanes64 join_low_halves(Lanes64 low, Lanes64 high) {
-    return {vsliq_n_u64(low.v, high.v, 32)};
-  }
+  static DLKIT_INLINE Lanes64 join_low_halves(Lanes64 low, Lanes64 high) { return {vsliq_n_u64(low.v, high.v, 32)}; }
   // Of each 128 bits: the first (second) 64 of a, then the first (second) 64 of b.
   static DLKIT_INLINE Lanes64 interleave_first(Lanes64 a, Lanes64 b) { return {vtrn1q_u64(a.v, b.v)}; }
   static DLKIT_INLINE Lanes64 interleave_second(Lanes64 a, Lanes64 b) { return {vtrn2q_u64(a.v, b.v)}; }

@@ -58,16 +58,17 @@ struct Vec<float> {
   static DLKIT_INLINE Vec copysign(Vec magnitude, Vec sign) {
     return {_mm_or_ps(abs(magnitude).v, _mm_and_ps(_mm_set1_ps(-0.0f), sign.v))};
   }
-  static DLKIT_INLINE Vec round(Vec a) {
-    return {_mm_round_ps(a.v, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC)};
-  }
+  static DLKIT_INLINE Vec round(Vec a) { return {_mm_round_ps(a.v, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC)}; }
   static DLKIT_INLINE Vec exp2_of_integer(Vec integer) {
     const __m128i n = _mm_add_epi32(_mm_cvtps_epi32(integer.v), _mm_set1_epi32(127));
     return {_mm_castsi128_ps(_mm_slli_epi32(n, 23))};
   }
   // Adding it rounds |x| < 2^22 to an integer, which the last bits then hold, biased as an exponent is.
   static constexpr float rounder = 0x1.8p23f + 127;
-  static DLKIT_INLINE Vec exp2_of_rounded(Vec t) { return {_mm_castsi128_ps(_mm_slli_epi32(_mm_castps_si128(t.v), 23))}; }  // 2^n where t = n + rounder, n as above
+  // 2^n where t = n + rounder, n as above
+  static DLKIT_INLINE Vec exp2_of_rounded(Vec t) {
+    return {_mm_castsi128_ps(_mm_slli_epi32(_mm_castps_si128(t.v), 23))};
+  }
   // p * 2^n for integral |n| up to twice the exponent range, rounded once: results may be denormal or infinite.
   static DLKIT_INLINE Vec ldexp(Vec p, Vec n) {
     const Vec half = round(n * broadcast(0.5f));
@@ -93,9 +94,7 @@ struct Vec<float> {
   }
 
  private:
-  static DLKIT_INLINE bool member(Mask m, int lane) {
-    return (_mm_movemask_ps(_mm_castsi128_ps(m.bits)) >> lane) & 1;
-  }
+  static DLKIT_INLINE bool member(Mask m, int lane) { return (_mm_movemask_ps(_mm_castsi128_ps(m.bits)) >> lane) & 1; }
 };
 
 template <>
@@ -146,16 +145,17 @@ struct Vec<double> {
   static DLKIT_INLINE Vec copysign(Vec magnitude, Vec sign) {
     return {_mm_or_pd(abs(magnitude).v, _mm_and_pd(_mm_set1_pd(-0.0), sign.v))};
   }
-  static DLKIT_INLINE Vec round(Vec a) {
-    return {_mm_round_pd(a.v, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC)};
-  }
+  static DLKIT_INLINE Vec round(Vec a) { return {_mm_round_pd(a.v, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC)}; }
   static DLKIT_INLINE Vec exp2_of_integer(Vec integer) {
     const __m128i n = _mm_cvtepi32_epi64(_mm_cvtpd_epi32(integer.v));
     return {_mm_castsi128_pd(_mm_slli_epi64(_mm_add_epi64(n, _mm_set1_epi64x(1023)), 52))};
   }
   // Adding it rounds |x| < 2^51 to an integer, which the last bits then hold, biased as an exponent is.
   static constexpr double rounder = 0x1.8p52 + 1023;
-  static DLKIT_INLINE Vec exp2_of_rounded(Vec t) { return {_mm_castsi128_pd(_mm_slli_epi64(_mm_castpd_si128(t.v), 52))}; }  // 2^n where t = n + rounder, n as above
+  // 2^n where t = n + rounder, n as above
+  static DLKIT_INLINE Vec exp2_of_rounded(Vec t) {
+    return {_mm_castsi128_pd(_mm_slli_epi64(_mm_castpd_si128(t.v), 52))};
+  }
   // p * 2^n for integral |n| up to twice the exponent range, rounded once: results may be denormal or infinite.
   static DLKIT_INLINE Vec ldexp(Vec p, Vec n) {
     const Vec half = round(n * broadcast(0.5));
@@ -171,17 +171,11 @@ struct Vec<double> {
     return {_mm_blendv_pd(no.v, yes.v, _mm_castsi128_pd(m.bits))};
   }
 
-  DLKIT_INLINE double sum() const {
-    return _mm_cvtsd_f64(_mm_add_sd(v, _mm_unpackhi_pd(v, v)));
-  }
-  DLKIT_INLINE double maximum() const {
-    return _mm_cvtsd_f64(_mm_max_sd(v, _mm_unpackhi_pd(v, v)));
-  }
+  DLKIT_INLINE double sum() const { return _mm_cvtsd_f64(_mm_add_sd(v, _mm_unpackhi_pd(v, v))); }
+  DLKIT_INLINE double maximum() const { return _mm_cvtsd_f64(_mm_max_sd(v, _mm_unpackhi_pd(v, v))); }
 
  private:
-  static DLKIT_INLINE bool member(Mask m, int lane) {
-    return (_mm_movemask_pd(_mm_castsi128_pd(m.bits)) >> lane) & 1;
-  }
+  static DLKIT_INLINE bool member(Mask m, int lane) { return (_mm_movemask_pd(_mm_castsi128_pd(m.bits)) >> lane) & 1; }
 };
 
 // While it lives, denormal operands and results are zeros on this thread: some processors take ten times as long for
@@ -206,11 +200,14 @@ struct Lanes64 {
   __m128i v;
 
   static DLKIT_INLINE Lanes64 broadcast(std::uint64_t x) { return {_mm_set1_epi64x(static_cast<long long>(x))}; }
-  static DLKIT_INLINE Lanes64 load(const std::uint64_t* p) { return {_mm_loadu_si128(reinterpret_cast<const __m128i*>(p))}; }
+  static DLKIT_INLINE Lanes64 load(const std::uint64_t* p) {
+    return {_mm_loadu_si128(reinterpret_cast<const __m128i*>(p))};
+  }
   DLKIT_INLINE void store(std::uint64_t* p) const { _mm_storeu_si128(reinterpret_cast<__m128i*>(p), v); }
   friend DLKIT_INLINE Lanes64 operator+(Lanes64 a, Lanes64 b) { return {_mm_add_epi64(a.v, b.v)}; }
   friend DLKIT_INLINE Lanes64 operator^(Lanes64 a, Lanes64 b) { return {_mm_xor_si128(a.v, b.v)}; }
-  static DLKIT_INLINE Lanes64 multiply_low_halves(Lanes64 a, Lanes64 b) { return {_mm_mul_epu32(a.v, b.v)}; }  // 32 x 32 -> 64 bits
+  // 32 x 32 -> 64 bits
+  static DLKIT_INLINE Lanes64 multiply_low_halves(Lanes64 a, Lanes64 b) { return {_mm_mul_epu32(a.v, b.v)}; }
   DLKIT_INLINE Lanes64 high_half() const { return {_mm_srli_epi64(v, 32)}; }
   // The low halves of two vectors side by side: low below, high above.
   static DLKIT_INLINE Lanes64 join_low_halves(Lanes64 low, Lanes64 high) {

@@ -12,9 +12,7 @@ int num_threads();
 // count >= 1. Takes effect at the next kernel call. Throws std::invalid_argument otherwise.
 void set_num_threads(int count);
 
-namespace detail {
-void run_parallel(int tasks, int threads, void (*body)(void* context, int task), void* context);
-}
+namespace detail { void run_parallel(int tasks, int threads, void (*body)(void* context, int task), void* context); }
 
 // Runs body(task) for every task in [0, tasks), on at most `threads` threads (0: num_threads()), and returns
 // when all are done. Which thread runs which task is open. A call from inside a task, or while another Python

@@ -27,10 +27,8 @@ DLKIT_INLINE __m512d gather_lanes(const double* p, std::ptrdiff_t stride) {
   return _mm512_mask_broadcast_f64x2(z, 0xc0, _mm_loadu_pd(p + 6 * stride));
 }
 
-#define DLKIT_UNPACKLO_PD(a, b) \
-  _mm512_castpd_ps(_mm512_unpacklo_pd(_mm512_castps_pd(a), _mm512_castps_pd(b)))
-#define DLKIT_UNPACKHI_PD(a, b) \
-  _mm512_castpd_ps(_mm512_unpackhi_pd(_mm512_castps_pd(a), _mm512_castps_pd(b)))
+#define DLKIT_UNPACKLO_PD(a, b) _mm512_castpd_ps(_mm512_unpacklo_pd(_mm512_castps_pd(a), _mm512_castps_pd(b)))
+#define DLKIT_UNPACKHI_PD(a, b) _mm512_castpd_ps(_mm512_unpackhi_pd(_mm512_castps_pd(a), _mm512_castps_pd(b)))
 #define DLKIT_UNPACKLO_PS _mm512_unpacklo_ps
 #define DLKIT_UNPACKHI_PS _mm512_unpackhi_ps
 #define DLKIT_UNPACKLO_D _mm512_unpacklo_pd
@@ -46,10 +44,8 @@ DLKIT_INLINE __m256d gather_lanes(const double* p, std::ptrdiff_t stride) {
   return _mm256_insertf128_pd(_mm256_castpd128_pd256(_mm_loadu_pd(p)), _mm_loadu_pd(p + 2 * stride), 1);
 }
 
-#define DLKIT_UNPACKLO_PD(a, b) \
-  _mm256_castpd_ps(_mm256_unpacklo_pd(_mm256_castps_pd(a), _mm256_castps_pd(b)))
-#define DLKIT_UNPACKHI_PD(a, b) \
-  _mm256_castpd_ps(_mm256_unpackhi_pd(_mm256_castps_pd(a), _mm256_castps_pd(b)))
+#define DLKIT_UNPACKLO_PD(a, b) _mm256_castpd_ps(_mm256_unpacklo_pd(_mm256_castps_pd(a), _mm256_castps_pd(b)))
+#define DLKIT_UNPACKHI_PD(a, b) _mm256_castpd_ps(_mm256_unpackhi_pd(_mm256_castps_pd(a), _mm256_castps_pd(b)))
 #define DLKIT_UNPACKLO_PS _mm256_unpacklo_ps
 #define DLKIT_UNPACKHI_PS _mm256_unpackhi_ps
 #define DLKIT_UNPACKLO_D _mm256_unpacklo_pd

@@ -30,8 +30,7 @@ struct MathConstants<float> {
   static constexpr float exp_min = -104.0f, exp_max = 89.0f;  // e^x is 0 below, infinite above
   static constexpr float tanh_max = 9.2f;                     // tanh rounds to 1 above
   // (e^r - 1 - r) / r^2, error 3e-9 of e^r
-  static constexpr float exp_tail[] = {0x1.fffffcp-2f, 0x1.555490p-3f, 0x1.5558f4p-5f, 0x1.123a6cp-7f,
-                                       0x1.6a2352p-10f};
+  static constexpr float exp_tail[] = {0x1.fffffcp-2f, 0x1.555490p-3f, 0x1.5558f4p-5f, 0x1.123a6cp-7f, 0x1.6a2352p-10f};
   // 2 (atanh(sqrt z) / sqrt z - 1) / z, error 2e-10 of log1p
   static constexpr float atanh_tail[] = {0x1.555558p-1f, 0x1.9996a8p-2f, 0x1.250972p-2f, 0x1.b6d6a4p-3f,
                                          0x1.f1aee2p-3f};
@@ -178,11 +177,13 @@ template <class T>
 constexpr T kNormalMax = sizeof(T) == 4 ? T(15) : T(40);
 
 // Q(a) = exp(-a^2 / 2) t P(t), t = 1 / (1 + 0.26 a): the form of Abramowitz and Stegun 7.1.26 with a fit of degree 8
-// (error 3e-8 of Q up to a = 14.6; each coefficient rounded to float32 before the next was fitted). For 0 <= a <= kNormalMax, or NaN.
+// (error 3e-8 of Q up to a = 14.6; each coefficient rounded to float32 before the next was fitted). For 0 <= a <=
+// kNormalMax, or NaN.
 DLKIT_INLINE NormalTail<float> normal_tail(Vec<float> a) {
   using V = Vec<float>;
   using C = MathConstants<float>;
-  static constexpr float kFit[] = {0x1.a8fcb6p-4f, 0x1.a61faep-4f, 0x1.a4d4bp-4f, 0x1.ab30ccp-5f, 0x1.4442c8p-3f, -0x1.2d66c6p-3f, 0x1.fc4ac8p-3f, -0x1.35b86p-3f, 0x1.ee66b8p-6f};
+  static constexpr float kFit[] = {0x1.a8fcb6p-4f,  0x1.a61faep-4f, 0x1.a4d4bp-4f,  0x1.ab30ccp-5f, 0x1.4442c8p-3f,
+                                   -0x1.2d66c6p-3f, 0x1.fc4ac8p-3f, -0x1.35b86p-3f, 0x1.ee66b8p-6f};
   // The square is kept exact by the fused operation: rounded first, it would cost up to 100 ulp far out.
   const V rounder = V::broadcast(V::rounder);
   const V rounded = V::fma(a * a, V::broadcast(-0.5f * C::log2e), rounder), n = rounded - rounder;
@@ -217,7 +218,7 @@ DLKIT_INLINE Vec<T> gelu_derivative(Vec<T> x) {
   using V = Vec<T>;
   const V a = V::min(V::broadcast(kNormalMax<T>), V::abs(x));
   const NormalTail<T> at = normal_tail(a);
-  constexpr T kDensity = T(0.39894228040143267794);  // 1 / sqrt(2 pi)
+  constexpr T kDensity = T(0.39894228040143267794);                                       // 1 / sqrt(2 pi)
   const V below = V::ldexp(V::fnma(a * V::broadcast(kDensity), at.bell, at.tail), at.n);  // for x < 0
   return V::select(V::less(x, V::zero()), below, V::broadcast(1) - below);
 }

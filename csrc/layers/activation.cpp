@@ -16,8 +16,9 @@ namespace {
 template <class T, class Function>
 DLKIT_INLINE void map(const T* x, T* y, Index n, Function f) {
   using V = Vec<T>;
-  each_register(y, n, [&](Index i, auto... mask)
-                          __attribute__((always_inline)) { f(V::load(x + i, mask...)).store(y + i, mask...); });
+  each_register(y, n, [&](Index i, auto... mask) __attribute__((always_inline)) {
+    f(V::load(x + i, mask...)).store(y + i, mask...);
+  });
 }
 
 template <class T, class Function>
@@ -113,8 +114,7 @@ void forward(const T* x, T* y, Index n, T) {
 
 template <class T, class F>
 void backward(const T* grad, const T* saved, T* out, Index n, T) {
-  map2(grad, saved, out, n,
-       [](Vec<T> g, Vec<T> s) __attribute__((always_inline)) { return F{}.backward(g, s); });
+  map2(grad, saved, out, n, [](Vec<T> g, Vec<T> s) __attribute__((always_inline)) { return F{}.backward(g, s); });
 }
 
 template <class T, class F>

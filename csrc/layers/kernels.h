@@ -66,7 +66,8 @@ constexpr Index kSumChunk = 16384;
 
 template <class T>
 struct DropoutKernels {
-  void (*dropout)(const T* x, T* y, Index n, std::uint64_t seed, std::uint64_t offset, std::uint32_t threshold, T scale);
+  void (*dropout)(const T* x, T* y, Index n, std::uint64_t seed, std::uint64_t offset, std::uint32_t threshold,
+                  T scale);
 };
 
 // Both precisions of a table.

@@ -60,8 +60,7 @@ void for_rows(Index rows, Index row_bytes, const Body& body) {
   const Index piece = std::max<Index>(kPieceBytes / std::max<Index>(row_bytes, 1), 1);
   if (rows < 2 * piece || num_threads() == 1) return body(Index{0}, rows);
   const Index count = std::min<Index>(rows / piece, 1 << 20);
-  parallel_for(static_cast<int>(count),
-               [&](int task) { body(rows * task / count, rows * (task + 1) / count); });
+  parallel_for(static_cast<int>(count), [&](int task) { body(rows * task / count, rows * (task + 1) / count); });
 }
 
 // body(part) over pieces of all parameters. An update of an element depends on that element alone, so where the cuts
@@ -80,8 +79,8 @@ void for_parameters(const std::vector<Parameter<T>>& parameters, Index bytes, co
   for (const auto& part : parameters)
     for (Index at = 0; at < part.n; at += piece) {
       const auto moved = [&](auto* pointer) { return pointer == nullptr ? nullptr : pointer + at; };
-      pieces.push_back({part.value + at, moved(part.grad), moved(part.first), moved(part.second),
-                        std::min(piece, part.n - at)});
+      pieces.push_back(
+          {part.value + at, moved(part.grad), moved(part.first), moved(part.second), std::min(piece, part.n - at)});
     }
   parallel_for(static_cast<int>(pieces.size()), [&](int task) { body(pieces[static_cast<std::size_t>(task)]); });
 }
@@ -127,18 +126,16 @@ void activation(ActivationKind kind, const T* x, T* y, Index n, T alpha, Rung ru
   MapKernel<T> kernel = kernels.forward[static_cast<int>(kind)];
   if (rung == Rung::estimate && kind == ActivationKind::sigmoid) kernel = kernels.sigmoid_estimate;
   if (rung == Rung::estimate && kind == ActivationKind::tanh) kernel = kernels.tanh_estimate;
-  for_pieces(n, kCost[static_cast<int>(kind)], [&](Index begin, Index end) {
-    kernel(x + begin, y + begin, end - begin, alpha);
-  });
+  for_pieces(n, kCost[static_cast<int>(kind)],
+             [&](Index begin, Index end) { kernel(x + begin, y + begin, end - begin, alpha); });
 }
 
 template <class T>
 void activation_backward(ActivationKind kind, const T* grad, const T* saved, T* out, Index n, T alpha, Rung rung) {
   if (rung == Rung::naive) return naive::activation_backward(kind, grad, saved, out, n, alpha);
   const auto kernel = activation_kernels().get(T{}).backward[static_cast<int>(kind)];
-  for_pieces(n, std::max<Index>(kCost[static_cast<int>(kind)], 12), [&](Index begin, Index end) {
-    kernel(grad + begin, saved + begin, out + begin, end - begin, alpha);
-  });
+  for_pieces(n, std::max<Index>(kCost[static_cast<int>(kind)], 12),
+             [&](Index begin, Index end) { kernel(grad + begin, saved + begin, out + begin, end - begin, alpha); });
 }
 
 template <class T>
@@ -267,7 +264,8 @@ double sum_squares(const std::vector<Parameter<T>>& parameters) {
   };
   std::vector<Chunk> chunks;
   for (const auto& part : parameters)
-    for (Index at = 0; at < part.n; at += kSumChunk) chunks.push_back({part.value + at, std::min(kSumChunk, part.n - at)});
+    for (Index at = 0; at < part.n; at += kSumChunk)
+      chunks.push_back({part.value + at, std::min(kSumChunk, part.n - at)});
   std::vector<double> sums(chunks.size());
   const auto kernel = reduction_kernels().get(T{}).sum_squares;
   for_rows(static_cast<Index>(chunks.size()), kSumChunk * static_cast<Index>(sizeof(T)), [&](Index begin, Index end) {
@@ -291,18 +289,18 @@ void clamp_inplace(const std::vector<Parameter<T>>& parameters, T limit) {
   for_parameters(parameters, 2 * sizeof(T), [&](const Parameter<T>& part) { kernel(part.value, part.n, limit); });
 }
 
-#define DLKIT_INSTANTIATE(T)                                                                            \
-  template void activation(ActivationKind, const T*, T*, Index, T, Rung);                               \
-  template void activation_backward(ActivationKind, const T*, const T*, T*, Index, T, Rung);            \
-  template void softmax(const T*, Index, T*, Index, Index, bool, Rung);                                 \
-  template void softmax_backward(const T*, const T*, T*, Index, Index, bool, Rung);                     \
-  template void cross_entropy(const CrossEntropy<T>&, Rung);                                            \
-  template void dropout(const T*, T*, Index, double, std::uint64_t, std::uint64_t, Rung);               \
-  template void column_sum(const T*, Index, Index, Index, T*, bool, Rung);                              \
-  template void sgd_step(const std::vector<Parameter<T>>&, const SgdSettings&, Rung);                   \
-  template void adam_step(const std::vector<Parameter<T>>&, const AdamSettings&, Rung);                 \
-  template double sum_squares(const std::vector<Parameter<T>>&);                                        \
-  template void scale_inplace(const std::vector<Parameter<T>>&, T);                                     \
+#define DLKIT_INSTANTIATE(T)                                                                 \
+  template void activation(ActivationKind, const T*, T*, Index, T, Rung);                    \
+  template void activation_backward(ActivationKind, const T*, const T*, T*, Index, T, Rung); \
+  template void softmax(const T*, Index, T*, Index, Index, bool, Rung);                      \
+  template void softmax_backward(const T*, const T*, T*, Index, Index, bool, Rung);          \
+  template void cross_entropy(const CrossEntropy<T>&, Rung);                                 \
+  template void dropout(const T*, T*, Index, double, std::uint64_t, std::uint64_t, Rung);    \
+  template void column_sum(const T*, Index, Index, Index, T*, bool, Rung);                   \
+  template void sgd_step(const std::vector<Parameter<T>>&, const SgdSettings&, Rung);        \
+  template void adam_step(const std::vector<Parameter<T>>&, const AdamSettings&, Rung);      \
+  template double sum_squares(const std::vector<Parameter<T>>&);                             \
+  template void scale_inplace(const std::vector<Parameter<T>>&, T);                          \
   template void clamp_inplace(const std::vector<Parameter<T>>&, T);
 DLKIT_INSTANTIATE(float)
 DLKIT_INSTANTIATE(double)

@@ -72,8 +72,7 @@ void softmax(const T* x, Index row_stride, T* out, Index rows, Index cols, bool 
     const T most = *std::max_element(x, x + cols);
     T sum = 0;
     for (Index k = 0; k < cols; ++k) sum += std::exp(x[k] - most);
-    for (Index k = 0; k < cols; ++k)
-      out[k] = logarithm ? x[k] - most - std::log(sum) : std::exp(x[k] - most) / sum;
+    for (Index k = 0; k < cols; ++k) out[k] = logarithm ? x[k] - most - std::log(sum) : std::exp(x[k] - most) / sum;
   }
 }
 
@@ -82,8 +81,7 @@ void softmax_backward(const T* grad, const T* y, T* out, Index rows, Index cols,
   for (Index row = 0; row < rows; ++row, grad += cols, y += cols, out += cols) {
     T sum = 0;
     for (Index k = 0; k < cols; ++k) sum += logarithm ? grad[k] : grad[k] * y[k];
-    for (Index k = 0; k < cols; ++k)
-      out[k] = logarithm ? grad[k] - std::exp(y[k]) * sum : y[k] * (grad[k] - sum);
+    for (Index k = 0; k < cols; ++k) out[k] = logarithm ? grad[k] - std::exp(y[k]) * sum : y[k] * (grad[k] - sum);
   }
 }
 
@@ -170,15 +168,15 @@ void adam_step(const std::vector<Parameter<T>>& parameters, const AdamSettings& 
     }
 }
 
-#define DLKIT_INSTANTIATE(T)                                                                          \
-  template void activation(ActivationKind, const T*, T*, Index, T);                                       \
-  template void activation_backward(ActivationKind, const T*, const T*, T*, Index, T);                    \
-  template void softmax(const T*, Index, T*, Index, Index, bool);                                     \
-  template void softmax_backward(const T*, const T*, T*, Index, Index, bool);                         \
-  template void cross_entropy(const CrossEntropy<T>&);                                                \
-  template void dropout(const T*, T*, Index, double, std::uint64_t, std::uint64_t);                   \
-  template void column_sum(const T*, Index, Index, Index, T*, bool);                                  \
-  template void sgd_step(const std::vector<Parameter<T>>&, const SgdSettings&);                       \
+#define DLKIT_INSTANTIATE(T)                                                           \
+  template void activation(ActivationKind, const T*, T*, Index, T);                    \
+  template void activation_backward(ActivationKind, const T*, const T*, T*, Index, T); \
+  template void softmax(const T*, Index, T*, Index, Index, bool);                      \
+  template void softmax_backward(const T*, const T*, T*, Index, Index, bool);          \
+  template void cross_entropy(const CrossEntropy<T>&);                                 \
+  template void dropout(const T*, T*, Index, double, std::uint64_t, std::uint64_t);    \
+  template void column_sum(const T*, Index, Index, Index, T*, bool);                   \
+  template void sgd_step(const std::vector<Parameter<T>>&, const SgdSettings&);        \
   template void adam_step(const std::vector<Parameter<T>>&, const AdamSettings&);
 DLKIT_INSTANTIATE(float)
 DLKIT_INSTANTIATE(double)

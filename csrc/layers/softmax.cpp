@@ -144,8 +144,7 @@ void log_softmax_backward(const T* grad, const T* y, T* out, Index rows, Index c
   for (Index row = 0; row < rows; ++row, grad += cols, y += cols, out += cols) {
     const V sum = V::broadcast(row_sum(grad, cols));
     Index i = 0;
-    for (; i + V::lanes <= cols; i += V::lanes)
-      V::fnma(exp<T>(V::load(y + i)), sum, V::load(grad + i)).store(out + i);
+    for (; i + V::lanes <= cols; i += V::lanes) V::fnma(exp<T>(V::load(y + i)), sum, V::load(grad + i)).store(out + i);
     if (i < cols) {
       const auto mask = V::first(cols - i);
       V::fnma(exp<T>(V::load(y + i, mask)), sum, V::load(grad + i, mask)).store(out + i, mask);

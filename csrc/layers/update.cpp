@@ -100,8 +100,9 @@ template <class T>
 void scale(T* x, Index n, T factor) {
   using V = Vec<T>;
   const V by = V::broadcast(factor);
-  each_register(x, n, [&](Index i, auto... mask)
-                          __attribute__((always_inline)) { (V::load(x + i, mask...) * by).store(x + i, mask...); });
+  each_register(x, n, [&](Index i, auto... mask) __attribute__((always_inline)) {
+    (V::load(x + i, mask...) * by).store(x + i, mask...);
+  });
 }
 
 template <class T>

@@ -93,8 +93,8 @@ void dot(const MatmulProblem<T>& p) {
         const int width = static_cast<int>(cols.size(panel)), height = static_cast<int>(rows.size(tile));
         const bool accumulate = p.accumulate || part > 0;
         constexpr std::make_integer_sequence<int, kSide<T> * kSide<T>> all{};
-        pick<T>(height, width, all)(depths.size(part), a + row * a_stride + k, a_stride, b + col * b_stride + k, b_stride,
-                                    sums);
+        pick<T>(height, width, all)(depths.size(part), a + row * a_stride + k, a_stride, b + col * b_stride + k,
+                                    b_stride, sums);
         for (int i = 0; i < height; ++i)
           for (int j = 0; j < width; ++j) {
             T& c = p.c(row + i, col + j);

@@ -61,9 +61,9 @@ void add(const Matrix<T>& target, const Matrix<const T>& addend, const MatmulPro
   }
 }
 
-#define DLKIT_INSTANTIATE(T)                                          \
-  template void finish_row(T*, Index, const T*, Activation);         \
-  template void finish(const MatmulProblem<T>&);                     \
+#define DLKIT_INSTANTIATE(T)                                 \
+  template void finish_row(T*, Index, const T*, Activation); \
+  template void finish(const MatmulProblem<T>&);             \
   template void add(const Matrix<T>&, const Matrix<const T>&, const MatmulProblem<T>&);
 DLKIT_INSTANTIATE(float)
 DLKIT_INSTANTIATE(double)

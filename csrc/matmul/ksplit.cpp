@@ -27,7 +27,8 @@ void matmul_ksplit(const MatmulProblem<T>& p, int slices, int threads) {
         const Index part_depth = std::min(slice, depth - k);
         part.a = p.a.block(0, k, rows, part_depth);
         part.b = p.b.block(k, 0, part_depth, cols);
-        part.c = task == 0 ? p.c : Matrix<T>{partial.get() + size * static_cast<std::size_t>(task - 1), rows, cols, cols, 1};
+        part.c =
+            task == 0 ? p.c : Matrix<T>{partial.get() + size * static_cast<std::size_t>(task - 1), rows, cols, cols, 1};
         part.accumulate = task == 0 && p.accumulate;
         kernels.best(part);
       },

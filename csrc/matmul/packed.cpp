@@ -26,8 +26,9 @@ void packed(const MatmulProblem<T>& p) {
   const Index block_cols = in_cache < kWidth ? kWidth : in_cache / kWidth * kWidth;
 
   const EvenSplit depths(p.a.cols, kDepth), tiles(p.c.rows, TileShapes<T>::max_rows(kVectors));
-  T* const b = scratch<T>(Slot::pack_b, static_cast<std::size_t>(
-                                            depths.size(0) * divide_up(smaller(block_cols, p.c.cols), kWidth) * kWidth));
+  T* const b =
+      scratch<T>(Slot::pack_b,
+                 static_cast<std::size_t>(depths.size(0) * divide_up(smaller(block_cols, p.c.cols), kWidth) * kWidth));
   T* const a = scratch<T>(Slot::pack_a, static_cast<std::size_t>(depths.size(0) * tiles.size(0) + V::lanes));
 
   for (Index col = 0; col < p.c.cols; col += block_cols)

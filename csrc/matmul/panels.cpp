@@ -79,13 +79,14 @@ struct ColumnPanels {
   }
   Index begin(Index panel) const {
     if (lead > 0 && panel-- == 0) return 0;
-    return lead + Vec<T>::lanes * (smaller(panel, main) * main_vectors + (panel > main ? panel - main : 0) * other_vectors);
+    return lead +
+           Vec<T>::lanes * (smaller(panel, main) * main_vectors + (panel > main ? panel - main : 0) * other_vectors);
   }
   Index end(Index panel, Index cols) const { return panel + 1 < count() ? begin(panel + 1) : cols; }
 };
 
-// Columns up to the first register-sized boundary of C, where all its rows share it and C is wide enough for an extra panel
-// to pay: a vector that lies across two lines costs two accesses, and a line that two panels share travels twice.
+// Columns up to the first register-sized boundary of C, where all its rows share it and C is wide enough for an extra
+// panel to pay: a vector that lies across two lines costs two accesses, and a line that two panels share travels twice.
 template <class T>
 Index columns_to_boundary(const Matrix<T>& c) {
   constexpr Index kBoundary = Vec<T>::lanes, kWide = 48 * kBoundary;
@@ -102,12 +103,12 @@ struct PanelPass {
 
   const MatmulProblem<T>& p;
   const PanelOptions& options;
-  Index k, depth;      // the block of K
-  Index col, cols;     // of the panel
-  Index next_col;      // of the panel that follows
-  int vectors;         // its width
-  T* copy;             // room for the packed panel
-  bool first, last;    // block of K
+  Index k, depth;    // the block of K
+  Index col, cols;   // of the panel
+  Index next_col;    // of the panel that follows
+  int vectors;       // its width
+  T* copy;           // room for the packed panel
+  bool first, last;  // block of K
 
   void run() const {
     const bool contiguous = p.b.col_stride == 1;
@@ -131,7 +132,7 @@ struct PanelPass {
     for (Index tile = 0; tile < tiles.count(); ++tile) {
       const Index row = tiles.begin(tile);
       const int rows = tiles.size(tile);
-      const PanelSource source = packing && tile == 0      ? PanelSource::packing
+      const PanelSource source = packing && tile == 0     ? PanelSource::packing
                                  : packing || !contiguous ? PanelSource::packed
                                                           : PanelSource::strided;
       t.a = &p.a(row, k);
@@ -213,8 +214,8 @@ void multiply_panels(const MatmulProblem<T>& p, const PanelOptions& options) {
       const int vectors = panels.vectors(panel);
       const Index next_col = panel + 1 < panels.count() ? panels.begin(panel + 1) : col;
       const Index cols = panels.end(panel, p.c.cols) - col;
-      PanelPass<T>{p,        options, depths.begin(part), depths.size(part), col, cols,
-                   next_col, vectors, copy,               part == 0,         part + 1 == depths.parts}
+      PanelPass<T>{p,       options, depths.begin(part), depths.size(part),       col, cols, next_col,
+                   vectors, copy,    part == 0,          part + 1 == depths.parts}
           .run();
     }
 }

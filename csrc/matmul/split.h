@@ -13,9 +13,7 @@ struct EvenSplit {
   Index parts, small, larger;  // the first `larger` parts have small + 1
 
   constexpr EvenSplit(Index total, Index limit)
-      : parts(divide_up(total, limit)),
-        small(parts == 0 ? 0 : total / parts),
-        larger(total - small * parts) {}
+      : parts(divide_up(total, limit)), small(parts == 0 ? 0 : total / parts), larger(total - small * parts) {}
   constexpr Index begin(Index part) const { return part * small + smaller(part, larger); }
   constexpr Index size(Index part) const { return small + (part < larger ? 1 : 0); }
 };

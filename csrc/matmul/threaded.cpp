@@ -30,7 +30,8 @@ void matmul_threaded(const MatmulProblem<T>& p, MatmulKernel<T> kernel, int thre
       col_parts = c;
     }
   }
-  const Index block_rows = divide_up(rows, row_parts), block_cols = divide_up(divide_up(cols, lanes), col_parts) * lanes;
+  const Index block_rows = divide_up(rows, row_parts),
+              block_cols = divide_up(divide_up(cols, lanes), col_parts) * lanes;
   parallel_for(
       static_cast<int>(row_parts * col_parts),
       [&](int task) {

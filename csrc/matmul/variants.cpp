@@ -77,8 +77,8 @@ template <class T>
 int useful_threads(const MatmulProblem<T>& p, int threads) {
   const double m = static_cast<double>(p.c.rows), n = static_cast<double>(p.c.cols), k = static_cast<double>(p.a.cols);
   const double lanes = static_cast<double>(matmul_kernels<T>().lanes);
-  const double multiply = m * n * k / (2 * lanes);                     // cycles, two vectors a cycle
-  const double stream = (m * k + k * n + m * n) * sizeof(T) / 32;      // cycles, from the second-level cache
+  const double multiply = m * n * k / (2 * lanes);                 // cycles, two vectors a cycle
+  const double stream = (m * k + k * n + m * n) * sizeof(T) / 32;  // cycles, from the second-level cache
   constexpr double kCyclesPerThread = 8000;
   return static_cast<int>(std::clamp(std::max(multiply, stream) / kCyclesPerThread, 1.0, static_cast<double>(threads)));
 }
@@ -112,14 +112,14 @@ void run_as_is(const MatmulProblem<T>& p, int) {
 
 template <class T>
 void run_threaded(const MatmulProblem<T>& p, int threads) {
-  with_contiguous_rows(
-      p, [&](const MatmulProblem<T>& q) { matmul_threaded(q, matmul_kernels<T>().fused, threads); });
+  with_contiguous_rows(p, [&](const MatmulProblem<T>& q) { matmul_threaded(q, matmul_kernels<T>().fused, threads); });
 }
 
 template <class T>
 void run_ksplit(const MatmulProblem<T>& p, int threads) {
-  with_contiguous_rows(
-      p, [&](const MatmulProblem<T>& q) { matmul_ksplit(q, static_cast<int>(std::min<Index>(threads, q.a.cols)), threads); });
+  with_contiguous_rows(p, [&](const MatmulProblem<T>& q) {
+    matmul_ksplit(q, static_cast<int>(std::min<Index>(threads, q.a.cols)), threads);
+  });
 }
 
 template <class T>
@@ -175,9 +175,9 @@ void matmul(const MatmulProblem<T>& problem, const MatmulVariant<T>* variant, in
     run_best(p, threads);
 }
 
-#define DLKIT_INSTANTIATE(T)                                              \
-  template const std::vector<MatmulVariant<T>>& matmul_variants();       \
-  template const MatmulVariant<T>* find_matmul_variant(const char*);     \
+#define DLKIT_INSTANTIATE(T)                                         \
+  template const std::vector<MatmulVariant<T>>& matmul_variants();   \
+  template const MatmulVariant<T>* find_matmul_variant(const char*); \
   template void matmul(const MatmulProblem<T>&, const MatmulVariant<T>*, int);
 DLKIT_INSTANTIATE(float)
 DLKIT_INSTANTIATE(double)
