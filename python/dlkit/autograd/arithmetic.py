@@ -134,7 +134,9 @@ def pow(a: Tensor, b: Any) -> Tensor:
         out = np.asarray(np.power(x, y))
     except ValueError as error:
         if x.dtype.kind in "iu":
-            raise ValueError(f"pow: {str(error).lower().rstrip('.')}; expected floats (use .float())") from None
+            raise ValueError(
+                f"pow: {str(error).lower().rstrip('.')}; expected floats (use .float())"
+            ) from None
         raise broadcast_error("pow", x, y) from None
     p, q = a._tracked, b._tracked
     if not (p or q) or not mode.enabled:
@@ -143,7 +145,9 @@ def pow(a: Tensor, b: Any) -> Tensor:
     def backward(g: Array) -> tuple[Array | None, Array | None]:
         by_base = by_exponent = None
         if p:
-            by_base = unbroadcast(np.where(y == 0, 0, g * y * np.power(x, np.where(y == 0, 1, y - 1))), x.shape)
+            by_base = unbroadcast(
+                np.where(y == 0, 0, g * y * np.power(x, np.where(y == 0, 1, y - 1))), x.shape
+            )
         if q:
             logarithm = np.log(np.where((x == 0) & (y >= 0), 1, x))
             by_exponent = unbroadcast(g * out * logarithm, y.shape)
@@ -243,7 +247,9 @@ def _compare(name: str, function: Any) -> Any:
             raise broadcast_error(name, a._array, other._array) from None
 
     compare.__name__ = compare.__qualname__ = name
-    compare.__doc__ = f"Elementwise {name.replace('_', ' ')}, broadcast: a tensor of truth values, without gradient."
+    compare.__doc__ = (
+        f"Elementwise {name.replace('_', ' ')}, broadcast: a tensor of truth values, without gradient."
+    )
     return compare
 
 

@@ -67,7 +67,9 @@ def flatten(a: Tensor, start_dim: int = 0, end_dim: int = -1) -> Tensor:
     x = a._array
     first, last = normal_dim(start_dim, x.ndim, "flatten"), normal_dim(end_dim, x.ndim, "flatten")
     if first > last:
-        raise ValueError(f"flatten: start_dim is {start_dim} and end_dim is {end_dim}; expected start_dim first")
+        raise ValueError(
+            f"flatten: start_dim is {start_dim} and end_dim is {end_dim}; expected start_dim first"
+        )
     if x.ndim == 0:
         return _arranged("flatten", a, x.reshape(1))
     length = 1
@@ -89,7 +91,11 @@ def unsqueeze(a: Tensor, dim: int) -> Tensor:
     """With a dimension of size 1 before `dim`."""
     x = a._array
     d = normal_dim(dim, x.ndim + 1, "unsqueeze")
-    return _arranged("unsqueeze", a, x.reshape(*x.shape[:d], 1, *x.shape[d:]) if x.flags.c_contiguous else np.expand_dims(x, d))
+    return _arranged(
+        "unsqueeze",
+        a,
+        x.reshape(*x.shape[:d], 1, *x.shape[d:]) if x.flags.c_contiguous else np.expand_dims(x, d),
+    )
 
 
 def permute(a: Tensor, *dims: Any) -> Tensor:
@@ -97,7 +103,9 @@ def permute(a: Tensor, *dims: Any) -> Tensor:
     x = a._array
     order = tuple(normal_dim(d, x.ndim, "permute") for d in _sizes(dims))
     if sorted(order) != list(range(x.ndim)):
-        raise ValueError(f"permute: dims are {_sizes(dims)}; expected each of the tensor's {x.ndim} dimensions once")
+        raise ValueError(
+            f"permute: dims are {_sizes(dims)}; expected each of the tensor's {x.ndim} dimensions once"
+        )
     return _permuted("permute", a, order)
 
 
@@ -197,7 +205,9 @@ def cat(tensors: Any, dim: int = 0) -> Tensor:
     d = normal_dim(dim, len(first), "cat")
     for i, tensor in enumerate(inputs):
         shape = tensor._array.shape
-        if len(shape) != len(first) or any(s != f for k, (s, f) in enumerate(zip(shape, first, strict=True)) if k != d):
+        if len(shape) != len(first) or any(
+            s != f for k, (s, f) in enumerate(zip(shape, first, strict=True)) if k != d
+        ):
             raise ValueError(
                 f"cat: tensor {i} is {shape_text(shape)} but tensor 0 is {shape_text(first)}; expected the same sizes "
                 f"everywhere but in dimension {d}"
@@ -212,7 +222,10 @@ def cat(tensors: Any, dim: int = 0) -> Tensor:
 def _tensors(tensors: Any, op: str) -> list[Tensor]:
     from dlkit.autograd.base import TensorBase, as_array, cast
 
-    inputs = [t if isinstance(t, TensorBase) else make(as_array(t, op, f"tensor {i}")) for i, t in enumerate(tensors)]
+    inputs = [
+        t if isinstance(t, TensorBase) else make(as_array(t, op, f"tensor {i}"))
+        for i, t in enumerate(tensors)
+    ]
     if not inputs:
         raise ValueError(f"{op}: no tensors given; expected at least one")
     dtype = np.result_type(*[t._array.dtype for t in inputs])
@@ -233,7 +246,9 @@ def split(a: Tensor, split_size: int | list[int] | tuple[int, ...], dim: int = 0
     if isinstance(split_size, (list, tuple)):
         sizes = [int(s) for s in split_size]
         if sum(sizes) != length or min(sizes, default=0) < 0:
-            raise ValueError(f"split: sizes {sizes} sum to {sum(sizes)}; expected {length}, the size of dimension {d}")
+            raise ValueError(
+                f"split: sizes {sizes} sum to {sum(sizes)}; expected {length}, the size of dimension {d}"
+            )
     else:
         if split_size < 1:
             raise ValueError(f"split: split_size is {split_size}; expected at least 1")
@@ -244,7 +259,8 @@ def split(a: Tensor, split_size: int | list[int] | tuple[int, ...], dim: int = 0
 
     def backward(gradients: list[Array | None]) -> tuple[Array]:
         full = [
-            np.zeros(piece.shape, piece.dtype) if g is None else g for piece, g in zip(pieces, gradients, strict=True)
+            np.zeros(piece.shape, piece.dtype) if g is None else g
+            for piece, g in zip(pieces, gradients, strict=True)
         ]
         return (np.concatenate(full, axis=d),)
 

@@ -97,7 +97,17 @@ class Node:
 class TensorBase:
     """The fields of a tensor. `Tensor` adds everything that can be done with them."""
 
-    __slots__ = ("__weakref__", "_array", "_buffer", "_grad", "_hooks", "_name", "_node", "_tracked", "_version")
+    __slots__ = (
+        "__weakref__",
+        "_array",
+        "_buffer",
+        "_grad",
+        "_hooks",
+        "_name",
+        "_node",
+        "_tracked",
+        "_version",
+    )
 
     _array: Array
     _tracked: bool  # requires_grad
@@ -297,14 +307,18 @@ def as_array(value: Any, operation: str, argument: str, copy: bool = False) -> A
                 f"{operation}: {argument} is a nested list whose rows differ in length; expected the same everywhere"
             ) from error
         except TypeError as error:
-            raise TypeError(f"{operation}: {argument} is a {type(value).__name__} ({error}); expected numbers") from error
+            raise TypeError(
+                f"{operation}: {argument} is a {type(value).__name__} ({error}); expected numbers"
+            ) from error
         if array.dtype == np.float64 and not _holds_float64(value):
             return array.astype(np.float32)
         copy = False
     kind = array.dtype.kind
     if kind not in "fiub" or array.dtype.itemsize > 8:
         given = f"an array of {array.dtype}" if kind != "O" else f"a {type(value).__name__} of dtype object"
-        raise TypeError(f"{operation}: {argument} is {given}; expected real numbers (float32, float64 or integers)")
+        raise TypeError(
+            f"{operation}: {argument} is {given}; expected real numbers (float32, float64 or integers)"
+        )
     if not array.dtype.isnative:
         return array.astype(array.dtype.newbyteorder("="))
     return array.copy() if copy else array
@@ -342,7 +356,9 @@ def broadcast_error(op: str, x: Array, y: Array) -> ValueError:
                 f"{op}: a is {shape_text(x.shape)} but b is {shape_text(y.shape)}: sizes {x.shape[-i]} and "
                 f"{y.shape[-i]} of dimension {-i} differ, and neither is 1"
             )
-    return ValueError(f"{op}: a is {shape_text(x.shape)} but b is {shape_text(y.shape)}: shapes do not broadcast")
+    return ValueError(
+        f"{op}: a is {shape_text(x.shape)} but b is {shape_text(y.shape)}: shapes do not broadcast"
+    )
 
 
 def normal_dim(dim: Any, ndim: int, op: str) -> int:
@@ -359,7 +375,9 @@ def normal_dim(dim: Any, ndim: int, op: str) -> int:
         raise TypeError(f"{op}: dim is a {type(dim).__name__}; expected an integer") from None
     bound = max(ndim, 1)
     if not -bound <= index < bound:
-        raise IndexError(f"{op}: dim is {index}; expected {-bound} to {bound - 1} for a tensor of {ndim} dimensions")
+        raise IndexError(
+            f"{op}: dim is {index}; expected {-bound} to {bound - 1} for a tensor of {ndim} dimensions"
+        )
     return int(index % bound)
 
 

@@ -45,7 +45,9 @@ def full(size: Any, fill_value: float, dtype: Any = None, requires_grad: bool = 
     """Return a tensor of the shape `size` with every element `fill_value`."""
     shape = _shape(size if isinstance(size, (tuple, list)) else (size,), "full")
     value = as_array(fill_value, "full", "fill_value")
-    return Tensor(np.full(shape, value, value.dtype if dtype is None else _dtype(dtype, "full")), requires_grad)
+    return Tensor(
+        np.full(shape, value, value.dtype if dtype is None else _dtype(dtype, "full")), requires_grad
+    )
 
 
 def zeros_like(other: Tensor, dtype: Any = None, requires_grad: bool = False) -> Tensor:
@@ -63,7 +65,9 @@ def eye(n: int, m: int | None = None, dtype: Any = np.float32, requires_grad: bo
     return Tensor(np.eye(n, m, dtype=_dtype(dtype, "eye")), requires_grad)
 
 
-def arange(start: float, end: float | None = None, step: float = 1, dtype: Any = None, requires_grad: bool = False) -> Tensor:
+def arange(
+    start: float, end: float | None = None, step: float = 1, dtype: Any = None, requires_grad: bool = False
+) -> Tensor:
     """Return start, start + step, … below `end`; from 0 where one bound is given. Integers give int64, floats float32."""
     if step == 0:
         raise ValueError("arange: step is 0; expected another number")
@@ -75,7 +79,9 @@ def arange(start: float, end: float | None = None, step: float = 1, dtype: Any =
     return Tensor(values.astype(_dtype(dtype, "arange"), copy=False), requires_grad)
 
 
-def linspace(start: float, end: float, steps: int, dtype: Any = np.float32, requires_grad: bool = False) -> Tensor:
+def linspace(
+    start: float, end: float, steps: int, dtype: Any = np.float32, requires_grad: bool = False
+) -> Tensor:
     """Return `steps` numbers from `start` to `end`, both included, evenly spaced."""
     return Tensor(np.linspace(start, end, steps, dtype=_dtype(dtype, "linspace")), requires_grad)
 
@@ -83,7 +89,9 @@ def linspace(start: float, end: float, steps: int, dtype: Any = np.float32, requ
 def randn(*size: Any, dtype: Any = np.float32, requires_grad: bool = False) -> Tensor:
     """Return numbers of the standard normal distribution, from the generator of `dlkit.manual_seed`."""
     kind: Any = _random_dtype(dtype, "randn")
-    return Tensor(np.asarray(kernels.random.generator().standard_normal(_shape(size, "randn"), kind)), requires_grad)
+    return Tensor(
+        np.asarray(kernels.random.generator().standard_normal(_shape(size, "randn"), kind)), requires_grad
+    )
 
 
 def rand(*size: Any, dtype: Any = np.float32, requires_grad: bool = False) -> Tensor:

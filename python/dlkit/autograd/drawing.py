@@ -64,7 +64,9 @@ def draw(tensor: Tensor, path: str | os.PathLike[str], names: Mapping[str, Any] 
         raise ValueError(f"draw: path ends in {ending!r}; expected .svg, .dot, .png or .pdf")
     table = build(tensor, names if names is not None else sys._getframe(1).f_locals)
     if len(table) > _LARGEST:
-        raise ValueError(f"draw: the graph has {len(table)} nodes; expected at most {_LARGEST} (see graph_table)")
+        raise ValueError(
+            f"draw: the graph has {len(table)} nodes; expected at most {_LARGEST} (see graph_table)"
+        )
     drawn = lay_out(table, tensor)
     if ending == ".svg":
         from dlkit.autograd.svg import svg_text
@@ -87,7 +89,11 @@ def lay_out(table: GraphTable, tensor: Tensor) -> Drawn:
     result = rows[-1].name
     texts = [_lines(row, result) for row in rows]
     kinds = [
-        "result" if row is rows[-1] else row.operation if row.operation in ("leaf", "constant") else "operation"
+        "result"
+        if row is rows[-1]
+        else row.operation
+        if row.operation in ("leaf", "constant")
+        else "operation"
         for row in rows
     ]
     edges, labels = _edges(table, tensor)

@@ -41,7 +41,9 @@ def _steep(a: Tensor, kind: str, alpha: float) -> Tensor:
     if not mode.enabled:
         return make(out)
     if kind == "elu":
-        return record(kind, out, (a,), lambda g: (g * np.where(x > 0, 1, alpha * np.exp(x)).astype(x.dtype),), (a,))
+        return record(
+            kind, out, (a,), lambda g: (g * np.where(x > 0, 1, alpha * np.exp(x)).astype(x.dtype),), (a,)
+        )
     return record(kind, out, (a,), lambda g: (g * np.where(x > 0, 1, alpha).astype(x.dtype),), (a,))
 
 
@@ -167,7 +169,9 @@ def where(condition: Any, a: Any, b: Any) -> Tensor:
 
     mask = as_array(condition, "where", "condition")
     if mask.dtype.kind != "b":
-        raise TypeError(f"where: condition is an array of {mask.dtype}; expected bool (compare it with something)")
+        raise TypeError(
+            f"where: condition is an array of {mask.dtype}; expected bool (compare it with something)"
+        )
     if not isinstance(a, TensorBase):
         a = operand(a, b, "where") if isinstance(b, TensorBase) else make(as_array(a, "where", "a"))
     x_tensor, y_tensor = _pair(a, b, "where")

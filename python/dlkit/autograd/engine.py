@@ -237,7 +237,9 @@ def grad(
     sources = [inputs] if isinstance(inputs, TensorBase) else list(inputs)
     seeds = grad_outputs if isinstance(grad_outputs, (list, tuple)) else [grad_outputs] * len(many)
     if len(seeds) != len(many):
-        raise ValueError(f"grad: grad_outputs has {len(seeds)} entries; expected one for each of {len(many)} outputs")
+        raise ValueError(
+            f"grad: grad_outputs has {len(seeds)} entries; expected one for each of {len(many)} outputs"
+        )
     for i, source in enumerate(sources):
         if not source._tracked:
             raise RuntimeError(f"grad: input {i} does not require a gradient")
@@ -254,7 +256,9 @@ def grad(
         elif allow_unused:
             results.append(None)
         else:
-            raise RuntimeError(f"grad: no output depends on input {i}; pass allow_unused=True to get None for it")
+            raise RuntimeError(
+                f"grad: no output depends on input {i}; pass allow_unused=True to get None for it"
+            )
     return tuple(results)
 
 

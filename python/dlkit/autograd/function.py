@@ -67,12 +67,16 @@ class Function:
     @staticmethod
     def forward(ctx: Any, *args: Any, **kwargs: Any) -> Any:
         """Compute the output, a tensor or array or a tuple of them, from the arguments. Nothing is recorded."""
-        raise TypeError("Function: forward is not defined; a Function's subclass defines it as a static method")
+        raise TypeError(
+            "Function: forward is not defined; a Function's subclass defines it as a static method"
+        )
 
     @staticmethod
     def backward(ctx: Any, *grad_outputs: Any) -> Any:
         """Compute the gradient by each argument of forward (None where there is none) from those by its outputs."""
-        raise TypeError("Function: backward is not defined; a Function's subclass defines it as a static method")
+        raise TypeError(
+            "Function: backward is not defined; a Function's subclass defines it as a static method"
+        )
 
     @classmethod
     def apply(cls, *args: Any, **kwargs: Any) -> Any:
@@ -89,15 +93,14 @@ class Function:
             result = cls.forward(context, *args, **kwargs)
         single = not isinstance(result, tuple)
         results = (result,) if single else result
-        outputs = [
-            make(_output_array(value, args, f"{cls.__name__}.forward"))
-            for value in results
-        ]
+        outputs = [make(_output_array(value, args, f"{cls.__name__}.forward")) for value in results]
         if not mode.enabled or not any(context.needs_input_grad):
             return outputs[0] if single else tuple(outputs)
         positions = [i for i, a in enumerate(args) if isinstance(a, TensorBase)]
         inputs = tuple(args[i] for i in positions)
-        saved = tuple(t for t in context._saved if isinstance(t, TensorBase) and not any(t is r for r in results))
+        saved = tuple(
+            t for t in context._saved if isinstance(t, TensorBase) and not any(t is r for r in results)
+        )
 
         def backward(gradients: list[Array | None]) -> list[Array | None]:
             given = [
@@ -115,13 +118,17 @@ class Function:
                 raise RuntimeError(
                     f"{cls.__name__}.backward: {len(answers)} gradients; expected one for each of {len(args)} arguments"
                 )
-            return [_input_gradient(cls.__name__, i, answers[i] if i < len(answers) else None, args[i]) for i in positions]
+            return [
+                _input_gradient(cls.__name__, i, answers[i] if i < len(answers) else None, args[i])
+                for i in positions
+            ]
 
         name = cls.__name__
         if single:
             return record(name, outputs[0]._array, inputs, lambda g: backward([g]), saved)
         differentiable = [
-            i for i, (out, raw) in enumerate(zip(outputs, results, strict=True))
+            i
+            for i, (out, raw) in enumerate(zip(outputs, results, strict=True))
             if out._array.dtype.kind == "f" and id(raw) not in context._unused
         ]
         if not differentiable:
@@ -142,7 +149,9 @@ class Function:
 
 def _output_array(value: Any, args: tuple[Any, ...], operation: str) -> Array:
     if not isinstance(value, (TensorBase, np.ndarray, np.generic, float, int)):
-        raise TypeError(f"{operation}: returned a {type(value).__name__}; expected a Tensor, an array or a tuple of them")
+        raise TypeError(
+            f"{operation}: returned a {type(value).__name__}; expected a Tensor, an array or a tuple of them"
+        )
     return as_array(value, operation, "the result")
 
 

@@ -99,7 +99,9 @@ def _check(
         for k in range(output._array.size if output._tracked else 0):
             seed = np.zeros(output._array.size)
             seed[k] = 1
-            rows.append(grad(output, tensors, seed.reshape(output.shape), retain_graph=True, allow_unused=True))
+            rows.append(
+                grad(output, tensors, seed.reshape(output.shape), retain_graph=True, allow_unused=True)
+            )
         jacobians.append(rows)
     for n, (i, tensor) in enumerate(checked):
         array = tensor._array

@@ -39,7 +39,11 @@ _ALONE = _alone()
 def claim(leaf: TensorBase) -> Tensor:
     """Return a tensor that is to become the leaf's gradient: contiguous, of its shape, contents undefined."""
     buffer = leaf._buffer
-    if buffer is not None and buffer._array.shape == leaf._array.shape and buffer._array.dtype == leaf._array.dtype:
+    if (
+        buffer is not None
+        and buffer._array.shape == leaf._array.shape
+        and buffer._array.dtype == leaf._array.dtype
+    ):
         del buffer
         if _counts(leaf) == _ALONE:
             return leaf._buffer  # type: ignore[return-value]

@@ -107,7 +107,9 @@ class GraphTable:
             for row in self.rows:
                 if row.name == key:
                     return row
-            raise KeyError(f"graph_table: no node is called {key!r}; there are {', '.join(r.name for r in self.rows)}")
+            raise KeyError(
+                f"graph_table: no node is called {key!r}; there are {', '.join(r.name for r in self.rows)}"
+            )
         return self.rows[key]
 
     def __str__(self) -> str:
@@ -115,7 +117,10 @@ class GraphTable:
         lines = [("name", "operation", "value", f"d{result}/d(name)")]
         lines += [(row.name, row.formula, row.value_text, row.derivative_text) for row in self.rows]
         widths = [max(len(line[i]) for line in lines) for i in range(4)]
-        texts = ["  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip() for line in lines]
+        texts = [
+            "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip()
+            for line in lines
+        ]
         texts.insert(1, "  ".join("-" * width for width in widths))
         return "\n".join(texts)
 
@@ -215,7 +220,9 @@ def _names(things: list[Any], variables: Mapping[str, Any]) -> dict[int, str]:
         elif not isinstance(thing, Node) and not thing._tracked and thing._array.size == 1:
             constants.append(thing)
     for thing in constants:
-        names[id(thing)] = _format(thing._array.item())  # a number is called what it is, however often it appears
+        names[id(thing)] = _format(
+            thing._array.item()
+        )  # a number is called what it is, however often it appears
     leaves = results = 0
     for thing in things:
         if id(thing) in names:

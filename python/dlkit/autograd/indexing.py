@@ -24,9 +24,9 @@ def _plain(index: Any) -> Any:
 
 def _is_basic(index: Any) -> bool:
     parts = index if isinstance(index, tuple) else (index,)
-    return all(part is None or part is Ellipsis or isinstance(part, (int, slice, np.integer)) for part in parts) and not any(
-        isinstance(part, bool) for part in parts
-    )
+    return all(
+        part is None or part is Ellipsis or isinstance(part, (int, slice, np.integer)) for part in parts
+    ) and not any(isinstance(part, bool) for part in parts)
 
 
 def getitem(a: Tensor, index: Any) -> Tensor:
@@ -81,7 +81,9 @@ def gather(a: Tensor, dim: int, index: Any) -> Tensor:
             f"dimensions, and no size larger but in dimension {d}"
         )
     if where.size and not 0 <= int(where.min()) <= int(where.max()) < x.shape[d]:
-        raise IndexError(f"gather: index holds {int(where.min())} to {int(where.max())}; expected 0 to {x.shape[d] - 1}")
+        raise IndexError(
+            f"gather: index holds {int(where.min())} to {int(where.max())}; expected 0 to {x.shape[d] - 1}"
+        )
     places = list(np.ogrid[tuple(slice(0, size) for size in where.shape)])
     places[d] = where
     place = tuple(places)

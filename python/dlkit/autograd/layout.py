@@ -120,7 +120,9 @@ def _settle(boxes: list[Box], layers: list[list[int]]) -> None:
             wanted = []
             for i in layer:
                 neighbours = boxes[i].before if forward else boxes[i].after
-                wanted.append(sum(boxes[n].y for n in neighbours) / len(neighbours) if neighbours else boxes[i].y)
+                wanted.append(
+                    sum(boxes[n].y for n in neighbours) / len(neighbours) if neighbours else boxes[i].y
+                )
             y = wanted[0]
             places = []
             for k, i in enumerate(layer):

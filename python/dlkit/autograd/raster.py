@@ -44,14 +44,25 @@ def save_figure(drawn: Drawn, target: Path) -> None:
             codes += [Curve.CURVE4] * 3
         axes.add_patch(
             FancyArrowPatch(
-                path=Curve(vertices, codes), arrowstyle="-|>", mutation_scale=9, color="#666666", linewidth=1.05
+                path=Curve(vertices, codes),
+                arrowstyle="-|>",
+                mutation_scale=9,
+                color="#666666",
+                linewidth=1.05,
             )
         )
         if label:
             x, y = label_place(points)
             backing = {"facecolor": "white", "edgecolor": "none", "alpha": 0.85, "pad": 1.5}
             axes.text(
-                x, y, label, ha="center", va="center", color="#b3261e", fontsize=12 * _POINTS_PER_PIXEL, bbox=backing
+                x,
+                y,
+                label,
+                ha="center",
+                va="center",
+                color="#b3261e",
+                fontsize=12 * _POINTS_PER_PIXEL,
+                bbox=backing,
             )
     for box, lines, kind in zip(layout.boxes, drawn.texts, drawn.kinds, strict=False):
         axes.add_patch(

@@ -48,7 +48,9 @@ def _spread(g: Array, shape: tuple[int, ...], kept: tuple[int, ...]) -> Array:
     return full
 
 
-def sum(a: Tensor, dim: Any = None, keepdim: bool = False, *, axis: Any = None, keepdims: bool = False) -> Tensor:
+def sum(
+    a: Tensor, dim: Any = None, keepdim: bool = False, *, axis: Any = None, keepdims: bool = False
+) -> Tensor:
     """Sum over the dimensions `dim` (an integer, several, or None for all). Gradient: g, broadcast back."""
     x = a._array
     axes = None if dim is None and axis is None else _axes(dim, axis, x.ndim, "sum")
@@ -60,7 +62,9 @@ def sum(a: Tensor, dim: Any = None, keepdim: bool = False, *, axis: Any = None, 
     return record("sum", out, (a,), lambda g: (_spread(g, shape, kept),))
 
 
-def mean(a: Tensor, dim: Any = None, keepdim: bool = False, *, axis: Any = None, keepdims: bool = False) -> Tensor:
+def mean(
+    a: Tensor, dim: Any = None, keepdim: bool = False, *, axis: Any = None, keepdims: bool = False
+) -> Tensor:
     """Mean over the dimensions `dim`. Gradient: g / count, broadcast back. Of no elements it is NaN."""
     x = a._array
     if x.dtype.kind != "f":
@@ -78,7 +82,12 @@ def mean(a: Tensor, dim: Any = None, keepdim: bool = False, *, axis: Any = None,
 
 
 def var(
-    a: Tensor, dim: Any = None, unbiased: bool = True, keepdim: bool = False, *, correction: float | None = None
+    a: Tensor,
+    dim: Any = None,
+    unbiased: bool = True,
+    keepdim: bool = False,
+    *,
+    correction: float | None = None,
 ) -> Tensor:
     """Variance over the dimensions `dim`: the squared distances from the mean, summed, over count - correction.
 
@@ -93,7 +102,12 @@ def var(
 
 
 def std(
-    a: Tensor, dim: Any = None, unbiased: bool = True, keepdim: bool = False, *, correction: float | None = None
+    a: Tensor,
+    dim: Any = None,
+    unbiased: bool = True,
+    keepdim: bool = False,
+    *,
+    correction: float | None = None,
 ) -> Tensor:
     """Standard deviation: the square root of `var`."""
     return var(a, dim, unbiased, keepdim, correction=correction).sqrt()

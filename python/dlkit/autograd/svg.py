@@ -51,7 +51,9 @@ def svg_text(drawn: Drawn) -> str:
         for (x0, y0), (x1, y1) in zip(points, points[1:], strict=False):
             middle = (x0 + x1) / 2
             path += f" C{middle:.1f},{y0:.1f} {middle:.1f},{y1:.1f} {x1:.1f},{y1:.1f}"
-        parts.append(f'<path d="{path}" fill="none" stroke="#666666" stroke-width="1.4" marker-end="url(#arrow)"/>')
+        parts.append(
+            f'<path d="{path}" fill="none" stroke="#666666" stroke-width="1.4" marker-end="url(#arrow)"/>'
+        )
         if label:
             x, y = label_place(points)
             half = len(label) * 4.2 + 4

@@ -69,7 +69,11 @@ class Tensor(TensorBase):
     def __init__(
         self, data: Any, requires_grad: bool = False, dtype: Any = None, name: str | None = None
     ) -> None:
-        array = data if data.__class__ is np.ndarray and data.dtype in _FLOATS else as_array(data, "Tensor", "data")
+        array = (
+            data
+            if data.__class__ is np.ndarray and data.dtype in _FLOATS
+            else as_array(data, "Tensor", "data")
+        )
         if dtype is not None:
             array = array.astype(_dtype(dtype, "Tensor"), copy=False)
         if requires_grad:
@@ -135,7 +139,9 @@ class Tensor(TensorBase):
         if value:
             check_differentiable(self._array, "requires_grad")
         elif self._node is not None:
-            raise RuntimeError("requires_grad: only leaves can be changed; use .detach() for a tensor without graph")
+            raise RuntimeError(
+                "requires_grad: only leaves can be changed; use .detach() for a tensor without graph"
+            )
         self._tracked = bool(value)
 
     def requires_grad_(self, requires_grad: bool = True) -> Tensor:
@@ -331,7 +337,11 @@ class Tensor(TensorBase):
 
     def _changeable(self, operation: str) -> None:
         if self._tracked and mode.enabled:
-            what = "a leaf that requires a gradient" if self._node is None else "a result of a recorded operation"
+            what = (
+                "a leaf that requires a gradient"
+                if self._node is None
+                else "a result of a recorded operation"
+            )
             raise RuntimeError(
                 f"{operation}: the tensor is {what}; changes in place are not recorded, make them under no_grad()"
             )
@@ -429,7 +439,9 @@ class Tensor(TensorBase):
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Tensor:
         if self._node is not None:
-            raise RuntimeError("deepcopy: the tensor is a result of a recorded operation; copy a .detach() of it")
+            raise RuntimeError(
+                "deepcopy: the tensor is a result of a recorded operation; copy a .detach() of it"
+            )
         copied: Tensor = object.__new__(type(self))
         Tensor.__init__(copied, self._array.copy(), self._tracked, name=self._name)
         if self._grad is not None:
@@ -439,7 +451,9 @@ class Tensor(TensorBase):
 
     def __reduce__(self) -> Any:
         if self._node is not None:
-            raise RuntimeError("pickle: the tensor is a result of a recorded operation; pickle a .detach() of it")
+            raise RuntimeError(
+                "pickle: the tensor is a result of a recorded operation; pickle a .detach() of it"
+            )
         return _rebuild, (type(self), self._array, self._tracked, self._name)
 
     # Operators and functions: each is documented where it is written.
@@ -572,9 +586,13 @@ def _dtype(dtype: Any, operation: str) -> np.dtype[Any]:
     try:
         result = np.dtype(dtype)
     except TypeError:
-        raise TypeError(f"{operation}: dtype is {dtype!r}; expected a NumPy dtype such as 'float32'") from None
+        raise TypeError(
+            f"{operation}: dtype is {dtype!r}; expected a NumPy dtype such as 'float32'"
+        ) from None
     if result.kind not in "fiub" or result.itemsize > 8:
-        raise TypeError(f"{operation}: dtype is {result}; expected float32, float64, an integer dtype or bool")
+        raise TypeError(
+            f"{operation}: dtype is {result}; expected float32, float64, an integer dtype or bool"
+        )
     return result.newbyteorder("=")
 
 

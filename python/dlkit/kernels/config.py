@@ -22,7 +22,9 @@ def set_num_threads(count: int) -> None:
         If `count` is no integer from 1 to 1024.
     """
     if isinstance(count, bool) or not isinstance(count, int):
-        raise TypeError(f"set_num_threads: count is a {type(count).__name__}; expected an integer from 1 to 1024")
+        raise TypeError(
+            f"set_num_threads: count is a {type(count).__name__}; expected an integer from 1 to 1024"
+        )
     _cpu.set_num_threads(count)
 
 

@@ -33,7 +33,9 @@ class _Listed(Module):
         try:
             return modules[index]
         except IndexError:
-            raise IndexError(f"{type(self).__name__}: index is {index}; there are {len(modules)} modules") from None
+            raise IndexError(
+                f"{type(self).__name__}: index is {index}; there are {len(modules)} modules"
+            ) from None
 
     def _like(self, modules: list[Module]) -> Module:
         return type(self)(modules)  # type: ignore[call-arg]
@@ -46,7 +48,9 @@ class _Listed(Module):
     def append(self, module: Module) -> Any:
         """Add a module at the end, and return the list."""
         if not isinstance(module, Module):
-            raise TypeError(f"{type(self).__name__}: append is given a {type(module).__name__}; expected a Module")
+            raise TypeError(
+                f"{type(self).__name__}: append is given a {type(module).__name__}; expected a Module"
+            )
         self.add_module(str(len(self._modules)), module)
         return self
 

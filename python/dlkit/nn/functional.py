@@ -97,7 +97,9 @@ def linear(x: Any, weight: Tensor, bias: Tensor | None = None, activation: str |
 def _explain(x: Array, weight: Array, bias: Array | None, activation: str | None) -> None:
     # Called when the kernel has refused: say it in the words of this operation.
     if activation not in _FUSED:
-        raise ValueError(f"linear: activation is {activation!r}; expected None, 'relu', 'sigmoid' or 'tanh'") from None
+        raise ValueError(
+            f"linear: activation is {activation!r}; expected None, 'relu', 'sigmoid' or 'tanh'"
+        ) from None
     if weight.ndim != 2:
         raise ValueError(f"linear: weight is {shape_text(weight.shape)}; expected (out, in)") from None
     if x.ndim == 0 or x.shape[-1] != weight.shape[1]:
@@ -205,7 +207,9 @@ def one_hot(labels: Any, num_classes: int | None = None) -> Tensor:
         raise TypeError(f"one_hot: labels are of dtype {numbers.dtype}; expected integers")
     classes = num_classes if num_classes is not None else int(numbers.max(initial=-1)) + 1
     if numbers.size and not 0 <= int(numbers.min()) <= int(numbers.max()) < classes:
-        raise ValueError(f"one_hot: labels are {numbers.min()} to {numbers.max()}; expected 0 to {classes - 1}")
+        raise ValueError(
+            f"one_hot: labels are {numbers.min()} to {numbers.max()}; expected 0 to {classes - 1}"
+        )
     return make((numbers[..., None] == np.arange(classes)).astype(np.int64))
 
 

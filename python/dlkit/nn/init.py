@@ -67,10 +67,14 @@ def normal_(tensor: Tensor, mean: float = 0.0, std: float = 1.0) -> Tensor:
     return _fill(tensor, values)
 
 
-def trunc_normal_(tensor: Tensor, mean: float = 0.0, std: float = 1.0, a: float = -2.0, b: float = 2.0) -> Tensor:
+def trunc_normal_(
+    tensor: Tensor, mean: float = 0.0, std: float = 1.0, a: float = -2.0, b: float = 2.0
+) -> Tensor:
     """Draw from the normal distribution, again where a number is outside [a, b]."""
     if not a < b or mean + 5 * std < a or mean - 5 * std > b:
-        raise ValueError(f"trunc_normal_: [{a}, {b}] holds next to nothing of a normal distribution of mean {mean}, std {std}")
+        raise ValueError(
+            f"trunc_normal_: [{a}, {b}] holds next to nothing of a normal distribution of mean {mean}, std {std}"
+        )
     generator = kernels.random.generator()
     values = np.atleast_1d(generator.normal(mean, std, tensor.shape))
     outside = (values < a) | (values > b)
@@ -99,13 +103,17 @@ def calculate_gain(nonlinearity: str, param: float | None = None) -> float:
         "selu": 0.75,
     }
     if nonlinearity not in gains:
-        raise ValueError(f"calculate_gain: nonlinearity is {nonlinearity!r}; expected one of {', '.join(gains)}")
+        raise ValueError(
+            f"calculate_gain: nonlinearity is {nonlinearity!r}; expected one of {', '.join(gains)}"
+        )
     return gains[nonlinearity]
 
 
 def _fans(tensor: Tensor, operation: str) -> tuple[int, int]:
     if tensor.ndim < 2:
-        raise ValueError(f"{operation}: the tensor is {shape_text(tensor.shape)}; expected at least two dimensions")
+        raise ValueError(
+            f"{operation}: the tensor is {shape_text(tensor.shape)}; expected at least two dimensions"
+        )
     field = math.prod(tensor.shape[2:])
     return tensor.shape[1] * field, tensor.shape[0] * field
 

@@ -21,7 +21,9 @@ def positive_integer(value: Any, operation: str, argument: str) -> int:
         If it is none.
     """
     if isinstance(value, bool) or not hasattr(value, "__index__"):
-        raise TypeError(f"{operation}: {argument} is a {type(value).__name__}; expected an integer of at least 1")
+        raise TypeError(
+            f"{operation}: {argument} is a {type(value).__name__}; expected an integer of at least 1"
+        )
     number = int(value.__index__())
     if number < 1:
         raise ValueError(f"{operation}: {argument} is {number}; expected at least 1")
@@ -52,7 +54,9 @@ class Linear(Module):
     follows is part of it, too.
     """
 
-    def __init__(self, in_features: int, out_features: int, bias: bool = True, *, dtype: Any = np.float32) -> None:
+    def __init__(
+        self, in_features: int, out_features: int, bias: bool = True, *, dtype: Any = np.float32
+    ) -> None:
         super().__init__()
         self.in_features = positive_integer(in_features, "Linear", "in_features")
         self.out_features = positive_integer(out_features, "Linear", "out_features")
@@ -79,4 +83,6 @@ class Linear(Module):
 
     def extra_repr(self) -> str:
         """Return sizes, and whether there is a bias."""
-        return f"in_features={self.in_features}, out_features={self.out_features}, bias={self.bias is not None}"
+        return (
+            f"in_features={self.in_features}, out_features={self.out_features}, bias={self.bias is not None}"
+        )

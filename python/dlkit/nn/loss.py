@@ -40,7 +40,11 @@ class CrossEntropyLoss(_Loss):
     weight: Tensor | None
 
     def __init__(
-        self, weight: Any = None, ignore_index: int = -100, reduction: str = "mean", label_smoothing: float = 0.0
+        self,
+        weight: Any = None,
+        ignore_index: int = -100,
+        reduction: str = "mean",
+        label_smoothing: float = 0.0,
     ) -> None:
         super().__init__(reduction)
         if not 0 <= label_smoothing <= 1:
@@ -172,7 +176,9 @@ class BCEWithLogitsLoss(_Loss):
 
     def forward(self, x: Tensor, target: Any) -> Tensor:
         """Any shape to a single value."""
-        return functional.binary_cross_entropy_with_logits(x, target, self.weight, self.reduction, self.pos_weight)
+        return functional.binary_cross_entropy_with_logits(
+            x, target, self.weight, self.reduction, self.pos_weight
+        )
 
 
 class MultiMarginLoss(_Loss):

@@ -175,9 +175,13 @@ def _weighted(
     return total if reduction == "sum" else total / float((factors[safe] * kept).sum())
 
 
-def _soft_cross_entropy(logits: Tensor, target: Any, weight: Any, reduction: str, label_smoothing: float) -> Tensor:
+def _soft_cross_entropy(
+    logits: Tensor, target: Any, weight: Any, reduction: str, label_smoothing: float
+) -> Tensor:
     shape = logits.shape
-    goal: Any = target if isinstance(target, TensorBase) else make(as_array(target, "cross_entropy", "target"))
+    goal: Any = (
+        target if isinstance(target, TensorBase) else make(as_array(target, "cross_entropy", "target"))
+    )
     goal = goal.to(logits.dtype)
     d = 0 if len(shape) == 1 else 1
     if label_smoothing:
@@ -239,7 +243,9 @@ def _tensor(value: Any, operation: str, argument: str) -> Tensor:
     if not isinstance(value, TensorBase):
         value = make(as_array(value, operation, argument))
     if value._array.dtype not in _FLOATS:
-        raise TypeError(f"{operation}: {argument} is of dtype {value._array.dtype}; expected float32 or float64")
+        raise TypeError(
+            f"{operation}: {argument} is of dtype {value._array.dtype}; expected float32 or float64"
+        )
     return value  # type: ignore[no-any-return]
 
 
@@ -332,16 +338,24 @@ def binary_cross_entropy_with_logits(
     if pos_weight is None:
         losses = a.relu() - a * t + (-a.abs()).exp().log1p()
     else:
-        factor = (pos_weight - 1) * t + 1 if isinstance(pos_weight, (int, float)) else (
-            make(as_array(pos_weight, "binary_cross_entropy_with_logits", "pos_weight")).to(a.dtype) - 1
-        ) * t + 1
+        factor = (
+            (pos_weight - 1) * t + 1
+            if isinstance(pos_weight, (int, float))
+            else (
+                make(as_array(pos_weight, "binary_cross_entropy_with_logits", "pos_weight")).to(a.dtype) - 1
+            )
+            * t
+            + 1
+        )
         losses = (1 - t) * a + factor * ((-a.abs()).exp().log1p() + (-a).relu())
     if weight is not None:
         losses = losses * weight
     return _reduced(losses, reduction, "binary_cross_entropy_with_logits")
 
 
-def multi_margin_loss(x: Any, target: Any, p: int = 1, margin: float = 1.0, reduction: str = "mean") -> Tensor:
+def multi_margin_loss(
+    x: Any, target: Any, p: int = 1, margin: float = 1.0, reduction: str = "mean"
+) -> Tensor:
     """The multi-class hinge: sum over k other than the label t of max(0, margin - x_t + x_k)^p, divided by C.
 
     Parameters

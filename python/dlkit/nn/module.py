@@ -160,7 +160,9 @@ class Module:
         """Register a parameter under a name; None for one that this module goes without."""
         self._check_name(name, "register_parameter")
         if parameter is not None and not isinstance(parameter, Parameter):
-            raise TypeError(f"register_parameter: {name} is a {type(parameter).__name__}; expected a Parameter or None")
+            raise TypeError(
+                f"register_parameter: {name} is a {type(parameter).__name__}; expected a Parameter or None"
+            )
         self._parameters[name] = parameter
         self.__dict__[name] = parameter
 
@@ -194,7 +196,9 @@ class Module:
         if "_parameters" not in self.__dict__:
             raise AttributeError(f"{operation}: call super().__init__() of {type(self).__name__} first")
         if not isinstance(name, str) or not name or "." in name:
-            raise ValueError(f"{operation}: name is {name!r}; expected a string that is not empty and has no dot")
+            raise ValueError(
+                f"{operation}: name is {name!r}; expected a string that is not empty and has no dot"
+            )
         registered = name in self._parameters or name in self._buffers or name in self._modules
         if hasattr(self, name) and not registered:
             raise KeyError(f"{operation}: {type(self).__name__} has an attribute {name!r} already")
@@ -339,10 +343,14 @@ class Module:
             if name in state_dict:
                 array = as_array(_without_graph(state_dict[name]), "load_state_dict", name)
                 if array.shape != tensor.shape:
-                    problems.append(f"{name} is {shape_text(array.shape)}, expected {shape_text(tensor.shape)}")
+                    problems.append(
+                        f"{name} is {shape_text(array.shape)}, expected {shape_text(tensor.shape)}"
+                    )
                 arrays[name] = array
         if problems:
-            raise ValueError(f"load_state_dict: the state does not fit {type(self).__name__}: {'; '.join(problems)}")
+            raise ValueError(
+                f"load_state_dict: the state does not fit {type(self).__name__}: {'; '.join(problems)}"
+            )
         for name, array in arrays.items():
             np.copyto(own[name]._array, array, casting="unsafe")
             mark_changed(own[name])
@@ -405,9 +413,7 @@ class Module:
         return ""
 
     def __repr__(self) -> str:
-        lines = [
-            f"({name}): " + repr(module).replace("\n", "\n  ") for name, module in self._modules.items()
-        ]
+        lines = [f"({name}): " + repr(module).replace("\n", "\n  ") for name, module in self._modules.items()]
         extra = self.extra_repr()
         if not lines:
             return f"{type(self).__name__}({extra})"

@@ -22,12 +22,16 @@ def _safetensors() -> Any:
         import safetensors
         import safetensors.numpy
     except ImportError as error:
-        raise ImportError('safetensors files need the safetensors package: pip install "dlkit[cli]"') from error
+        raise ImportError(
+            'safetensors files need the safetensors package: pip install "dlkit[cli]"'
+        ) from error
     return safetensors
 
 
 def save_safetensors(
-    module_or_state: Module | Mapping[str, Any], path: str | os.PathLike[str], metadata: Mapping[str, str] | None = None
+    module_or_state: Module | Mapping[str, Any],
+    path: str | os.PathLike[str],
+    metadata: Mapping[str, str] | None = None,
 ) -> None:
     """Write a module's ``state_dict``, or any mapping of names to arrays, to a safetensors file.
 
@@ -52,12 +56,18 @@ def save_safetensors(
     library = _safetensors()
     state = module_or_state.state_dict() if isinstance(module_or_state, Module) else module_or_state
     if not isinstance(state, Mapping):
-        raise TypeError(f"save_safetensors: state is a {type(state).__name__}; expected a Module or a mapping")
+        raise TypeError(
+            f"save_safetensors: state is a {type(state).__name__}; expected a Module or a mapping"
+        )
     arrays = {}
     for name, value in state.items():
         if not isinstance(name, str):
-            raise TypeError(f"save_safetensors: {name!r} is a {type(name).__name__}; expected names that are strings")
-        arrays[name] = np.ascontiguousarray(as_array(value, "save_safetensors", name)).reshape(np.shape(value))
+            raise TypeError(
+                f"save_safetensors: {name!r} is a {type(name).__name__}; expected names that are strings"
+            )
+        arrays[name] = np.ascontiguousarray(as_array(value, "save_safetensors", name)).reshape(
+            np.shape(value)
+        )
     target = Path(path)
     temporary = target.with_name(f".{target.name}.{os.getpid()}.tmp")
     try:
@@ -100,7 +110,9 @@ def load_safetensors(path: str | os.PathLike[str]) -> dict[str, NDArray[Any]]:
     try:
         state: dict[str, NDArray[Any]] = library.numpy.load_file(os.fspath(path))
     except library.SafetensorError as error:
-        raise ValueError(f"load_safetensors: {os.fspath(path)} is no complete safetensors file ({error})") from error
+        raise ValueError(
+            f"load_safetensors: {os.fspath(path)} is no complete safetensors file ({error})"
+        ) from error
     except (TypeError, KeyError, AttributeError) as error:
         raise ValueError(
             f"load_safetensors: {os.fspath(path)} holds a dtype that NumPy has not ({error}); convert it to float32"

@@ -53,7 +53,9 @@ def clip_grad_norm_(
         # max() would lose a NaN
         total = float(np.max([np.abs(g).max() for g in gradients if g.size] or [0.0]))
     else:
-        total = float(sum((np.abs(g, dtype=np.float64) ** norm_type).sum() for g in gradients)) ** (1 / norm_type)
+        total = float(sum((np.abs(g, dtype=np.float64) ** norm_type).sum() for g in gradients)) ** (
+            1 / norm_type
+        )
     if error_if_nonfinite and not np.isfinite(total):
         raise RuntimeError(f"clip_grad_norm_: the norm of the gradients is {total}; expected a finite number")
     factor = max_norm / (total + 1e-6)

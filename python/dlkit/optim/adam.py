@@ -55,7 +55,12 @@ class Adam(Optimizer):
         self._require(group, "eps", group["eps"] >= 0, "0 or more")
         self._require(group, "weight_decay", group["weight_decay"] >= 0, "0 or more")
         betas = group["betas"]
-        self._require(group, "betas", len(betas) == 2 and all(0 <= b < 1 for b in betas), "two numbers from 0 to below 1")
+        self._require(
+            group,
+            "betas",
+            len(betas) == 2 and all(0 <= b < 1 for b in betas),
+            "two numbers from 0 to below 1",
+        )
 
     def update(self, group: dict[str, Any]) -> None:
         """Update the parameters of one group."""

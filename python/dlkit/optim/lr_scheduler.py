@@ -76,7 +76,9 @@ class LRScheduler:
     def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
         """Take over what `state_dict` gave."""
         if "last_epoch" not in state_dict:
-            raise ValueError(f"{type(self).__name__}: the state is not one of state_dict; expected 'last_epoch'")
+            raise ValueError(
+                f"{type(self).__name__}: the state is not one of state_dict; expected 'last_epoch'"
+            )
         self.__dict__.update({k: v for k, v in state_dict.items() if k in self.__dict__ and k != "optimizer"})
 
 
@@ -100,7 +102,9 @@ class LambdaLR(LRScheduler):
         groups = len(optimizer.param_groups)
         functions = [lr_lambda] * groups if callable(lr_lambda) else list(lr_lambda)
         if len(functions) != groups:
-            raise ValueError(f"LambdaLR: lr_lambda has {len(functions)} functions; expected one for each of {groups} groups")
+            raise ValueError(
+                f"LambdaLR: lr_lambda has {len(functions)} functions; expected one for each of {groups} groups"
+            )
         self.lr_lambdas = functions
         super().__init__(optimizer, last_epoch)
 
@@ -116,7 +120,9 @@ class LambdaLR(LRScheduler):
 class StepLR(LRScheduler):
     """Times `gamma` every `step_size` steps."""
 
-    def __init__(self, optimizer: Optimizer, step_size: int, gamma: float = 0.1, last_epoch: int = -1) -> None:
+    def __init__(
+        self, optimizer: Optimizer, step_size: int, gamma: float = 0.1, last_epoch: int = -1
+    ) -> None:
         if step_size < 1:
             raise ValueError(f"StepLR: step_size is {step_size}; expected at least 1")
         self.step_size, self.gamma = step_size, gamma
@@ -352,11 +358,17 @@ class ReduceLROnPlateau:
         if mode not in ("min", "max"):
             raise ValueError(f"ReduceLROnPlateau: mode is {mode!r}; expected 'min' or 'max'")
         if threshold_mode not in ("rel", "abs"):
-            raise ValueError(f"ReduceLROnPlateau: threshold_mode is {threshold_mode!r}; expected 'rel' or 'abs'")
+            raise ValueError(
+                f"ReduceLROnPlateau: threshold_mode is {threshold_mode!r}; expected 'rel' or 'abs'"
+            )
         groups = len(optimizer.param_groups)
-        self.min_lrs = [float(min_lr)] * groups if isinstance(min_lr, (int, float)) else [float(m) for m in min_lr]
+        self.min_lrs = (
+            [float(min_lr)] * groups if isinstance(min_lr, (int, float)) else [float(m) for m in min_lr]
+        )
         if len(self.min_lrs) != groups:
-            raise ValueError(f"ReduceLROnPlateau: min_lr has {len(self.min_lrs)} values; expected one for each of {groups} groups")
+            raise ValueError(
+                f"ReduceLROnPlateau: min_lr has {len(self.min_lrs)} values; expected one for each of {groups} groups"
+            )
         self.optimizer = optimizer
         self.mode, self.factor, self.patience, self.eps = mode, factor, patience, eps
         self.threshold, self.threshold_mode, self.cooldown = threshold, threshold_mode, cooldown

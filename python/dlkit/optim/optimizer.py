@@ -60,8 +60,12 @@ class Optimizer:
         """Add a group: a dict with ``params`` and, optionally, settings."""
         kind = type(self).__name__
         if not isinstance(param_group, Mapping) or "params" not in param_group:
-            raise TypeError(f"{kind}: a group is a {type(param_group).__name__}; expected a dict with 'params'")
-        unknown = [name for name in param_group if name not in self.defaults and name not in ("params", "initial_lr")]
+            raise TypeError(
+                f"{kind}: a group is a {type(param_group).__name__}; expected a dict with 'params'"
+            )
+        unknown = [
+            name for name in param_group if name not in self.defaults and name not in ("params", "initial_lr")
+        ]
         if unknown:
             raise ValueError(
                 f"{kind}: a group has the setting {unknown[0]!r}; expected some of {', '.join(self.defaults)}"
@@ -138,7 +142,10 @@ class Optimizer:
         return {
             "state": {numbers[id(p)]: dict(entry) for p, entry in self.state.items()},
             "param_groups": [
-                {**{k: v for k, v in group.items() if k != "params"}, "params": [numbers[id(p)] for p in group["params"]]}
+                {
+                    **{k: v for k, v in group.items() if k != "params"},
+                    "params": [numbers[id(p)] for p in group["params"]],
+                }
                 for group in self.param_groups
             ],
         }
@@ -155,7 +162,9 @@ class Optimizer:
         try:
             saved_groups, saved_state = state_dict["param_groups"], state_dict["state"]
         except (KeyError, TypeError):
-            raise ValueError(f"{kind}: the state is not one of state_dict; expected 'state' and 'param_groups'") from None
+            raise ValueError(
+                f"{kind}: the state is not one of state_dict; expected 'state' and 'param_groups'"
+            ) from None
         sizes = [len(group["params"]) for group in self.param_groups]
         saved_sizes = [len(group["params"]) for group in saved_groups]
         if sizes != saved_sizes:
@@ -169,7 +178,9 @@ class Optimizer:
         for number, entry in saved_state.items():
             key = int(number) if isinstance(number, str) else number  # JSON's keys are strings
             if key not in by_number:
-                raise ValueError(f"{kind}: the state has an entry for parameter {number}, which is in no group")
+                raise ValueError(
+                    f"{kind}: the state has an entry for parameter {number}, which is in no group"
+                )
             parameter = by_number[key]
             state[parameter] = {name: self._loaded(name, value, parameter) for name, value in entry.items()}
         groups = []
