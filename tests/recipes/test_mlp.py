@@ -53,6 +53,7 @@ def test_normal_weights_have_mean_0_and_variance_1(tmp_path):
         batch_size=1442,
         lr=1e-12,
         hidden=(300,),
+        input_dropout=0,
         progress=False,
     )
     weight = load_safetensors(result.folder / "model.safetensors")["0.weight"]

@@ -13,6 +13,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from dlkit.autograd.arithmetic import maximum, minimum
+from dlkit.autograd.arrangement import cat, stack
 from dlkit.autograd.creation import (
     arange,
     eye,
@@ -29,7 +30,6 @@ from dlkit.autograd.creation import (
 from dlkit.autograd.elementwise import where
 from dlkit.autograd.engine import grad
 from dlkit.autograd.mode import enable_grad, is_grad_enabled, no_grad, set_grad_enabled
-from dlkit.autograd.arrangement import cat, stack
 from dlkit.autograd.tensor import Tensor
 
 if TYPE_CHECKING:

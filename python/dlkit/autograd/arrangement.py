@@ -40,7 +40,8 @@ def reshape(a: Tensor, *shape: Any) -> Tensor:
         out = a._array.reshape(sizes)
     except ValueError:
         raise ValueError(
-            f"reshape: the tensor is {shape_text(a._array.shape)}, {a._array.size} elements; they do not fit {shape_text(sizes)}"
+            f"reshape: the tensor is {shape_text(a._array.shape)}, {a._array.size} elements; "
+            f"they do not fit {shape_text(sizes)}"
         ) from None
     return _arranged("reshape", a, out)
 
@@ -54,10 +55,10 @@ def view(a: Tensor, *shape: Any) -> Tensor:
         If the elements would have to be copied.
     """
     result = reshape(a, *shape)
-    if a._array.size and not np.shares_memory(a._array, result._array, max_work=1):
+    if a._array.size and not np.may_share_memory(a._array, result._array):
         raise RuntimeError(
-            f"view: the tensor of shape {shape_text(a._array.shape)} and strides {a._array.strides} (bytes) cannot be seen "
-            f"as {shape_text(result._array.shape)} without a copy; use reshape"
+            f"view: the tensor of shape {shape_text(a._array.shape)} and strides {a._array.strides} (bytes) "
+            f"cannot be seen as {shape_text(result._array.shape)} without a copy; use reshape"
         )
     return result
 
@@ -183,7 +184,8 @@ def stack(tensors: Any, dim: int = 0) -> Tensor:
     for i, tensor in enumerate(inputs):
         if tensor._array.shape != first:
             raise ValueError(
-                f"stack: tensor {i} is {shape_text(tensor._array.shape)} but tensor 0 is {shape_text(first)}; expected one shape"
+                f"stack: tensor {i} is {shape_text(tensor._array.shape)} but tensor 0 is {shape_text(first)}; "
+                "expected one shape"
             )
     d = normal_dim(dim, len(first) + 1, "stack")
     out = np.stack([t._array for t in inputs], axis=d)

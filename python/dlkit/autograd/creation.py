@@ -19,7 +19,7 @@ def tensor(data: Any, dtype: Any = None, requires_grad: bool = False, name: str 
     return Tensor(as_array(data, "tensor", "data", copy=True), requires_grad, dtype, name)
 
 
-def _shape(size: tuple[Any, ...], operation: str) -> tuple[int, ...]:
+def _shape(size: tuple[Any, ...] | list[Any], operation: str) -> tuple[int, ...]:
     if len(size) == 1 and isinstance(size[0], (tuple, list)):
         size = tuple(size[0])
     try:
@@ -68,7 +68,10 @@ def eye(n: int, m: int | None = None, dtype: Any = np.float32, requires_grad: bo
 def arange(
     start: float, end: float | None = None, step: float = 1, dtype: Any = None, requires_grad: bool = False
 ) -> Tensor:
-    """Return start, start + step, … below `end`; from 0 where one bound is given. Integers give int64, floats float32."""
+    """Return start, start + step, … below `end`; from 0 where one bound is given.
+
+    Integers give int64, floats float32.
+    """
     if step == 0:
         raise ValueError("arange: step is 0; expected another number")
     if end is None:

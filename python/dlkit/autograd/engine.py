@@ -47,8 +47,8 @@ def seed_gradient(root: TensorBase, gradient: Any, operation: str) -> Array:
     if gradient is None:
         if array.size != 1:
             raise RuntimeError(
-                f"{operation}: the tensor is {shape_text(array.shape)}; expected a single value (reduce it with .mean() "
-                "or .sum(), or pass gradient=)"
+                f"{operation}: the tensor is {shape_text(array.shape)}; "
+                "expected a single value (reduce it with .mean() or .sum(), or pass gradient=)"
             )
         return ONE[array.dtype] if array.ndim == 0 else np.ones(array.shape, array.dtype)
     seed = as_array(gradient, operation, "gradient")
@@ -62,8 +62,8 @@ def seed_gradient(root: TensorBase, gradient: Any, operation: str) -> Array:
 def _check_saved(node: Node) -> None:
     if node.backward is None or node.spent:
         raise RuntimeError(
-            f"backward: the graph of {node.op} has been released by an earlier backward pass; compute the result again, or "
-            "pass retain_graph=True to the first pass"
+            f"backward: the graph of {node.op} has been released by an earlier backward pass; "
+            "compute the result again, or pass retain_graph=True to the first pass"
         )
     saved = node.saved
     if saved is not None:
@@ -96,7 +96,7 @@ def _apply_hooks(hooks: list[Any], gradient: Array) -> Array:
 
 def _is_small(edge: Any) -> bool:
     if edge.__class__ is Node:
-        return edge.value.__class__ is _ndarray  # type: ignore[no-any-return]
+        return edge.value.__class__ is _ndarray
     return edge is not None and edge._array.size <= SMALL
 
 

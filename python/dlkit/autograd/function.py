@@ -161,7 +161,7 @@ def _input_gradient(name: str, position: int, gradient: Any, argument: Any) -> A
     array = as_array(gradient, f"{name}.backward", f"gradient {position}")
     if array.shape != argument._array.shape:
         raise RuntimeError(
-            f"{name}.backward: gradient {position} is {shape_text(array.shape)}; expected the shape of argument {position}, "
-            f"{shape_text(argument._array.shape)}"
+            f"{name}.backward: gradient {position} is {shape_text(array.shape)}; "
+            f"expected the shape of argument {position}, {shape_text(argument._array.shape)}"
         )
     return array.astype(argument._array.dtype, copy=False)

@@ -119,6 +119,6 @@ def _check(
                     derivative = 0.0 if gradient is None else float(gradient._array[place])
                     if not abs(derivative - quotient) <= atol + rtol * abs(quotient):
                         raise GradcheckError(
-                            f"gradcheck: the derivative of output {o}[{k}] by input {i}{list(place)} is {derivative:.8g}; "
-                            f"the finite difference is {quotient:.8g}"
+                            f"gradcheck: the derivative of output {o}[{k}] by input {i}{list(place)} is "
+                            f"{derivative:.8g}; the finite difference is {quotient:.8g}"
                         )

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 
 LAYER_GAP = 96.0
 NODE_GAP = 30.0
@@ -85,7 +86,7 @@ def _insert_points(boxes: list[Box], edges: Sequence[tuple[int, int]]) -> list[l
             boxes.append(Box(0, 0, layer=layer))
             way.append(len(boxes) - 1)
         way.append(target)
-        for a, b in zip(way, way[1:], strict=False):
+        for a, b in pairwise(way):
             boxes[a].after.append(b)
             boxes[b].before.append(a)
         ways.append(way)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -39,7 +40,7 @@ def save_figure(drawn: Drawn, target: Path) -> None:
     for way, label in zip(layout.ways, drawn.labels, strict=True):
         points = way_points(layout, way)
         vertices, codes = [points[0]], [Curve.MOVETO]
-        for (x0, y0), (x1, y1) in zip(points, points[1:], strict=False):
+        for (x0, y0), (x1, y1) in pairwise(points):
             vertices += [((x0 + x1) / 2, y0), ((x0 + x1) / 2, y1), (x1, y1)]
             codes += [Curve.CURVE4] * 3
         axes.add_patch(

@@ -101,8 +101,8 @@ class Tensor(TensorBase):
         array = as_array(value, "Tensor.data", "value")
         if array.shape != self._array.shape and self._node is not None:
             raise ValueError(
-                f"Tensor.data: value is {shape_text(array.shape)}; expected {shape_text(self._array.shape)} for a result "
-                "of a recorded operation"
+                f"Tensor.data: value is {shape_text(array.shape)}; "
+                f"expected {shape_text(self._array.shape)} for a result of a recorded operation"
             )
         if self._tracked:
             check_differentiable(array, "Tensor.data")
@@ -224,7 +224,7 @@ class Tensor(TensorBase):
     def __len__(self) -> int:
         if self._array.ndim == 0:
             raise TypeError("len: the tensor has no dimensions")
-        return self._array.shape[0]
+        return int(self._array.shape[0])
 
     def __iter__(self) -> Iterator[Tensor]:
         if self._array.ndim == 0:
@@ -411,16 +411,16 @@ class Tensor(TensorBase):
         mark_changed(self)
         return self
 
-    def __iadd__(self, other: Any) -> Tensor:
+    def __iadd__(self, other: Any) -> Tensor:  # type: ignore[misc]
         return self._augmented("+=", arithmetic.add, self.add_, other)
 
-    def __isub__(self, other: Any) -> Tensor:
+    def __isub__(self, other: Any) -> Tensor:  # type: ignore[misc]
         return self._augmented("-=", arithmetic.sub, self.sub_, other)
 
-    def __imul__(self, other: Any) -> Tensor:
+    def __imul__(self, other: Any) -> Tensor:  # type: ignore[misc]
         return self._augmented("*=", arithmetic.mul, self.mul_, other)
 
-    def __itruediv__(self, other: Any) -> Tensor:
+    def __itruediv__(self, other: Any) -> Tensor:  # type: ignore[misc]
         return self._augmented("/=", arithmetic.div, self.div_, other)
 
     def _augmented(self, sign: str, recorded: Any, in_place: Any, other: Any) -> Tensor:
@@ -548,7 +548,7 @@ class Tensor(TensorBase):
         return log_softmax(self, dim)
 
     @property
-    def T(self) -> Tensor:
+    def T(self) -> Tensor:  # noqa: N802 (PyTorch's name)
         """With all dimensions in reverse order."""
         return arrangement.transposed(self)
 
@@ -584,7 +584,7 @@ class Tensor(TensorBase):
 
 def _dtype(dtype: Any, operation: str) -> np.dtype[Any]:
     try:
-        result = np.dtype(dtype)
+        result: np.dtype[Any] = np.dtype(dtype)
     except TypeError:
         raise TypeError(
             f"{operation}: dtype is {dtype!r}; expected a NumPy dtype such as 'float32'"
@@ -593,7 +593,8 @@ def _dtype(dtype: Any, operation: str) -> np.dtype[Any]:
         raise TypeError(
             f"{operation}: dtype is {result}; expected float32, float64, an integer dtype or bool"
         )
-    return result.newbyteorder("=")
+    native: np.dtype[Any] = result.newbyteorder("=")
+    return native
 
 
 def _rebuild(kind: type[Tensor], array: Array, requires_grad: bool, name: str | None) -> Tensor:

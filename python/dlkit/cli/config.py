@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import typer
@@ -37,7 +38,7 @@ def config(
 
 def _lines(facts: dict[str, Any]) -> list[tuple[str, str]]:
     lines: list[tuple[str, str]] = []
-    known = {
+    known: dict[str, tuple[str, Callable[[Any], str]]] = {
         "dlkit": ("dlkit", str),
         "cpu": ("processor", str),
         "isa": ("instruction set", lambda v: f"{v} (DLKIT_ISA chooses another)"),

@@ -242,4 +242,5 @@ def decide(scores: NDArray[Any]) -> NDArray[np.int64]:
     """Return the class numbers, shape (N,), that scores of shape (N, outputs) stand for."""
     if scores.shape[1] == 1:
         return (scores[:, 0] > 0).astype(np.int64)
-    return scores.argmax(axis=1)
+    numbers: NDArray[np.int64] = scores.argmax(axis=1)
+    return numbers

@@ -89,7 +89,8 @@ def cross_entropy(
         )
     if labels.dtype.kind not in "iu":
         raise TypeError(
-            f"cross_entropy: target is of dtype {labels.dtype}; expected integers, or floats of shape {shape_text(x.shape)}"
+            f"cross_entropy: target is of dtype {labels.dtype}; "
+            f"expected integers, or floats of shape {shape_text(x.shape)}"
         )
     if weight is not None:
         return _weighted(logits, labels, weight, ignore_index, reduction, label_smoothing)
@@ -117,7 +118,7 @@ def cross_entropy(
             out = out * x.dtype.type(scale)
     if not recorded:
         return make(out)
-    assert gradient is not None  # noqa: S101 (asked for)
+    assert gradient is not None
     ready = gradient
 
     def backward(g: Array) -> tuple[Array]:
@@ -179,10 +180,10 @@ def _soft_cross_entropy(
     logits: Tensor, target: Any, weight: Any, reduction: str, label_smoothing: float
 ) -> Tensor:
     shape = logits.shape
-    goal: Any = (
+    given: Any = (
         target if isinstance(target, TensorBase) else make(as_array(target, "cross_entropy", "target"))
     )
-    goal = goal.to(logits.dtype)
+    goal: Tensor = given.to(logits.dtype)
     d = 0 if len(shape) == 1 else 1
     if label_smoothing:
         goal = goal * (1 - label_smoothing) + label_smoothing / shape[d]
@@ -227,7 +228,8 @@ def nll_loss(
 def _check_classes(x: Tensor, labels: Array, operation: str, ignore_index: int | None = None) -> None:
     if x.ndim != 2 or labels.shape != x.shape[:1]:
         raise ValueError(
-            f"{operation}: the input is {shape_text(x.shape)} and target {shape_text(labels.shape)}; expected (N, C) and (N,)"
+            f"{operation}: the input is {shape_text(x.shape)} and target {shape_text(labels.shape)}; "
+            "expected (N, C) and (N,)"
         )
     if labels.dtype.kind not in "iu":
         raise TypeError(f"{operation}: target is of dtype {labels.dtype}; expected integers")
@@ -254,8 +256,8 @@ def _pair(x: Any, target: Any, operation: str) -> tuple[Tensor, Tensor]:
     goal = target if isinstance(target, TensorBase) else make(as_array(target, operation, "target"))
     if tensor.shape != goal._array.shape:
         raise ValueError(
-            f"{operation}: the input is {shape_text(tensor.shape)} but target is {shape_text(goal._array.shape)}; expected "
-            "one shape"
+            f"{operation}: the input is {shape_text(tensor.shape)} but target is "
+            f"{shape_text(goal._array.shape)}; expected one shape"
         )
     return tensor, goal.to(tensor.dtype)  # type: ignore[attr-defined]
 
@@ -310,7 +312,8 @@ def binary_cross_entropy(x: Any, target: Any, weight: Any = None, reduction: str
     a, t = _pair(x, target, "binary_cross_entropy")
     if a._array.size and not (a._array.min() >= 0 and a._array.max() <= 1):
         raise ValueError(
-            f"binary_cross_entropy: the input is {a._array.min()} to {a._array.max()}; expected probabilities from 0 to 1"
+            f"binary_cross_entropy: the input is {a._array.min()} to {a._array.max()}; "
+            "expected probabilities from 0 to 1"
         )
     losses = -(t * a.log().clamp(min=-100.0) + (1 - t) * (1 - a).log().clamp(min=-100.0))
     if weight is not None:

@@ -128,8 +128,8 @@ class Module:
         elif name in self._parameters:
             if value is not None:
                 raise TypeError(
-                    f"{type(self).__name__}.{name}: value is a {type(value).__name__}; expected a Parameter or None (change "
-                    "values with .data or .copy_())"
+                    f"{type(self).__name__}.{name}: value is a {type(value).__name__}; "
+                    "expected a Parameter or None (change values with .data or .copy_())"
                 )
             self._parameters[name] = None
         elif name in self._buffers:
@@ -166,7 +166,7 @@ class Module:
         self._parameters[name] = parameter
         self.__dict__[name] = parameter
 
-    def register_buffer(self, name: str, tensor: Tensor | None, persistent: bool = True) -> None:
+    def register_buffer(self, name: str, tensor: Any, persistent: bool = True) -> None:
         """Register a tensor that is part of the state but not learned.
 
         Parameters

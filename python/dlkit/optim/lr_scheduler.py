@@ -41,7 +41,8 @@ class LRScheduler:
                 group["initial_lr"] = group["lr"]
             elif "initial_lr" not in group:
                 raise KeyError(
-                    f"{type(self).__name__}: last_epoch is {last_epoch} but group {i} of the optimizer has no initial_lr"
+                    f"{type(self).__name__}: last_epoch is {last_epoch} but group {i} of the optimizer "
+                    "has no initial_lr"
                 )
         self.base_lrs: list[float] = [group["initial_lr"] for group in optimizer.param_groups]
         self.last_epoch = last_epoch
@@ -269,8 +270,8 @@ class SequentialLR(LRScheduler):
         _check_optimizer(optimizer, "SequentialLR")
         if not schedulers or len(milestones) != len(schedulers) - 1:
             raise ValueError(
-                f"SequentialLR: {len(schedulers)} schedulers and {len(milestones)} milestones; expected one milestone fewer "
-                "than schedulers"
+                f"SequentialLR: {len(schedulers)} schedulers and {len(milestones)} milestones; "
+                "expected one milestone fewer than schedulers"
             )
         for i, scheduler in enumerate(schedulers):
             if getattr(scheduler, "optimizer", None) is not optimizer:

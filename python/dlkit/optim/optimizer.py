@@ -209,7 +209,8 @@ class Optimizer:
         array = np.array(as_array(value, type(self).__name__, name), parameter._array.dtype, order="C")
         if array.shape != parameter._array.shape:
             raise ValueError(
-                f"{type(self).__name__}: {name} is {array.shape}; expected the parameter's shape {parameter._array.shape}"
+                f"{type(self).__name__}: {name} is {array.shape}; "
+                f"expected the parameter's shape {parameter._array.shape}"
             )
         return array
 

@@ -71,7 +71,8 @@ def train(settings: XorSettings, options: RunOptions) -> Result:
 
     def ask_network(points: NDArray[np.float32]) -> ArrayLike:
         with no_grad():
-            return network(Tensor(points)).data.argmax(axis=1)
+            classes: ArrayLike = network(Tensor(points)).data.argmax(axis=1)
+            return classes
 
     boundaries(
         [

@@ -96,7 +96,7 @@ def _keep_memory(folder: Path) -> dict[str, str]:
 
     Otherwise each large result is mapped, filled page by page and unmapped again.
     """
-    large = str(1 << 32)
+    large = str(1 << 30)
     return {"MALLOC_ARENA_MAX": "1", "MALLOC_MMAP_THRESHOLD_": large, "MALLOC_TRIM_THRESHOLD_": large}
 
 
