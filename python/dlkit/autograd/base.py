@@ -27,7 +27,10 @@ _next = itertools.count(1).__next__
 
 # Operations whose backward reads their output: a change of the output in place spoils it.
 _READS_OUTPUT = frozenset(
-    ["div", "pow", "sqrt", "exp", "sigmoid", "tanh", "relu", "leaky_relu", "elu", "softplus", "softmax", "log_softmax", "linear_relu", "linear_sigmoid", "linear_tanh", "max", "min"]
+    (
+        *("div", "pow", "sqrt", "exp", "sigmoid", "tanh", "relu", "leaky_relu", "elu", "softplus", "softmax"),
+        *("log_softmax", "linear_relu", "linear_sigmoid", "linear_tanh", "max", "min"),
+    )
 )
 
 
