@@ -31,3 +31,19 @@
 #else
 #include "core/simd_scalar.h"
 #endif
+
+namespace dlkit::DLKIT_TARGET {
+
+// Keeps a loaded vector in its register: the compiler may otherwise load it anew within each instruction that uses it.
+template <class V>
+DLKIT_INLINE void hold(V& x) {
+#if defined(__x86_64__)
+  asm("" : "+v"(x.v));
+#elif defined(__aarch64__)
+  asm("" : "+w"(x.v));
+#else
+  (void)x;
+#endif
+}
+
+}  // namespace dlkit::DLKIT_TARGET

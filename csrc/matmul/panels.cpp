@@ -37,23 +37,6 @@ void store_transposed(const T* from, int width, int rows, Index cols, T* c, Inde
     for (Index j = 0; j < cols; ++j) finish_row<T>(c + j * c_col_stride, rows, nullptr, activation);
 }
 
-// Rows of C in tiles. The packing kernel has one height only, so that it takes the first rows where it is used.
-struct RowTiles {
-  Index first;  // rows of the first tile, 0 where the split is even from the start
-  EvenSplit rest;
-
-  RowTiles(Index rows, int max_rows, int first_rows) : first(first_rows), rest(rows - first_rows, max_rows) {}
-  Index count() const { return rest.parts + (first > 0 ? 1 : 0); }
-  Index begin(Index tile) const {
-    if (first == 0) return rest.begin(tile);
-    return tile == 0 ? 0 : first + rest.begin(tile - 1);
-  }
-  int size(Index tile) const {
-    if (first == 0) return static_cast<int>(rest.size(tile));
-    return static_cast<int>(tile == 0 ? first : rest.size(tile - 1));
-  }
-};
-
 // Columns of C in panels: as many of main_vectors as leave a remainder that other_vectors divides; a single vector
 // where C is no wider. `lead` columns in front make a panel of their own.
 template <class T>
@@ -113,48 +96,61 @@ struct PanelPass {
   void run() const {
     const bool contiguous = p.b.col_stride == 1;
     const int width = vectors * V::lanes;
-    const bool packing = contiguous && options.copy_b && p.c.rows > Shapes::packing_rows(vectors);
-    const RowTiles tiles(p.c.rows, Shapes::max_rows(vectors), packing ? Shapes::packing_rows(vectors) : 0);
     if (!contiguous) pack_panel(p.b.block(k, col, depth, cols), width, copy);
+    // The packing kernel has one height only: it takes the first rows, and the rest are split evenly.
+    const int first_rows = contiguous && options.copy_b && p.c.rows > Shapes::packing_rows(vectors)
+                               ? Shapes::packing_rows(vectors)
+                               : 0;
+    const EvenSplit rest(p.c.rows - first_rows, Shapes::rows(vectors, depth));
+    Cursor at{0, 0, rest.parts + (first_rows > 0)};
+    if (first_rows > 0) tiles(at, 1, first_rows, PanelSource::packing);
+    const PanelSource source = first_rows > 0 || !contiguous ? PanelSource::packed : PanelSource::strided;
+    if (rest.larger > 0) tiles(at, rest.larger, static_cast<int>(rest.small) + 1, source);
+    if (rest.parts > rest.larger) tiles(at, rest.parts - rest.larger, static_cast<int>(rest.small), source);
+  }
 
+  struct Cursor {
+    Index row, tile, tiles;
+  };
+
+  // `count` tiles of equal height.
+  void tiles(Cursor& at, Index count, int rows, PanelSource source) const {
+    const int width = vectors * V::lanes;
+    const bool packed = source == PanelSource::packed;
+    const TileKernel<T> kernel = tile_kernel<T>(rows, vectors, source);
     alignas(kCacheLine) T turned[16 * 3 * V::lanes];  // a tile of C^T
     static_assert(Shapes::max_rows(2) <= 16 && Shapes::max_rows(1) <= 16 && V::lanes <= 16);
 
     Tile<T> t;
     t.depth = depth;
+    t.b = packed ? copy : &p.b(k, col);
+    t.b_row_stride = packed ? width : p.b.row_stride;
     t.copy = copy;
     t.a_row_stride = p.a.row_stride;
     t.a_col_stride = p.a.col_stride;
     t.last_cols = static_cast<int>(cols - (width - V::lanes));
-    t.accumulate = p.accumulate || !first;
-    t.activation = last ? p.activation : Activation::none;
-    t.bias = nullptr;
-    for (Index tile = 0; tile < tiles.count(); ++tile) {
-      const Index row = tiles.begin(tile);
-      const int rows = tiles.size(tile);
-      const PanelSource source = packing && tile == 0     ? PanelSource::packing
-                                 : packing || !contiguous ? PanelSource::packed
-                                                          : PanelSource::strided;
-      t.a = &p.a(row, k);
-      if (options.fetch_b) t.next = fetch(tile, tiles.count());
-      t.b = source == PanelSource::packed ? copy : &p.b(k, col);
-      t.b_row_stride = source == PanelSource::packed ? width : p.b.row_stride;
-      const TileKernel<T> kernel = tile_kernel<T>(rows, vectors, source);
-      if (options.transposed_c) {
-        Tile<T> turn = t;
-        turn.c = turned;
-        turn.c_row_stride = width;
-        turn.accumulate = false;
-        turn.activation = Activation::none;
-        kernel(turn);
-        store_transposed(turned, width, rows, cols, &p.c(row, col), p.c.col_stride,
-                         last && p.bias != nullptr ? p.bias + row : nullptr, t.accumulate, t.activation);
-      } else {
-        t.c = &p.c(row, col);
-        t.c_row_stride = p.c.row_stride;
-        t.bias = last && p.bias != nullptr ? p.bias + col : nullptr;
-        kernel(t);
-      }
+    const bool accumulate = p.accumulate || !first;
+    const Activation activation = last ? p.activation : Activation::none;
+    if (options.transposed_c) {
+      t.c = turned;
+      t.c_row_stride = width;
+      t.accumulate = false;
+      t.activation = Activation::none;
+      t.bias = nullptr;
+    } else {
+      t.c_row_stride = p.c.row_stride;
+      t.accumulate = accumulate;
+      t.activation = activation;
+      t.bias = last && p.bias != nullptr ? p.bias + col : nullptr;
+    }
+    for (; count > 0; --count, ++at.tile, at.row += rows) {
+      t.a = &p.a(at.row, k);
+      if (options.fetch_b) t.next = fetch(at.tile, at.tiles);
+      if (!options.transposed_c) t.c = &p.c(at.row, col);
+      kernel(t);
+      if (options.transposed_c)
+        store_transposed(turned, width, rows, cols, &p.c(at.row, col), p.c.col_stride,
+                         last && p.bias != nullptr ? p.bias + at.row : nullptr, accumulate, activation);
     }
   }
 
