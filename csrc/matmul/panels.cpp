@@ -98,9 +98,8 @@ struct PanelPass {
     const int width = vectors * V::lanes;
     if (!contiguous) pack_panel(p.b.block(k, col, depth, cols), width, copy);
     // The packing kernel has one height only: it takes the first rows, and the rest are split evenly.
-    const int first_rows = contiguous && options.copy_b && p.c.rows > Shapes::packing_rows(vectors)
-                               ? Shapes::packing_rows(vectors)
-                               : 0;
+    const int first_rows =
+        contiguous && options.copy_b && p.c.rows > Shapes::packing_rows(vectors) ? Shapes::packing_rows(vectors) : 0;
     const EvenSplit rest(p.c.rows - first_rows, Shapes::rows(vectors, depth));
     Cursor at{0, 0, rest.parts + (first_rows > 0)};
     if (first_rows > 0) tiles(at, 1, first_rows, PanelSource::packing);
