@@ -78,7 +78,52 @@ Index columns_to_boundary(const Matrix<T>& c) {
   return kBoundary - static_cast<Index>(offset / sizeof(T));
 }
 
-// One panel of B against all rows of A.
+// Whether a cache holds `count` rows at once, a line of each: it does not where their stride maps them to few sets.
+template <class T>
+bool spreads(Index row_stride, Index count, std::size_t cache_bytes) {
+  const Index lines = static_cast<Index>(cache_bytes) / kCacheLine;
+  const Index stride = row_stride * static_cast<Index>(sizeof(T));
+  if (stride == 0 || stride % kCacheLine != 0) return true;
+  Index common = (stride < 0 ? -stride : stride) / kCacheLine, other = lines;
+  while (other != 0) {
+    const Index rest = common % other;
+    common = other;
+    other = rest;
+  }
+  return count * common <= lines;
+}
+
+// Where the stride of A makes the rows of a tile evict each other, as a power of two does, A is copied in blocks of
+// rows. B is packed once a block, from the third-level cache, so that blocks are larger than the second.
+template <class T>
+struct RowBlocks {
+  EvenSplit rows;
+  bool copy;
+  Index stride;  // of the copy: a line more than whole vectors, so that rows spread over the sets
+
+  RowBlocks(const MatmulProblem<T>& p, Index depth) : rows(p.c.rows, p.c.rows), copy(false), stride(0) {
+    constexpr Index kPanels = 6;  // with fewer the work does not repay a copy
+    const CacheSizes& caches = cache_sizes();
+    copy = p.a.col_stride == 1 && p.c.cols >= kPanels * 3 * Vec<T>::lanes &&
+           !spreads<T>(p.a.row_stride, TileShapes<T>::max_rows(TileShapes<T>::main_vectors), caches.l1d);
+    if (!copy) return;
+    const Index bytes = 4 * static_cast<Index>(caches.l2);
+    rows = EvenSplit(p.c.rows, divide_up(bytes / static_cast<Index>(sizeof(T)), depth));
+    stride = divide_up(depth, Vec<T>::lanes) * Vec<T>::lanes + kCacheLine / static_cast<Index>(sizeof(T));
+  }
+};
+
+template <class T>
+void copy_rows(const Matrix<const T>& from, T* to, Index stride) {
+  using V = Vec<T>;
+  for (Index i = 0; i < from.rows; ++i, to += stride)
+    for (Index k = 0; k < from.cols; k += V::lanes) {
+      const auto mask = V::first(from.cols - k);
+      V::load(&from(i, k), mask).store(to + k, mask);
+    }
+}
+
+// One panel of B against a block of rows of A.
 template <class T>
 struct PanelPass {
   using V = Vec<T>;
@@ -86,12 +131,15 @@ struct PanelPass {
 
   const MatmulProblem<T>& p;
   const PanelOptions& options;
-  Index k, depth;    // the block of K
-  Index col, cols;   // of the panel
-  Index next_col;    // of the panel that follows
-  int vectors;       // its width
-  T* copy;           // room for the packed panel
-  bool first, last;  // block of K
+  const Matrix<const T>& a;  // the rows and the block of K, in place or copied
+  const Matrix<T>& c;        // the rows
+  Index k, depth;            // the block of K
+  Index col, cols;           // of the panel
+  Index next_col;            // of the panel that follows
+  int vectors;               // its width
+  T* copy;                   // room for the packed panel
+  bool first, last;          // block of K
+  const T* bias;             // of the rows where C is transposed, else of the columns; or null
 
   void run() const {
     const bool contiguous = p.b.col_stride == 1;
@@ -99,8 +147,8 @@ struct PanelPass {
     if (!contiguous) pack_panel(p.b.block(k, col, depth, cols), width, copy);
     // The packing kernel has one height only: it takes the first rows, and the rest are split evenly.
     const int first_rows =
-        contiguous && options.copy_b && p.c.rows > Shapes::packing_rows(vectors) ? Shapes::packing_rows(vectors) : 0;
-    const EvenSplit rest(p.c.rows - first_rows, Shapes::rows(vectors, depth));
+        contiguous && options.copy_b && c.rows > Shapes::packing_rows(vectors) ? Shapes::packing_rows(vectors) : 0;
+    const EvenSplit rest(c.rows - first_rows, Shapes::rows(vectors, depth));
     Cursor at{0, 0, rest.parts + (first_rows > 0)};
     if (first_rows > 0) tiles(at, 1, first_rows, PanelSource::packing);
     const PanelSource source = first_rows > 0 || !contiguous ? PanelSource::packed : PanelSource::strided;
@@ -125,8 +173,8 @@ struct PanelPass {
     t.b = packed ? copy : &p.b(k, col);
     t.b_row_stride = packed ? width : p.b.row_stride;
     t.copy = copy;
-    t.a_row_stride = p.a.row_stride;
-    t.a_col_stride = p.a.col_stride;
+    t.a_row_stride = a.row_stride;
+    t.a_col_stride = a.col_stride;
     t.last_cols = static_cast<int>(cols - (width - V::lanes));
     const bool accumulate = p.accumulate || !first;
     const Activation activation = last ? p.activation : Activation::none;
@@ -137,19 +185,19 @@ struct PanelPass {
       t.activation = Activation::none;
       t.bias = nullptr;
     } else {
-      t.c_row_stride = p.c.row_stride;
+      t.c_row_stride = c.row_stride;
       t.accumulate = accumulate;
       t.activation = activation;
-      t.bias = last && p.bias != nullptr ? p.bias + col : nullptr;
+      t.bias = last && bias != nullptr ? bias + col : nullptr;
     }
     for (; count > 0; --count, ++at.tile, at.row += rows) {
-      t.a = &p.a(at.row, k);
+      t.a = &a(at.row, 0);
       if (options.fetch_b) t.next = fetch(at.tile, at.tiles);
-      if (!options.transposed_c) t.c = &p.c(at.row, col);
+      if (!options.transposed_c) t.c = &c(at.row, col);
       kernel(t);
       if (options.transposed_c)
-        store_transposed(turned, width, rows, cols, &p.c(at.row, col), p.c.col_stride,
-                         last && p.bias != nullptr ? p.bias + at.row : nullptr, accumulate, activation);
+        store_transposed(turned, width, rows, cols, &c(at.row, col), c.col_stride,
+                         last && bias != nullptr ? bias + at.row : nullptr, accumulate, activation);
     }
   }
 
@@ -185,33 +233,39 @@ Index panel_depth() {
 
 template <class T>
 bool stays_in_cache(const Matrix<const T>& b, Index depth) {
-  const Index lines = static_cast<Index>(cache_sizes().l2) / kCacheLine;
-  const Index stride = b.row_stride * static_cast<Index>(sizeof(T));
-  if (stride == 0 || stride % kCacheLine != 0) return true;
-  Index common = (stride < 0 ? -stride : stride) / kCacheLine, other = lines;
-  while (other != 0) {
-    const Index rest = common % other;
-    common = other;
-    other = rest;
-  }
-  return depth * common <= lines;
+  return spreads<T>(b.row_stride, depth, cache_sizes().l2);
 }
 
 template <class T>
 void multiply_panels(const MatmulProblem<T>& p, const PanelOptions& options) {
   using V = Vec<T>;
   const EvenSplit depths(p.a.cols, options.max_depth);
+  const RowBlocks<T> blocks(p, depths.size(0));
   const ColumnPanels<T> panels(p.c.cols, options.transposed_c ? 0 : columns_to_boundary(p.c));
-  T* const copy = scratch<T>(Slot::pack_b, static_cast<std::size_t>(depths.size(0) * 3 * V::lanes));
+  T* const panel_copy = scratch<T>(Slot::pack_b, static_cast<std::size_t>(depths.size(0) * 3 * V::lanes));
+  T* const rows_copy =
+      blocks.copy ? scratch<T>(Slot::pack_a, static_cast<std::size_t>(blocks.rows.size(0) * blocks.stride)) : nullptr;
   for (Index part = 0; part < depths.parts; ++part)
-    for (Index panel = 0; panel < panels.count(); ++panel) {
-      const Index col = panels.begin(panel);
-      const int vectors = panels.vectors(panel);
-      const Index next_col = panel + 1 < panels.count() ? panels.begin(panel + 1) : col;
-      const Index cols = panels.end(panel, p.c.cols) - col;
-      PanelPass<T>{p,       options, depths.begin(part), depths.size(part),       col, cols, next_col,
-                   vectors, copy,    part == 0,          part + 1 == depths.parts}
-          .run();
+    for (Index block = 0; block < blocks.rows.parts; ++block) {
+      const Index k = depths.begin(part), depth = depths.size(part);
+      const Index row = blocks.rows.begin(block), rows = blocks.rows.size(block);
+      const Matrix<T> c = p.c.block(row, 0, rows, p.c.cols);
+      Matrix<const T> a = p.a.block(row, k, rows, depth);
+      if (blocks.copy) {
+        copy_rows(a, rows_copy, blocks.stride);
+        a = {rows_copy, rows, depth, blocks.stride, 1};
+      }
+      const T* const bias = p.bias != nullptr && options.transposed_c ? p.bias + row : p.bias;
+      for (Index panel = 0; panel < panels.count(); ++panel) {
+        const Index col = panels.begin(panel);
+        const int vectors = panels.vectors(panel);
+        const Index next_col = panel + 1 < panels.count() ? panels.begin(panel + 1) : col;
+        const Index cols = panels.end(panel, p.c.cols) - col;
+        PanelPass<T>{
+            p,   options, a, c, k, depth, col, cols, next_col, vectors, panel_copy, part == 0, part + 1 == depths.parts,
+            bias}
+            .run();
+      }
     }
 }
 

@@ -1,9 +1,10 @@
 // The loops around the micro-kernel that fused, direct and swapped share. They differ in what they copy.
 //
 //   for each block of K (at most max_depth):
-//     for each panel of B, 3 or 2 vectors wide:      the panel stays in the second-level cache
-//       for each tile of A, 9 or 14 rows:            A streams past it
-//         multiply_tile
+//     for each block of rows:                        all of them, unless A must be copied
+//       for each panel of B, 3 or 2 vectors wide:    stays in the second-level cache
+//         for each tile of A, 9 or 14 rows:          streams past it
+//           multiply_tile
 //
 // Taking panels before tiles lets a block of K be a thousand deep, so that C is written once at most sizes and the
 // cost of starting and ending a tile is spread over 14000 cycles.
