@@ -17,7 +17,7 @@ struct Vec<float> {
   };
   static constexpr int lanes = 8;
   static constexpr int registers = 16;
-  static constexpr bool cheap_masks = true;
+  static constexpr bool cheap_masks = false;
   __m256 v;
 
   static DLKIT_INLINE Vec zero() { return {_mm256_setzero_ps()}; }
@@ -97,7 +97,7 @@ struct Vec<double> {
   };
   static constexpr int lanes = 4;
   static constexpr int registers = 16;
-  static constexpr bool cheap_masks = true;
+  static constexpr bool cheap_masks = false;
   __m256d v;
 
   static DLKIT_INLINE Vec zero() { return {_mm256_setzero_pd()}; }

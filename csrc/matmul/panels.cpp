@@ -18,6 +18,7 @@ void store_transposed(const T* from, int width, int rows, Index cols, T* c, Inde
   using V = Vec<T>;
   const bool relu = activation == Activation::relu;
   for (int row = 0; row < rows; row += V::lanes) {
+    const bool whole = !V::cheap_masks && rows - row >= V::lanes;
     const auto mask = V::first(rows - row);
     const V offset = bias != nullptr ? V::load(bias + row, mask) : V::zero();
     for (Index j = 0; j < cols; j += V::lanes) {
@@ -29,7 +30,7 @@ void store_transposed(const T* from, int width, int rows, Index cols, T* c, Inde
         x = x + offset;
         if (accumulate) x = x + V::load(to, mask);
         if (relu) x = V::max(V::zero(), x);
-        x.store(to, mask);
+        whole ? x.store(to) : x.store(to, mask);
       });
     }
   }
@@ -117,10 +118,8 @@ template <class T>
 void copy_rows(const Matrix<const T>& from, T* to, Index stride) {
   using V = Vec<T>;
   for (Index i = 0; i < from.rows; ++i, to += stride)
-    for (Index k = 0; k < from.cols; k += V::lanes) {
-      const auto mask = V::first(from.cols - k);
-      V::load(&from(i, k), mask).store(to + k, mask);
-    }
+    for (Index k = 0; k < from.cols; k += V::lanes)
+      V::load(&from(i, k), V::first(from.cols - k)).store(to + k);  // the copy's rows are whole vectors
 }
 
 // One panel of B against a block of rows of A.
