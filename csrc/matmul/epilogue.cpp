@@ -9,12 +9,14 @@ namespace {
 template <class T, class Function>
 DLKIT_INLINE void map_row(T* c, Index count, const T* bias, const Function& function) {
   using V = Vec<T>;
-  for (Index j = 0; j < count; j += V::lanes) {
-    const auto mask = V::first(count - j);
-    V x = V::load(c + j, mask);
-    if (bias != nullptr) x = x + V::load(bias + j, mask);
-    function(x).store(c + j, mask);
-  }
+  const auto part = [&](Index j, auto... mask) __attribute__((always_inline)) {
+    V x = V::load(c + j, mask...);
+    if (bias != nullptr) x = x + V::load(bias + j, mask...);
+    function(x).store(c + j, mask...);
+  };
+  Index j = 0;
+  for (; j + V::lanes <= count; j += V::lanes) part(j);
+  if (j < count) part(j, V::first(count - j));
 }
 
 }  // namespace
@@ -53,10 +55,12 @@ void add(const Matrix<T>& target, const Matrix<const T>& addend, const MatmulPro
   for (Index i = 0; i < target.rows; ++i) {
     T* to = &target(i, 0);
     const T* from = &addend(i, 0);
-    for (Index j = 0; j < target.cols; j += V::lanes) {
-      const auto mask = V::first(target.cols - j);
-      (V::load(to + j, mask) + V::load(from + j, mask)).store(to + j, mask);
-    }
+    const auto part = [&](Index j, auto... mask) __attribute__((always_inline)) {
+      (V::load(to + j, mask...) + V::load(from + j, mask...)).store(to + j, mask...);
+    };
+    Index j = 0;
+    for (; j + V::lanes <= target.cols; j += V::lanes) part(j);
+    if (j < target.cols) part(j, V::first(target.cols - j));
     finish_row(to, target.cols, problem.bias, problem.activation);
   }
 }
