@@ -6,7 +6,7 @@ Williams, Waterman & Patterson, "Roofline: An Insightful Visual Performance Mode
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -49,7 +49,12 @@ def bound(workload: Workload, peak: float, bandwidth: float) -> Bound:
 
 
 def measure_roofline(
-    shapes: Sequence[str] | None = None, *, threads: int = 1, rounds: int = 7, command: str = ""
+    shapes: Sequence[str] | None = None,
+    *,
+    threads: int = 1,
+    rounds: int = 7,
+    progress: Callable[[str], None] | None = None,
+    command: str = "",
 ) -> dict[str, Any]:
     """Measure both ceilings and where matrix products stand beneath them.
 
@@ -60,6 +65,8 @@ def measure_roofline(
     threads : int
     rounds : int
         Turns of each shape.
+    progress : callable, optional
+        Called with one line before the measurement.
     command : str
         The command that asked, for the record.
 
