@@ -61,7 +61,7 @@ footprint: $(call extras,cli) ## import time, size of the wheel, memory of the d
 	@$(BIN)/python -m dlkit.study footprint --json bench/results
 
 figures: $(call extras,cli) ## the pictures of the docs, drawn by the recipes
-	@$(BIN)/python docs/figures.py
+	@$(BIN)/python bench/figures.py
 
 tables: $(STAMPS)/extension ## fill the tables of README and docs from bench/results
 	@$(BIN)/python -m dlkit.study report
@@ -78,11 +78,11 @@ format: $(call extras,dev) ## ruff and clang-format, changing files
 	@find csrc -name '*.cpp' -o -name '*.h' | xargs $(BIN)/clang-format -i
 
 docs: $(call extras,cli$(comma)docs) ## the site, into site/
-	@$(BIN)/mkdocs build --strict --quiet
+	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
 	$(say) "site/index.html"
 
 serve-docs: $(call extras,cli$(comma)docs) ## the site, rebuilt as its sources change, on port 8000
-	@$(BIN)/mkdocs serve
+	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs serve
 
 reproduce: reproduce-mlp ## every published row: trains, measures, writes results and tables
 

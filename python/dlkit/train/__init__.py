@@ -1,5 +1,7 @@
 """Training: the loop, its callbacks, checkpoints, run folders, and a scikit-learn face.
 
+Examples
+--------
 >>> import dlkit as dl
 >>> digits = dl.data.load("digits")
 >>> model = dl.models.MLP(64, hidden=(64,), out_features=10)
