@@ -52,6 +52,7 @@ study: $(call extras,cli) ## ladders, roofline and step profile for the docs; re
 	@$(BIN)/python -m dlkit.study ladder matmul --threads 1,2 --json bench/results
 	@$(BIN)/python -m dlkit.study ladder layers --threads 1,2 --json bench/results
 	@$(BIN)/python -m dlkit.study roofline --threads 1,2 --json bench/results
+	@$(BIN)/python -m dlkit.study choice --json bench/results
 	@$(BIN)/python -m dlkit.study step-profile --threads 1,2 --json bench/results
 
 profile-step: $(STAMPS)/extension ## where the time of a training step goes; results into bench/results

@@ -20,7 +20,11 @@ PICTURES = {
     "xor": {"boundaries.png": "xor.png"},
     "gradient-descent": {"descent.png": "descent.png"},
     "perceptron": {"weights.png": "perceptron-weights.png"},
-    "mlp": {"loss.png": "mlp-loss.png", "confusion.png": "mlp-confusion.png", "mistakes.png": "mlp-mistakes.png"},
+    "mlp": {
+        "loss.png": "mlp-loss.png",
+        "confusion.png": "mlp-confusion.png",
+        "mistakes.png": "mlp-mistakes.png",
+    },
 }
 
 

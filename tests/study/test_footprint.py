@@ -6,18 +6,25 @@ from dlkit.study import footprint, report, results
 
 
 def test_a_record_and_its_table(tmp_path, monkeypatch):
-    monkeypatch.setattr(footprint, "_wheel", lambda root: (1_500_000, 4_000_000))
+    monkeypatch.setattr(footprint, "_wheel", lambda root, folder: (1_500_000, 4_000_000))
+    monkeypatch.setattr(footprint, "_imports", lambda modules, path, rounds: {"numpy": 0.06, "dlkit": 0.08})
     demo = {"peak_memory": 150e6, "train_seconds": 2.0, "seconds": 4.0}
     monkeypatch.setattr(footprint, "_demo", lambda: demo)
     lines: list[str] = []
-    record = footprint.measure(tmp_path, rounds=1, progress=lines.append)
-    assert lines == ["imports", "wheel", "demo"]
+    record = footprint.measure(tmp_path, progress=lines.append)
+    assert lines == ["wheel", "imports", "demo"]
     results.write(record, tmp_path)
     page = report.render("footprint", tmp_path)
     assert "| base wheel | 1.5 MB | 5 MB |" in page
+    assert "| import dlkit, NumPy included | 80 ms | 120 ms |" in page
     assert "| peak memory of the demo | 150 MB |" in page
-    times = {row["name"]: row["value"] for row in record["rows"]}
-    assert 0 < times["of that, import numpy"] < times["import dlkit, NumPy included"]
+    assert footprint.missed(record) == []
+
+
+def test_imports_are_timed_in_fresh_interpreters(tmp_path):
+    (tmp_path / "alone.py").write_text("import sys; assert 'numpy' not in sys.modules", encoding="utf-8")
+    seconds = footprint._imports(("numpy", "alone"), tmp_path, 1)
+    assert 0 < seconds["alone"] < seconds["numpy"]
 
 
 def test_limits_are_held():

@@ -57,6 +57,12 @@ def roofline(shapes: Shapes = None, threads: Threads = "1", json: Json = None, p
         print(draw(records[-1], plot))
 
 
+@app.command("choice")
+def choice(shapes: Shapes = None, threads: Threads = "1", json: Json = None) -> None:
+    """Show what matmul's default picks by shape is worth, beside each candidate."""
+    _measure("choice-matmul", threads, json, **({"shapes": shapes} if shapes else {}))
+
+
 @app.command("step")
 def step(threads: Threads = "1", json: Json = None) -> None:
     """Show where the time of a training step goes, kernel by kernel."""

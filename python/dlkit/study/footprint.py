@@ -7,6 +7,7 @@ import json
 import statistics
 import subprocess
 import sys
+import sysconfig
 import tempfile
 import time
 import zipfile
@@ -17,7 +18,14 @@ from typing import Any
 import dlkit.kernels as K
 from dlkit.study.machine import describe
 
-_IMPORT = "import time; t = time.perf_counter(); import {}; print(time.perf_counter() - t)"
+# Without site, whose editable installations are slower to import than what a wheel leaves.
+_IMPORT = """
+import sys, time
+sys.path[:0] = {path!r}
+start = time.perf_counter()
+import {module}
+print(time.perf_counter() - start)
+"""
 
 
 def measure(
@@ -51,10 +59,11 @@ def measure(
         If the wheel cannot be built or the demo fails; with what it printed.
     """
     say = progress or (lambda line: None)
-    say("imports")
-    imports = _imports(("numpy", "dlkit"), rounds)
     say("wheel")
-    wheel, extension = _wheel(root)
+    with tempfile.TemporaryDirectory() as folder:
+        wheel, extension = _wheel(root, Path(folder))
+        say("imports")
+        imports = _imports(("numpy", "dlkit"), Path(folder) / "unpacked", rounds)
     say("demo")
     demo = _demo()
     rows = [
@@ -81,14 +90,17 @@ def _row(name: str, value: float, unit: str, at_most: float | None = None) -> di
     return {"name": name, "value": value, "unit": unit, "at_most": at_most}
 
 
-def _imports(modules: tuple[str, ...], rounds: int) -> dict[str, float]:
+def _imports(modules: tuple[str, ...], unpacked: Path, rounds: int) -> dict[str, float]:
     """Return the median seconds that importing each module takes in a fresh interpreter, in turns."""
+    path = [str(unpacked), *dict.fromkeys(sysconfig.get_path(name) for name in ("purelib", "platlib"))]
     seconds: dict[str, list[float]] = {module: [] for module in modules}
     for turn in range(rounds + 1):
         for module in modules:
-            code = _IMPORT.format(module)
-            answer = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-            if turn:  # the first one warms the disk's cache
+            code = _IMPORT.format(path=path, module=module)
+            answer = subprocess.run(
+                [sys.executable, "-S", "-c", code], capture_output=True, text=True, check=True
+            )
+            if turn:  # the first one compiles, and warms the disk's cache
                 seconds[module].append(float(answer.stdout))
     return {module: statistics.median(values) for module, values in seconds.items()}
 
@@ -99,17 +111,16 @@ def _run(command: list[str], what: str) -> None:
         raise RuntimeError(f"footprint: {what} failed: {(done.stderr or done.stdout).strip()[-800:]}")
 
 
-def _wheel(root: Path) -> tuple[int, int]:
-    """Build the wheel; return its size and that of the extension modules within."""
-    with tempfile.TemporaryDirectory() as folder:
-        pip = [sys.executable, "-m", "pip", "--disable-pip-version-check", "wheel", "--quiet"]
-        flags = ["--no-build-isolation", "--no-deps", "--wheel-dir", folder]
-        build = f"--config-settings=build-dir={folder}/build"
-        _run([*pip, *flags, build, str(root)], "building the wheel")
-        (wheel,) = Path(folder).glob("*.whl")
-        with zipfile.ZipFile(wheel) as archive:
-            binaries = sum(i.file_size for i in archive.infolist() if i.filename.endswith((".so", ".pyd")))
-        return wheel.stat().st_size, binaries
+def _wheel(root: Path, folder: Path) -> tuple[int, int]:
+    """Build the wheel and unpack it below `folder`; return its size and that of the extensions within."""
+    pip = [sys.executable, "-m", "pip", "--disable-pip-version-check", "wheel", "--quiet"]
+    flags = ["--no-build-isolation", "--no-deps", "--wheel-dir", str(folder)]
+    _run([*pip, *flags, f"--config-settings=build-dir={folder}/build", str(root)], "building the wheel")
+    (wheel,) = folder.glob("*.whl")
+    with zipfile.ZipFile(wheel) as archive:
+        archive.extractall(folder / "unpacked")
+        binaries = sum(i.file_size for i in archive.infolist() if i.filename.endswith((".so", ".pyd")))
+    return wheel.stat().st_size, binaries
 
 
 def _demo() -> dict[str, float]:

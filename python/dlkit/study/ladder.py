@@ -66,7 +66,7 @@ def measure_ladder(
         for workload in wanted:
             if progress is not None:
                 progress(f"{operation} ladder, {workload.name}")
-            seconds = _time_steps(workload, [step.name for step in steps], rounds)
+            seconds = time_steps(workload, [step.name for step in steps], rounds)
             for name, speeds in reached.items():
                 speeds.append(workload.flops / seconds[name] if name in seconds else None)
         peak = max(peak, K.measure_peak(threads))
@@ -91,7 +91,7 @@ def measure_ladder(
     }
 
 
-def _time_steps(workload: Workload, names: Sequence[str], rounds: int) -> dict[str, float]:
+def time_steps(workload: Workload, names: Sequence[str], rounds: int) -> dict[str, float]:
     """Return seconds a run of each step that is for the shape."""
     p, inputs = workload.params, make_inputs(workload)
     out = np.empty((p["m"], p["n"]), np.float32)

@@ -8,13 +8,14 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from dlkit.study import footprint, ladder, ladder_layers, results, roofline, step_profile, table
+from dlkit.study import choice, footprint, ladder, ladder_layers, results, roofline, step_profile, table
 
 #: Which module shows a record of which chapter, and the unit of its table.
 _SHOWN: dict[str, tuple[ModuleType, str]] = {
     "ladder-matmul": (ladder, "GFLOP/s. "),
     "ladder-layers": (ladder_layers, ""),
     "roofline-matmul": (roofline, ""),
+    "choice-matmul": (choice, "GFLOP/s. "),
     "step-profile": (step_profile, ""),
     "footprint": (footprint, ""),
 }
@@ -27,6 +28,7 @@ _STUDIES: dict[str, Callable[..., dict[str, Any]]] = {
     "ladder-matmul": partial(ladder.measure_ladder, "matmul"),
     "ladder-layers": ladder_layers.measure,
     "roofline-matmul": roofline.measure_roofline,
+    "choice-matmul": choice.measure,
     "step-profile": step_profile.measure,
 }
 
@@ -43,7 +45,7 @@ def study(
 
     Parameters
     ----------
-    name : {"ladder-matmul", "ladder-layers", "roofline-matmul", "step-profile"}
+    name : {"ladder-matmul", "ladder-layers", "roofline-matmul", "choice-matmul", "step-profile"}
     threads : sequence of int
     json_path : path, optional
         A file for one thread count, a folder for any number.
