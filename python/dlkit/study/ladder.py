@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Callable, Sequence
-from functools import partial
+from functools import partial, reduce
 from typing import Any
 
 import numpy as np
@@ -108,7 +108,9 @@ def time_steps(workload: Workload, names: Sequence[str], rounds: int) -> dict[st
 
 def columns(record: dict[str, Any]) -> list[str]:
     """Return the column heads of a ladder's table."""
-    return ["variant", "idea", *record["shapes"], "% of peak, at best"]
+    short = {", first transposed": "tn", ", second transposed": "nt", ", both transposed": "tt"}
+    shapes = [reduce(lambda text, words: text.replace(*words), short.items(), s) for s in record["shapes"]]
+    return ["variant", "idea", *shapes, "% of peak, at best"]
 
 
 def rows(record: dict[str, Any]) -> list[list[str]]:

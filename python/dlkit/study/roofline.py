@@ -132,8 +132,8 @@ def rows(record: dict[str, Any]) -> list[list[str]]:
     return [
         [
             row["workload"]["name"],
-            f"{row['workload']['flops'] / 1e6:.3g}",
-            f"{row['workload']['bytes'] / 1e6:.3g}",
+            _three_digits(row["workload"]["flops"] / 1e6),
+            _three_digits(row["workload"]["bytes"] / 1e6),
             f"{row['intensity']:.3g}",
             row["by"],
             f"{row['limit'] / 1e9:.0f}",
@@ -142,6 +142,10 @@ def rows(record: dict[str, Any]) -> list[list[str]]:
         ]
         for row in record["rows"]
     ]
+
+
+def _three_digits(value: float) -> str:
+    return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
 
 
 def plot(record: dict[str, Any], path: str | Path) -> Path:

@@ -99,6 +99,8 @@ def _cells(record: dict[str, Any]) -> tuple[list[str], list[list[str]], int]:
 def markdown(record: dict[str, Any]) -> str:
     """Return a record as a Markdown table with its head line above."""
     titles, cells, text_columns = _cells(record)
+    # The site keeps the column of this word wide enough for a sentence.
+    titles = ['<span class="wide">idea</span>' if title == "idea" else title for title in titles]
     return "\n".join([head(record), "", *table.markdown_lines(titles, cells, text_columns=text_columns)])
 
 
