@@ -27,7 +27,8 @@ comma := ,
 extras = $(foreach extra,$(subst $(comma), ,$(1)),$(STAMPS)/extra-$(extra))
 
 .DEFAULT_GOAL := help
-.PHONY: help build demo test bench lint format docs serve-docs reproduce reproduce-mlp sanitize wheel clean
+.PHONY: help build demo test bench study profile-step footprint figures tables lint format docs serve-docs reproduce \
+  reproduce-mlp sanitize wheel clean
 .SECONDARY:
 .NOTPARALLEL:
 
@@ -47,6 +48,25 @@ test: $(call extras,$(TEST_EXTRAS)) ## every test; needs no network and no GPU
 bench: $(call extras,cli$(comma)bench) ## dlkit beside NumPy, PyTorch and JAX; results into bench/results
 	@$(BIN)/python -m pytest bench $(BENCH_ARGS)
 
+study: $(call extras,cli) ## ladders, roofline and step profile for the docs; results into bench/results
+	@$(BIN)/python -m dlkit.study ladder matmul --threads 1,2 --json bench/results
+	@$(BIN)/python -m dlkit.study ladder layers --threads 1,2 --json bench/results
+	@$(BIN)/python -m dlkit.study roofline --threads 1,2 --json bench/results
+	@$(BIN)/python -m dlkit.study choice --json bench/results
+	@$(BIN)/python -m dlkit.study step-profile --threads 1,2 --json bench/results
+
+profile-step: $(STAMPS)/extension ## where the time of a training step goes; results into bench/results
+	@$(BIN)/python -m dlkit.study step-profile --threads 1,2 --json bench/results
+
+footprint: $(call extras,cli) ## import time, size of the wheel, memory of the demo; results into bench/results
+	@$(BIN)/python -m dlkit.study footprint --json bench/results
+
+figures: $(call extras,cli) ## the pictures of the docs, drawn by the recipes
+	@$(BIN)/python bench/figures.py
+
+tables: $(STAMPS)/extension ## fill the tables of README and docs from bench/results
+	@$(BIN)/python -m dlkit.study report
+
 lint: $(call extras,dev) ## ruff, mypy and clang-format, changing nothing
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check --quiet . || { echo "make lint: run 'make format'" >&2; exit 1; }
@@ -59,11 +79,11 @@ format: $(call extras,dev) ## ruff and clang-format, changing files
 	@find csrc -name '*.cpp' -o -name '*.h' | xargs $(BIN)/clang-format -i
 
 docs: $(call extras,cli$(comma)docs) ## the site, into site/
-	@$(BIN)/mkdocs build --strict --quiet
+	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
 	$(say) "site/index.html"
 
 serve-docs: $(call extras,cli$(comma)docs) ## the site, rebuilt as its sources change, on port 8000
-	@$(BIN)/mkdocs serve
+	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs serve
 
 reproduce: reproduce-mlp ## every published row: trains, measures, writes results and tables
 

@@ -36,7 +36,11 @@ py::dict config() {
   result["cpus_usable"] = usable_cpus();
   result["cache_bytes"] = caches;
 #ifdef __VERSION__
-  result["compiler"] = __VERSION__;
+#if defined(__GNUC__) && !defined(__clang__)
+  result["compiler"] = "GCC " __VERSION__;
+#else
+  result["compiler"] = __VERSION__;  // Clang's names itself
+#endif
 #endif
   return result;
 }

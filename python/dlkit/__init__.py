@@ -1,5 +1,7 @@
 """dlkit: a small, fast deep-learning library over hand-written kernels.
 
+Examples
+--------
 >>> import dlkit as dl
 >>> model = dl.nn.Sequential(dl.nn.Linear(64, 32), dl.nn.ReLU(), dl.nn.Linear(32, 10))
 >>> optimizer = dl.optim.Adam(model.parameters())

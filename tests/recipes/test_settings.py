@@ -64,7 +64,7 @@ def test_none_where_it_is_allowed():
         ({"rate": float("inf")}, "rate is inf"),
         ({"rate": True}, "rate is True"),
         ({"sizes": "5,x"}, "sizes is '5,x', expected integers separated by commas"),
-        ({"sizes": "5,0"}, "sizes is 5,0, expected integers separated by commas"),
+        ({"sizes": "5,0"}, "sizes is 5,0, expected integers of at least 1, separated by commas"),
         ({"sizes": [1.5]}, r"sizes is \[1.5\]"),
         ({"rule": "adm"}, r"rule is 'adm', expected one of sgd, adam \(did you mean 'adam'\?\)"),
         ({"rule": 3}, "rule is 3, expected a text"),

@@ -83,7 +83,6 @@ def test_check_changes_nothing_and_says_what_is_out_of_date(root: Path, capsys):
             "<!-- table:matmul:begin --><!-- table:matmul:end -->",
             "table is 'matmul'; expected chapter and threads",
         ),
-        ("<!-- table:layers-2t:begin --><!-- table:layers-2t:end -->", "no results for table 'layers-2t'"),
     ],
 )
 def test_markers_that_cannot_be_filled_are_errors_that_name_the_page(root: Path, text, message, capsys):
@@ -92,6 +91,17 @@ def test_markers_that_cannot_be_filled_are_errors_that_name_the_page(root: Path,
         report.update(root)
     assert report.main(["--root", str(root)]) == 1
     assert "docs/matmul.md" in capsys.readouterr().err
+
+
+def test_a_table_without_results_stays_as_it_is(root: Path, capsys):
+    text = "<!-- table:layers-2t:begin -->\nearlier\n<!-- table:layers-2t:end -->"
+    (root / "docs" / "plain.md").write_text(text, encoding="utf-8")
+    with pytest.raises(report.NoResultsError, match="no results for table 'layers-2t'"):
+        report.update(root)
+    assert report.main(["--root", str(root)]) == 0
+    assert "no results yet: docs/plain.md: layers-2t" in capsys.readouterr().err
+    assert (root / "docs" / "plain.md").read_text(encoding="utf-8") == text
+    assert "| 64×784×512 |" in (root / "README.md").read_text(encoding="utf-8")
 
 
 def test_ladders_and_rooflines_have_tables(root: Path):

@@ -50,7 +50,8 @@ def test_loss_curve(tmp_path, figure):
     assert [t.get_text() for t in loss.get_legend().get_texts()] == ["training", "validation"]
     assert texts(loss) == ["best 0.3333\nepoch 3"]
     assert texts(accuracy) == ["best 50.00%\nepoch 5"]
-    assert loss.get_title(loc="left") == "a title"
+    assert loss.get_title(loc="left") == "Loss"
+    assert figure().get_suptitle() == "a title"
     assert loss.get_yscale() == "linear"
 
 
@@ -93,7 +94,7 @@ def test_confusion_matrix(tmp_path, figure):
     np.testing.assert_allclose(axes.images[0].get_array(), [[0.5, 0.5, 0], [0, 1, 0], [0.5, 0, 0.5]])
     assert [t.get_text() for t in axes.get_xticklabels()] == CLASSES
     assert [t.get_text() for t in axes.get_yticklabels()] == CLASSES
-    assert axes.get_title(loc="left") == "3 of 5 right: 60.00%"
+    assert axes.get_title(loc="left") == "3 of 5 right, 60.00%"
     assert (axes.get_xlabel(), axes.get_ylabel()) == ("predicted", "true")
 
 

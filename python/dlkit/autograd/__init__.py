@@ -1,5 +1,7 @@
 """Tensors, the graph of what was computed from what, and derivatives through it.
 
+Examples
+--------
 >>> import dlkit as dl
 >>> a, b = dl.Tensor(2.0, requires_grad=True), dl.Tensor(1.0, requires_grad=True)
 >>> e = (a + b) * (b + 1)

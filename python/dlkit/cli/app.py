@@ -8,10 +8,10 @@ from typing import Any
 import typer
 from typer.core import TyperGroup
 
-from . import bench, catalogue, config, predict, train
+from . import bench, catalogue, config, predict, study, train
 from .errors import report
 
-_ORDER = ("train", "predict", "list", "bench", "config")
+_ORDER = ("train", "predict", "list", "bench", "study", "config")
 
 
 class _Ordered(TyperGroup):
@@ -53,6 +53,7 @@ app.add_typer(train.app, name="train")
 app.command("predict")(predict.predict)
 app.command("list")(catalogue.list_recipes)
 app.add_typer(bench.app, name="bench")
+app.add_typer(study.app, name="study")
 app.command("config")(config.config)
 
 

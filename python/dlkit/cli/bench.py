@@ -88,7 +88,7 @@ def measure(
     from dlkit.study import compare
     from dlkit.study.table import show
 
-    counts = _counts(threads)
+    counts = thread_counts(threads)
     names = _peers(peers) if peers else None
 
     def progress(line: str) -> None:
@@ -111,7 +111,8 @@ def measure(
         show(record)
 
 
-def _counts(text: str) -> list[int]:
+def thread_counts(text: str) -> list[int]:
+    """Read thread counts such as ``1,2``."""
     try:
         counts = [int(part) for part in text.split(",")]
     except ValueError:

@@ -279,7 +279,9 @@ def _read_image(path: Path) -> NDArray[np.float64]:
     except InputError:
         raise
     except Exception as error:  # every decoder of Pillow has its own errors
-        reason = (str(error).splitlines() or [type(error).__name__])[0].replace(f"'{path}'", "it")
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        if type(error).__name__ == "UnidentifiedImageError":
+            reason = "it begins like no kind of image that Pillow knows"
         raise InputError(f"{path} is not a readable image: {reason}") from error
 
 

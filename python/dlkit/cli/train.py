@@ -116,8 +116,12 @@ def _command(recipe: Recipe) -> Callable[..., None]:
     ]
     parameters.sort(key=lambda p: ("Data", "Model", "Training", "Run").index(p.default.rich_help_panel))
     parameters += [
-        _fixed("threads", int | None, None, "Threads of the kernels. Default: all that may be used."),
-        _fixed("run_dir", Path | None, None, f"Run folder. Default: a new one, runs/{recipe.name}-…"),
+        _fixed(
+            "threads", int | None, None, "Threads of the kernels. Default: all that may be used.", "INTEGER"
+        ),
+        _fixed(
+            "run_dir", Path | None, None, f"Run folder. Default: a new one, runs/{recipe.name}-…", "FOLDER"
+        ),
         _fixed("resume", bool, False, "Go on with the run in --run-dir, with its settings."),
         _fixed("overwrite", bool, False, "Remove what an earlier run left in --run-dir first."),
         _fixed("no_progress", bool, False, "No progress bar."),
@@ -159,9 +163,12 @@ def _parameter(recipe: Recipe, name: str, limits: Limits, kind: Any) -> inspect.
     return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=annotation)
 
 
-def _fixed(name: str, annotation: Any, default: Any, help: str) -> inspect.Parameter:
+def _fixed(
+    name: str, annotation: Any, default: Any, help: str, metavar: str | None = None
+) -> inspect.Parameter:
+    flag = "--" + name.replace("_", "-")
     option = typer.Option(
-        default, "--" + name.replace("_", "-"), help=help, show_default=False, rich_help_panel="Run"
+        default, flag, help=help, metavar=metavar, show_default=False, rich_help_panel="Run"
     )
     return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=option, annotation=annotation)
 

@@ -1,5 +1,7 @@
 """Data sets, their files, and batches.
 
+Examples
+--------
 >>> import dlkit as dl
 >>> digits = dl.data.load("digits")
 >>> digits.x_train.shape

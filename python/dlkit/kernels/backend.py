@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -46,5 +45,7 @@ def _is_numeric(value: Any) -> bool:
 
 def nearest(name: str, known: list[str] | tuple[str, ...]) -> str:
     """Return " (did you mean 'x'?)" for the closest of `known`, or an empty string."""
+    import difflib  # here, for the sake of `import dlkit`
+
     close = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
     return f" (did you mean {close[0]!r}?)" if close else ""

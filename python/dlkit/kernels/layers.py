@@ -218,12 +218,12 @@ def relu(x: Any, *, out: NDArray[Any] | None = None) -> NDArray[Any]:
 
 
 def leaky_relu(x: Any, *, alpha: float = 0.01, out: NDArray[Any] | None = None) -> NDArray[Any]:
-    """X above 0, alpha x below. See `activation`."""
+    """x above 0, alpha x below. See `activation`."""
     return activation(x, "leaky_relu", out=out, alpha=alpha)
 
 
 def elu(x: Any, *, alpha: float = 1.0, out: NDArray[Any] | None = None) -> NDArray[Any]:
-    """X above 0, alpha (exp(x) - 1) below. See `activation`."""
+    """x above 0, alpha (exp(x) - 1) below. See `activation`."""
     return activation(x, "elu", out=out, alpha=alpha)
 
 
@@ -249,12 +249,12 @@ def softplus(x: Any, *, out: NDArray[Any] | None = None) -> NDArray[Any]:
 
 
 def silu(x: Any, *, out: NDArray[Any] | None = None) -> NDArray[Any]:
-    """X sigmoid(x). See `activation`."""
+    """x times sigmoid(x). See `activation`."""
     return activation(x, "silu", out=out)
 
 
 def gelu(x: Any, *, out: NDArray[Any] | None = None) -> NDArray[Any]:
-    """X times the normal distribution function of x. See `activation`."""
+    """x times the normal distribution function of x. See `activation`."""
     return activation(x, "gelu", out=out)
 
 

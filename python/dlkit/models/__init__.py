@@ -1,5 +1,7 @@
 """The systems of the course, ready to train: one file each.
 
+Examples
+--------
 >>> import dlkit as dl
 >>> model = dl.models.MLP(64, (32,), 10)
 >>> model(dl.zeros(5, 64)).shape

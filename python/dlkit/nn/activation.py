@@ -32,7 +32,7 @@ class Tanh(Module):
 
 
 class GELU(Module):
-    """X times the normal distribution function of x (Hendrycks & Gimpel, 2016; the form with erf)."""
+    """x times the normal distribution function of x (Hendrycks & Gimpel, 2016; the form with erf)."""
 
     def forward(self, x: Tensor) -> Tensor:
         """Apply it to every element."""
@@ -40,7 +40,7 @@ class GELU(Module):
 
 
 class SiLU(Module):
-    """X times sigmoid(x)."""
+    """x times sigmoid(x)."""
 
     def forward(self, x: Tensor) -> Tensor:
         """Apply it to every element."""
@@ -56,7 +56,7 @@ class Softplus(Module):
 
 
 class LeakyReLU(Module):
-    """X above 0, negative_slope x below.
+    """x above 0, negative_slope x below.
 
     Parameters
     ----------
@@ -77,7 +77,7 @@ class LeakyReLU(Module):
 
 
 class ELU(Module):
-    """X above 0, alpha (exp(x) - 1) below (Clevert et al., 2016).
+    """x above 0, alpha (exp(x) - 1) below (Clevert et al., 2016).
 
     Parameters
     ----------

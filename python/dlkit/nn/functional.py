@@ -124,12 +124,12 @@ def relu(x: Any) -> Tensor:
 
 
 def leaky_relu(x: Any, negative_slope: float = 0.01) -> Tensor:
-    """X above 0, negative_slope x below."""
+    """x above 0, negative_slope x below."""
     return elementwise.activate(tensor_of(x, "leaky_relu"), "leaky_relu", float(negative_slope))
 
 
 def elu(x: Any, alpha: float = 1.0) -> Tensor:
-    """X above 0, alpha (exp(x) - 1) below (Clevert et al., 2016)."""
+    """x above 0, alpha (exp(x) - 1) below (Clevert et al., 2016)."""
     return elementwise.activate(tensor_of(x, "elu"), "elu", float(alpha))
 
 
@@ -144,12 +144,12 @@ def tanh(x: Any) -> Tensor:
 
 
 def gelu(x: Any) -> Tensor:
-    """X times the normal distribution function of x (Hendrycks & Gimpel, 2016; the form with erf)."""
+    """x times the normal distribution function of x (Hendrycks & Gimpel, 2016; the form with erf)."""
     return elementwise.activate(tensor_of(x, "gelu"), "gelu")
 
 
 def silu(x: Any) -> Tensor:
-    """X times sigmoid(x)."""
+    """x times sigmoid(x)."""
     return elementwise.activate(tensor_of(x, "silu"), "silu")
 
 

@@ -1,5 +1,7 @@
 """Recipes: data, model, settings and what they must reach, one file per ``dlkit train NAME``.
 
+Examples
+--------
 >>> import dlkit as dl
 >>> dl.recipes.names()
 ['perceptron', 'softmax', 'mlp', 'xor', 'gradient-descent', 'graph']

@@ -155,21 +155,31 @@ def train_classifier(
         "stop_reason": trainer.stop_reason,
         **work_of(history),
     }
+    watched_name = "validation" if settings.validation else "test"
+    drops = getattr(settings, "dropout", 0) or getattr(settings, "input_dropout", 0)
+    note = f"training: mean over the epoch while it ran, with dropout; {watched_name}: after it, without"
     plots.loss_curve(
         history,
         run.path("loss.png"),
         title=f"{name} on {dataset.name}",
-        watched="validation" if settings.validation else "test",
+        watched=watched_name,
+        note=note if drops else None,
     )
-    _draw(run, dataset, outputs, parts)
+    _draw(run, f"{name} on {dataset.name}", dataset, outputs, parts)
     metrics["peak_memory"] = peak_memory()
     write_json(run, "result.json", {"recipe": name, "data": dataset.name, **metrics})
     return Result(name, run.folder, metrics, _lines(metrics, parts, target), target)
 
 
-def _draw(run: RunFolder, dataset: Dataset, outputs: NDArray[Any], parts: Parts) -> None:
+def _draw(run: RunFolder, title: str, dataset: Dataset, outputs: NDArray[Any], parts: Parts) -> None:
     predicted = outputs.argmax(axis=1)
-    plots.confusion_matrix(dataset.y_test, predicted, run.path("confusion.png"), classes=dataset.classes)
+    plots.confusion_matrix(
+        dataset.y_test,
+        predicted,
+        run.path("confusion.png"),
+        classes=dataset.classes,
+        title=f"{title}, test samples",
+    )
     probabilities = as_probabilities(outputs, parts.card.probabilities)
     if probabilities is not None:
         plots.confident_mistakes(
@@ -179,6 +189,7 @@ def _draw(run: RunFolder, dataset: Dataset, outputs: NDArray[Any], parts: Parts)
             run.path("mistakes.png"),
             classes=dataset.classes,
             image_shape=dataset.image_shape,
+            title=f"{title}, test samples",
         )
     if parts.draw is not None:
         parts.draw(run)

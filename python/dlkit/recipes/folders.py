@@ -26,7 +26,7 @@ CONTENTS = {
     "graph.svg": "the graph with values and derivatives",
     "graph.png": "the graph with values and derivatives",
     "result.json": "what the run came to",
-    "metrics.jsonl": "one record per epoch",
+    "metrics.jsonl": "what was measured, a record per line",
     "model.safetensors": "the weights; open in PyTorch too",
     "model.json": "what the weights belong to, for dlkit predict",
     "checkpoint.safetensors": "the state to resume from",

@@ -17,6 +17,7 @@ from dlkit.nn import Module, load_safetensors
 from dlkit.train import RunFolder
 
 from .card import FILE, Card, CardError, read_card
+from .settings import nearest
 
 _BATCH = 512
 
@@ -114,7 +115,10 @@ def load_predictor(folder: str | os.PathLike[str]) -> Predictor:
     path = Path(folder)
     if not path.is_dir():
         what = "is a file, expected a run folder" if path.exists() else "does not exist"
-        raise PredictorError(f"run folder {path} {what}")
+        hint = ""
+        if not path.exists() and path.parent.is_dir():
+            hint = nearest(path.name, [entry.name for entry in path.parent.iterdir() if entry.is_dir()])
+        raise PredictorError(f"run folder {path} {what}{hint}")
     if not (path / FILE).is_file():
         if not (path / RunFolder.SETTINGS).is_file():
             raise PredictorError(f"run folder {path} has no run in it")

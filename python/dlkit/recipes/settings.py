@@ -130,7 +130,7 @@ def describe(kind: Any, limits: Limits) -> str:
         return f"one of {', '.join(limits.choices)}"
     base, optional = _without_none(kind)
     words = {int: "an integer", float: "a number", bool: "true or false", str: "a text"}
-    text = words.get(base, "integers separated by commas, such as 512,512, or none")
+    text = words.get(base, "integers")
     bounds = [
         f"{word} {bound:g}"
         for word, bound in (
@@ -143,6 +143,8 @@ def describe(kind: Any, limits: Limits) -> str:
     ]
     if bounds:
         text += " " + " and ".join(bounds)
+    if base not in words:
+        text += "," * bool(bounds) + " separated by commas, such as 512,512, or none"
     return text + (" (or none)" if optional and "none" not in text else "")
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Callable, Sequence
-from functools import partial
+from functools import partial, reduce
 from typing import Any
 
 import numpy as np
@@ -66,7 +66,7 @@ def measure_ladder(
         for workload in wanted:
             if progress is not None:
                 progress(f"{operation} ladder, {workload.name}")
-            seconds = _time_steps(workload, [step.name for step in steps], rounds)
+            seconds = time_steps(workload, [step.name for step in steps], rounds)
             for name, speeds in reached.items():
                 speeds.append(workload.flops / seconds[name] if name in seconds else None)
         peak = max(peak, K.measure_peak(threads))
@@ -91,7 +91,7 @@ def measure_ladder(
     }
 
 
-def _time_steps(workload: Workload, names: Sequence[str], rounds: int) -> dict[str, float]:
+def time_steps(workload: Workload, names: Sequence[str], rounds: int) -> dict[str, float]:
     """Return seconds a run of each step that is for the shape."""
     p, inputs = workload.params, make_inputs(workload)
     out = np.empty((p["m"], p["n"]), np.float32)
@@ -108,7 +108,9 @@ def _time_steps(workload: Workload, names: Sequence[str], rounds: int) -> dict[s
 
 def columns(record: dict[str, Any]) -> list[str]:
     """Return the column heads of a ladder's table."""
-    return ["variant", "idea", *record["shapes"], "% of peak, at best"]
+    short = {", first transposed": "tn", ", second transposed": "nt", ", both transposed": "tt"}
+    shapes = [reduce(lambda text, words: text.replace(*words), short.items(), s) for s in record["shapes"]]
+    return ["variant", "idea", *shapes, "% of peak, at best"]
 
 
 def rows(record: dict[str, Any]) -> list[list[str]]:

@@ -1,21 +1,18 @@
 """The ladders of the layers chapter: what each step up is worth, in time and in bytes a second.
 
-``python -m dlkit.study.ladder_layers --threads 1 --json bench/results`` measures them for docs/layers.md.
+``python -m dlkit.study ladder layers --threads 1,2 --json bench/results`` measures them for docs/layers.md.
 """
 
 from __future__ import annotations
 
-import argparse
 import datetime as dt
-import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
 
 import dlkit.kernels as K
-from dlkit.study import results
 from dlkit.study.machine import describe
 from dlkit.study.own import medians
 
@@ -132,7 +129,7 @@ def measure(
         "chapter": "ladder-layers",
         "threads": threads,
         "date": dt.datetime.now(dt.timezone.utc).strftime("%Y-%m-%d"),
-        "command": command or f"python -m dlkit.study.ladder_layers --threads {threads}",
+        "command": command or f"python -m dlkit.study ladder layers --threads {threads}",
         "machine": {**describe(), "dlkit_isa": ""},
         "isa": K.config()["isa"],
         "ceiling": ceiling,
@@ -156,24 +153,3 @@ def rows(record: dict[str, Any]) -> list[list[str]]:
         ]
         for row in record["rows"]
     ]
-
-
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Measure, and write the record."""
-    parser = argparse.ArgumentParser(prog="python -m dlkit.study.ladder_layers", description=__doc__)
-    parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("--count", type=int, default=1_000_000, help="elements of the arrays, about")
-    parser.add_argument("--json", default="bench/results", help="a file or a folder for the results")
-    chosen = parser.parse_args(arguments)
-    record = measure(
-        count=chosen.count,
-        threads=chosen.threads,
-        progress=lambda line: print(line, file=sys.stderr),
-        command=f"python -m dlkit.study.ladder_layers --threads {chosen.threads}",
-    )
-    print(results.write(record, chosen.json))
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())

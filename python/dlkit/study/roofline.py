@@ -6,7 +6,7 @@ Williams, Waterman & Patterson, "Roofline: An Insightful Visual Performance Mode
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -49,7 +49,12 @@ def bound(workload: Workload, peak: float, bandwidth: float) -> Bound:
 
 
 def measure_roofline(
-    shapes: Sequence[str] | None = None, *, threads: int = 1, rounds: int = 7, command: str = ""
+    shapes: Sequence[str] | None = None,
+    *,
+    threads: int = 1,
+    rounds: int = 7,
+    progress: Callable[[str], None] | None = None,
+    command: str = "",
 ) -> dict[str, Any]:
     """Measure both ceilings and where matrix products stand beneath them.
 
@@ -60,6 +65,8 @@ def measure_roofline(
     threads : int
     rounds : int
         Turns of each shape.
+    progress : callable, optional
+        Called with one line before the measurement.
     command : str
         The command that asked, for the record.
 
@@ -125,8 +132,8 @@ def rows(record: dict[str, Any]) -> list[list[str]]:
     return [
         [
             row["workload"]["name"],
-            f"{row['workload']['flops'] / 1e6:.3g}",
-            f"{row['workload']['bytes'] / 1e6:.3g}",
+            _three_digits(row["workload"]["flops"] / 1e6),
+            _three_digits(row["workload"]["bytes"] / 1e6),
             f"{row['intensity']:.3g}",
             row["by"],
             f"{row['limit'] / 1e9:.0f}",
@@ -135,6 +142,10 @@ def rows(record: dict[str, Any]) -> list[list[str]]:
         ]
         for row in record["rows"]
     ]
+
+
+def _three_digits(value: float) -> str:
+    return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
 
 
 def plot(record: dict[str, Any], path: str | Path) -> Path:

@@ -96,16 +96,22 @@ def summary(record: dict[str, Any]) -> str:
 
 def text(record: dict[str, Any]) -> str:
     """Return a record as a plain table for a terminal of any width."""
-    titles, cells = columns(record), rows(record)
+    lines = aligned(columns(record), rows(record), text_columns=2)
+    return "\n".join([head(record), "", *lines, "", *notes(record)])
+
+
+def aligned(titles: list[str], cells: list[list[str]], text_columns: int = 2) -> list[str]:
+    """Return the lines of a plain table; all but the first `text_columns` columns are set to the right."""
     widths = [max(len(line[i]) for line in [titles, *cells]) for i in range(len(titles))]
 
     def line(parts: list[str]) -> str:
-        first = [part.ljust(width) for part, width in zip(parts[:2], widths[:2], strict=True)]
-        rest = [part.rjust(width) for part, width in zip(parts[2:], widths[2:], strict=True)]
-        return "  ".join(first + rest).rstrip()
+        sided = [
+            part.ljust(width) if i < text_columns else part.rjust(width)
+            for i, (part, width) in enumerate(zip(parts, widths, strict=True))
+        ]
+        return "  ".join(sided).rstrip()
 
-    out = [head(record), "", line(titles), line(["-" * width for width in widths]), *map(line, cells)]
-    return "\n".join([*out, "", *notes(record)])
+    return [line(titles), line(["-" * width for width in widths]), *map(line, cells)]
 
 
 def show(record: dict[str, Any]) -> None:

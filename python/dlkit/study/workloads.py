@@ -184,7 +184,8 @@ def _linear(m: int, k: int, n: int) -> Workload:
     )
 
 
-def _mlp(sizes: Sequence[int], batch: int) -> Workload:
+def mlp_step(sizes: Sequence[int], batch: int) -> Workload:
+    """Return one training step of a multi-layer perceptron: forward, loss, backward, Adam."""
     products = sum(i * o for i, o in itertools.pairwise(sizes))
     # Forward, gradient of the weights, and gradient of the inputs: none for the data itself.
     flops = 2.0 * batch * (3 * products - sizes[0] * sizes[1])
@@ -238,7 +239,7 @@ def workloads(chapter: str, shapes: Sequence[str] | None = None, *, quick: bool 
             _linear(64, 784, 512),
         ]
     else:
-        found = [_mlp((20, 16, 4) if quick else (784, 512, 512, 10), 8 if quick else 64)]
+        found = [mlp_step((20, 16, 4) if quick else (784, 512, 512, 10), 8 if quick else 64)]
     if shapes:
         kept = [w for w in found if any(text.lower() in w.name.lower() for text in shapes)]
         if not kept:

@@ -1,11 +1,15 @@
 """Training: the loop, its callbacks, checkpoints, run folders, and a scikit-learn face.
 
+Examples
+--------
 >>> import dlkit as dl
 >>> digits = dl.data.load("digits")
 >>> model = dl.models.MLP(64, hidden=(64,), out_features=10)
->>> trainer = dl.train.Trainer(model, dl.optim.Adam(model.parameters()), dl.nn.CrossEntropyLoss(),
-progress=False) >>> history = trainer.fit(dl.data.Batches(*digits.train), epochs=5, validation=digits.test)
->>> history[-1]["val_accuracy"] > 0.8 True
+>>> adam, loss = dl.optim.Adam(model.parameters()), dl.nn.CrossEntropyLoss()
+>>> trainer = dl.train.Trainer(model, adam, loss, progress=False)
+>>> history = trainer.fit(dl.data.Batches(*digits.train), epochs=5, validation=digits.test)
+>>> history[-1]["val_accuracy"] > 0.8
+True
 """
 
 from __future__ import annotations

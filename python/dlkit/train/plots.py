@@ -30,6 +30,7 @@ def loss_curve(
     *,
     title: str | None = None,
     watched: str = "validation",
+    note: str | None = None,
 ) -> Path:
     """Draw loss, and accuracy where it is known, over the epochs.
 
@@ -44,6 +45,8 @@ def loss_curve(
         Headline.
     watched
         What the samples behind ``val_loss`` and ``val_accuracy`` are called.
+    note
+        A line below the panels.
 
     Returns
     -------
@@ -62,7 +65,13 @@ def loss_curve(
     if any(_number(r.get(f"{part}_accuracy")) is not None for r in records for part in ("train", "val")):
         panels.append("accuracy")
 
-    figure = _figure(width=5.2 * len(panels), height=3.8)
+    figure = _figure(
+        width=5.2 * len(panels), height=3.8 + 0.3 * (title is not None) + 0.2 * (note is not None)
+    )
+    if title is not None:
+        figure.suptitle(title, fontsize=12, x=0.01, ha="left")
+    if note is not None:
+        figure.supxlabel(note, fontsize=8.5, color="#555555", x=0.01, ha="left")
     for i, what in enumerate(panels):
         axes = figure.add_subplot(1, len(panels), i + 1)
         for part, label, colour, style in (
@@ -98,7 +107,7 @@ def loss_curve(
                 )
         axes.set_xlabel("epoch")
         axes.set_ylabel(what)
-        axes.set_title(what.capitalize() if title is None or i else title, fontsize=11, loc="left")
+        axes.set_title(what.capitalize(), fontsize=11, loc="left")
         if what == "accuracy":
             from matplotlib.ticker import PercentFormatter
 
@@ -109,7 +118,7 @@ def loss_curve(
         _tidy(axes)
         axes.xaxis.get_major_locator().set_params(integer=True)
         axes.margins(y=0.22)  # room for the note on the best epoch
-        axes.legend(frameon=False, fontsize=9)
+        axes.legend(frameon=False, fontsize=9, loc="upper right" if what == "loss" else "lower right")
     return _save(figure, path)
 
 
@@ -135,7 +144,7 @@ def confusion_matrix(
     classes
         Class names.
     title
-        Headline; the default states the accuracy.
+        Headline, in front of the accuracy.
 
     Returns
     -------
@@ -178,7 +187,8 @@ def confusion_matrix(
     axes.set_xlabel("predicted")
     axes.set_ylabel("true")
     right = int(np.trace(counts))
-    axes.set_title(title or f"{right} of {len(true)} right: {right / len(true):.2%}", fontsize=11, loc="left")
+    verdict = f"{right} of {len(true)} right, {right / len(true):.2%}"
+    axes.set_title(verdict if title is None else f"{title}: {verdict}", fontsize=11, loc="left")
     bar = figure.colorbar(image, ax=axes, fraction=0.046, pad=0.03, ticks=[0, 0.01, 0.05, 0.2, 0.5, 1])
     bar.ax.set_yticklabels(["0", "1%", "5%", "20%", "50%", "100%"])
     bar.set_label("share of the true class")
@@ -216,7 +226,7 @@ def confident_mistakes(
     count
         Mistakes to show at most.
     title
-        Headline; the default states how many mistakes there are.
+        Headline, in front of how many mistakes there are.
 
     Returns
     -------
@@ -249,15 +259,15 @@ def confident_mistakes(
     wrong = np.flatnonzero(predicted != true)
     shown = wrong[np.argsort(-confidence[wrong], kind="stable")][:count]
 
-    columns = min(5, max(len(shown), 1))
-    rows = max(ceil(len(shown) / columns), 1)
+    rows = max(ceil(len(shown) / 5), 1)
+    columns = max(ceil(len(shown) / rows), 1)  # rows as full as each other
     figure = _figure(width=max(1.75 * columns, 4.5), height=2.2 * rows + 0.7)
     headline = f"{len(wrong)} of {len(true)} wrong"
     if len(shown):
         headline += (
             ", most confident first" if len(shown) == len(wrong) else f"; the {len(shown)} most confident"
         )
-    figure.suptitle(title or headline, fontsize=11, x=0.02, ha="left")
+    figure.suptitle(headline if title is None else f"{title}: {headline}", fontsize=11, x=0.02, ha="left")
     if not len(shown):
         figure.text(0.5, 0.45, "no mistakes", ha="center", fontsize=14, color=PALETTE[2])
         return _save(figure, path)

@@ -148,8 +148,8 @@ class RunFolder:
             raise _folder_error(self.folder, error) from error
         if self.SETTINGS in there:
             raise RunFolderError(
-                f"run folder {self.folder} holds a run already: resume it (resume=True, --resume) or choose "
-                f"another folder"
+                f"run folder {self.folder} holds a run already: resume it (resume=True, --resume), overwrite "
+                f"it (--overwrite) or choose another folder"
             )
         if there:
             some = ", ".join(there[:3]) + (", …" if len(there) > 3 else "")

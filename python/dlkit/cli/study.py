@@ -1,0 +1,88 @@
+"""``dlkit study WHAT``: dlkit alone, from the inside (`dlkit.study` does the work)."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from dlkit.recipes.settings import SettingsError, nearest
+
+from .bench import Json, Threads, thread_counts
+from .console import errors
+
+app = typer.Typer(
+    help="Study the kernels: ladders of variants, rooflines, the profile of a step.", no_args_is_help=True
+)
+
+Shapes = Annotated[
+    list[str] | None,
+    typer.Argument(metavar="[MxKxN]...", help="Shapes, as for dlkit bench matmul.", show_default="a choice"),
+]
+Plot = Annotated[Path | None, typer.Option(help="A PNG to draw.", show_default=False)]
+
+
+@app.command("ladder")
+def ladder(
+    operation: Annotated[str, typer.Argument(help="matmul or layers.")] = "matmul",
+    shapes: Shapes = None,
+    threads: Threads = "1",
+    json: Json = None,
+) -> None:
+    """Time every variant of an operation, from the textbook's loop to the fastest."""
+    from dlkit.study.studies import LADDERS
+
+    if operation not in LADDERS:
+        raise SettingsError(
+            f"study: operation is {operation!r}, expected one of {', '.join(LADDERS)}{nearest(operation, LADDERS)}"
+        )
+    settings: dict[str, Any] = {}
+    if shapes:
+        if operation != "matmul":
+            raise SettingsError(f"study: shapes are for matmul, {operation} has sizes of its own")
+        settings["shapes"] = shapes
+    _measure(f"ladder-{operation}", threads, json, **settings)
+
+
+@app.command("roofline")
+def roofline(shapes: Shapes = None, threads: Threads = "1", json: Json = None, plot: Plot = None) -> None:
+    """Show what bounds each matrix product, multiply-adds or memory, and how close it comes."""
+    from dlkit.study.roofline import plot as draw
+
+    records = _measure("roofline-matmul", threads, json, **({"shapes": shapes} if shapes else {}))
+    if plot is not None:
+        print(draw(records[-1], plot))
+
+
+@app.command("choice")
+def choice(shapes: Shapes = None, threads: Threads = "1", json: Json = None) -> None:
+    """Show what matmul's default picks by shape is worth, beside each candidate."""
+    _measure("choice-matmul", threads, json, **({"shapes": shapes} if shapes else {}))
+
+
+@app.command("step")
+def step(threads: Threads = "1", json: Json = None) -> None:
+    """Show where the time of a training step goes, kernel by kernel."""
+    _measure("step-profile", threads, json)
+
+
+def _measure(name: str, threads: str, json_path: Path | None, **settings: Any) -> list[dict[str, Any]]:
+    from dlkit.study import studies
+
+    def progress(line: str) -> None:
+        errors().print(line, style="dim", markup=False, highlight=False, soft_wrap=True)
+
+    records = studies.study(
+        name,
+        thread_counts(threads),
+        json_path=json_path,
+        progress=progress,
+        command=shlex.join(["dlkit", *sys.argv[1:]]),
+        **settings,
+    )
+    for i, record in enumerate(records):
+        print(("\n" if i else "") + studies.text(record))
+    return records
