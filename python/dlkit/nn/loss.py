@@ -188,18 +188,23 @@ class MultiMarginLoss(_Loss):
     ----------
     p : {1, 2}
     margin : float
+    weight : array of shape (C,), optional
+        A factor for each label.
     reduction : {"mean", "sum", "none"}
     """
 
-    def __init__(self, p: int = 1, margin: float = 1.0, reduction: str = "mean") -> None:
+    weight: Tensor | None
+
+    def __init__(self, p: int = 1, margin: float = 1.0, weight: Any = None, reduction: str = "mean") -> None:
         super().__init__(reduction)
         if p not in (1, 2):
             raise ValueError(f"MultiMarginLoss: p is {p}; expected 1 or 2")
+        self.register_buffer("weight", _buffer(weight))
         self.p, self.margin = p, margin
 
     def forward(self, x: Tensor, target: Any) -> Tensor:
         """(N, C) and (N,) to a single value."""
-        return functional.multi_margin_loss(x, target, self.p, self.margin, self.reduction)
+        return functional.multi_margin_loss(x, target, self.p, self.margin, self.weight, self.reduction)
 
 
 class HingeLoss(_Loss):
