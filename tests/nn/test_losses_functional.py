@@ -13,6 +13,16 @@ import dlkit as dl
 from dlkit.autograd import gradcheck
 from dlkit.nn import functional as F
 
+OF_ONE_SHAPE = [
+    "mse_loss",
+    "l1_loss",
+    "smooth_l1_loss",
+    "huber_loss",
+    "binary_cross_entropy",
+    "binary_cross_entropy_with_logits",
+    "hinge_loss",
+]
+EVERY = [*OF_ONE_SHAPE, "cross_entropy", "nll_loss", "multi_margin_loss"]
 REDUCTIONS = ["mean", "sum", "none"]
 
 
@@ -432,8 +442,7 @@ def test_empty_batch(options: Any) -> None:
 
 @pytest.mark.parametrize(
     "name",
-    ["mse_loss", "l1_loss", "smooth_l1_loss", "huber_loss", "binary_cross_entropy"]
-    + ["binary_cross_entropy_with_logits", "hinge_loss"],
+    OF_ONE_SHAPE,
 )
 @pytest.mark.filterwarnings("error")
 def test_empty_elementwise(name: str) -> None:
@@ -619,14 +628,7 @@ class TestErrors:
 
     @pytest.mark.parametrize(
         "name",
-        ["mse_loss", "l1_loss", "smooth_l1_loss", "huber_loss", "binary_cross_entropy"]
-        + [
-            "binary_cross_entropy_with_logits",
-            "hinge_loss",
-            "cross_entropy",
-            "nll_loss",
-            "multi_margin_loss",
-        ],
+        EVERY,
     )
     def test_reduction(self, name: str) -> None:
         # The wrong reduction is reported first: before any work.
@@ -637,8 +639,7 @@ class TestErrors:
 
     @pytest.mark.parametrize(
         "name",
-        ["mse_loss", "l1_loss", "smooth_l1_loss", "huber_loss", "binary_cross_entropy"]
-        + ["binary_cross_entropy_with_logits", "hinge_loss"],
+        OF_ONE_SHAPE,
     )
     @pytest.mark.parametrize("shape", [(4,), (3,), (4, 1), (3, 4), ()], ids=str)
     def test_shapes_of_targets(self, name: str, shape: Any) -> None:
@@ -650,14 +651,7 @@ class TestErrors:
 
     @pytest.mark.parametrize(
         "name",
-        ["mse_loss", "l1_loss", "smooth_l1_loss", "huber_loss", "binary_cross_entropy"]
-        + [
-            "binary_cross_entropy_with_logits",
-            "hinge_loss",
-            "cross_entropy",
-            "nll_loss",
-            "multi_margin_loss",
-        ],
+        EVERY,
     )
     @pytest.mark.parametrize("dtype", ["int64", "float16", "bool"])
     def test_dtypes_of_inputs(self, name: str, dtype: str) -> None:

@@ -55,14 +55,18 @@ def linear(x: Any, weight: Tensor, bias: Tensor | None = None, activation: str |
     Raises
     ------
     TypeError
-        If dtypes differ, or are not float32 or float64.
+        If dtypes differ, or are not float32 or float64; if weight or bias is no tensor.
     ValueError
         If shapes do not fit, or the activation is unknown.
     """
     if not isinstance(x, TensorBase):
         x = make(as_array(x, "linear", "x"))
-    inputs, w = x._array, weight._array
-    b = bias._array if bias is not None else None
+    try:
+        inputs, w = x._array, weight._array
+        b = bias._array if bias is not None else None
+    except AttributeError:
+        _require_tensors(weight, bias)
+        raise
     try:
         out = kernels.matmul(inputs, w, trans_b=True, bias=b, activation=activation)  # type: ignore[arg-type]
         op = _FUSED[activation]
@@ -94,9 +98,16 @@ def linear(x: Any, weight: Tensor, bias: Tensor | None = None, activation: str |
     )
 
 
+def _require_tensors(weight: Any, bias: Any) -> None:
+    if not isinstance(weight, TensorBase):
+        raise TypeError(f"linear: weight is a {type(weight).__name__}; expected a Tensor") from None
+    if bias is not None and not isinstance(bias, TensorBase):
+        raise TypeError(f"linear: bias is a {type(bias).__name__}; expected a Tensor or None") from None
+
+
 def _explain(x: Array, weight: Array, bias: Array | None, activation: str | None) -> None:
     # Called when the kernel has refused: say it in the words of this operation.
-    if activation not in _FUSED:
+    if activation is not None and (not isinstance(activation, str) or activation not in _FUSED):
         raise ValueError(
             f"linear: activation is {activation!r}; expected None, 'relu', 'sigmoid' or 'tanh'"
         ) from None

@@ -160,7 +160,7 @@ def _weighted(
     logits: Tensor, labels: Array, weight: Any, ignore_index: int, reduction: str, label_smoothing: float
 ) -> Tensor:
     x = logits._array
-    rows, classes = x.shape
+    classes = x.shape[1]
     factors = _class_weights(weight, classes, x.dtype, "cross_entropy")
     _check_classes(logits, labels, "cross_entropy", ignore_index)
     kept = labels != ignore_index

@@ -19,6 +19,25 @@ Self = TypeVar("Self", bound="Module")
 Hook = Callable[..., Any]
 
 
+def float_dtype(dtype: Any, operation: str) -> np.dtype[Any]:
+    """Return float32 or float64 as NumPy's dtype.
+
+    Raises
+    ------
+    TypeError
+        If `dtype` is something else.
+    """
+    wanted: np.dtype[Any] | None
+    try:
+        wanted = np.dtype(dtype)
+    except TypeError:
+        wanted = None
+    if dtype is None or wanted is None or wanted not in (np.float32, np.float64):
+        shown = repr(dtype) if wanted is None or dtype is None else wanted
+        raise TypeError(f"{operation}: dtype is {shown}; expected float32 or float64") from None
+    return wanted
+
+
 class IncompatibleKeys(NamedTuple):
     """Names that `Module.load_state_dict` found on one side alone."""
 
@@ -391,9 +410,7 @@ class Module:
 
     def to(self: Self, dtype: Any) -> Self:
         """Convert parameters and floating-point buffers to float32 or float64, in place. Gradients are dropped."""
-        wanted = np.dtype(dtype)
-        if wanted not in (np.float32, np.float64):
-            raise TypeError(f"to: dtype is {wanted}; expected float32 or float64")
+        wanted = float_dtype(dtype, "to")
         for tensor in [*self.parameters(), *self.buffers()]:
             if tensor.dtype.kind == "f" and tensor.dtype != wanted:
                 tensor._grad = tensor._buffer = None
