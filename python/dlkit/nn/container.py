@@ -30,20 +30,25 @@ class _Listed(Module):
         modules = self._listed()
         if isinstance(index, slice):
             return self._like(modules[index])
-        try:
-            return modules[index]
-        except IndexError:
-            raise IndexError(
-                f"{type(self).__name__}: index is {index}; there are {len(modules)} modules"
-            ) from None
+        return modules[self._number(index)]
+
+    def _number(self, index: Any) -> int:
+        kind = type(self).__name__
+        if not hasattr(index, "__index__"):
+            raise TypeError(f"{kind}: index is a {type(index).__name__}; expected an integer or a slice")
+        number, count = int(index.__index__()), len(self._modules)
+        if not -count <= number < count:
+            raise IndexError(f"{kind}: index is {number}; there are {count} modules")
+        return number
 
     def _like(self, modules: list[Module]) -> Module:
         return type(self)(modules)  # type: ignore[call-arg]
 
     def __setitem__(self, index: int, module: Module) -> None:
         """Replace the module of that number."""
-        names = list(self._modules)
-        setattr(self, names[index], module)
+        if not isinstance(module, Module):
+            raise TypeError(f"{type(self).__name__}: value is a {type(module).__name__}; expected a Module")
+        setattr(self, list(self._modules)[self._number(index)], module)
 
     def append(self, module: Module) -> Any:
         """Add a module at the end, and return the list."""
@@ -120,11 +125,14 @@ class ModuleList(_Listed):
 
     def __init__(self, modules: Iterable[Module] = ()) -> None:
         super().__init__()
-        for module in modules:
-            self.append(module)
+        self.extend(modules)
 
     def extend(self, modules: Iterable[Module]) -> ModuleList:
         """Add modules at the end, and return the list."""
+        if not isinstance(modules, Iterable):
+            raise TypeError(
+                f"ModuleList: modules is a {type(modules).__name__}; expected an iterable of Modules"
+            )
         for module in modules:
             self.append(module)
         return self
