@@ -115,7 +115,7 @@ class TestSequential:
         ]
         named = nn.Sequential({"first": nn.Linear(2, 3), "act": nn.ReLU(), "last": nn.Linear(3, 1)})
         assert [name for name, _ in named.named_children()] == ["first", "act", "last"]
-        assert list(named.state_dict())[0] == "first.weight"
+        assert next(iter(named.state_dict())) == "first.weight"
         assert ops(named(dl.ones(1, 2))) == ["linear", "linear_relu"]
         assert named.first is named[0]
 
@@ -234,7 +234,7 @@ class TestModuleList:
         assert type(part) is nn.ModuleList
         assert [m.in_features for m in part] == [2, 3]
         modules[0] = nn.Identity()
-        assert list(modules.state_dict())[0] == "1.weight"
+        assert next(iter(modules.state_dict())) == "1.weight"
 
     def test_in_a_module(self, torch: Any) -> None:
         def make(library: Any) -> Any:

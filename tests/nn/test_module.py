@@ -135,7 +135,7 @@ class TestRegistration:
         with pytest.raises(AttributeError):
             del net.first
         with pytest.raises(AttributeError):
-            net.nothing  # noqa: B018
+            net.nothing
 
     def test_wrong_kinds(self) -> None:
         net = Net()

@@ -50,7 +50,7 @@ def test_of_a_recorded_result_it_is_a_leaf() -> None:
 @pytest.mark.parametrize("data", [[1, 2], np.zeros(2, int), np.zeros(2, bool), np.zeros(2, np.float16)])
 def test_of_what_has_no_derivative(data: Any) -> None:
     with pytest.raises(
-        TypeError, match="requires_grad=True for a tensor of dtype .*; expected float32 or float64"
+        TypeError, match=r"requires_grad=True for a tensor of dtype .*; expected float32 or float64"
     ):
         nn.Parameter(data)
     assert not nn.Parameter(data, requires_grad=False).requires_grad

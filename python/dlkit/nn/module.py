@@ -397,7 +397,7 @@ class Module:
         arrays = {}
         for name, tensor in own.items():
             if name in state_dict:
-                array = as_array(_without_graph(state_dict[name]), "load_state_dict", name)
+                array = as_array(without_graph(state_dict[name]), "load_state_dict", name)
                 if array.shape != tensor.shape:
                     problems.append(
                         f"{name} is {shape_text(array.shape)}, expected {shape_text(tensor.shape)}"
@@ -475,8 +475,8 @@ class Module:
         return f"{type(self).__name__}({body}\n)"
 
 
-def _without_graph(value: Any) -> Any:
-    # PyTorch's tensors give no array while they require a gradient.
+def without_graph(value: Any) -> Any:
+    """Return the value, detached if it is a PyTorch tensor: those give no array while they require a gradient."""
     if not isinstance(value, Tensor) and hasattr(value, "detach"):
         return value.detach().cpu()
     return value
