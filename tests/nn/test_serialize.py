@@ -50,7 +50,9 @@ class TestThereAndBack:
         x = dl.ones(2, 4)
         np.testing.assert_array_equal(other(x).data, model(x).data)
 
-    @pytest.mark.parametrize("dtype", "bool i1 u1 i2 u2 i4 u4 i8 u8 f2 f4 f8 >f4 >i8".split())
+    @pytest.mark.parametrize(
+        "dtype", ["bool", "i1", "u1", "i2", "u2", "i4", "u4", "i8", "u8", "f2", "f4", "f8", ">f4", ">i8"]
+    )
     def test_dtypes(self, dtype: str, tmp_path: Path) -> None:
         array = np.arange(-3, 3).astype(dtype).reshape(2, 3)
         nn.save_safetensors({"a": array}, tmp_path / "file")
