@@ -222,6 +222,61 @@ class TestSequential:
             nn.Sequential(nn.Linear(4, 5), nn.ReLU(), nn.Linear(6, 3))(dl.ones(2, 4))
 
 
+@pytest.mark.parametrize("name", ["Sequential", "ModuleList"])
+def test_list_operations_are_pytorchs(name: str, torch: Any) -> None:
+    def play(library: Any) -> list[Any]:
+        layers = [library.Linear(2, i) for i in range(1, 6)]
+        made = library.Sequential(*layers[:3]) if name == "Sequential" else library.ModuleList(layers[:3])
+        seen: list[Any] = []
+        for change in (
+            lambda: made.extend(layers[3:4]),
+            lambda: made.insert(1, library.ReLU()),
+            lambda: made.insert(0, layers[4]),
+            lambda: made.pop(2),
+            lambda: made.pop(-1),
+            lambda: made.__delitem__(0),
+            lambda: made.append(library.Tanh()),
+            lambda: made.__delitem__(slice(1, None, 2)),
+            lambda: made.__setitem__(0, library.Sigmoid()),
+        ):
+            change()
+            seen.append(
+                [(n, type(m).__name__, getattr(m, "out_features", 0)) for n, m in made.named_children()]
+            )
+            seen.append([n for n, _ in made.named_parameters()])
+        return seen
+
+    assert play(nn) == play(torch.nn)
+
+
+def test_named_modules_are_numbered_after_a_deletion(torch: Any) -> None:
+    # As in PyTorch.
+    from collections import OrderedDict
+
+    def names(library: Any) -> list[str]:
+        model = library.Sequential(OrderedDict(a=library.ReLU(), b=library.Linear(2, 2), c=library.Tanh()))
+        del model[0]
+        return list(model.state_dict())
+
+    assert names(nn) == names(torch.nn) == ["0.weight", "0.bias"]
+    model = nn.Sequential({"a": nn.ReLU(), "b": nn.Tanh()})
+    del model[0]
+    assert not hasattr(model, "a")
+
+
+def test_list_operations_with_wrong_arguments() -> None:
+    modules = nn.ModuleList([nn.ReLU()])
+    with pytest.raises(TypeError, match=r"ModuleList: insert is given a str; expected a Module"):
+        modules.insert(0, "ReLU")
+    with pytest.raises(IndexError, match=r"ModuleList: index is 1; there are 1 modules"):
+        modules.pop(1)
+    with pytest.raises(IndexError, match=r"ModuleList: index is -2; there are 1 modules"):
+        del modules[-2]
+    with pytest.raises(TypeError, match=r"Sequential: modules is a ReLU; expected an iterable of Modules"):
+        nn.Sequential().extend(nn.ReLU())
+    assert len(modules) == 1
+
+
 class TestModuleList:
     def test_as_a_list(self) -> None:
         modules = nn.ModuleList(nn.Linear(i, i + 1) for i in range(1, 4))

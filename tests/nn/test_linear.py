@@ -36,7 +36,7 @@ def test_it_begins_uniformly(rng: np.random.Generator) -> None:
     for values in (layer.weight.data.ravel(), layer.bias.data):
         bound = 1 / np.sqrt(400)
         assert np.abs(values).max() <= bound
-        assert np.abs(values).max() > 0.97 * bound
+        assert np.abs(values).max() > 0.9 * bound
         # Of a uniform distribution the standard error of the mean is bound / sqrt(3 n), of the deviation less.
         deviations = 5 * bound / np.sqrt(3 * values.size)
         assert abs(values.mean()) < deviations
@@ -50,7 +50,7 @@ def test_it_begins_as_in_pytorch(torch: Any) -> None:
         a, b = getattr(ours, name).data, getattr(theirs, name).detach().numpy()
         assert a.shape == b.shape
         assert a.dtype == b.dtype
-        np.testing.assert_allclose(np.abs(a).max(), np.abs(b).max(), rtol=0.03)
+        np.testing.assert_allclose(np.abs(a).max(), np.abs(b).max(), rtol=0.1)
 
 
 def test_seed() -> None:

@@ -342,7 +342,7 @@ class TestState:
             (lambda s: s["state"].update({7: s["state"][0]}), ValueError, "entry for parameter 7, which"),
             (lambda s: s["state"].update({"x": s["state"][0]}), ValueError, "entry for parameter x, which"),
             (lambda s: s["state"][0].pop("exp_avg"), ValueError, "has step, exp_avg_sq for parameter 0"),
-            (lambda s: s["state"][0].update(exp_avg=np.zeros(5)), ValueError, r"exp_avg is \(5,\); expected the parameter's"),
+            (lambda s: s["state"][0].update(exp_avg=np.zeros(5)), ValueError, r"exp_avg is \(5,\); expected"),
             (lambda s: s["state"][0].update(exp_avg=0.5), ValueError, r"exp_avg is \(\); expected the"),
             (lambda s: s["state"][0].update(exp_avg="x"), TypeError, "exp_avg is .*; expected"),
             (lambda s: s["state"][0].update(step=-1), ValueError, "step is -1; expected an integer of 0 or more"),

@@ -59,6 +59,46 @@ class _Listed(Module):
         self.add_module(str(len(self._modules)), module)
         return self
 
+    def extend(self, modules: Iterable[Module]) -> Any:
+        """Add modules at the end, and return the list."""
+        if not isinstance(modules, Iterable):
+            raise TypeError(
+                f"{type(self).__name__}: modules is a {type(modules).__name__}; expected an iterable of Modules"
+            )
+        for module in modules:
+            self.append(module)
+        return self
+
+    def insert(self, index: int, module: Module) -> Any:
+        """Put a module before the one of that number, and return the list. Those after it are numbered anew."""
+        if not isinstance(module, Module):
+            raise TypeError(
+                f"{type(self).__name__}: insert is given a {type(module).__name__}; expected a Module"
+            )
+        modules = self._listed()
+        modules.insert(index, module)
+        self._number_anew(modules)
+        return self
+
+    def pop(self, index: int = -1) -> Module:
+        """Take the module of that number out, and return it. Those after it are numbered anew."""
+        modules = self._listed()
+        module = modules.pop(self._number(index))
+        self._number_anew(modules)
+        return module
+
+    def __delitem__(self, index: Any) -> None:
+        """Take one module or a slice of them out."""
+        modules = self._listed()
+        del modules[index if isinstance(index, slice) else self._number(index)]
+        self._number_anew(modules)
+
+    def _number_anew(self, modules: list[Module]) -> None:
+        for name in list(self._modules):
+            delattr(self, name)
+        for i, module in enumerate(modules):
+            self.add_module(str(i), module)
+
 
 class Sequential(_Listed):
     """Modules, each of which gets what the one before returns.
@@ -126,13 +166,3 @@ class ModuleList(_Listed):
     def __init__(self, modules: Iterable[Module] = ()) -> None:
         super().__init__()
         self.extend(modules)
-
-    def extend(self, modules: Iterable[Module]) -> ModuleList:
-        """Add modules at the end, and return the list."""
-        if not isinstance(modules, Iterable):
-            raise TypeError(
-                f"ModuleList: modules is a {type(modules).__name__}; expected an iterable of Modules"
-            )
-        for module in modules:
-            self.append(module)
-        return self

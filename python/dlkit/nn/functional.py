@@ -205,8 +205,8 @@ def dropout(x: Any, p: float = 0.5, training: bool = True) -> Tensor:
     return record("dropout", out, (tensor,), lambda g: (kernels.dropout(g, p, seed=seed, offset=offset),))
 
 
-def one_hot(labels: Any, num_classes: int | None = None) -> Tensor:
-    """Return int64 rows with a 1 at each label: (...) to (..., num_classes).
+def one_hot(labels: Any, num_classes: int = -1) -> Tensor:
+    """Return int64 rows with a 1 at each label: (...) to (..., num_classes); of -1, as many as the labels need.
 
     Raises
     ------
@@ -216,7 +216,7 @@ def one_hot(labels: Any, num_classes: int | None = None) -> Tensor:
     numbers = as_array(labels, "one_hot", "labels")
     if numbers.dtype.kind not in "iu":
         raise TypeError(f"one_hot: labels are of dtype {numbers.dtype}; expected integers")
-    classes = num_classes if num_classes is not None else int(numbers.max(initial=-1)) + 1
+    classes = int(numbers.max(initial=-1)) + 1 if num_classes in (-1, None) else num_classes
     if numbers.size and not 0 <= int(numbers.min()) <= int(numbers.max()) < classes:
         raise ValueError(
             f"one_hot: labels are {numbers.min()} to {numbers.max()}; expected 0 to {classes - 1}"

@@ -92,13 +92,9 @@ def trunc_normal_(
     normal = NormalDist(mean, std) if std else None
     low, high = (normal.cdf(a), normal.cdf(b)) if normal is not None else (0.0, 1.0)
     if normal is not None and high - low < 0.1:
-        # Drawing again would take too long. From the tail that is nearer to 0, which is the exact one.
-        flip = -1 if low > 0.5 else 1
-        if flip < 0:
-            low, high = NormalDist(-mean, std).cdf(-b), NormalDist(-mean, std).cdf(-a)
+        # Drawing again would take too long: through the inverse of the distribution instead.
         places = low + (high - low) * generator.random(tensor.numel())
-        inverse = NormalDist(flip * mean, std).inv_cdf
-        values = np.array([flip * inverse(max(place, 1e-300)) for place in places.tolist()])
+        values = np.array([normal.inv_cdf(min(p, 1 - 2**-53)) for p in places.tolist()])
     else:
         values = generator.normal(mean, std, tensor.numel())
         outside = (values < a) | (values > b)
