@@ -30,20 +30,25 @@ class _Listed(Module):
         modules = self._listed()
         if isinstance(index, slice):
             return self._like(modules[index])
-        try:
-            return modules[index]
-        except IndexError:
-            raise IndexError(
-                f"{type(self).__name__}: index is {index}; there are {len(modules)} modules"
-            ) from None
+        return modules[self._number(index)]
+
+    def _number(self, index: Any) -> int:
+        kind = type(self).__name__
+        if not hasattr(index, "__index__"):
+            raise TypeError(f"{kind}: index is a {type(index).__name__}; expected an integer or a slice")
+        number, count = int(index.__index__()), len(self._modules)
+        if not -count <= number < count:
+            raise IndexError(f"{kind}: index is {number}; there are {count} modules")
+        return number
 
     def _like(self, modules: list[Module]) -> Module:
         return type(self)(modules)  # type: ignore[call-arg]
 
     def __setitem__(self, index: int, module: Module) -> None:
         """Replace the module of that number."""
-        names = list(self._modules)
-        setattr(self, names[index], module)
+        if not isinstance(module, Module):
+            raise TypeError(f"{type(self).__name__}: value is a {type(module).__name__}; expected a Module")
+        setattr(self, list(self._modules)[self._number(index)], module)
 
     def append(self, module: Module) -> Any:
         """Add a module at the end, and return the list."""
@@ -53,6 +58,46 @@ class _Listed(Module):
             )
         self.add_module(str(len(self._modules)), module)
         return self
+
+    def extend(self, modules: Iterable[Module]) -> Any:
+        """Add modules at the end, and return the list."""
+        if not isinstance(modules, Iterable):
+            raise TypeError(
+                f"{type(self).__name__}: modules is a {type(modules).__name__}; expected an iterable of Modules"
+            )
+        for module in modules:
+            self.append(module)
+        return self
+
+    def insert(self, index: int, module: Module) -> Any:
+        """Put a module before the one of that number, and return the list. Those after it are numbered anew."""
+        if not isinstance(module, Module):
+            raise TypeError(
+                f"{type(self).__name__}: insert is given a {type(module).__name__}; expected a Module"
+            )
+        modules = self._listed()
+        modules.insert(index, module)
+        self._number_anew(modules)
+        return self
+
+    def pop(self, index: int = -1) -> Module:
+        """Take the module of that number out, and return it. Those after it are numbered anew."""
+        modules = self._listed()
+        module = modules.pop(self._number(index))
+        self._number_anew(modules)
+        return module
+
+    def __delitem__(self, index: Any) -> None:
+        """Take one module or a slice of them out."""
+        modules = self._listed()
+        del modules[index if isinstance(index, slice) else self._number(index)]
+        self._number_anew(modules)
+
+    def _number_anew(self, modules: list[Module]) -> None:
+        for name in list(self._modules):
+            delattr(self, name)
+        for i, module in enumerate(modules):
+            self.add_module(str(i), module)
 
 
 class Sequential(_Listed):
@@ -120,11 +165,4 @@ class ModuleList(_Listed):
 
     def __init__(self, modules: Iterable[Module] = ()) -> None:
         super().__init__()
-        for module in modules:
-            self.append(module)
-
-    def extend(self, modules: Iterable[Module]) -> ModuleList:
-        """Add modules at the end, and return the list."""
-        for module in modules:
-            self.append(module)
-        return self
+        self.extend(modules)

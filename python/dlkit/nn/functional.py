@@ -55,14 +55,18 @@ def linear(x: Any, weight: Tensor, bias: Tensor | None = None, activation: str |
     Raises
     ------
     TypeError
-        If dtypes differ, or are not float32 or float64.
+        If dtypes differ, or are not float32 or float64; if weight or bias is no tensor.
     ValueError
         If shapes do not fit, or the activation is unknown.
     """
     if not isinstance(x, TensorBase):
         x = make(as_array(x, "linear", "x"))
-    inputs, w = x._array, weight._array
-    b = bias._array if bias is not None else None
+    try:
+        inputs, w = x._array, weight._array
+        b = bias._array if bias is not None else None
+    except AttributeError:
+        _require_tensors(weight, bias)
+        raise
     try:
         out = kernels.matmul(inputs, w, trans_b=True, bias=b, activation=activation)  # type: ignore[arg-type]
         op = _FUSED[activation]
@@ -94,9 +98,16 @@ def linear(x: Any, weight: Tensor, bias: Tensor | None = None, activation: str |
     )
 
 
+def _require_tensors(weight: Any, bias: Any) -> None:
+    if not isinstance(weight, TensorBase):
+        raise TypeError(f"linear: weight is a {type(weight).__name__}; expected a Tensor") from None
+    if bias is not None and not isinstance(bias, TensorBase):
+        raise TypeError(f"linear: bias is a {type(bias).__name__}; expected a Tensor or None") from None
+
+
 def _explain(x: Array, weight: Array, bias: Array | None, activation: str | None) -> None:
     # Called when the kernel has refused: say it in the words of this operation.
-    if activation not in _FUSED:
+    if activation is not None and (not isinstance(activation, str) or activation not in _FUSED):
         raise ValueError(
             f"linear: activation is {activation!r}; expected None, 'relu', 'sigmoid' or 'tanh'"
         ) from None
@@ -194,8 +205,8 @@ def dropout(x: Any, p: float = 0.5, training: bool = True) -> Tensor:
     return record("dropout", out, (tensor,), lambda g: (kernels.dropout(g, p, seed=seed, offset=offset),))
 
 
-def one_hot(labels: Any, num_classes: int | None = None) -> Tensor:
-    """Return int64 rows with a 1 at each label: (...) to (..., num_classes).
+def one_hot(labels: Any, num_classes: int = -1) -> Tensor:
+    """Return int64 rows with a 1 at each label: (...) to (..., num_classes); of -1, as many as the labels need.
 
     Raises
     ------
@@ -205,7 +216,7 @@ def one_hot(labels: Any, num_classes: int | None = None) -> Tensor:
     numbers = as_array(labels, "one_hot", "labels")
     if numbers.dtype.kind not in "iu":
         raise TypeError(f"one_hot: labels are of dtype {numbers.dtype}; expected integers")
-    classes = num_classes if num_classes is not None else int(numbers.max(initial=-1)) + 1
+    classes = int(numbers.max(initial=-1)) + 1 if num_classes in (-1, None) else num_classes
     if numbers.size and not 0 <= int(numbers.min()) <= int(numbers.max()) < classes:
         raise ValueError(
             f"one_hot: labels are {numbers.min()} to {numbers.max()}; expected 0 to {classes - 1}"

@@ -3,27 +3,32 @@
 from __future__ import annotations
 
 import math
+from statistics import NormalDist
 from typing import Any
 
 import numpy as np
 
 from dlkit import kernels
-from dlkit.autograd.base import mark_changed, shape_text
+from dlkit.autograd.base import TensorBase, mark_changed, shape_text
 from dlkit.autograd.tensor import Tensor
 
 
 def _fill(tensor: Tensor, values: Any) -> Tensor:
+    if not tensor._array.flags.writeable:
+        raise ValueError("init: the tensor's memory is read-only")
     np.copyto(tensor._array, values, casting="same_kind")
     mark_changed(tensor)
     return tensor
 
 
-def _drawn(tensor: Tensor, kind: str) -> Any:
-    dtype: Any = tensor.dtype if tensor.dtype in (np.float32, np.float64) else np.dtype(np.float64)
-    generator = kernels.random.generator()
-    if kind == "normal":
-        return generator.standard_normal(tensor.shape, dtype)
-    return generator.random(tensor.shape, dtype)
+def _check(tensor: Tensor, operation: str, **numbers: float) -> None:
+    if not isinstance(tensor, TensorBase):
+        raise TypeError(f"{operation}: tensor is a {type(tensor).__name__}; expected a Tensor")
+    if tensor.dtype not in (np.float32, np.float64):
+        raise TypeError(f"{operation}: tensor is of dtype {tensor.dtype}; expected float32 or float64")
+    for name, value in numbers.items():
+        if not math.isfinite(value):
+            raise ValueError(f"{operation}: {name} is {value}; expected a finite number")
 
 
 def zeros_(tensor: Tensor) -> Tensor:
@@ -43,6 +48,7 @@ def constant_(tensor: Tensor, val: float) -> Tensor:
 
 def eye_(tensor: Tensor) -> Tensor:
     """Make a matrix the identity."""
+    _check(tensor, "eye_")
     if tensor.ndim != 2:
         raise ValueError(f"eye_: the tensor is {shape_text(tensor.shape)}; expected two dimensions")
     return _fill(tensor, np.eye(*tensor.shape, dtype=tensor.dtype))
@@ -50,9 +56,11 @@ def eye_(tensor: Tensor) -> Tensor:
 
 def uniform_(tensor: Tensor, a: float = 0.0, b: float = 1.0) -> Tensor:
     """Draw from the uniform distribution over [a, b)."""
+    _check(tensor, "uniform_", a=a, b=b)
     if b < a:
         raise ValueError(f"uniform_: a is {a} and b is {b}; expected a not above b")
-    values = _drawn(tensor, "uniform")
+    dtype: Any = tensor.dtype
+    values = np.asarray(kernels.random.generator().random(tensor.shape, dtype))
     values *= values.dtype.type(b - a)
     values += values.dtype.type(a)
     return _fill(tensor, values)
@@ -60,9 +68,11 @@ def uniform_(tensor: Tensor, a: float = 0.0, b: float = 1.0) -> Tensor:
 
 def normal_(tensor: Tensor, mean: float = 0.0, std: float = 1.0) -> Tensor:
     """Draw from the normal distribution."""
+    _check(tensor, "normal_", mean=mean, std=std)
     if std < 0:
         raise ValueError(f"normal_: std is {std}; expected 0 or more")
-    values = _drawn(tensor, "normal") * tensor.dtype.type(std)
+    dtype: Any = tensor.dtype
+    values = kernels.random.generator().standard_normal(tensor.shape, dtype) * tensor.dtype.type(std)
     values += tensor.dtype.type(mean)
     return _fill(tensor, values)
 
@@ -70,18 +80,28 @@ def normal_(tensor: Tensor, mean: float = 0.0, std: float = 1.0) -> Tensor:
 def trunc_normal_(
     tensor: Tensor, mean: float = 0.0, std: float = 1.0, a: float = -2.0, b: float = 2.0
 ) -> Tensor:
-    """Draw from the normal distribution, again where a number is outside [a, b]."""
+    """Draw from the normal distribution between a and b: numbers outside do not occur."""
+    _check(tensor, "trunc_normal_", mean=mean, std=std)
+    if std < 0:
+        raise ValueError(f"trunc_normal_: std is {std}; expected 0 or more")
     if not a < b or mean + 5 * std < a or mean - 5 * std > b:
         raise ValueError(
             f"trunc_normal_: [{a}, {b}] holds next to nothing of a normal distribution of mean {mean}, std {std}"
         )
     generator = kernels.random.generator()
-    values = np.atleast_1d(generator.normal(mean, std, tensor.shape))
-    outside = (values < a) | (values > b)
-    while outside.any():
-        values[outside] = generator.normal(mean, std, int(np.count_nonzero(outside)))
+    normal = NormalDist(mean, std) if std else None
+    low, high = (normal.cdf(a), normal.cdf(b)) if normal is not None else (0.0, 1.0)
+    if normal is not None and high - low < 0.1:
+        # Drawing again would take too long: through the inverse of the distribution instead.
+        places = low + (high - low) * generator.random(tensor.numel())
+        values = np.array([normal.inv_cdf(min(p, 1 - 2**-53)) for p in places.tolist()])
+    else:
+        values = generator.normal(mean, std, tensor.numel())
         outside = (values < a) | (values > b)
-    return _fill(tensor, values.reshape(tensor.shape).astype(tensor.dtype))
+        while outside.any():
+            values[outside] = generator.normal(mean, std, int(np.count_nonzero(outside)))
+            outside = (values < a) | (values > b)
+    return _fill(tensor, np.clip(values, a, b).reshape(tensor.shape).astype(tensor.dtype))
 
 
 def calculate_gain(nonlinearity: str, param: float | None = None) -> float:
@@ -110,12 +130,14 @@ def calculate_gain(nonlinearity: str, param: float | None = None) -> float:
 
 
 def _fans(tensor: Tensor, operation: str) -> tuple[int, int]:
+    _check(tensor, operation)
     if tensor.ndim < 2:
         raise ValueError(
             f"{operation}: the tensor is {shape_text(tensor.shape)}; expected at least two dimensions"
         )
     field = math.prod(tensor.shape[2:])
-    return tensor.shape[1] * field, tensor.shape[0] * field
+    # At least 1: of a tensor without elements there is nothing to draw.
+    return max(tensor.shape[1] * field, 1), max(tensor.shape[0] * field, 1)
 
 
 def xavier_uniform_(tensor: Tensor, gain: float = 1.0) -> Tensor:

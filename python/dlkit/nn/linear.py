@@ -8,7 +8,7 @@ import numpy as np
 
 from dlkit.autograd.tensor import Tensor
 from dlkit.nn import functional, init
-from dlkit.nn.module import Module
+from dlkit.nn.module import Module, float_dtype
 from dlkit.nn.parameter import Parameter
 
 
@@ -60,9 +60,7 @@ class Linear(Module):
         super().__init__()
         self.in_features = positive_integer(in_features, "Linear", "in_features")
         self.out_features = positive_integer(out_features, "Linear", "out_features")
-        kind = np.dtype(dtype)
-        if kind not in (np.float32, np.float64):
-            raise TypeError(f"Linear: dtype is {kind}; expected float32 or float64")
+        kind = float_dtype(dtype, "Linear")
         self.weight = Parameter(np.empty((self.out_features, self.in_features), kind))
         if bias:
             self.bias: Parameter | None = Parameter(np.empty(self.out_features, kind))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from dlkit.autograd.base import as_array
 from dlkit.autograd.tensor import Tensor
 from dlkit.nn import losses_functional as functional
 from dlkit.nn.module import Module
@@ -21,9 +22,11 @@ class _Loss(Module):
         """Return the reduction, where it is not the mean."""
         return "" if self.reduction == "mean" else f"reduction={self.reduction!r}"
 
-
-def _buffer(value: Any) -> Tensor | None:
-    return value if value is None or isinstance(value, Tensor) else Tensor(value)
+    def _keep(self, name: str, value: Any) -> None:
+        # A buffer, so that it goes along with state_dict and to().
+        if value is not None and not isinstance(value, Tensor):
+            value = Tensor(as_array(value, type(self).__name__, name))
+        self.register_buffer(name, value)
 
 
 class CrossEntropyLoss(_Loss):
@@ -49,7 +52,7 @@ class CrossEntropyLoss(_Loss):
         super().__init__(reduction)
         if not 0 <= label_smoothing <= 1:
             raise ValueError(f"CrossEntropyLoss: label_smoothing is {label_smoothing}; expected 0 to 1")
-        self.register_buffer("weight", _buffer(weight))
+        self._keep("weight", weight)
         self.ignore_index, self.label_smoothing = ignore_index, label_smoothing
 
     def forward(self, logits: Tensor, target: Any) -> Tensor:
@@ -73,7 +76,7 @@ class NLLLoss(_Loss):
 
     def __init__(self, weight: Any = None, ignore_index: int = -100, reduction: str = "mean") -> None:
         super().__init__(reduction)
-        self.register_buffer("weight", _buffer(weight))
+        self._keep("weight", weight)
         self.ignore_index = ignore_index
 
     def forward(self, log_probabilities: Tensor, target: Any) -> Tensor:
@@ -108,6 +111,8 @@ class SmoothL1Loss(_Loss):
 
     def __init__(self, reduction: str = "mean", beta: float = 1.0) -> None:
         super().__init__(reduction)
+        if not beta >= 0:
+            raise ValueError(f"SmoothL1Loss: beta is {beta}; expected 0 or more")
         self.beta = beta
 
     def forward(self, x: Tensor, target: Any) -> Tensor:
@@ -126,6 +131,8 @@ class HuberLoss(_Loss):
 
     def __init__(self, reduction: str = "mean", delta: float = 1.0) -> None:
         super().__init__(reduction)
+        if not delta > 0:
+            raise ValueError(f"HuberLoss: delta is {delta}; expected more than 0")
         self.delta = delta
 
     def forward(self, x: Tensor, target: Any) -> Tensor:
@@ -147,7 +154,7 @@ class BCELoss(_Loss):
 
     def __init__(self, weight: Any = None, reduction: str = "mean") -> None:
         super().__init__(reduction)
-        self.register_buffer("weight", _buffer(weight))
+        self._keep("weight", weight)
 
     def forward(self, x: Tensor, target: Any) -> Tensor:
         """Any shape to a single value."""
@@ -171,8 +178,8 @@ class BCEWithLogitsLoss(_Loss):
 
     def __init__(self, weight: Any = None, reduction: str = "mean", pos_weight: Any = None) -> None:
         super().__init__(reduction)
-        self.register_buffer("weight", _buffer(weight))
-        self.register_buffer("pos_weight", _buffer(pos_weight))
+        self._keep("weight", weight)
+        self._keep("pos_weight", pos_weight)
 
     def forward(self, x: Tensor, target: Any) -> Tensor:
         """Any shape to a single value."""
@@ -188,18 +195,23 @@ class MultiMarginLoss(_Loss):
     ----------
     p : {1, 2}
     margin : float
+    weight : array of shape (C,), optional
+        A factor for each label.
     reduction : {"mean", "sum", "none"}
     """
 
-    def __init__(self, p: int = 1, margin: float = 1.0, reduction: str = "mean") -> None:
+    weight: Tensor | None
+
+    def __init__(self, p: int = 1, margin: float = 1.0, weight: Any = None, reduction: str = "mean") -> None:
         super().__init__(reduction)
         if p not in (1, 2):
             raise ValueError(f"MultiMarginLoss: p is {p}; expected 1 or 2")
+        self._keep("weight", weight)
         self.p, self.margin = p, margin
 
     def forward(self, x: Tensor, target: Any) -> Tensor:
         """(N, C) and (N,) to a single value."""
-        return functional.multi_margin_loss(x, target, self.p, self.margin, self.reduction)
+        return functional.multi_margin_loss(x, target, self.p, self.margin, self.weight, self.reduction)
 
 
 class HingeLoss(_Loss):

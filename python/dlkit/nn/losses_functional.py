@@ -8,7 +8,7 @@ import numpy as np
 
 from dlkit import kernels
 from dlkit.autograd.base import TensorBase, as_array, make, record, shape_text
-from dlkit.autograd.elementwise import where
+from dlkit.autograd.elementwise import activate, where
 from dlkit.autograd.engine import ONE
 from dlkit.autograd.mode import mode
 from dlkit.autograd.tensor import Tensor
@@ -160,20 +160,34 @@ def _weighted(
     logits: Tensor, labels: Array, weight: Any, ignore_index: int, reduction: str, label_smoothing: float
 ) -> Tensor:
     x = logits._array
-    rows, classes = x.shape
+    classes = x.shape[1]
     factors = _class_weights(weight, classes, x.dtype, "cross_entropy")
-    # Checks the labels.
-    kernels.cross_entropy(x, labels, need_grad=False, ignore_index=ignore_index)
+    _check_classes(logits, labels, "cross_entropy", ignore_index)
     kept = labels != ignore_index
     safe = np.where(kept, labels, 0).astype(np.int64)
-    goal = np.full((rows, classes), label_smoothing / classes, x.dtype)
-    goal[np.arange(rows), safe] += 1 - label_smoothing
-    goal *= factors * kept[:, None]
-    losses = -(logits.log_softmax(1) * make(goal)).sum(1)
+    of_label = factors[safe] * kept
+    logs = logits.log_softmax(1)
+    losses = _picked(logs, safe, kept) * make((label_smoothing - 1) * of_label)
+    if label_smoothing:
+        smooth = factors * kept[:, None] * (-label_smoothing / classes)
+        losses = losses + (where(kept[:, None], logs, 0.0) * make(smooth.astype(x.dtype))).sum(1)
+    return _weighted_mean(losses, of_label, reduction)
+
+
+def _picked(x: Tensor, labels: Array, kept: Array) -> Tensor:
+    # Rows that do not count may hold anything: 0 instead, for infinity times 0 is NaN.
+    picked = x[np.arange(len(labels)), labels]
+    return picked if kept.all() else where(kept, picked, 0.0)
+
+
+def _weighted_mean(losses: Tensor, factors: Array, reduction: str) -> Tensor:
     if reduction == "none":
         return losses
     total = losses.sum()
-    return total if reduction == "sum" else total / float((factors[safe] * kept).sum())
+    if reduction == "sum":
+        return total
+    count = float(factors.sum())
+    return total * (1 / count if count else float("nan"))
 
 
 def _soft_cross_entropy(
@@ -191,9 +205,7 @@ def _soft_cross_entropy(
         factors = _class_weights(weight, shape[d], logits.dtype, "cross_entropy")
         goal = goal * make(factors.reshape(-1, *(1,) * (len(shape) - 1 - d)))
     losses = -(logits.log_softmax(d) * goal).sum(d)
-    if reduction == "none":
-        return losses
-    return losses.mean() if reduction == "mean" else losses.sum()
+    return _reduced(losses, reduction)
 
 
 def nll_loss(
@@ -218,11 +230,7 @@ def nll_loss(
     factors = kept.astype(x.dtype)
     if weight is not None:
         factors = factors * _class_weights(weight, x.shape[1], x.dtype, "nll_loss")[safe]
-    losses = -x[np.arange(len(safe)), safe] * make(factors)
-    if reduction == "none":
-        return losses
-    total = losses.sum()
-    return total if reduction == "sum" else total / float(factors.sum())
+    return _weighted_mean(-_picked(x, safe, kept) * make(factors), factors, reduction)
 
 
 def _check_classes(x: Tensor, labels: Array, operation: str, ignore_index: int | None = None) -> None:
@@ -251,7 +259,8 @@ def _tensor(value: Any, operation: str, argument: str) -> Tensor:
     return value  # type: ignore[no-any-return]
 
 
-def _pair(x: Any, target: Any, operation: str) -> tuple[Tensor, Tensor]:
+def _pair(x: Any, target: Any, operation: str, reduction: str) -> tuple[Tensor, Tensor]:
+    check_reduction(reduction, operation)
     tensor = _tensor(x, operation, "input")
     goal = target if isinstance(target, TensorBase) else make(as_array(target, operation, "target"))
     if tensor.shape != goal._array.shape:
@@ -262,43 +271,67 @@ def _pair(x: Any, target: Any, operation: str) -> tuple[Tensor, Tensor]:
     return tensor, goal.to(tensor.dtype)  # type: ignore[attr-defined]
 
 
-def _reduced(losses: Tensor, reduction: str, operation: str) -> Tensor:
-    check_reduction(reduction, operation)
+def _reduced(losses: Tensor, reduction: str) -> Tensor:
     if reduction == "none":
         return losses
-    return losses.mean() if reduction == "mean" else losses.sum()
+    if reduction == "sum":
+        return losses.sum()
+    # The mean of nothing is NaN, as in PyTorch, without NumPy's warning.
+    return losses.mean() if losses._array.size else losses.sum() * float("nan")
+
+
+def _check_targets(target: Array, accepted: Array, operation: str, expected: str) -> None:
+    if not accepted.all():
+        place = tuple(int(i) for i in np.argwhere(~accepted)[0])
+        where_text = f"[{', '.join(map(str, place))}]" if place else ""
+        raise ValueError(f"{operation}: target{where_text} is {target[place]}; expected {expected}")
+
+
+def _factor(value: Any, like: Tensor, operation: str, argument: str) -> Tensor:
+    factor: Any = value if isinstance(value, TensorBase) else make(as_array(value, operation, argument))
+    try:
+        fits = np.broadcast_shapes(factor.shape, like.shape) == like.shape
+    except ValueError:
+        fits = False
+    if not fits:
+        raise ValueError(
+            f"{operation}: {argument} is {shape_text(factor.shape)}; it does not broadcast to {shape_text(like.shape)}"
+        )
+    return factor.to(like.dtype)  # type: ignore[no-any-return]
 
 
 def mse_loss(x: Any, target: Any, reduction: str = "mean") -> Tensor:
     """(x - target)^2, of tensors of one shape."""
-    a, b = _pair(x, target, "mse_loss")
+    a, b = _pair(x, target, "mse_loss", reduction)
     difference = a - b
-    return _reduced(difference * difference, reduction, "mse_loss")
+    return _reduced(difference * difference, reduction)
 
 
 def l1_loss(x: Any, target: Any, reduction: str = "mean") -> Tensor:
     """|x - target|, of tensors of one shape."""
-    a, b = _pair(x, target, "l1_loss")
-    return _reduced((a - b).abs(), reduction, "l1_loss")
+    a, b = _pair(x, target, "l1_loss", reduction)
+    return _reduced((a - b).abs(), reduction)
 
 
 def smooth_l1_loss(x: Any, target: Any, reduction: str = "mean", beta: float = 1.0) -> Tensor:
     """d^2 / (2 beta) where d = |x - target| is below beta, else d - beta / 2 (Girshick, 2015)."""
-    if beta < 0:
+    a, b = _pair(x, target, "smooth_l1_loss", reduction)
+    if not beta >= 0:
         raise ValueError(f"smooth_l1_loss: beta is {beta}; expected 0 or more")
-    if beta == 0:
-        return l1_loss(x, target, reduction)
-    a, b = _pair(x, target, "smooth_l1_loss")
     distance = (a - b).abs()
-    losses = where(distance < beta, distance * distance * (0.5 / beta), distance - 0.5 * beta)
-    return _reduced(losses, reduction, "smooth_l1_loss")
+    if beta:
+        distance = where(distance < beta, distance * distance * (0.5 / beta), distance - 0.5 * beta)
+    return _reduced(distance, reduction)
 
 
 def huber_loss(x: Any, target: Any, reduction: str = "mean", delta: float = 1.0) -> Tensor:
     """d^2 / 2 where d = |x - target| is below delta, else delta (d - delta / 2) (Huber, 1964)."""
+    a, b = _pair(x, target, "huber_loss", reduction)
     if not delta > 0:
         raise ValueError(f"huber_loss: delta is {delta}; expected more than 0")
-    return smooth_l1_loss(x, target, reduction, delta) * delta
+    distance = (a - b).abs()
+    losses = where(distance < delta, distance * distance * 0.5, (distance - 0.5 * delta) * delta)
+    return _reduced(losses, reduction)
 
 
 def binary_cross_entropy(x: Any, target: Any, weight: Any = None, reduction: str = "mean") -> Tensor:
@@ -307,18 +340,18 @@ def binary_cross_entropy(x: Any, target: Any, weight: Any = None, reduction: str
     Raises
     ------
     ValueError
-        If the input is not from 0 to 1.
+        If the input or a target is not from 0 to 1, or a weight does not broadcast to the input's shape.
     """
-    a, t = _pair(x, target, "binary_cross_entropy")
+    operation = "binary_cross_entropy"
+    a, t = _pair(x, target, operation, reduction)
     if a._array.size and not (a._array.min() >= 0 and a._array.max() <= 1):
         raise ValueError(
-            f"binary_cross_entropy: the input is {a._array.min()} to {a._array.max()}; "
-            "expected probabilities from 0 to 1"
+            f"{operation}: the input is {a._array.min()} to {a._array.max()}; expected probabilities from 0 to 1"
         )
+    _check_targets(t._array, (t._array >= 0) & (t._array <= 1), operation, "0 to 1")
+    factor = None if weight is None else _factor(weight, a, operation, "weight")
     losses = -(t * a.log().clamp(min=-100.0) + (1 - t) * (1 - a).log().clamp(min=-100.0))
-    if weight is not None:
-        losses = losses * weight
-    return _reduced(losses, reduction, "binary_cross_entropy")
+    return _reduced(losses if factor is None else losses * factor, reduction)
 
 
 def binary_cross_entropy_with_logits(
@@ -336,28 +369,26 @@ def binary_cross_entropy_with_logits(
     reduction : {"mean", "sum", "none"}
     pos_weight : optional
         A factor of the positive part, broadcast.
+
+    Raises
+    ------
+    ValueError
+        If a target is not from 0 to 1, or a weight does not broadcast to the input's shape.
     """
-    a, t = _pair(x, target, "binary_cross_entropy_with_logits")
+    operation = "binary_cross_entropy_with_logits"
+    a, t = _pair(x, target, operation, reduction)
+    _check_targets(t._array, (t._array >= 0) & (t._array <= 1), operation, "0 to 1")
+    factor = None if weight is None else _factor(weight, a, operation, "weight")
     if pos_weight is None:
-        losses = a.relu() - a * t + (-a.abs()).exp().log1p()
+        losses = activate(a, "softplus") - a * t
     else:
-        factor = (
-            (pos_weight - 1) * t + 1
-            if isinstance(pos_weight, (int, float))
-            else (
-                make(as_array(pos_weight, "binary_cross_entropy_with_logits", "pos_weight")).to(a.dtype) - 1
-            )
-            * t
-            + 1
-        )
-        losses = (1 - t) * a + factor * ((-a.abs()).exp().log1p() + (-a).relu())
-    if weight is not None:
-        losses = losses * weight
-    return _reduced(losses, reduction, "binary_cross_entropy_with_logits")
+        positive = (_factor(pos_weight, a, operation, "pos_weight") - 1) * t + 1
+        losses = (1 - t) * a + positive * activate(-a, "softplus")
+    return _reduced(losses if factor is None else losses * factor, reduction)
 
 
 def multi_margin_loss(
-    x: Any, target: Any, p: int = 1, margin: float = 1.0, reduction: str = "mean"
+    x: Any, target: Any, p: int = 1, margin: float = 1.0, weight: Any = None, reduction: str = "mean"
 ) -> Tensor:
     """The multi-class hinge: sum over k other than the label t of max(0, margin - x_t + x_k)^p, divided by C.
 
@@ -367,20 +398,27 @@ def multi_margin_loss(
     target : integers of shape (N,)
     p : {1, 2}
     margin : float
+    weight : array of shape (C,), optional
+        A factor for each label.
     reduction : {"mean", "sum", "none"}
+        The mean is over all rows, whatever their labels' weights.
     """
+    check_reduction(reduction, "multi_margin_loss")
     if p not in (1, 2):
         raise ValueError(f"multi_margin_loss: p is {p}; expected 1 or 2")
     a = _tensor(x, "multi_margin_loss", "input")
     labels = as_array(target, "multi_margin_loss", "target")
     _check_classes(a, labels, "multi_margin_loss")
-    rows = np.arange(len(labels))
+    rows, classes = np.arange(len(labels)), a.shape[1]
+    factors = np.full(len(labels), 1 / max(classes, 1), a.dtype)
+    if weight is not None:
+        factors = factors * _class_weights(weight, classes, a.dtype, "multi_margin_loss")[labels]
     others = np.ones(a.shape, a.dtype)
     others[rows, labels] = 0
     excess = (a - a[rows, labels].unsqueeze(1) + margin).relu() * make(others)
     if p == 2:
         excess = excess * excess
-    return _reduced(excess.sum(1) * (1 / a.shape[1]), reduction, "multi_margin_loss")
+    return _reduced(excess.sum(1) * make(factors), reduction)
 
 
 def hinge_loss(x: Any, target: Any, margin: float = 1.0, reduction: str = "mean") -> Tensor:
@@ -391,7 +429,6 @@ def hinge_loss(x: Any, target: Any, margin: float = 1.0, reduction: str = "mean"
     ValueError
         If a target is neither -1 nor 1.
     """
-    a, t = _pair(x, target, "hinge_loss")
-    if not (np.abs(t._array) == 1).all():
-        raise ValueError("hinge_loss: target holds other values than -1 and 1")
-    return _reduced((margin - t * a).relu(), reduction, "hinge_loss")
+    a, t = _pair(x, target, "hinge_loss", reduction)
+    _check_targets(t._array, np.abs(t._array) == 1, "hinge_loss", "-1 or 1")
+    return _reduced((margin - t * a).relu(), reduction)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
@@ -19,11 +20,55 @@ Self = TypeVar("Self", bound="Module")
 Hook = Callable[..., Any]
 
 
+def float_dtype(dtype: Any, operation: str) -> np.dtype[Any]:
+    """Return float32 or float64 as NumPy's dtype.
+
+    Raises
+    ------
+    TypeError
+        If `dtype` is something else.
+    """
+    wanted: np.dtype[Any] | None
+    try:
+        wanted = np.dtype(dtype)
+    except TypeError:
+        wanted = None
+    if dtype is None or wanted is None or wanted not in (np.float32, np.float64):
+        shown = repr(dtype) if wanted is None or dtype is None else wanted
+        raise TypeError(f"{operation}: dtype is {shown}; expected float32 or float64") from None
+    return wanted
+
+
 class IncompatibleKeys(NamedTuple):
     """Names that `Module.load_state_dict` found on one side alone."""
 
     missing_keys: list[str]
     unexpected_keys: list[str]
+
+
+_next_hook = itertools.count().__next__
+
+
+class HookHandle:
+    """What registers a hook, and removes it: call `remove`, or the handle itself, or use it in a with statement."""
+
+    def __init__(self, hooks: dict[int, Hook], hook: Hook) -> None:
+        if not callable(hook):
+            raise TypeError(f"register_hook: hook is a {type(hook).__name__}; expected a callable")
+        self._hooks, self._key = hooks, _next_hook()
+        hooks[self._key] = hook
+
+    def remove(self) -> None:
+        """Remove the hook, if it is still there."""
+        self._hooks.pop(self._key, None)
+
+    __call__ = remove
+
+    def __enter__(self) -> HookHandle:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.remove()
 
 
 class Module:
@@ -88,25 +133,25 @@ class Module:
                 result = replaced
         return result
 
-    def register_forward_hook(self, hook: Hook) -> Callable[[], None]:
+    def register_forward_hook(self, hook: Hook) -> HookHandle:
         """Call ``hook(module, args, output)`` after `forward`; what it returns, if not None, replaces the output.
 
         Returns
         -------
-        callable
-            Removes the hook.
+        HookHandle
+            Its ``remove()`` removes the hook.
         """
-        return _register(self._forward_hooks, hook)
+        return HookHandle(self._forward_hooks, hook)
 
-    def register_forward_pre_hook(self, hook: Hook) -> Callable[[], None]:
+    def register_forward_pre_hook(self, hook: Hook) -> HookHandle:
         """Call ``hook(module, args)`` before `forward`; what it returns, if not None, replaces the arguments.
 
         Returns
         -------
-        callable
-            Removes the hook.
+        HookHandle
+            Its ``remove()`` removes the hook.
         """
-        return _register(self._forward_pre_hooks, hook)
+        return HookHandle(self._forward_pre_hooks, hook)
 
     # Registration. What is registered is also an ordinary attribute, so that reading one costs nothing extra.
 
@@ -120,10 +165,10 @@ class Module:
             fields[name] = value
             return
         if isinstance(value, Parameter):
-            self._forget(name)
+            self._claim(name, self._parameters)
             self._parameters[name] = value
         elif isinstance(value, Module):
-            self._forget(name)
+            self._claim(name, self._modules)
             self._modules[name] = value
         elif name in self._parameters:
             if value is not None:
@@ -148,12 +193,13 @@ class Module:
 
     def __delattr__(self, name: str) -> None:
         object.__delattr__(self, name)
-        self._forget(name)
+        self._claim(name, None)
 
-    def _forget(self, name: str) -> None:
-        self._parameters.pop(name, None)
-        self._modules.pop(name, None)
-        self._buffers.pop(name, None)
+    def _claim(self, name: str, registry: Any) -> None:
+        # The name is to be in this registry alone. What replaces something there takes its place in the order.
+        for other in (self._parameters, self._modules, self._buffers):
+            if other is not registry:
+                other.pop(name, None)
         self._transient.discard(name)
 
     def register_parameter(self, name: str, parameter: Parameter | None) -> None:
@@ -163,6 +209,7 @@ class Module:
             raise TypeError(
                 f"register_parameter: {name} is a {type(parameter).__name__}; expected a Parameter or None"
             )
+        self._claim(name, self._parameters)
         self._parameters[name] = parameter
         self.__dict__[name] = parameter
 
@@ -178,7 +225,8 @@ class Module:
         """
         self._check_name(name, "register_buffer")
         if tensor is not None and not isinstance(tensor, Tensor):
-            tensor = Tensor(tensor)
+            tensor = Tensor(as_array(tensor, "register_buffer", name))
+        self._claim(name, self._buffers)
         self._buffers[name] = tensor
         self.__dict__[name] = tensor
         if not persistent:
@@ -189,6 +237,7 @@ class Module:
         self._check_name(name, "add_module")
         if module is not None and not isinstance(module, Module):
             raise TypeError(f"add_module: {name} is a {type(module).__name__}; expected a Module or None")
+        self._claim(name, self._modules)
         self._modules[name] = module
         self.__dict__[name] = module
 
@@ -327,9 +376,16 @@ class Module:
 
         Raises
         ------
+        TypeError
+            If it is no mapping, or holds something that is no array of numbers. Nothing is changed then.
         ValueError
             If shapes differ, or names do and `strict` is set. Nothing is changed then.
         """
+        if not isinstance(state_dict, Mapping):
+            raise TypeError(
+                f"load_state_dict: state_dict is a {type(state_dict).__name__}; expected a mapping of names to arrays "
+                "(read a file with load_safetensors)"
+            )
         own = dict(self._state())
         missing = [name for name in own if name not in state_dict]
         unexpected = [name for name in state_dict if name not in own]
@@ -337,11 +393,11 @@ class Module:
         if strict and missing:
             problems.append(f"missing: {', '.join(missing)}")
         if strict and unexpected:
-            problems.append(f"unexpected: {', '.join(unexpected)}")
+            problems.append(f"unexpected: {', '.join(map(str, unexpected))}")
         arrays = {}
         for name, tensor in own.items():
             if name in state_dict:
-                array = as_array(_without_graph(state_dict[name]), "load_state_dict", name)
+                array = as_array(without_graph(state_dict[name]), "load_state_dict", name)
                 if array.shape != tensor.shape:
                     problems.append(
                         f"{name} is {shape_text(array.shape)}, expected {shape_text(tensor.shape)}"
@@ -391,9 +447,7 @@ class Module:
 
     def to(self: Self, dtype: Any) -> Self:
         """Convert parameters and floating-point buffers to float32 or float64, in place. Gradients are dropped."""
-        wanted = np.dtype(dtype)
-        if wanted not in (np.float32, np.float64):
-            raise TypeError(f"to: dtype is {wanted}; expected float32 or float64")
+        wanted = float_dtype(dtype, "to")
         for tensor in [*self.parameters(), *self.buffers()]:
             if tensor.dtype.kind == "f" and tensor.dtype != wanted:
                 tensor._grad = tensor._buffer = None
@@ -421,21 +475,8 @@ class Module:
         return f"{type(self).__name__}({body}\n)"
 
 
-_next_hook = iter(range(1 << 62)).__next__
-
-
-def _register(hooks: dict[int, Hook], hook: Hook) -> Callable[[], None]:
-    key = _next_hook()
-    hooks[key] = hook
-
-    def remove() -> None:
-        hooks.pop(key, None)
-
-    return remove
-
-
-def _without_graph(value: Any) -> Any:
-    # PyTorch's tensors give no array while they require a gradient.
+def without_graph(value: Any) -> Any:
+    """Return the value, detached if it is a PyTorch tensor: those give no array while they require a gradient."""
     if not isinstance(value, Tensor) and hasattr(value, "detach"):
         return value.detach().cpu()
     return value

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
+import struct
+from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from dlkit.autograd.base import as_array
-from dlkit.nn.module import Module
+from dlkit.nn.module import Module, without_graph
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -50,6 +53,8 @@ def save_safetensors(
         If the safetensors package is not installed.
     TypeError
         If a name is no string, or a value no array of numbers.
+    ValueError
+        If a name is ``__metadata__``.
     OSError
         If the file cannot be written.
     """
@@ -65,9 +70,15 @@ def save_safetensors(
             raise TypeError(
                 f"save_safetensors: {name!r} is a {type(name).__name__}; expected names that are strings"
             )
-        arrays[name] = np.ascontiguousarray(as_array(value, "save_safetensors", name)).reshape(
-            np.shape(value)
-        )
+        if name == "__metadata__":
+            raise ValueError(
+                "save_safetensors: the name '__metadata__' is the format's own; expected another"
+            )
+        array = as_array(without_graph(value), "save_safetensors", name)
+        arrays[name] = np.ascontiguousarray(array).reshape(array.shape)
+    for key, text in (metadata or {}).items():
+        if not isinstance(key, str) or not isinstance(text, str):
+            raise TypeError(f"save_safetensors: metadata has {key!r}: {text!r}; expected strings")
     target = Path(path)
     temporary = target.with_name(f".{target.name}.{os.getpid()}.tmp")
     try:
@@ -102,7 +113,7 @@ def load_safetensors(path: str | os.PathLike[str]) -> dict[str, NDArray[Any]]:
     OSError
         If the file cannot be read.
     ValueError
-        If it is no safetensors file, is cut short, or holds a dtype that NumPy has not (bfloat16).
+        If it is no safetensors file, is cut short, has a name twice, or holds a dtype that NumPy has not (bfloat16).
     """
     library = _safetensors()
     with open(path, "rb"):  # a missing file, a folder or missing rights are reported as OSError
@@ -117,4 +128,19 @@ def load_safetensors(path: str | os.PathLike[str]) -> dict[str, NDArray[Any]]:
         raise ValueError(
             f"load_safetensors: {os.fspath(path)} holds a dtype that NumPy has not ({error}); convert it to float32"
         ) from error
+    _check_names(path)
     return state
+
+
+def _check_names(path: str | os.PathLike[str]) -> None:
+    # Of several tensors of one name the library takes the last; by now it has checked everything else.
+    def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        entries = dict(pairs)
+        if len(entries) < len(pairs):
+            repeated = Counter(name for name, _ in pairs).most_common(1)[0][0]
+            raise ValueError(f"load_safetensors: {os.fspath(path)} has {repeated!r} more than once")
+        return entries
+
+    with open(path, "rb") as file:
+        (length,) = struct.unpack("<Q", file.read(8))
+        json.loads(file.read(length), object_pairs_hook=unique)

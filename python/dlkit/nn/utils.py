@@ -12,9 +12,15 @@ from dlkit.autograd.base import TensorBase, make
 from dlkit.autograd.tensor import Tensor
 
 
-def _gradients(parameters: Tensor | Iterable[Tensor]) -> list[Any]:
+def _gradients(parameters: Tensor | Iterable[Tensor], operation: str) -> list[Any]:
     tensors = [parameters] if isinstance(parameters, TensorBase) else parameters
-    return [t._grad._array for t in tensors if t._grad is not None]
+    try:
+        return [t._grad._array for t in tensors if t._grad is not None]
+    except (AttributeError, TypeError):
+        raise TypeError(
+            f"{operation}: parameters is a {type(parameters).__name__}; expected a Tensor or an iterable of Tensors "
+            "(write model.parameters())"
+        ) from None
 
 
 def clip_grad_norm_(
@@ -44,7 +50,7 @@ def clip_grad_norm_(
         raise ValueError(f"clip_grad_norm_: max_norm is {max_norm}; expected 0 or more")
     if not norm_type > 0:
         raise ValueError(f"clip_grad_norm_: norm_type is {norm_type}; expected more than 0")
-    gradients = _gradients(parameters)
+    gradients = _gradients(parameters, "clip_grad_norm_")
     if not gradients:
         return make(np.zeros((), np.float32))
     if norm_type == 2:
@@ -70,7 +76,7 @@ def clip_grad_value_(parameters: Tensor | Iterable[Tensor], clip_value: float) -
     clip_value = float(clip_value)
     if not clip_value >= 0:
         raise ValueError(f"clip_grad_value_: clip_value is {clip_value}; expected 0 or more")
-    for part in by_dtype(_gradients(parameters)):
+    for part in by_dtype(_gradients(parameters, "clip_grad_value_")):
         kernels.clamp_inplace(part, clip_value)
 
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
 from dlkit import kernels
-from dlkit.optim.optimizer import Optimizer
+from dlkit.optim.optimizer import Optimizer, is_number
 
 
 class Adam(Optimizer):
@@ -34,6 +35,7 @@ class Adam(Optimizer):
     """
 
     _decoupled = False
+    _kept = ("step", "exp_avg", "exp_avg_sq")
 
     def __init__(
         self,
@@ -51,16 +53,31 @@ class Adam(Optimizer):
 
     def check_settings(self, group: dict[str, Any]) -> None:
         """Raise ValueError for settings that make no sense."""
-        self._require(group, "lr", group["lr"] >= 0, "0 or more")
-        self._require(group, "eps", group["eps"] >= 0, "0 or more")
-        self._require(group, "weight_decay", group["weight_decay"] >= 0, "0 or more")
+        for name in ("lr", "eps", "weight_decay"):
+            self._require(
+                group, name, is_number(group[name]) and group[name] >= 0, "a finite number, 0 or more"
+            )
         betas = group["betas"]
         self._require(
             group,
             "betas",
-            len(betas) == 2 and all(0 <= b < 1 for b in betas),
+            isinstance(betas, (tuple, list))
+            and len(betas) == 2
+            and all(is_number(b) and 0 <= b < 1 for b in betas),
             "two numbers from 0 to below 1",
         )
+
+    def check_saved(self, saved: Mapping[str, Any]) -> None:
+        """Raise ValueError for settings, saved by PyTorch, that mean another optimizer."""
+        kind = type(self).__name__
+        if saved.get("amsgrad"):
+            raise ValueError(f"{kind}: the state was saved with amsgrad=True; expected one without")
+        decoupled = saved.get("decoupled_weight_decay", self._decoupled)
+        if bool(decoupled) != self._decoupled and saved.get("weight_decay"):
+            raise ValueError(
+                f"{kind}: the state was saved with decoupled_weight_decay={decoupled}; "
+                f"expected one of {'AdamW' if self._decoupled else 'Adam'}"
+            )
 
     def update(self, group: dict[str, Any]) -> None:
         """Update the parameters of one group."""
@@ -88,25 +105,34 @@ class Adam(Optimizer):
                     batches[key] = ([], [], [], [])
                 arrays, gradients, means, squares = batches[key]
             arrays.append(array)
-            gradients.append(-grad._array if group["maximize"] else grad._array)
+            gradients.append(np.asarray(-grad._array) if group["maximize"] else grad._array)
             means.append(entry["exp_avg"])
             squares.append(entry["exp_avg_sq"])
             tensor._version += 1
         beta1, beta2 = group["betas"]
-        for (step, _), (arrays, gradients, means, squares) in batches.items():
-            kernels.adam_step(
-                arrays,
-                gradients,
-                means,
-                squares,
-                step=step,
-                lr=group["lr"],
-                beta1=beta1,
-                beta2=beta2,
-                eps=group["eps"],
-                weight_decay=group["weight_decay"],
-                decoupled=self._decoupled,
-            )
+        made: list[Any] = []
+        try:
+            for key, (arrays, gradients, means, squares) in batches.items():
+                kernels.adam_step(
+                    arrays,
+                    gradients,
+                    means,
+                    squares,
+                    step=key[0],
+                    lr=group["lr"],
+                    beta1=beta1,
+                    beta2=beta2,
+                    eps=group["eps"],
+                    weight_decay=group["weight_decay"],
+                    decoupled=self._decoupled,
+                )
+                made.append(key)
+        except BaseException:
+            # Steps that were not made do not count.
+            for tensor in group["params"]:
+                if tensor._grad is not None and (state[tensor]["step"], tensor._array.dtype) not in made:
+                    state[tensor]["step"] -= 1
+            raise
 
 
 class AdamW(Adam):

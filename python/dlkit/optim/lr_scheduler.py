@@ -23,7 +23,8 @@ class LRScheduler:
     ----------
     optimizer : Optimizer
     last_epoch : int
-        -1 to begin; to go on without a saved state, the number of steps made, with ``initial_lr`` in the groups.
+        -1 to begin; to go on without a saved state, the number of the last step before this one (one less than were
+        made), with ``lr`` and ``initial_lr`` in the groups as they were.
 
     Attributes
     ----------
@@ -38,7 +39,8 @@ class LRScheduler:
         self.optimizer = optimizer
         for i, group in enumerate(optimizer.param_groups):
             if last_epoch == -1:
-                group["initial_lr"] = group["lr"]
+                # Another schedule of this optimizer may have changed the rate already: the first one's counts.
+                group.setdefault("initial_lr", group["lr"])
             elif "initial_lr" not in group:
                 raise KeyError(
                     f"{type(self).__name__}: last_epoch is {last_epoch} but group {i} of the optimizer "
@@ -47,7 +49,11 @@ class LRScheduler:
         self.base_lrs: list[float] = [group["initial_lr"] for group in optimizer.param_groups]
         self.last_epoch = last_epoch
         self._last_lr: list[float] = []
-        self.step()
+        if last_epoch == -1:
+            self.step()
+        else:  # the rates are those of this step already
+            self.last_epoch += 1
+            self._set(self._rates())
 
     def get_lr(self) -> list[float]:
         """Return the rate of each group at `last_epoch`, from those before. Every schedule defines it."""
@@ -59,8 +65,14 @@ class LRScheduler:
 
     def step(self) -> None:
         """Go on by one, and set the rates."""
+        self._admit()
         self.last_epoch += 1
         self._set(self.get_lr())
+
+    def _admit(self) -> None:
+        # Groups that were added to the optimizer after this schedule begin from their own rates.
+        for group in self.optimizer.param_groups[len(self.base_lrs) :]:
+            self.base_lrs.append(group.setdefault("initial_lr", group["lr"]))
 
     def _set(self, rates: Sequence[float]) -> None:
         for group, rate in zip(self.optimizer.param_groups, rates, strict=True):
@@ -108,9 +120,15 @@ class LambdaLR(LRScheduler):
             )
         self.lr_lambdas = functions
         super().__init__(optimizer, last_epoch)
+        self._set(self.get_lr())
 
     def get_lr(self) -> list[float]:
         """Return the rates at `last_epoch`."""
+        if len(self.lr_lambdas) != len(self.base_lrs):
+            raise ValueError(
+                f"LambdaLR: the optimizer has {len(self.base_lrs)} groups by now; lr_lambda has "
+                f"{len(self.lr_lambdas)} functions"
+            )
         return [base * f(self.last_epoch) for f, base in zip(self.lr_lambdas, self.base_lrs, strict=True)]
 
     def state_dict(self) -> dict[str, Any]:
@@ -179,6 +197,8 @@ class ConstantLR(LRScheduler):
             return [rate * self.factor for rate in self._rates()]
         if self.last_epoch != self.total_iters:
             return self._rates()
+        if self.factor == 0:
+            return list(self.base_lrs)
         return [rate * (1 / self.factor) for rate in self._rates()]
 
 
@@ -286,11 +306,13 @@ class SequentialLR(LRScheduler):
         self.base_lrs = [group["initial_lr"] for group in optimizer.param_groups]
         for scheduler in self._schedulers:
             scheduler.last_epoch -= 1
-        self._schedulers[0].step()
-        self._last_lr = self._schedulers[0].get_last_lr()
+        first = self._schedulers[bisect_right(self._milestones, 0)]
+        first.step()
+        self._last_lr = first.get_last_lr()
 
     def step(self) -> None:
         """Go on by one, and set the rates."""
+        self._admit()
         self.last_epoch += 1
         index = bisect_right(self._milestones, self.last_epoch)
         scheduler = self._schedulers[index]
@@ -328,7 +350,7 @@ class ReduceLROnPlateau:
     mode : {"min", "max"}
         Whether smaller or larger is better.
     factor : float
-        Below 1.
+        From 0 to below 1.
     patience : int
     threshold : float
         How much better counts as better.
@@ -354,8 +376,8 @@ class ReduceLROnPlateau:
         eps: float = 1e-8,
     ) -> None:
         _check_optimizer(optimizer, "ReduceLROnPlateau")
-        if not factor < 1:
-            raise ValueError(f"ReduceLROnPlateau: factor is {factor}; expected below 1")
+        if not 0 <= factor < 1:
+            raise ValueError(f"ReduceLROnPlateau: factor is {factor}; expected from 0 to below 1")
         if mode not in ("min", "max"):
             raise ValueError(f"ReduceLROnPlateau: mode is {mode!r}; expected 'min' or 'max'")
         if threshold_mode not in ("rel", "abs"):
@@ -380,6 +402,13 @@ class ReduceLROnPlateau:
     def step(self, metrics: Any) -> None:
         """Take note of the quantity, a number or Tensor, and reduce the rates if it is time to."""
         current = float(metrics)
+        groups = len(self.optimizer.param_groups)
+        if len(self.min_lrs) < groups and len(set(self.min_lrs)) == 1:
+            self.min_lrs += self.min_lrs[:1] * (groups - len(self.min_lrs))
+        if len(self.min_lrs) != groups:
+            raise ValueError(
+                f"ReduceLROnPlateau: the optimizer has {groups} groups by now; min_lr has {len(self.min_lrs)} values"
+            )
         self.last_epoch += 1
         if self._is_better(current):
             self.best, self.num_bad_epochs = current, 0

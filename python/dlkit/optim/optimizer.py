@@ -14,6 +14,15 @@ from dlkit.autograd.mode import enable_grad
 from dlkit.autograd.tensor import Tensor
 
 
+def is_number(value: Any) -> bool:
+    """Return whether it is a finite real number, and no truth value."""
+    return (
+        isinstance(value, (int, float, np.number))
+        and not isinstance(value, bool)
+        and bool(np.isfinite(value))
+    )
+
+
 class Optimizer:
     """Base of all optimizers.
 
@@ -39,9 +48,12 @@ class Optimizer:
         If there is nothing to optimize, a tensor is no leaf, or appears twice.
     """
 
+    # Names of what is kept for each parameter; None where a subclass does not say.
+    _kept: tuple[str, ...] | None = None
+
     def __init__(self, params: Any, defaults: dict[str, Any]) -> None:
         kind = type(self).__name__
-        if isinstance(params, (TensorBase, np.ndarray)) or not isinstance(params, Iterable):
+        if isinstance(params, (TensorBase, np.ndarray, Mapping, str)) or not isinstance(params, Iterable):
             raise TypeError(
                 f"{kind}: params is a {type(params).__name__}; expected an iterable of tensors or dicts (write "
                 "model.parameters(), or [tensor])"
@@ -49,10 +61,10 @@ class Optimizer:
         self.defaults = defaults
         self.state: dict[Tensor, dict[str, Any]] = {}
         self.param_groups: list[dict[str, Any]] = []
-        given = list(params)
+        given = params if isinstance(params, (set, frozenset)) else list(params)
         if not given:
             raise ValueError(f"{kind}: params is empty; expected at least one tensor")
-        groups = given if isinstance(given[0], Mapping) else [{"params": given}]
+        groups = given if isinstance(next(iter(given)), Mapping) else [{"params": given}]
         for group in groups:
             self.add_param_group(group)
 
@@ -71,6 +83,14 @@ class Optimizer:
                 f"{kind}: a group has the setting {unknown[0]!r}; expected some of {', '.join(self.defaults)}"
             )
         listed = param_group["params"]
+        if isinstance(listed, (set, frozenset)):
+            raise TypeError(
+                f"{kind}: params is a {type(listed).__name__}; expected a list (sets have no order)"
+            )
+        if isinstance(listed, np.ndarray) or not isinstance(listed, (TensorBase, Iterable)):
+            raise TypeError(
+                f"{kind}: params is a {type(listed).__name__}; expected a Tensor or a list of them"
+            )
         listed = [listed] if isinstance(listed, TensorBase) else list(listed)
         tensors = [entry[1] if isinstance(entry, tuple) and len(entry) == 2 else entry for entry in listed]
         known = {id(p) for group in self.param_groups for p in group["params"]}
@@ -94,6 +114,9 @@ class Optimizer:
 
     def check_settings(self, group: dict[str, Any]) -> None:
         """Raise ValueError for settings that make no sense."""
+
+    def check_saved(self, saved: Mapping[str, Any]) -> None:
+        """Raise ValueError for a saved group that this optimizer cannot go on from."""
 
     def _require(self, group: dict[str, Any], name: str, accepted: bool, expected: str) -> None:
         if not accepted:
@@ -161,27 +184,44 @@ class Optimizer:
         kind = type(self).__name__
         try:
             saved_groups, saved_state = state_dict["param_groups"], state_dict["state"]
-        except (KeyError, TypeError):
+        except (IndexError, KeyError, TypeError):
             raise ValueError(
                 f"{kind}: the state is not one of state_dict; expected 'state' and 'param_groups'"
             ) from None
         sizes = [len(group["params"]) for group in self.param_groups]
-        saved_sizes = [len(group["params"]) for group in saved_groups]
+        try:
+            saved_sizes = [len(group["params"]) for group in saved_groups]
+            entries = {key: dict(entry) for key, entry in saved_state.items()}
+        except (AttributeError, KeyError, TypeError, ValueError):
+            raise ValueError(
+                f"{kind}: the state is not one of state_dict; expected groups with 'params', and a dict per parameter"
+            ) from None
         if sizes != saved_sizes:
             raise ValueError(
                 f"{kind}: the state has groups of {saved_sizes} parameters; the optimizer has groups of {sizes}"
             )
+        for saved in saved_groups:
+            self.check_saved(saved)
         parameters = [p for group in self.param_groups for p in group["params"]]
         numbers = [number for group in saved_groups for number in group["params"]]
         by_number = dict(zip(numbers, parameters, strict=True))
         state: dict[Tensor, dict[str, Any]] = {}
-        for number, entry in saved_state.items():
-            key = int(number) if isinstance(number, str) else number  # JSON's keys are strings
+        for number, entry in entries.items():
+            key = (
+                int(number) if isinstance(number, str) and number.isdigit() else number
+            )  # JSON's keys are strings
             if key not in by_number:
                 raise ValueError(
                     f"{kind}: the state has an entry for parameter {number}, which is in no group"
                 )
             parameter = by_number[key]
+            if not entry:
+                continue
+            if self._kept is not None and set(entry) != set(self._kept):
+                raise ValueError(
+                    f"{kind}: the state has {', '.join(map(str, entry))} for parameter {number}; "
+                    f"expected {', '.join(self._kept)}"
+                )
             state[parameter] = {name: self._loaded(name, value, parameter) for name, value in entry.items()}
         groups = []
         for group, saved in zip(self.param_groups, saved_groups, strict=True):
@@ -193,6 +233,8 @@ class Optimizer:
             for name, value in settings.items():
                 if isinstance(value, list) and isinstance(group.get(name), tuple):
                     settings[name] = tuple(value)
+                elif hasattr(value, "item"):  # PyTorch's lr may be a tensor
+                    settings[name] = value.item()
             groups.append({**group, **settings, "params": group["params"]})
         for group in groups:
             self.check_settings(group)
@@ -203,8 +245,11 @@ class Optimizer:
 
     def _loaded(self, name: str, value: Any, parameter: Tensor) -> Any:
         if name == "step":
-            return int(value.item() if hasattr(value, "item") else value)
-        if value is None or isinstance(value, (int, float, str, bool)):
+            step = value.item() if hasattr(value, "item") else value
+            if not is_number(step) or step < 0 or step != int(step):
+                raise ValueError(f"{type(self).__name__}: step is {step!r}; expected an integer of 0 or more")
+            return int(step)
+        if value is None or (self._kept is None and isinstance(value, (int, float, str, bool))):
             return value
         array = np.array(as_array(value, type(self).__name__, name), parameter._array.dtype, order="C")
         if array.shape != parameter._array.shape:

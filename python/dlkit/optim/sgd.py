@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from dlkit import kernels
-from dlkit.optim.optimizer import Optimizer
+from dlkit.optim.optimizer import Optimizer, is_number
 
 
 class SGD(Optimizer):
@@ -54,11 +54,15 @@ class SGD(Optimizer):
             },
         )
 
+    _kept = ("momentum_buffer",)
+
     def check_settings(self, group: dict[str, Any]) -> None:
         """Raise ValueError for settings that make no sense."""
-        self._require(group, "lr", group["lr"] >= 0, "0 or more")
-        self._require(group, "momentum", group["momentum"] >= 0, "0 or more")
-        self._require(group, "weight_decay", group["weight_decay"] >= 0, "0 or more")
+        for name in ("lr", "momentum", "weight_decay"):
+            self._require(
+                group, name, is_number(group[name]) and group[name] >= 0, "a finite number, 0 or more"
+            )
+        self._require(group, "dampening", is_number(group["dampening"]), "a finite number")
         if group["nesterov"] and (group["momentum"] <= 0 or group["dampening"] != 0):
             raise ValueError(
                 f"SGD: nesterov is True with momentum {group['momentum']} and dampening {group['dampening']}; expected "
@@ -70,6 +74,7 @@ class SGD(Optimizer):
         momentum = group["momentum"]
         # Parameters that have a velocity, and those that begin one.
         batches: dict[tuple[Any, bool], tuple[list[Any], list[Any], list[Any]]] = {}
+        beginning: list[tuple[Any, Any]] = []
         for tensor in group["params"]:
             grad = tensor._grad
             if grad is None:
@@ -82,13 +87,13 @@ class SGD(Optimizer):
                 if velocity is None:
                     first = True
                     velocity = np.empty(array.shape, array.dtype)
-                    self.state[tensor] = {"momentum_buffer": velocity}
+                    beginning.append((tensor, velocity))
             key = (array.dtype, first)
             if key not in batches:
                 batches[key] = ([], [], [])
             arrays, gradients, velocities = batches[key]
             arrays.append(array)
-            gradients.append(-grad._array if group["maximize"] else grad._array)
+            gradients.append(np.asarray(-grad._array) if group["maximize"] else grad._array)
             velocities.append(velocity)
             tensor._version += 1
         for (_, first), (arrays, gradients, velocities) in batches.items():
@@ -103,3 +108,6 @@ class SGD(Optimizer):
                 nesterov=group["nesterov"],
                 first=first,
             )
+        # Not before the kernels have filled them: after an error there is no state that was never written.
+        for tensor, velocity in beginning:
+            self.state[tensor] = {"momentum_buffer": velocity}
