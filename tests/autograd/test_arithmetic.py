@@ -119,7 +119,8 @@ def test_negative_positive(check, rng):
     x = rng.standard_normal((2, 3))
     check(operator.neg, operator.neg, x)
     check(lambda a: a.neg(), operator.neg, x)
-    check(operator.pos, operator.pos, x)
+    a = dl.Tensor(x, requires_grad=True)
+    assert +a is a
 
 
 @pytest.mark.parametrize("shapes", SHAPES[:9], ids=str)
@@ -220,7 +221,7 @@ def test_equal_to_something_else_is_just_unequal():
     assert (x == "tensor") is False
     assert x not in [None, "tensor"]
     with pytest.raises(TypeError, match="less: other is a NoneType"):
-        x < None
+        _ = x < None
 
 
 class TestDtypes:
@@ -243,6 +244,8 @@ class TestDtypes:
     )
     def test_as_in_pytorch(self, name, first, second):
         torch = pytest.importorskip("torch")
+        if name == "sub" and second == "bool":
+            pytest.skip("PyTorch subtracts no bool")
         apply = BINARY[name]
         for shapes in (((2,), (2,)), ((2,), ()), ((), (2,)), ((), ())):
             x, y = np.ones(shapes[0], first), np.ones(shapes[1], second)

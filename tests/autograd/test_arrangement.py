@@ -49,7 +49,15 @@ def test_against_numpy(check, rng, name):
 
 def test_they_share_memory():
     x = dl.arange(6).reshape(2, 3)
-    for other in (x.reshape(3, 2), x.view(6), x.T, x.flatten(), x.unsqueeze(0), x.expand(2, 2, 3), x.detach()):
+    for other in (
+        x.reshape(3, 2),
+        x.view(6),
+        x.T,
+        x.flatten(),
+        x.unsqueeze(0),
+        x.expand(2, 2, 3),
+        x.detach(),
+    ):
         assert np.shares_memory(x.numpy(), other.numpy())
     assert not np.shares_memory(x.numpy(), x.clone().numpy())
     assert not np.shares_memory(x.numpy(), x.T.contiguous().numpy())
@@ -60,9 +68,11 @@ class TestErrors:
     x = dl.ones(2, 3)
 
     def test_reshape(self):
-        with pytest.raises(ValueError, match=r"reshape: the tensor is \(2, 3\), 6 elements; they do not fit \(4, 2\)"):
+        with pytest.raises(
+            ValueError, match=r"reshape: the tensor is \(2, 3\), 6 elements; they do not fit \(4, 2\)"
+        ):
             self.x.reshape(4, 2)
-        with pytest.raises(ValueError, match="reshape: .*do not fit"):
+        with pytest.raises(ValueError, match=r"reshape: .*do not fit"):
             self.x.reshape(-1, -1)
         with pytest.raises(TypeError, match=r"reshape: shape is \(2\.0, 3\); expected integers"):
             self.x.reshape(2.0, 3)
@@ -70,7 +80,9 @@ class TestErrors:
             self.x.reshape("6")
 
     def test_view(self):
-        with pytest.raises(RuntimeError, match=r"view: .*cannot be seen as \(6,\) without a copy; use reshape"):
+        with pytest.raises(
+            RuntimeError, match=r"view: .*cannot be seen as \(6,\) without a copy; use reshape"
+        ):
             self.x.T.view(6)
 
     def test_dimensions(self):
@@ -94,7 +106,9 @@ class TestErrors:
 
     def test_permute(self):
         for dims in ((0,), (0, 0), (0, 1, 1)):
-            with pytest.raises(ValueError, match=r"permute: dims are .*each of the tensor's 2 dimensions once"):
+            with pytest.raises(
+                ValueError, match=r"permute: dims are .*each of the tensor's 2 dimensions once"
+            ):
                 self.x.permute(*dims)
 
     def test_flatten(self):
@@ -103,11 +117,15 @@ class TestErrors:
 
     def test_expand(self):
         for sizes in ((4, 3), (3,), (-1, 2, 3)):
-            with pytest.raises(ValueError, match=r"expand: the tensor is \(2, 3\); it cannot be broadcast to"):
+            with pytest.raises(
+                ValueError, match=r"expand: the tensor is \(2, 3\); it cannot be broadcast to"
+            ):
                 self.x.expand(*sizes)
 
     def test_stack(self):
-        with pytest.raises(ValueError, match=r"stack: tensor 1 is \(3,\) but tensor 0 is \(2,\); expected one shape"):
+        with pytest.raises(
+            ValueError, match=r"stack: tensor 1 is \(3,\) but tensor 0 is \(2,\); expected one shape"
+        ):
             dl.stack([dl.ones(2), dl.ones(3)])
         with pytest.raises(ValueError, match="stack: no tensors given"):
             dl.stack([])
@@ -117,7 +135,9 @@ class TestErrors:
             dl.stack(3)
 
     def test_cat(self):
-        with pytest.raises(ValueError, match=r"cat: tensor 1 is \(3, 2\) but tensor 0 is \(2, 3\); expected the same"):
+        with pytest.raises(
+            ValueError, match=r"cat: tensor 1 is \(3, 2\) but tensor 0 is \(2, 3\); expected the same"
+        ):
             dl.cat([self.x, self.x.T])
         with pytest.raises(ValueError, match=r"cat: tensor 1 is \(3,\)"):
             dl.cat([self.x, dl.ones(3)])
@@ -127,7 +147,9 @@ class TestErrors:
             dl.cat([])
 
     def test_split(self):
-        with pytest.raises(ValueError, match=r"split: sizes \[1, 1\] sum to 2; expected 3, the size of dimension 1"):
+        with pytest.raises(
+            ValueError, match=r"split: sizes \[1, 1\] sum to 2; expected 3, the size of dimension 1"
+        ):
             self.x.split([1, 1], 1)
         with pytest.raises(ValueError, match="split: sizes"):
             self.x.split([-1, 4], 1)
@@ -163,7 +185,10 @@ def test_cat_and_stack(check, rng, dim):
 
 def test_stack_of_numbers(check, rng):
     check(
-        lambda a, b: dl.stack([a, b, a]), lambda a, b: np.stack([a, b, a]), *rng.standard_normal(2), pytorch=False
+        lambda a, b: dl.stack([a, b, a]),
+        lambda a, b: np.stack([a, b, a]),
+        *rng.standard_normal(2),
+        pytorch=False,
     )
 
 

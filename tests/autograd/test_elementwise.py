@@ -33,7 +33,11 @@ def test_functions_with_corners(check, apart, shape):
     check(abs, np.abs, x)
     check(lambda a: a.abs(), np.abs, x)
     for low, high in ((-0.15, 0.25), (None, 0.05), (0.05, None), (-10, 10)):
-        check(lambda a, low=low, high=high: a.clamp(low, high), lambda a, low=low, high=high: np.clip(a, low, high), x)
+        check(
+            lambda a, low=low, high=high: a.clamp(low, high),
+            lambda a, low=low, high=high: np.clip(a, low, high),
+            x,
+        )
     check(lambda a: a.clip(min=-0.2), lambda a: np.maximum(a, -0.2), x)
 
 
@@ -145,9 +149,9 @@ class TestWhere:
             dl.where([1, 0], x, x)
         with pytest.raises(ValueError, match=r"where: condition is \(3,\), a is \(2,\) and b is \(2,\)"):
             dl.where(np.ones(3, bool), x, x)
-        with pytest.raises(TypeError, match="where: .* is a str"):
+        with pytest.raises(TypeError, match=r"where: .* is a str"):
             dl.where([True, False], x, "a")
-        with pytest.raises(TypeError, match="where: .* is a NoneType"):
+        with pytest.raises(TypeError, match=r"where: .* is a NoneType"):
             dl.where([True, False], None, x)
 
 

@@ -71,7 +71,9 @@ def test_the_words_of_numpy(rng):
 
 
 @pytest.mark.parametrize("name", ["sum", "mean"])
-@pytest.mark.parametrize(("shape", "dim"), [((0,), None), ((0, 3), 1), ((0, 3), 0), ((2, 0), (0, 1))], ids=str)
+@pytest.mark.parametrize(
+    ("shape", "dim"), [((0,), None), ((0, 3), 1), ((0, 3), 0), ((2, 0), (0, 1))], ids=str
+)
 def test_of_nothing(name, shape, dim):
     x = dl.zeros(*shape, requires_grad=True)
     out = getattr(x, name)(dim)
@@ -88,7 +90,9 @@ def test_dtypes():
     assert dl.tensor([True, True]).sum().dtype == np.int64
     assert dl.tensor([1, 2], dtype="int32").sum().dtype == np.int64
     assert dl.ones(2).sum().dtype == np.float32
-    with pytest.raises(TypeError, match=r"mean: the tensor is of dtype int64; expected floats \(use \.float\(\)\)"):
+    with pytest.raises(
+        TypeError, match=r"mean: the tensor is of dtype int64; expected floats \(use \.float\(\)\)"
+    ):
         dl.arange(3).mean()
 
 
@@ -139,7 +143,9 @@ class TestExtremes:
             x,
         )
         result = getattr(dl.Tensor(x), name)(dim, keepdim)
-        np.testing.assert_array_equal(result.indices.numpy(), getattr(np, "arg" + name)(x, dim, keepdims=keepdim))
+        np.testing.assert_array_equal(
+            result.indices.numpy(), getattr(np, "arg" + name)(x, dim, keepdims=keepdim)
+        )
         assert result.indices.dtype == np.int64
         assert result.values.shape == result.indices.shape
 
@@ -200,7 +206,9 @@ def test_all_and_any():
 
 
 @pytest.mark.parametrize("keepdim", [False, True])
-@pytest.mark.parametrize(("shape", "dim"), [((4,), 0), ((2, 3), 1), ((2, 3), 0), ((2, 3, 2), -2), ((0, 3), 1), ((), 0)], ids=str)
+@pytest.mark.parametrize(
+    ("shape", "dim"), [((4,), 0), ((2, 3), 1), ((2, 3), 0), ((2, 3, 2), -2), ((0, 3), 1), ((), 0)], ids=str
+)
 def test_logsumexp(check, rng, shape, dim, keepdim):
     def reference(x):
         if not shape:
@@ -225,7 +233,11 @@ def test_logsumexp_far_out(recwarn):
 
 
 @pytest.mark.parametrize("p", [1, 2, 3, 2.5, 0.5, float("inf")])
-@pytest.mark.parametrize(("shape", "dim", "keepdim"), [((4,), None, False), ((2, 3), 1, False), ((2, 3), 0, True), ((2, 3), None, False)], ids=str)
+@pytest.mark.parametrize(
+    ("shape", "dim", "keepdim"),
+    [((4,), None, False), ((2, 3), 1, False), ((2, 3), 0, True), ((2, 3), None, False)],
+    ids=str,
+)
 def test_norm(check, apart, p, shape, dim, keepdim):
     def reference(x):
         size = np.abs(x)
@@ -274,7 +286,9 @@ def test_a_dimension_twice():
 @given(st.data())
 def test_any_shape_and_dimensions(data):
     shape = tuple(data.draw(st.lists(st.integers(0, 4), max_size=4)))
-    dims = data.draw(st.none() | st.lists(st.integers(0, max(len(shape) - 1, 0)), unique=True, max_size=len(shape)))
+    dims = data.draw(
+        st.none() | st.lists(st.integers(0, max(len(shape) - 1, 0)), unique=True, max_size=len(shape))
+    )
     if dims == []:
         dims = None
     keepdim = data.draw(st.booleans())

@@ -16,7 +16,9 @@ def tensor(data: Any, dtype: Any = None, requires_grad: bool = False, name: str 
 
     Python floats become float32, integers int64; arrays keep their dtype.
     """
-    return Tensor(as_array(data, "tensor", "data", copy=True), requires_grad, dtype, name)
+    if dtype is not None:
+        dtype = _dtype(dtype, "tensor")
+    return Tensor(as_array(data, "tensor", "data", copy=True, dtype=dtype), requires_grad, dtype, name)
 
 
 def _shape(size: tuple[Any, ...] | list[Any], operation: str) -> tuple[int, ...]:
@@ -44,10 +46,10 @@ def ones(*size: Any, dtype: Any = np.float32, requires_grad: bool = False) -> Te
 def full(size: Any, fill_value: float, dtype: Any = None, requires_grad: bool = False) -> Tensor:
     """Return a tensor of the shape `size` with every element `fill_value`."""
     shape = _shape(size if isinstance(size, (tuple, list)) else (size,), "full")
-    value = as_array(fill_value, "full", "fill_value")
-    return Tensor(
-        np.full(shape, value, value.dtype if dtype is None else _dtype(dtype, "full")), requires_grad
-    )
+    if dtype is not None:
+        dtype = _dtype(dtype, "full")
+    value = as_array(fill_value, "full", "fill_value", dtype=dtype)
+    return Tensor(np.full(shape, value, value.dtype if dtype is None else dtype), requires_grad)
 
 
 def zeros_like(other: Tensor, dtype: Any = None, requires_grad: bool = False) -> Tensor:
