@@ -79,11 +79,14 @@ def number_text(value: Array | None, shape: tuple[int, ...]) -> str:
         return shape_text(shape)
     if value.size == 1:
         return _format(value.item())
-    return np.array2string(value, separator=", ", formatter={"all": _format}).replace("\n", "")
+    return np.array2string(value, separator=", ", formatter={"all": lambda n: _format(n, 4)}).replace(
+        "\n", ""
+    )
 
 
-def _format(number: Any) -> str:
-    return f"{number:.6g}".replace("-", "−") if isinstance(number, (float, np.floating)) else str(number)
+def _format(number: Any, digits: int = 6) -> str:
+    text = f"{number:.{digits}g}" if isinstance(number, (float, np.floating)) else str(number)
+    return text.replace("-", "−")
 
 
 class GraphTable:
@@ -260,5 +263,8 @@ def _local(node: Node) -> tuple[float | None, ...]:
         return (None,) * len(node.edges)
     one = np.ones(node.value.shape, node.value.dtype)
     results = node.backward(one, False) if node.direct else node.backward(one)
-    local = [None if r is None or np.size(r) != 1 else float(np.asarray(r).item()) for r in results]
+    local = [
+        None if r is None or isinstance(r, list) or np.size(r) != 1 else float(np.asarray(r).item())
+        for r in results
+    ]
     return tuple(local)
