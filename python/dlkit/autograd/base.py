@@ -394,7 +394,9 @@ def _holds_float64(value: Any) -> bool:
         value = value[0]
     if isinstance(value, TensorBase):
         return value._array.dtype == np.float64
-    return isinstance(value, (np.ndarray, np.generic)) and value.dtype == np.float64
+    if isinstance(value, (np.ndarray, np.generic)):
+        return bool(value.dtype == np.float64)
+    return not isinstance(value, (float, int, list, tuple))  # a buffer, with a format of its own
 
 
 def unbroadcast(gradient: Array, shape: tuple[int, ...]) -> Array:

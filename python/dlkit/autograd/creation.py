@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from dlkit import kernels
-from dlkit.autograd.base import as_array
+from dlkit.autograd.base import as_array, shape_text
 from dlkit.autograd.tensor import Tensor, _dtype
 
 
@@ -49,7 +49,9 @@ def full(size: Any, fill_value: float, dtype: Any = None, requires_grad: bool = 
     if dtype is not None:
         dtype = _dtype(dtype, "full")
     value = as_array(fill_value, "full", "fill_value", dtype=dtype)
-    return Tensor(np.full(shape, value, value.dtype if dtype is None else dtype), requires_grad)
+    if value.size != 1:
+        raise ValueError(f"full: fill_value is {shape_text(value.shape)}; expected a single number")
+    return Tensor(np.full(shape, value.reshape(()), value.dtype if dtype is None else dtype), requires_grad)
 
 
 def zeros_like(other: Tensor, dtype: Any = None, requires_grad: bool = False) -> Tensor:
@@ -64,6 +66,7 @@ def ones_like(other: Tensor, dtype: Any = None, requires_grad: bool = False) -> 
 
 def eye(n: int, m: int | None = None, dtype: Any = np.float32, requires_grad: bool = False) -> Tensor:
     """Return the n by m matrix (by default n by n) with ones on the diagonal."""
+    _shape((n,) if m is None else (n, m), "eye")
     return Tensor(np.eye(n, m, dtype=_dtype(dtype, "eye")), requires_grad)
 
 
@@ -74,6 +77,9 @@ def arange(
 
     Integers give int64, floats float32.
     """
+    for bound in (start, step, 0 if end is None else end):
+        if not isinstance(bound, (int, float, np.integer, np.floating, Tensor)):
+            raise TypeError(f"arange: start, end and step are {start!r}, {end!r}, {step!r}; expected numbers")
     if step == 0:
         raise ValueError("arange: step is 0; expected another number")
     if end is None:
@@ -88,6 +94,10 @@ def linspace(
     start: float, end: float, steps: int, dtype: Any = np.float32, requires_grad: bool = False
 ) -> Tensor:
     """Return `steps` numbers from `start` to `end`, both included, evenly spaced."""
+    if not hasattr(steps, "__index__"):
+        raise TypeError(f"linspace: steps is {steps!r}; expected an integer")
+    if steps < 0:
+        raise ValueError(f"linspace: steps is {steps}; expected 0 or more")
     return Tensor(np.linspace(start, end, steps, dtype=_dtype(dtype, "linspace")), requires_grad)
 
 

@@ -190,6 +190,8 @@ class Tensor(TensorBase):
 
     @name.setter
     def name(self, value: str | None) -> None:
+        if value is not None and not isinstance(value, str):
+            raise TypeError(f"name: value is a {type(value).__name__}; expected a string")
         self._name = value
         if self._node is not None:
             self._node.name = value
@@ -254,7 +256,9 @@ class Tensor(TensorBase):
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> Array:
         if dtype is not None and dtype != self._array.dtype:
             if copy is False:
-                raise ValueError(f"__array__: the tensor is {self._array.dtype}; as {dtype} it is a copy")
+                raise ValueError(
+                    f"__array__: the tensor is {self._array.dtype}; as {np.dtype(dtype)} it is a copy"
+                )
             return self._array.astype(dtype)
         return self._array.copy() if copy else self._array
 
