@@ -34,6 +34,10 @@ struct Stack {
     batch_shape = array.shape();
     batch_strides = array.strides();
     batch_dims = nd > 2 ? nd - 2 : 0;
+    if (nd == 0) {  // the product of two vectors
+      rows = cols = row_stride = col_stride = 1;
+      return;
+    }
     if (nd == 1) {
       const Index size = array.shape()[0], stride = array.strides()[0] / item;
       rows = vector_is_row ? 1 : size;

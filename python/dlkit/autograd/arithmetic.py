@@ -90,13 +90,14 @@ def mul(a: Tensor, b: Any) -> Tensor:
     p, q = a._tracked, b._tracked
     if not (p or q) or not mode.enabled:
         return make(out)
+    saved = (a, b) if p and q else (b,) if p else (a,)
     if x.shape == y.shape:
-        return record("mul", out, (a, b), lambda g: (g * y if p else None, g * x if q else None), (a, b))
+        return record("mul", out, (a, b), lambda g: (g * y if p else None, g * x if q else None), saved)
 
     def backward(g: Array) -> tuple[Array | None, Array | None]:
         return unbroadcast(g * y, x.shape) if p else None, unbroadcast(g * x, y.shape) if q else None
 
-    return record("mul", out, (a, b), backward, (a, b))
+    return record("mul", out, (a, b), backward, saved)
 
 
 def div(a: Tensor, b: Any) -> Tensor:
@@ -150,7 +151,7 @@ def pow(a: Tensor, b: Any) -> Tensor:
             )
         if q:
             logarithm = np.log(np.where((x == 0) & (y >= 0), 1, x))
-            by_exponent = unbroadcast(g * out * logarithm, y.shape)
+            by_exponent = unbroadcast(g * np.power(x, y) * logarithm, y.shape)
         return by_base, by_exponent
 
     return record("pow", out, (a, b), backward, (a, b))
@@ -183,6 +184,57 @@ def neg(a: Tensor) -> Tensor:
     return record("neg", -x, (a,), lambda g: (-g,))
 
 
+def pos(a: Tensor) -> Tensor:
+    """+a: the tensor itself."""
+    return a
+
+
+def mod(a: Tensor, b: Any) -> Tensor:
+    """What is left of a divided by b, with the sign of b. Gradients: g and -g floor(a / b).
+
+    Raises
+    ------
+    ZeroDivisionError
+        If an integer is divided by 0.
+    """
+    a, b, out = _divided(a, b, "mod", np.remainder)
+    x, y = a._array, b._array
+    p, q = a._tracked, b._tracked
+    if not (p or q) or not mode.enabled:
+        return make(out)
+
+    def backward(g: Array) -> tuple[Array | None, Array | None]:
+        return unbroadcast(g, x.shape) if p else None, unbroadcast(
+            -g * np.floor(x / y), y.shape
+        ) if q else None
+
+    return record("mod", out, (a, b), backward, (a, b))
+
+
+def floordiv(a: Tensor, b: Any) -> Tensor:
+    """The largest integer that is not above a / b. Has no gradient.
+
+    Raises
+    ------
+    ZeroDivisionError
+        If an integer is divided by 0.
+    """
+    return make(_divided(a, b, "floordiv", np.floor_divide)[2])
+
+
+def _divided(a: Tensor, b: Any, op: str, function: Any) -> tuple[Tensor, Tensor, Any]:
+    a, b = _pair(a, b, op)
+    x, y = a._array, b._array
+    if x.dtype.kind == "b":
+        raise TypeError(f"{op}: a and b are of dtype bool; expected numbers")
+    if x.dtype.kind != "f" and not y.all():
+        raise ZeroDivisionError(f"{op}: b holds 0; integers cannot be divided by it (use .float())")
+    try:
+        return a, b, function(x, y)
+    except ValueError:
+        raise broadcast_error(op, x, y) from None
+
+
 def radd(a: Tensor, b: Any) -> Tensor:
     """b + a."""
     return add(a, b)
@@ -206,6 +258,16 @@ def rdiv(a: Tensor, b: Any) -> Tensor:
 def rpow(a: Tensor, b: Any) -> Tensor:
     """b to the power a."""
     return pow(operand(b, a, "pow"), a)
+
+
+def rmod(a: Tensor, b: Any) -> Tensor:
+    """b mod a."""
+    return mod(operand(b, a, "mod"), a)
+
+
+def rfloordiv(a: Tensor, b: Any) -> Tensor:
+    """The largest integer that is not above b / a."""
+    return floordiv(operand(b, a, "floordiv"), a)
 
 
 def maximum(a: Tensor, b: Any) -> Tensor:
@@ -239,12 +301,23 @@ def _extreme(a: Tensor, b: Any, op: str, choose: Any) -> Tensor:
 
 
 def _compare(name: str, function: Any) -> Any:
-    def compare(a: Tensor, b: Any) -> Tensor:
-        other = operand(b, a, name)
+    equality = name in ("equal", "not_equal")
+
+    def compare(a: Tensor, b: Any) -> Any:
+        x = a._array
+        if b.__class__ is int and x.dtype.kind != "f":
+            return make(function(x, b))  # also with numbers that the dtype cannot hold
         try:
-            return make(function(a._array, other._array))
+            y = operand(b, a, name)._array
+        except TypeError:
+            # Whether it equals None, a string, something of another library: Python's own answer.
+            if equality and not isinstance(b, (np.ndarray, np.generic, list, tuple)):
+                return NotImplemented
+            raise
+        try:
+            return make(function(x, y))
         except ValueError:
-            raise broadcast_error(name, a._array, other._array) from None
+            raise broadcast_error(name, x, y) from None
 
     compare.__name__ = compare.__qualname__ = name
     compare.__doc__ = (
@@ -259,6 +332,36 @@ lt = _compare("less", np.less)
 le = _compare("less_equal", np.less_equal)
 gt = _compare("greater", np.greater)
 ge = _compare("greater_equal", np.greater_equal)
+
+
+def _logic(name: str, function: Any) -> Any:
+    def combine(a: Tensor, b: Any) -> Any:
+        a, b = _pair(a, b, name)
+        x, y = a._array, b._array
+        if x.dtype.kind == "f":
+            raise TypeError(
+                f"{name}: a is of dtype {x.dtype}; expected bool or integers (compare it with something)"
+            )
+        try:
+            return make(function(x, y))
+        except ValueError:
+            raise broadcast_error(name, x, y) from None
+
+    combine.__name__ = combine.__qualname__ = name
+    combine.__doc__ = f"Elementwise {name}: of truth values, or of the bits of integers; broadcast."
+    return combine
+
+
+bit_and = _logic("and", np.bitwise_and)
+bit_or = _logic("or", np.bitwise_or)
+bit_xor = _logic("xor", np.bitwise_xor)
+
+
+def invert(a: Tensor) -> Tensor:
+    """Elementwise not: of truth values, or of the bits of integers."""
+    if a._array.dtype.kind == "f":
+        raise TypeError(f"invert: a is of dtype {a._array.dtype}; expected bool or integers")
+    return make(np.invert(a._array))
 
 
 def to(a: Tensor, dtype: Any) -> Tensor:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from dlkit.autograd.base import make, normal_dim, record, record_many, shape_text, unbroadcast
+from dlkit.autograd.base import make, normal_dim, record, record_many, shape_text, share, unbroadcast
 from dlkit.autograd.mode import mode
 
 if TYPE_CHECKING:
@@ -21,10 +21,14 @@ def _sizes(sizes: tuple[Any, ...]) -> tuple[int, ...]:
 
 
 def _arranged(op: str, a: Tensor, out: Array) -> Tensor:
+    x = a._array
     if not a._tracked or not mode.enabled:
-        return make(out)
-    shape = a._array.shape
-    return record(op, out, (a,), lambda g: (g.reshape(shape),))
+        result = make(out)
+    else:
+        shape = x.shape
+        result = record(op, out, (a,), lambda g: (g.reshape(shape),))
+    base = out.base
+    return share(a, result) if out is x or (base is not None and (base is x or base is x.base)) else result
 
 
 def reshape(a: Tensor, *shape: Any) -> Tensor:
@@ -43,6 +47,8 @@ def reshape(a: Tensor, *shape: Any) -> Tensor:
             f"reshape: the tensor is {shape_text(a._array.shape)}, {a._array.size} elements; "
             f"they do not fit {shape_text(sizes)}"
         ) from None
+    except TypeError:
+        raise TypeError(f"reshape: shape is {sizes}; expected integers") from None
     return _arranged("reshape", a, out)
 
 
@@ -133,9 +139,9 @@ def matrix_transposed(a: Tensor) -> Tensor:
 def _permuted(op: str, a: Tensor, order: tuple[int, ...]) -> Tensor:
     out = a._array.transpose(order)
     if not a._tracked or not mode.enabled:
-        return make(out)
+        return share(a, make(out))
     back = tuple(sorted(range(len(order)), key=order.__getitem__))
-    return record(op, out, (a,), lambda g: (g.transpose(back),))
+    return share(a, record(op, out, (a,), lambda g: (g.transpose(back),)))
 
 
 def expand(a: Tensor, *sizes: Any) -> Tensor:
@@ -158,10 +164,12 @@ def expand(a: Tensor, *sizes: Any) -> Tensor:
         raise ValueError(
             f"expand: the tensor is {shape_text(x.shape)}; it cannot be broadcast to {shape_text(tuple(wanted))}"
         ) from None
+    except TypeError:
+        raise TypeError(f"expand: sizes are {tuple(wanted)}; expected integers") from None
     if not a._tracked or not mode.enabled:
-        return make(out)
+        return share(a, make(out))
     shape = x.shape
-    return record("expand", out, (a,), lambda g: (unbroadcast(g, shape),))
+    return share(a, record("expand", out, (a,), lambda g: (unbroadcast(g, shape),)))
 
 
 def contiguous(a: Tensor) -> Tensor:
@@ -224,6 +232,12 @@ def cat(tensors: Any, dim: int = 0) -> Tensor:
 def _tensors(tensors: Any, op: str) -> list[Tensor]:
     from dlkit.autograd.base import TensorBase, as_array, cast
 
+    try:
+        tensors = list(tensors)
+    except TypeError:
+        raise TypeError(
+            f"{op}: tensors is a {type(tensors).__name__}; expected a sequence of tensors"
+        ) from None
     inputs = [
         t if isinstance(t, TensorBase) else make(as_array(t, op, f"tensor {i}"))
         for i, t in enumerate(tensors)
@@ -252,12 +266,13 @@ def split(a: Tensor, split_size: int | list[int] | tuple[int, ...], dim: int = 0
                 f"split: sizes {sizes} sum to {sum(sizes)}; expected {length}, the size of dimension {d}"
             )
     else:
+        _integer(split_size, "split", "split_size")
         if split_size < 1:
             raise ValueError(f"split: split_size is {split_size}; expected at least 1")
         sizes = [min(split_size, length - i) for i in range(0, length, split_size)] or [0]
     pieces = np.split(x, np.cumsum(sizes)[:-1], axis=d)
     if not a._tracked or not mode.enabled:
-        return tuple(make(piece) for piece in pieces)
+        return tuple(share(a, make(piece)) for piece in pieces)
 
     def backward(gradients: list[Array | None]) -> tuple[Array]:
         full = [
@@ -266,15 +281,21 @@ def split(a: Tensor, split_size: int | list[int] | tuple[int, ...], dim: int = 0
         ]
         return (np.concatenate(full, axis=d),)
 
-    return record_many("split", pieces, (a,), backward)
+    return tuple(share(a, piece) for piece in record_many("split", pieces, (a,), backward))
 
 
 def chunk(a: Tensor, chunks: int, dim: int = 0) -> tuple[Tensor, ...]:
     """At most `chunks` pieces of one size along `dim`, the last one smaller if need be."""
+    _integer(chunks, "chunk", "chunks")
     if chunks < 1:
         raise ValueError(f"chunk: chunks is {chunks}; expected at least 1")
     length = a._array.shape[normal_dim(dim, a._array.ndim, "chunk")]
     return split(a, max(1, -(-length // chunks)), dim)
+
+
+def _integer(value: Any, op: str, argument: str) -> None:
+    if not hasattr(value, "__index__"):
+        raise TypeError(f"{op}: {argument} is a {type(value).__name__}; expected an integer")
 
 
 def unbind(a: Tensor, dim: int = 0) -> tuple[Tensor, ...]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import weakref
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -25,11 +26,13 @@ _ndarray = np.ndarray
 _new = object.__new__
 _next = itertools.count(1).__next__
 
+_RANK = {"b": 0, "i": 1, "u": 1, "f": 2}
+
 # Operations whose backward reads their output: a change of the output in place spoils it.
 _READS_OUTPUT = frozenset(
     (
-        *("div", "pow", "sqrt", "exp", "sigmoid", "tanh", "relu", "leaky_relu", "elu", "softplus", "softmax"),
-        *("log_softmax", "linear_relu", "linear_sigmoid", "linear_tanh", "max", "min"),
+        *("div", "sqrt", "exp", "sigmoid", "tanh", "relu", "leaky_relu", "elu", "softplus", "softmax"),
+        *("log_softmax", "linear_relu", "linear_sigmoid", "linear_tanh", "max", "min", "norm"),
     )
 )
 
@@ -116,9 +119,38 @@ class TensorBase:
     _node: Node | None  # what made it, if that was recorded
     _grad: Tensor | None
     _buffer: Tensor | None  # the last gradient, to be written over (gradients.py)
-    _version: int  # counts changes in place
+    _version: Any  # counts changes in place: an int, or `Changes` where other tensors share the memory
     _name: str | None
     _hooks: list[Callable[[Any], Any]] | None
+
+
+class Changes:
+    """A count of changes in place that tensors which share memory have in common. Adds up like an integer."""
+
+    __slots__ = ("count", "made_by")
+
+    def __init__(self, count: int) -> None:
+        self.count = count
+        self.made_by: Any = None  # weak reference to the node that made the memory, if its backward reads it
+
+    def __iadd__(self, more: int) -> Changes:
+        self.count += more
+        return self
+
+    def __radd__(self, other: int) -> int:
+        return other + self.count
+
+
+def share(source: TensorBase, result: Tensor) -> Tensor:
+    """Return `result`, a view of the memory of `source`, with changes of one counting as changes of the other."""
+    version = source._version
+    if version.__class__ is int:
+        version = source._version = Changes(version)
+    node = source._node
+    if node is not None and node.op in _READS_OUTPUT:
+        version.made_by = weakref.ref(node)
+    result._version = version
+    return result
 
 
 _class: Any = TensorBase
@@ -228,6 +260,17 @@ def mark_changed(tensor: TensorBase) -> None:
     node = tensor._node
     if node is not None and node.op in _READS_OUTPUT:
         node.saved, node.version = (), -1
+    if tensor._version.__class__ is Changes and tensor._version.made_by is not None:
+        node = tensor._version.made_by()
+        if node is not None:
+            node.saved, node.version = (), -1
+
+
+def guarded(gradient: Array) -> Tensor:
+    """Return a gradient as hooks and custom operations get it: not to be written to, for others may read it too."""
+    view = gradient.view()
+    view.flags.writeable = False
+    return make(view)
 
 
 def promote(a: TensorBase, b: TensorBase) -> tuple[Any, Any]:
@@ -239,10 +282,10 @@ def promote(a: TensorBase, b: TensorBase) -> tuple[Any, Any]:
 
 def common_dtype(x: Array, y: Array) -> np.dtype[Any]:
     """Return the dtype that `promote` brings two arrays to."""
-    kinds = "biuf".find(x.dtype.kind), "biuf".find(y.dtype.kind)
-    if kinds[0] == 3 and kinds[1] < 3:
+    kinds = _RANK[x.dtype.kind], _RANK[y.dtype.kind]
+    if kinds[0] == 2 and kinds[1] < 2:
         return x.dtype
-    if kinds[1] == 3 and kinds[0] < 3:
+    if kinds[1] == 2 and kinds[0] < 2:
         return y.dtype
     if kinds[0] == kinds[1] and (x.ndim == 0) != (y.ndim == 0):
         return y.dtype if x.ndim == 0 else x.dtype
@@ -263,13 +306,15 @@ def cast(tensor: TensorBase, dtype: np.dtype[Any]) -> Any:
     return record("to", converted, (tensor,), lambda g: (g.astype(source),))
 
 
-def operand(value: Any, like: TensorBase, op: str) -> Any:
+def operand(value: Any, like: TensorBase, op: str, argument: str = "other") -> Any:
     """Return the other operand of a binary operation as a tensor. Python numbers take the dtype of `like`.
 
     Raises
     ------
     TypeError
         If it is no tensor, array, number or nested list of numbers.
+    OverflowError
+        If it is an integer that the dtype of `like` cannot hold.
     """
     if isinstance(value, TensorBase):
         return value
@@ -280,12 +325,24 @@ def operand(value: Any, like: TensorBase, op: str) -> Any:
             return make(np.array(value, dtype))
         if isinstance(value, float) and not isinstance(value, bool):
             return make(np.array(value, np.float32))
-        return make(np.array(value, dtype if dtype.kind != "b" or isinstance(value, bool) else np.int64))
-    return make(as_array(value, op, "other"))
+        if dtype.kind == "b" and not isinstance(value, bool):
+            dtype = np.dtype(np.int64)
+        try:
+            return make(np.array(value, dtype))
+        except OverflowError:
+            raise OverflowError(
+                f"{op}: {argument} is {value}; expected a number that {dtype} can hold"
+            ) from None
+    return make(as_array(value, op, argument, dtype=dtype))
 
 
-def as_array(value: Any, operation: str, argument: str, copy: bool = False) -> Array:
+def as_array(
+    value: Any, operation: str, argument: str, copy: bool = False, dtype: Any = None, half: bool = False
+) -> Array:
     """Return `value` as an array of native byte order. Python floats become float32, integers int64.
+
+    With ``dtype`` float64 Python floats stay as exact as they are; the array is not converted otherwise. With ``half``
+    float16 is accepted too.
 
     Raises
     ------
@@ -312,12 +369,18 @@ def as_array(value: Any, operation: str, argument: str, copy: bool = False) -> A
             raise TypeError(
                 f"{operation}: {argument} is a {type(value).__name__} ({error}); expected numbers"
             ) from error
-        if array.dtype == np.float64 and not _holds_float64(value):
+        if array.dtype == np.float64 and dtype != np.float64 and not _holds_float64(value):
             return array.astype(np.float32)
         copy = False
     kind = array.dtype.kind
-    if kind not in "fiub" or array.dtype.itemsize > 8:
-        given = f"an array of {array.dtype}" if kind != "O" else f"a {type(value).__name__} of dtype object"
+    if (
+        kind not in "fiub"
+        or array.dtype.itemsize > 8
+        or (array.dtype.itemsize == 2 and kind == "f" and not half)
+    ):
+        given = f"an array of {array.dtype}"
+        if not isinstance(value, np.ndarray):
+            given = f"a {type(value).__name__} of dtype {array.dtype}"
         raise TypeError(
             f"{operation}: {argument} is {given}; expected real numbers (float32, float64 or integers)"
         )
@@ -331,7 +394,9 @@ def _holds_float64(value: Any) -> bool:
         value = value[0]
     if isinstance(value, TensorBase):
         return value._array.dtype == np.float64
-    return isinstance(value, (np.ndarray, np.generic)) and value.dtype == np.float64
+    if isinstance(value, (np.ndarray, np.generic)):
+        return bool(value.dtype == np.float64)
+    return not isinstance(value, (float, int, list, tuple))  # a buffer, with a format of its own
 
 
 def unbroadcast(gradient: Array, shape: tuple[int, ...]) -> Array:

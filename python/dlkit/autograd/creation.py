@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from dlkit import kernels
-from dlkit.autograd.base import as_array
+from dlkit.autograd.base import as_array, shape_text
 from dlkit.autograd.tensor import Tensor, _dtype
 
 
@@ -16,7 +16,9 @@ def tensor(data: Any, dtype: Any = None, requires_grad: bool = False, name: str 
 
     Python floats become float32, integers int64; arrays keep their dtype.
     """
-    return Tensor(as_array(data, "tensor", "data", copy=True), requires_grad, dtype, name)
+    if dtype is not None:
+        dtype = _dtype(dtype, "tensor")
+    return Tensor(as_array(data, "tensor", "data", copy=True, dtype=dtype), requires_grad, dtype, name)
 
 
 def _shape(size: tuple[Any, ...] | list[Any], operation: str) -> tuple[int, ...]:
@@ -44,10 +46,12 @@ def ones(*size: Any, dtype: Any = np.float32, requires_grad: bool = False) -> Te
 def full(size: Any, fill_value: float, dtype: Any = None, requires_grad: bool = False) -> Tensor:
     """Return a tensor of the shape `size` with every element `fill_value`."""
     shape = _shape(size if isinstance(size, (tuple, list)) else (size,), "full")
-    value = as_array(fill_value, "full", "fill_value")
-    return Tensor(
-        np.full(shape, value, value.dtype if dtype is None else _dtype(dtype, "full")), requires_grad
-    )
+    if dtype is not None:
+        dtype = _dtype(dtype, "full")
+    value = as_array(fill_value, "full", "fill_value", dtype=dtype)
+    if value.size != 1:
+        raise ValueError(f"full: fill_value is {shape_text(value.shape)}; expected a single number")
+    return Tensor(np.full(shape, value.reshape(()), value.dtype if dtype is None else dtype), requires_grad)
 
 
 def zeros_like(other: Tensor, dtype: Any = None, requires_grad: bool = False) -> Tensor:
@@ -62,6 +66,7 @@ def ones_like(other: Tensor, dtype: Any = None, requires_grad: bool = False) -> 
 
 def eye(n: int, m: int | None = None, dtype: Any = np.float32, requires_grad: bool = False) -> Tensor:
     """Return the n by m matrix (by default n by n) with ones on the diagonal."""
+    _shape((n,) if m is None else (n, m), "eye")
     return Tensor(np.eye(n, m, dtype=_dtype(dtype, "eye")), requires_grad)
 
 
@@ -72,6 +77,9 @@ def arange(
 
     Integers give int64, floats float32.
     """
+    for bound in (start, step, 0 if end is None else end):
+        if not isinstance(bound, (int, float, np.integer, np.floating, Tensor)):
+            raise TypeError(f"arange: start, end and step are {start!r}, {end!r}, {step!r}; expected numbers")
     if step == 0:
         raise ValueError("arange: step is 0; expected another number")
     if end is None:
@@ -86,6 +94,10 @@ def linspace(
     start: float, end: float, steps: int, dtype: Any = np.float32, requires_grad: bool = False
 ) -> Tensor:
     """Return `steps` numbers from `start` to `end`, both included, evenly spaced."""
+    if not hasattr(steps, "__index__"):
+        raise TypeError(f"linspace: steps is {steps!r}; expected an integer")
+    if steps < 0:
+        raise ValueError(f"linspace: steps is {steps}; expected 0 or more")
     return Tensor(np.linspace(start, end, steps, dtype=_dtype(dtype, "linspace")), requires_grad)
 
 

@@ -19,6 +19,7 @@ _LINE = 19.0
 _CHARACTER = 0.62 * _TEXT_SIZE  # the mean width of one, in the fonts asked for; a little more than in most
 _PADDING = 13.0
 _LARGEST = 1000
+_LONGEST = 80  # characters of a line
 
 
 class Drawn(NamedTuple):
@@ -104,15 +105,21 @@ def lay_out(table: GraphTable, tensor: Tensor) -> Drawn:
     return Drawn(arrange(sizes, edges), texts, kinds, edges, labels)
 
 
+def _shown(text: str) -> str:
+    # Names may hold anything; pictures cannot show line ends and control characters, XML not even write them.
+    text = "".join(c if c.isprintable() else "\ufffd" for c in text)
+    return text if len(text) <= _LONGEST else text[: _LONGEST - 1] + "…"
+
+
 def _lines(row: GraphRow, result: str) -> list[str]:
     if row.operation == "constant" and row.value is not None and row.value.size == 1:
-        return [row.name]
+        return [_shown(row.name)]
     known = row.value is not None and row.value.size <= 6
     lines = [row.name if row.operation in ("leaf", "constant") else f"{row.name} = {row.formula}"]
     lines.append(f"{'value' if known else 'shape'} {row.value_text}")
     if row.derivative is not None:
         lines.append(f"∂{result}/∂{row.name} = {row.derivative_text}")
-    return lines
+    return [_shown(line) for line in lines]
 
 
 def _edges(table: GraphTable, tensor: Tensor) -> tuple[list[tuple[int, int]], list[str]]:

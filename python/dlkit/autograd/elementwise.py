@@ -192,6 +192,10 @@ def where(condition: Any, a: Any, b: Any) -> Tensor:
             unbroadcast(np.where(mask, g.dtype.type(0), g), y.shape) if q else None,
         )
 
+    if isinstance(condition, TensorBase):
+        return record("where", out, (x_tensor, y_tensor), backward, (condition,))
+    if mask is condition:
+        mask = mask.copy()  # whose array it is may change it before the backward pass
     return record("where", out, (x_tensor, y_tensor), backward)
 
 

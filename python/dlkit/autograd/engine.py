@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from heapq import heappop, heappush
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from dlkit.autograd.base import SMALL, Node, TensorBase, as_array, make, shape_text
+from dlkit.autograd.base import SMALL, Node, TensorBase, as_array, guarded, make, shape_text
 from dlkit.autograd.gradients import accumulate, claim, settle
 
 if TYPE_CHECKING:
@@ -51,7 +51,7 @@ def seed_gradient(root: TensorBase, gradient: Any, operation: str) -> Array:
                 "expected a single value (reduce it with .mean() or .sum(), or pass gradient=)"
             )
         return ONE[array.dtype] if array.ndim == 0 else np.ones(array.shape, array.dtype)
-    seed = as_array(gradient, operation, "gradient")
+    seed = as_array(gradient, operation, "gradient", dtype=array.dtype)
     if seed.shape != array.shape:
         raise ValueError(
             f"{operation}: gradient is {shape_text(seed.shape)}; expected the tensor's shape {shape_text(array.shape)}"
@@ -82,7 +82,7 @@ def _check_saved(node: Node) -> None:
 
 def _apply_hooks(hooks: list[Any], gradient: Array) -> Array:
     for hook in tuple(hooks):
-        result = hook(make(gradient))
+        result = hook(guarded(gradient))
         if result is not None:
             replacement = as_array(result, "hook", "the result")
             if replacement.shape != gradient.shape:
@@ -201,6 +201,18 @@ def backward(root: TensorBase, gradient: Any = None, retain_graph: bool = False)
     run([(root, seed_gradient(root, gradient, "backward"))], retain_graph)
 
 
+def _several(given: Any, what: str) -> list[TensorBase]:
+    if isinstance(given, TensorBase):
+        return [given]
+    if not isinstance(given, Iterable):
+        raise TypeError(f"grad: {what}s is a {type(given).__name__}; expected a Tensor or several")
+    tensors = list(given)
+    for i, tensor in enumerate(tensors):
+        if not isinstance(tensor, TensorBase):
+            raise TypeError(f"grad: {what} {i} is a {type(tensor).__name__}; expected a Tensor")
+    return tensors
+
+
 def grad(
     outputs: Tensor | Sequence[Tensor],
     inputs: Tensor | Sequence[Tensor],
@@ -233,8 +245,7 @@ def grad(
     RuntimeError
         If an input does not require a gradient, or is unused.
     """
-    many = [outputs] if isinstance(outputs, TensorBase) else list(outputs)
-    sources = [inputs] if isinstance(inputs, TensorBase) else list(inputs)
+    many, sources = _several(outputs, "output"), _several(inputs, "input")
     seeds = grad_outputs if isinstance(grad_outputs, (list, tuple)) else [grad_outputs] * len(many)
     if len(seeds) != len(many):
         raise ValueError(

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from dlkit.autograd.base import TensorBase, as_array, make, record, record_many, shape_text
+from dlkit.autograd.base import TensorBase, as_array, guarded, make, record, record_many, shape_text, share
 from dlkit.autograd.mode import mode, no_grad
 
 if TYPE_CHECKING:
@@ -85,8 +85,14 @@ class Function:
         Raises
         ------
         TypeError
-            If forward returns anything but tensors and arrays.
+            If forward returns anything but tensors and arrays, or a tensor that requires a gradient comes by keyword.
         """
+        for key, value in kwargs.items():
+            if isinstance(value, TensorBase) and value._tracked:
+                raise TypeError(
+                    f"{cls.__name__}.apply: {key} requires a gradient and is passed by keyword; "
+                    "expected such tensors by position"
+                )
         context = Context()
         context.needs_input_grad = tuple(isinstance(a, TensorBase) and a._tracked for a in args)
         with no_grad():
@@ -98,13 +104,18 @@ class Function:
             return outputs[0] if single else tuple(outputs)
         positions = [i for i, a in enumerate(args) if isinstance(a, TensorBase)]
         inputs = tuple(args[i] for i in positions)
-        saved = tuple(
-            t for t in context._saved if isinstance(t, TensorBase) and not any(t is r for r in results)
-        )
+        saved = tuple(t for t in context._saved if isinstance(t, TensorBase))
+        differentiable = [
+            i
+            for i, (out, raw) in enumerate(zip(outputs, results, strict=True))
+            if out._array.dtype.kind == "f" and id(raw) not in context._unused
+        ]
+        if not differentiable:
+            return outputs[0] if single else tuple(outputs)
 
         def backward(gradients: list[Array | None]) -> list[Array | None]:
             given = [
-                make(np.zeros(out.shape, out.dtype) if g is None else g)
+                make(np.zeros(out.shape, out.dtype)) if g is None else guarded(g)
                 for g, out in zip(gradients, outputs, strict=True)
             ]
             with no_grad():
@@ -125,14 +136,8 @@ class Function:
 
         name = cls.__name__
         if single:
-            return record(name, outputs[0]._array, inputs, lambda g: backward([g]), saved)
-        differentiable = [
-            i
-            for i, (out, raw) in enumerate(zip(outputs, results, strict=True))
-            if out._array.dtype.kind == "f" and id(raw) not in context._unused
-        ]
-        if not differentiable:
-            return tuple(outputs)
+            answer = record(name, outputs[0]._array, inputs, lambda g: backward([g]), saved)
+            return share(result, answer) if isinstance(result, TensorBase) else answer
 
         def spread(gradients: list[Array | None]) -> list[Array | None]:
             full: list[Array | None] = [None] * len(outputs)
@@ -141,10 +146,9 @@ class Function:
             return backward(full)
 
         recorded = record_many(name, [outputs[i]._array for i in differentiable], inputs, spread, saved)
-        answer: list[Tensor] = list(outputs)
         for i, tensor in zip(differentiable, recorded, strict=True):
-            answer[i] = tensor
-        return tuple(answer)
+            outputs[i] = share(results[i], tensor) if isinstance(results[i], TensorBase) else tensor
+        return tuple(outputs)
 
 
 def _output_array(value: Any, args: tuple[Any, ...], operation: str) -> Array:

@@ -61,6 +61,10 @@ def gradcheck(
             raise TypeError(
                 f"gradcheck: input {i} is of dtype {tensor._array.dtype}; expected float64 (finite differences need it)"
             )
+        if not tensor._array.flags.writeable:
+            raise ValueError(
+                f"gradcheck: input {i} is read-only; expected memory that can be changed for a while"
+            )
     try:
         _check(function, given, checked, eps, atol, rtol)
     except GradcheckError:
@@ -72,7 +76,13 @@ def gradcheck(
 
 def _outputs(function: Callable[..., Any], inputs: tuple[Any, ...]) -> list[Any]:
     result = function(*inputs)
-    return list(result) if isinstance(result, (tuple, list)) else [result]
+    results = list(result) if isinstance(result, (tuple, list)) else [result]
+    for value in results:
+        if not isinstance(value, TensorBase):
+            raise TypeError(
+                f"gradcheck: the function returned a {type(value).__name__}; expected a Tensor or a tuple of them"
+            )
+    return results
 
 
 def _values(function: Callable[..., Any], inputs: tuple[Any, ...]) -> list[Any]:
@@ -107,11 +117,13 @@ def _check(
         array = tensor._array
         for place in np.ndindex(array.shape):
             kept = array[place]
-            array[place] = kept + eps
-            above = _values(function, inputs)
-            array[place] = kept - eps
-            below = _values(function, inputs)
-            array[place] = kept
+            try:
+                array[place] = kept + eps
+                above = _values(function, inputs)
+                array[place] = kept - eps
+                below = _values(function, inputs)
+            finally:
+                array[place] = kept
             for o, rows in enumerate(jacobians):
                 quotients = ((above[o] - below[o]) / (2 * eps)).reshape(-1)
                 for k, quotient in enumerate(quotients.tolist()):

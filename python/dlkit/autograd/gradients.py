@@ -2,7 +2,8 @@
 
 `zero_grad` takes the gradient away (``tensor.grad`` is None, as after PyTorch's ``set_to_none=True``) but keeps its
 memory, and the next backward pass writes into it. If somebody else still holds the old gradient (the tensor, its array,
-a view of it), its memory is left to them and a new buffer is made; reference counts tell.
+a view of it), its memory is left to them and a new buffer is made; reference counts tell. Gradients that were assigned
+and are themselves views of something are never written over.
 """
 
 from __future__ import annotations
@@ -43,6 +44,7 @@ def claim(leaf: TensorBase) -> Tensor:
         buffer is not None
         and buffer._array.shape == leaf._array.shape
         and buffer._array.dtype == leaf._array.dtype
+        and buffer._array.base is None
     ):
         del buffer
         if _counts(leaf) == _ALONE:

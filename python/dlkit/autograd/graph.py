@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from dlkit.autograd.base import Node, TensorBase, shape_text
+from dlkit.autograd.base import SMALL, Node, TensorBase, shape_text
 from dlkit.autograd.engine import run
 
 if TYPE_CHECKING:
@@ -79,11 +79,14 @@ def number_text(value: Array | None, shape: tuple[int, ...]) -> str:
         return shape_text(shape)
     if value.size == 1:
         return _format(value.item())
-    return np.array2string(value, separator=", ", formatter={"all": _format}).replace("\n", "")
+    return np.array2string(value, separator=", ", formatter={"all": lambda n: _format(n, 4)}).replace(
+        "\n", ""
+    )
 
 
-def _format(number: Any) -> str:
-    return f"{number:.6g}".replace("-", "−") if isinstance(number, (float, np.floating)) else str(number)
+def _format(number: Any, digits: int = 6) -> str:
+    text = f"{number:.{digits}g}" if isinstance(number, (float, np.floating)) else str(number)
+    return text.replace("-", "−")
 
 
 class GraphTable:
@@ -157,6 +160,7 @@ def build(tensor: Tensor, variables: Mapping[str, Any]) -> GraphTable:
     for variable in variables.values():
         if isinstance(variable, TensorBase) and variable._node is not None:
             values[id(variable._node)] = variable._array
+    _drop_partial(things, derivatives)
     rows = []
     for thing in things:
         derivative = derivatives.get(thing)
@@ -165,13 +169,30 @@ def build(tensor: Tensor, variables: Mapping[str, Any]) -> GraphTable:
             value = thing.value if thing.value.__class__ is np.ndarray else values.get(id(thing))
             shape = thing.value.shape if thing.value.__class__ is np.ndarray else thing.value
             inputs = tuple(names[id(edge)] if edge is not None else "…" for edge in thing.edges)
-            rows.append(GraphRow(name, thing.op, inputs, shape, value, derivative, _local(thing)))
+            rows.append(GraphRow(name, thing.op, inputs, shape, _snapshot(value), derivative, _local(thing)))
         else:
             if derivative is None and thing._tracked and thing._grad is not None:
                 derivative = thing._grad._array
             kind = "leaf" if thing._tracked else "constant"
-            rows.append(GraphRow(name, kind, (), thing._array.shape, thing._array, derivative, ()))
+            value = _snapshot(thing._array)
+            rows.append(GraphRow(name, kind, (), thing._array.shape, value, _snapshot(derivative), ()))
     return GraphTable(rows)
+
+
+def _drop_partial(things: list[Any], derivatives: dict[Any, Array]) -> None:
+    # Below a node that has been released a derivative lacks what would have come through it.
+    partial: set[int] = set()
+    for thing in reversed(things):
+        if isinstance(thing, Node) and (thing.backward is None or id(thing) in partial):
+            partial.update(id(edge) for edge in thing.edges if edge is not None)
+    for thing in things:
+        if id(thing) in partial:
+            derivatives.pop(thing, None)
+
+
+def _snapshot(array: Array | None) -> Array | None:
+    # Small values as they are now, not as an optimizer leaves them.
+    return array.copy() if array is not None and array.size <= SMALL else array
 
 
 def _in_order(root: Any) -> list[Any]:
@@ -242,5 +263,8 @@ def _local(node: Node) -> tuple[float | None, ...]:
         return (None,) * len(node.edges)
     one = np.ones(node.value.shape, node.value.dtype)
     results = node.backward(one, False) if node.direct else node.backward(one)
-    local = [None if r is None or np.size(r) != 1 else float(np.asarray(r).item()) for r in results]
+    local = [
+        None if r is None or isinstance(r, list) or np.size(r) != 1 else float(np.asarray(r).item())
+        for r in results
+    ]
     return tuple(local)

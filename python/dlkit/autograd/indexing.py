@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from dlkit.autograd.base import TensorBase, make, mark_changed, normal_dim, record, shape_text
+from dlkit.autograd.base import TensorBase, make, mark_changed, normal_dim, operand, record, shape_text, share
 from dlkit.autograd.mode import mode
 
 if TYPE_CHECKING:
@@ -20,6 +20,22 @@ def _plain(index: Any) -> Any:
     if isinstance(index, tuple):
         return tuple(_plain(part) for part in index)
     return index
+
+
+def _kept(index: Any) -> tuple[Any, tuple[TensorBase, ...] | None]:
+    # The index for use in the backward pass: arrays and lists copied, for they may be changed until then; and the
+    # tensors in it, whose changes are noticed.
+    if isinstance(index, tuple):
+        parts = [_kept(part) for part in index]
+        tensors = tuple(tensor for _, some in parts for tensor in some or ())
+        return tuple(part for part, _ in parts), tensors or None
+    if isinstance(index, TensorBase):
+        return index._array, (index,)
+    if isinstance(index, (np.ndarray, list)):
+        return np.array(index, None if len(index) else np.intp) if isinstance(
+            index, list
+        ) else index.copy(), None
+    return index, None
 
 
 def _is_basic(index: Any) -> bool:
@@ -40,9 +56,15 @@ def getitem(a: Tensor, index: Any) -> Tensor:
         out = x[where]
     except IndexError as error:
         raise IndexError(f"indexing: {error} (the tensor is {shape_text(x.shape)})") from None
+    basic = _is_basic(where)
+    if basic and out.__class__ is not np.ndarray:
+        # A single element as a view, too, not as a number.
+        out = x[(*where, ...) if isinstance(where, tuple) else (where, ...)]
     if not a._tracked or not mode.enabled:
-        return make(out)
-    shape, basic = x.shape, _is_basic(where)
+        return share(a, make(out)) if basic else make(out)
+    shape, saved = x.shape, None
+    if not basic:
+        where, saved = _kept(index)
 
     def backward(g: Array) -> tuple[Array]:
         full = np.zeros(shape, g.dtype)
@@ -52,16 +74,24 @@ def getitem(a: Tensor, index: Any) -> Tensor:
             np.add.at(full, where, g)
         return (full,)
 
-    return record("index", out, (a,), backward)
+    result = record("index", out, (a,), backward, saved)
+    return share(a, result) if basic else result
 
 
 def setitem(a: Tensor, index: Any, value: Any) -> None:
     """``a[index] = value``, in place. Not recorded: see `Tensor.copy_` for when it is allowed."""
-    a._changeable("setitem")
+    a._changeable("setitem", value)
+    array, where, other = a._array, _plain(index), operand(value, a, "setitem", "value")._array
+    if other.dtype.kind == "f" and array.dtype.kind != "f":
+        raise TypeError(f"setitem: value is {other.dtype} but the tensor is {array.dtype}; expected integers")
     try:
-        a._array[_plain(index)] = _plain(value)
+        array[where] = other
     except IndexError as error:
-        raise IndexError(f"indexing: {error} (the tensor is {shape_text(a._array.shape)})") from None
+        raise IndexError(f"indexing: {error} (the tensor is {shape_text(array.shape)})") from None
+    except ValueError:
+        raise ValueError(
+            f"setitem: value is {shape_text(other.shape)}; it does not broadcast to {shape_text(array[where].shape)}"
+        ) from None
     mark_changed(a)
 
 
@@ -71,7 +101,7 @@ def gather(a: Tensor, dim: int, index: Any) -> Tensor:
     ``out[i][j] = a[index[i][j]][j]`` for ``dim = 0``. Gradient: g, added up at the elements taken.
     """
     x = a._array
-    where = np.asarray(_plain(index))
+    where = np.array(index) if not isinstance(index, TensorBase) else index._array
     d = normal_dim(dim, x.ndim, "gather")
     if where.dtype.kind not in "iu":
         raise TypeError(f"gather: index is of dtype {where.dtype}; expected integers")
@@ -96,4 +126,4 @@ def gather(a: Tensor, dim: int, index: Any) -> Tensor:
         np.add.at(full, place, g)
         return (full,)
 
-    return record("gather", x[place], (a,), backward)
+    return record("gather", x[place], (a,), backward, (index,) if isinstance(index, TensorBase) else None)

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import functools
+import inspect
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 from types import TracebackType
-from typing import TypeVar, cast
+from typing import Any, TypeVar, cast
 
 _Function = TypeVar("_Function", bound=Callable[..., object])
 
@@ -23,8 +24,44 @@ def is_grad_enabled() -> bool:
     return mode.enabled
 
 
+def _decorated(guard: Callable[[], Any], function: _Function) -> _Function:
+    # A generator's body runs whenever it is resumed, not when it is called.
+    if inspect.isgeneratorfunction(function):
+
+        @functools.wraps(function)
+        def generating(*args: object, **kwargs: object) -> Generator[Any, Any, Any]:
+            return (yield from _resumed(guard, function(*args, **kwargs)))
+
+        return cast("_Function", generating)
+
+    @functools.wraps(function)
+    def wrapper(*args: object, **kwargs: object) -> object:
+        with guard():
+            return function(*args, **kwargs)
+
+    return cast("_Function", wrapper)
+
+
+def _resumed(guard: Callable[[], Any], generator: Any) -> Generator[Any, Any, Any]:
+    resume, given = generator.send, None
+    while True:
+        try:
+            with guard():
+                value = resume(given)
+        except StopIteration as stop:
+            return stop.value
+        try:
+            resume, given = generator.send, (yield value)
+        except GeneratorExit:
+            with guard():
+                generator.close()
+            raise
+        except BaseException as error:
+            resume, given = generator.throw, error
+
+
 class set_grad_enabled:  # noqa: N801 (PyTorch's name)
-    """Turn recording on or off: at once as a function, until the end of the block as a context manager.
+    """Turn recording on or off: at once as a function, for a block as a context manager, or as a decorator.
 
     Parameters
     ----------
@@ -46,15 +83,29 @@ class set_grad_enabled:  # noqa: N801 (PyTorch's name)
     ) -> None:
         mode.enabled = self._previous
 
+    def __call__(self, function: _Function) -> _Function:
+        """Return `function` with the mode set while it runs."""
+        mode.enabled = self._previous
+        return _decorated(functools.partial(set_grad_enabled, self._enabled), function)
+
 
 class _Guard:
     """A context manager and decorator that sets the mode, and sets it back."""
 
     __slots__ = ("_previous",)
     _enabled = False
+    _previous: list[bool]
 
-    def __init__(self) -> None:
-        self._previous: list[bool] = []
+    def __new__(cls, function: Any = None) -> Any:
+        guard = super().__new__(cls)
+        guard._previous = []
+        if function is None:
+            return guard
+        if not callable(function):
+            raise TypeError(
+                f"{cls.__name__}: given a {type(function).__name__}; expected a function to decorate"
+            )
+        return guard(function)  # @no_grad without parentheses
 
     def __enter__(self) -> None:
         self._previous.append(mode.enabled)
@@ -67,13 +118,7 @@ class _Guard:
 
     def __call__(self, function: _Function) -> _Function:
         """Return `function` with the mode set while it runs."""
-
-        @functools.wraps(function)
-        def wrapper(*args: object, **kwargs: object) -> object:
-            with type(self)():
-                return function(*args, **kwargs)
-
-        return cast("_Function", wrapper)
+        return _decorated(type(self), function)
 
 
 class no_grad(_Guard):  # noqa: N801 (PyTorch's name)

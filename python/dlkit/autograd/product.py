@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from math import prod
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -51,15 +52,17 @@ def matmul(a: Tensor, b: Any) -> Tensor:
         if q:
             if columns.ndim == 2:
                 # One matrix for the whole stack: the sum over the stack is a longer inner dimension.
-                tall = rows.reshape(-1, rows.shape[-1])
-                by_b = weight_gradient(b, tall, g.reshape(-1, g.shape[-1]), direct and y.ndim == 2)
+                count = prod(rows.shape[:-1])  # not -1: sizes may be 0
+                tall, wide = rows.reshape(count, rows.shape[-1]), g.reshape(count, g.shape[-1])
+                by_b = weight_gradient(b, tall, wide, direct and y.ndim == 2)
             else:
                 by_b = unbroadcast(kernels.matmul(rows, g, trans_a=True), columns.shape)
             if by_b is not None:
                 by_b = by_b.reshape(y.shape)
         return by_a, by_b
 
-    return record("matmul", out, (a, b), backward, (a, b), direct=True)
+    saved = (a, b) if p and q else (b,) if p else (a,)
+    return record("matmul", out, (a, b), backward, saved, direct=True)
 
 
 def weight_gradient(weight: TensorBase, left: Array, right: Array, direct: bool) -> Array | None:

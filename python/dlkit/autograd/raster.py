@@ -6,12 +6,13 @@ from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from dlkit.autograd.svg import FILLS, MARGIN, STROKES, label_place, way_points
+from dlkit.autograd.svg import FILLS, MARGIN, STROKES, label_places, way_points
 
 if TYPE_CHECKING:
     from dlkit.autograd.drawing import Drawn
 
 _POINTS_PER_PIXEL = 0.75
+_MOST_PIXELS = 60_000  # along a side; matplotlib draws fewer than 2^16
 
 
 def save_figure(drawn: Drawn, target: Path) -> None:
@@ -32,12 +33,14 @@ def save_figure(drawn: Drawn, target: Path) -> None:
         ) from error
     layout = drawn.layout
     width, height = layout.width + 2 * MARGIN, layout.height + 2 * MARGIN
-    figure = Figure(figsize=(width / 96, height / 96), dpi=192)
+    dots = min(192.0, _MOST_PIXELS * 96 / max(width, height))
+    figure = Figure(figsize=(width / 96, height / 96), dpi=dots)
     axes = figure.add_axes((0, 0, 1, 1))
     axes.set_xlim(-MARGIN, layout.width + MARGIN)
     axes.set_ylim(layout.height + MARGIN, -MARGIN)
     axes.axis("off")
-    for way, label in zip(layout.ways, drawn.labels, strict=True):
+    places = label_places(layout, drawn.labels)
+    for way, label, (x, y) in zip(layout.ways, drawn.labels, places, strict=True):
         points = way_points(layout, way)
         vertices, codes = [points[0]], [Curve.MOVETO]
         for (x0, y0), (x1, y1) in pairwise(points):
@@ -53,7 +56,6 @@ def save_figure(drawn: Drawn, target: Path) -> None:
             )
         )
         if label:
-            x, y = label_place(points)
             backing = {"facecolor": "white", "edgecolor": "none", "alpha": 0.85, "pad": 1.5}
             axes.text(
                 x,
@@ -83,7 +85,9 @@ def save_figure(drawn: Drawn, target: Path) -> None:
             axes.text(
                 box.x + box.width / 2,
                 y + 19 * k,
-                line.replace("$", r"\$"),
+                line,
+                parse_math=False,
+                usetex=False,
                 ha="center",
                 va="center",
                 color="#b3261e" if line.startswith("∂") else "#222222",

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from dlkit.autograd.base import make, normal_dim, record, shape_text
+from dlkit.autograd.base import make, normal_dim, record, require_float, shape_text
 from dlkit.autograd.mode import mode
 
 if TYPE_CHECKING:
@@ -22,11 +22,16 @@ class Extreme(NamedTuple):
     indices: Tensor
 
 
-def _axes(dim: Any, axis: Any, ndim: int, op: str) -> tuple[int, ...] | None:
-    if dim is None:
-        dim = axis
-    elif axis is not None:
+def _either(dim: Any, axis: Any, op: str) -> Any:
+    if axis is None:
+        return dim
+    if dim is not None:
         raise TypeError(f"{op}: dim and axis are given; they mean the same, expected one")
+    return axis
+
+
+def _axes(dim: Any, axis: Any, ndim: int, op: str) -> tuple[int, ...] | None:
+    dim = _either(dim, axis, op)
     if dim is None:
         return None
     dims = dim if isinstance(dim, (tuple, list)) else (dim,)
@@ -88,11 +93,14 @@ def var(
     keepdim: bool = False,
     *,
     correction: float | None = None,
+    axis: Any = None,
+    keepdims: bool = False,
 ) -> Tensor:
     """Variance over the dimensions `dim`: the squared distances from the mean, summed, over count - correction.
 
     `correction` is 1 by default, 0 with ``unbiased=False``.
     """
+    dim, keepdim = _either(dim, axis, "var"), keepdim or keepdims
     taken = (1.0 if unbiased else 0.0) if correction is None else correction
     centred = a - mean(a, dim, True)
     axes = _axes(dim, None, a.ndim, "var")
@@ -108,22 +116,28 @@ def std(
     keepdim: bool = False,
     *,
     correction: float | None = None,
+    axis: Any = None,
+    keepdims: bool = False,
 ) -> Tensor:
     """Standard deviation: the square root of `var`."""
-    return var(a, dim, unbiased, keepdim, correction=correction).sqrt()
+    return var(a, dim, unbiased, keepdim, correction=correction, axis=axis, keepdims=keepdims).sqrt()
 
 
-def max(a: Tensor, dim: Any = None, keepdim: bool = False) -> Any:
+def max(
+    a: Tensor, dim: Any = None, keepdim: bool = False, *, axis: Any = None, keepdims: bool = False
+) -> Any:
     """The largest element; with `dim`, a pair (values, indices) along it.
 
     Gradient: shared evenly by the elements that are largest; with `dim`, for the one whose index is returned.
     """
-    return _extreme(a, dim, keepdim, "max")
+    return _extreme(a, _either(dim, axis, "max"), keepdim or keepdims, "max")
 
 
-def min(a: Tensor, dim: Any = None, keepdim: bool = False) -> Any:
+def min(
+    a: Tensor, dim: Any = None, keepdim: bool = False, *, axis: Any = None, keepdims: bool = False
+) -> Any:
     """The smallest element; with `dim`, a pair (values, indices) along it. Gradients as in `max`."""
-    return _extreme(a, dim, keepdim, "min")
+    return _extreme(a, _either(dim, axis, "min"), keepdim or keepdims, "min")
 
 
 def _extreme(a: Tensor, dim: Any, keepdim: bool, op: str) -> Any:
@@ -160,14 +174,28 @@ def _extreme(a: Tensor, dim: Any, keepdim: bool, op: str) -> Any:
     return Extreme(record(op, values, (a,), backward_along), shown)
 
 
-def argmax(a: Tensor, dim: int | None = None, keepdim: bool = False) -> Tensor:
+def argmax(
+    a: Tensor,
+    dim: int | None = None,
+    keepdim: bool = False,
+    *,
+    axis: int | None = None,
+    keepdims: bool = False,
+) -> Tensor:
     """The index of the largest element, in the flattened tensor or along `dim`."""
-    return _index_of(a, dim, keepdim, "argmax")
+    return _index_of(a, _either(dim, axis, "argmax"), keepdim or keepdims, "argmax")
 
 
-def argmin(a: Tensor, dim: int | None = None, keepdim: bool = False) -> Tensor:
+def argmin(
+    a: Tensor,
+    dim: int | None = None,
+    keepdim: bool = False,
+    *,
+    axis: int | None = None,
+    keepdims: bool = False,
+) -> Tensor:
     """The index of the smallest element, in the flattened tensor or along `dim`."""
-    return _index_of(a, dim, keepdim, "argmin")
+    return _index_of(a, _either(dim, axis, "argmin"), keepdim or keepdims, "argmin")
 
 
 def _index_of(a: Tensor, dim: int | None, keepdim: bool, op: str) -> Tensor:
@@ -176,30 +204,36 @@ def _index_of(a: Tensor, dim: int | None, keepdim: bool, op: str) -> Tensor:
     if x.size == 0 and (d is None or x.shape[d] == 0):
         raise ValueError(f"{op}: the tensor is {shape_text(x.shape)}; expected at least one element")
     out = np.asarray(x.argmax(d) if op == "argmax" else x.argmin(d))
-    if keepdim and d is not None:
-        out = np.expand_dims(out, d)
+    if keepdim:
+        out = out.reshape((1,) * x.ndim) if d is None else np.expand_dims(out, d) if x.ndim else out
     return make(out)
 
 
-def all(a: Tensor, dim: Any = None) -> Tensor:
+def all(
+    a: Tensor, dim: Any = None, keepdim: bool = False, *, axis: Any = None, keepdims: bool = False
+) -> Tensor:
     """Whether every element is true (not 0), over all or along `dim`."""
-    return make(a._array.all(axis=_axes(dim, None, a._array.ndim, "all")))
+    x = a._array
+    return make(x.all(axis=_axes(dim, axis, x.ndim, "all"), keepdims=keepdim or keepdims))
 
 
-def any(a: Tensor, dim: Any = None) -> Tensor:
+def any(
+    a: Tensor, dim: Any = None, keepdim: bool = False, *, axis: Any = None, keepdims: bool = False
+) -> Tensor:
     """Whether an element is true (not 0), over all or along `dim`."""
-    return make(a._array.any(axis=_axes(dim, None, a._array.ndim, "any")))
+    x = a._array
+    return make(x.any(axis=_axes(dim, axis, x.ndim, "any"), keepdims=keepdim or keepdims))
 
 
 def logsumexp(a: Tensor, dim: int, keepdim: bool = False) -> Tensor:
     """log(sum(exp(a))) along `dim`, without overflow. Gradient: g softmax(a)."""
-    x = a._array
+    x = require_float(a, "logsumexp")
     d = normal_dim(dim, x.ndim, "logsumexp")
-    top = x.max(axis=d, keepdims=True)
+    top = x.max(axis=d, keepdims=True, initial=-np.inf)
     top = np.where(np.isfinite(top), top, x.dtype.type(0))
-    powers = np.exp(x - top)
-    total = powers.sum(axis=d, keepdims=True)
-    with np.errstate(divide="ignore"):
+    with np.errstate(divide="ignore", over="ignore"):
+        powers = np.exp(x - top)
+        total = powers.sum(axis=d, keepdims=True)
         full = np.log(total) + top
     out = full if keepdim else full.squeeze(d)
     if not a._tracked or not mode.enabled:
@@ -208,12 +242,33 @@ def logsumexp(a: Tensor, dim: int, keepdim: bool = False) -> Tensor:
 
 
 def norm(a: Tensor, p: float = 2.0, dim: Any = None, keepdim: bool = False) -> Tensor:
-    """The p-norm over all elements or over the dimensions `dim`; p may be ``inf``."""
+    """The p-norm over all elements or over the dimensions `dim`; p may be ``inf``.
+
+    Gradient: g sign(a) (abs(a) / norm)^(p-1); 0 where the norm is 0, and for p below 1 where the element is 0.
+    """
+    if not p > 0:
+        raise ValueError(f"norm: p is {p}; expected more than 0")
     if p == float("inf"):
         size = a.abs()
-        return max(size) if dim is None else max(size, dim, keepdim).values  # type: ignore[no-any-return]
+        largest: Tensor = max(size) if dim is None else max(size, dim, keepdim).values
+        return largest.reshape((1,) * a.ndim) if dim is None and keepdim else largest
+    x = require_float(a, "norm")
+    axes = _axes(dim, None, x.ndim, "norm")
     if p == 2:
-        return sum(a * a, dim, keepdim).sqrt()
-    if p == 1:
-        return sum(a.abs(), dim, keepdim)
-    return sum(a.abs() ** builtins.float(p), dim, keepdim) ** (1 / p)
+        full = np.sqrt((x * x).sum(axis=axes, keepdims=True))
+    else:
+        full = (np.abs(x) ** builtins.float(p)).sum(axis=axes, keepdims=True) ** builtins.float(1 / p)
+    out = full if keepdim else np.squeeze(full, axes)
+    if not a._tracked or not mode.enabled:
+        return make(out)
+
+    def backward(g: Array) -> tuple[Array]:
+        scale = np.where(full == 0, x.dtype.type(1), full)
+        if p == 2:
+            slope = x / scale
+        else:
+            size = np.where(x == 0, x.dtype.type(p < 1), np.abs(x) / scale)
+            slope = np.sign(x) * size ** builtins.float(p - 1)
+        return (slope * g.reshape(full.shape),)
+
+    return record("norm", out, (a,), backward, (a,))

@@ -14,6 +14,8 @@ MARGIN = 20.0
 FILLS = {"leaf": "#dbe9f9", "constant": "#eeeeee", "operation": "#ffffff", "result": "#dcf2dc"}
 STROKES = {"leaf": "#2f6db5", "constant": "#999999", "operation": "#555555", "result": "#2e8b3a"}
 _VALUE, _DERIVATIVE = "#222222", "#b3261e"
+_ALONG = (0.42, 0.5, 0.34, 0.58, 0.66, 0.26, 0.74, 0.18, 0.82)  # where to try to put a label
+_MOST_WEIGHED = 200  # edges; with more of them labels go where they go
 
 
 def way_points(layout: Layout, way: list[int]) -> list[tuple[float, float]]:
@@ -24,12 +26,45 @@ def way_points(layout: Layout, way: list[int]) -> list[tuple[float, float]]:
     return [(first.x + first.width, first.y), *middle, (last.x, last.y)]
 
 
-def label_place(points: list[tuple[float, float]]) -> tuple[float, float]:
-    """Return where the label of an edge goes: on its first stretch, near the node that it leaves."""
-    (x0, y0), (x1, y1) = points[0], points[1]
-    along = 0.42
-    bend = along * along * (3 - 2 * along)  # the curve's height there
-    return x0 + (x1 - x0) * along, y0 + (y1 - y0) * bend
+def label_places(layout: Layout, labels: list[str]) -> list[tuple[float, float]]:
+    """Return where the middle of each edge's label goes.
+
+    On the edge's first stretch, a little before its middle, or further along where other labels or edges are less in
+    the way.
+    """
+    ways = [way_points(layout, way) for way in layout.ways]
+    first = [(points[0], points[1]) for points in ways]
+    if len(first) > _MOST_WEIGHED:
+        return [_on_curve(*points, _ALONG[0]) for points in first]
+    curves = [[_on_curve(*points, k / 32) for k in range(33)] for points in first]
+    places: list[tuple[float, float]] = []
+    for i, label in enumerate(labels):
+        half = label_half_width(label)
+        best, least = _on_curve(*first[i], _ALONG[0]), float("inf")
+        for rank, along in enumerate(_ALONG if label else ()):
+            x, y = _on_curve(*first[i], along)
+            crowd = float(rank) / 4
+            for j, (u, v) in enumerate(places):
+                if labels[j] and abs(u - x) < half + label_half_width(labels[j]) and abs(v - y) < 18:
+                    crowd += 100
+            for j, curve in enumerate(curves):
+                if j != i:
+                    crowd += sum(abs(u - x) < half and abs(v - y) < 10 for u, v in curve)
+            if crowd < least:
+                best, least = (x, y), crowd
+        places.append(best)
+    return places
+
+
+def label_half_width(label: str) -> float:
+    """Return half the width of a label and its backing."""
+    return len(label) * 4.2 + 4
+
+
+def _on_curve(start: tuple[float, float], end: tuple[float, float], t: float) -> tuple[float, float]:
+    # The Bezier curve that leaves and arrives level, with both control points at half the way.
+    (x0, y0), (x1, y1) = start, end
+    return x0 + (x1 - x0) * t * (1.5 - 1.5 * t + t * t), y0 + (y1 - y0) * t * t * (3 - 2 * t)
 
 
 def svg_text(drawn: Drawn) -> str:
@@ -46,7 +81,8 @@ def svg_text(drawn: Drawn) -> str:
         f'<g transform="translate({MARGIN:.0f},{MARGIN:.0f})">',
     ]
     labels = []
-    for way, label in zip(layout.ways, drawn.labels, strict=True):
+    places = label_places(layout, drawn.labels)
+    for way, label, (x, y) in zip(layout.ways, drawn.labels, places, strict=True):
         points = way_points(layout, way)
         path = f"M{points[0][0]:.1f},{points[0][1]:.1f}"
         for (x0, y0), (x1, y1) in pairwise(points):
@@ -56,8 +92,7 @@ def svg_text(drawn: Drawn) -> str:
             f'<path d="{path}" fill="none" stroke="#666666" stroke-width="1.4" marker-end="url(#arrow)"/>'
         )
         if label:
-            x, y = label_place(points)
-            half = len(label) * 4.2 + 4
+            half = label_half_width(label)
             labels.append(
                 f'<rect x="{x - half:.1f}" y="{y - 9:.1f}" width="{2 * half:.1f}" height="18" fill="#ffffff" '
                 'fill-opacity="0.85"/>'

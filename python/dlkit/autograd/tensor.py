@@ -9,7 +9,17 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from dlkit.autograd import arithmetic, arrangement, elementwise, engine, indexing, product, reduction
-from dlkit.autograd.base import TensorBase, as_array, install, make, mark_changed, shape_text
+from dlkit.autograd.base import (
+    TensorBase,
+    as_array,
+    install,
+    make,
+    mark_changed,
+    normal_dim,
+    operand,
+    shape_text,
+    share,
+)
 from dlkit.autograd.gradients import clear
 from dlkit.autograd.mode import mode
 
@@ -27,6 +37,26 @@ def check_differentiable(array: Array, operation: str) -> None:
             f"{operation}: requires_grad=True for a tensor of dtype {array.dtype}; expected float32 or float64 "
             "(write 2.0 for 2, or pass dtype='float32')"
         )
+
+
+class HookHandle:
+    """What `Tensor.register_hook` returns: `remove`, or a call, takes the hook away."""
+
+    __slots__ = ("_hook", "_hooks")
+
+    def __init__(self, hooks: list[Any], hook: Any) -> None:
+        self._hooks: list[Any] | None = hooks
+        self._hook = hook
+
+    def remove(self) -> None:
+        """Take the hook away. Nothing happens the second time."""
+        hooks, self._hooks = self._hooks, None
+        for i, hook in enumerate(hooks or ()):
+            if hook is self._hook and hooks is not None:
+                del hooks[i]
+                return
+
+    __call__ = remove
 
 
 class Tensor(TensorBase):
@@ -58,9 +88,9 @@ class Tensor(TensorBase):
     ``tensor.grad`` keeps its memory from step to step: after ``zero_grad()`` it is None, and the next backward pass
     writes into the same memory, unless somebody still holds the old gradient; then that stays as it is.
 
-    Changing ``tensor.data`` directly is not noticed by graphs that use the tensor; methods that change it in place
-    (``add_``, ``copy_``, ``t[i] = v``, ``-=``, an optimizer's step) are, and backward raises instead of giving a
-    gradient that is wrong.
+    Changing the array (``tensor.data``, ``tensor.numpy()``) is not noticed by graphs that use the tensor. Methods that
+    change it in place (``add_``, ``copy_``, ``t[i] = v``, ``-=``, an optimizer's step), of it or of a view of it, are:
+    backward raises instead of giving a gradient that is wrong.
     """
 
     __slots__ = ()
@@ -69,13 +99,15 @@ class Tensor(TensorBase):
     def __init__(
         self, data: Any, requires_grad: bool = False, dtype: Any = None, name: str | None = None
     ) -> None:
+        if dtype is not None:
+            dtype = _dtype(dtype, "Tensor")
         array = (
             data
             if data.__class__ is np.ndarray and data.dtype in _FLOATS
-            else as_array(data, "Tensor", "data")
+            else as_array(data, "Tensor", "data", dtype=dtype)
         )
         if dtype is not None:
-            array = array.astype(_dtype(dtype, "Tensor"), copy=False)
+            array = array.astype(dtype, copy=False)
         if requires_grad:
             check_differentiable(array, "Tensor")
         if name is not None and not isinstance(name, str):
@@ -88,6 +120,8 @@ class Tensor(TensorBase):
         self._version = 0
         self._name = name
         self._hooks = None
+        if isinstance(data, TensorBase) and data._array is array:
+            share(data, self)
 
     # What it is.
 
@@ -98,7 +132,7 @@ class Tensor(TensorBase):
 
     @data.setter
     def data(self, value: Any) -> None:
-        array = as_array(value, "Tensor.data", "value")
+        array = as_array(value, "Tensor.data", "value", dtype=self._array.dtype)
         if array.shape != self._array.shape and self._node is not None:
             raise ValueError(
                 f"Tensor.data: value is {shape_text(array.shape)}; "
@@ -118,7 +152,7 @@ class Tensor(TensorBase):
         if value is None:
             clear(self)
             return
-        array = as_array(value, "Tensor.grad", "value")
+        array = as_array(value, "Tensor.grad", "value", dtype=self._array.dtype)
         if array.shape != self._array.shape:
             raise ValueError(
                 f"Tensor.grad: value is {shape_text(array.shape)}; expected {shape_text(self._array.shape)}"
@@ -156,6 +190,8 @@ class Tensor(TensorBase):
 
     @name.setter
     def name(self, value: str | None) -> None:
+        if value is not None and not isinstance(value, str):
+            raise TypeError(f"name: value is a {type(value).__name__}; expected a string")
         self._name = value
         if self._node is not None:
             self._node.name = value
@@ -192,7 +228,8 @@ class Tensor(TensorBase):
 
     def size(self, dim: int | None = None) -> Any:
         """The shape, or the size of one dimension."""
-        return self._array.shape if dim is None else self._array.shape[dim]
+        shape = self._array.shape
+        return shape if dim is None else shape[normal_dim(dim, len(shape), "size")]
 
     def dim(self) -> int:
         """The number of dimensions."""
@@ -218,8 +255,18 @@ class Tensor(TensorBase):
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> Array:
         if dtype is not None and dtype != self._array.dtype:
+            if copy is False:
+                raise ValueError(
+                    f"__array__: the tensor is {self._array.dtype}; as {np.dtype(dtype)} it is a copy"
+                )
             return self._array.astype(dtype)
         return self._array.copy() if copy else self._array
+
+    def __dlpack__(self, **options: Any) -> Any:
+        return self._array.__dlpack__(**options)
+
+    def __dlpack_device__(self) -> Any:
+        return self._array.__dlpack_device__()
 
     def __len__(self) -> int:
         if self._array.ndim == 0:
@@ -305,14 +352,16 @@ class Tensor(TensorBase):
         if self._node is not None:
             self._node.retain = weakref.ref(self)
 
-    def register_hook(self, hook: Callable[[Tensor], Tensor | None]) -> Callable[[], None]:
+    def register_hook(self, hook: Callable[[Tensor], Tensor | None]) -> HookHandle:
         """Call `hook` with the gradient by this tensor in each backward pass; what it returns replaces the gradient.
 
         Returns
         -------
-        callable
-            Removes the hook.
+        HookHandle
+            Removes the hook: ``handle.remove()``.
         """
+        if not callable(hook):
+            raise TypeError(f"register_hook: hook is a {type(hook).__name__}; expected something to call")
         if not self._tracked:
             raise RuntimeError("register_hook: the tensor does not require a gradient")
         holder: Any = self if self._node is None else self._node
@@ -322,20 +371,15 @@ class Tensor(TensorBase):
             hooks = []
             setattr(holder, name, hooks)
         hooks.append(hook)
-
-        def remove() -> None:
-            if hook in hooks:
-                hooks.remove(hook)
-
-        return remove
+        return HookHandle(hooks, hook)
 
     def detach(self) -> Tensor:
         """The same memory as a tensor that nothing is recorded of."""
-        return make(self._array)
+        return share(self, make(self._array))
 
     # Changes in place.
 
-    def _changeable(self, operation: str) -> None:
+    def _changeable(self, operation: str, value: Any = None) -> None:
         if self._tracked and mode.enabled:
             what = (
                 "a leaf that requires a gradient"
@@ -345,15 +389,25 @@ class Tensor(TensorBase):
             raise RuntimeError(
                 f"{operation}: the tensor is {what}; changes in place are not recorded, make them under no_grad()"
             )
+        if isinstance(value, TensorBase) and value._tracked and mode.enabled:
+            raise RuntimeError(
+                f"{operation}: value requires a gradient; changes in place are not recorded, so that it would be lost: "
+                "use where, cat or stack, or pass a .detach() of it"
+            )
         if not self._array.flags.writeable:
             raise ValueError(f"{operation}: the tensor's memory is read-only")
 
     def _assign(self, operation: str, function: Any, value: Any) -> Tensor:
-        self._changeable(operation)
+        self._changeable(operation, value)
         array = self._array
-        other = as_array(value, operation, "value")
+        other = operand(value, self, operation, "value")._array
+        if array.dtype.kind != "f" and (other.dtype.kind == "f" or function is np.divide):
+            raise TypeError(
+                f"{operation}: the tensor is of dtype {array.dtype}, the result would be a float; "
+                "expected a float tensor (use .float())"
+            )
         try:
-            function(array, other, out=array, casting="same_kind" if array.dtype.kind == "f" else "unsafe")
+            function(array, other, out=array, casting="unsafe")
         except ValueError:
             raise ValueError(
                 f"{operation}: value is {shape_text(other.shape)}; it does not broadcast to {shape_text(array.shape)}"
@@ -367,8 +421,8 @@ class Tensor(TensorBase):
         Like all changes in place it is not recorded, and refused where it would have to be: on tensors that require
         gradients it is for use under `no_grad`.
         """
-        self._changeable("copy_")
-        other = as_array(value, "copy_", "value")
+        self._changeable("copy_", value)
+        other = as_array(value, "copy_", "value", dtype=self._array.dtype)
         try:
             np.copyto(self._array, other, casting="unsafe")
         except ValueError:
@@ -389,7 +443,8 @@ class Tensor(TensorBase):
     def add_(self, other: Any, *, alpha: Number = 1) -> Tensor:
         """Add ``alpha * other`` in place."""
         if alpha != 1:
-            other = as_array(other, "add_", "other") * self._array.dtype.type(alpha)
+            self._changeable("add_", other)
+            other = operand(other, self, "add_")._array * self._array.dtype.type(alpha)
         return self._assign("add_", np.add, other)
 
     def sub_(self, other: Any, *, alpha: Number = 1) -> Tensor:
@@ -468,7 +523,19 @@ class Tensor(TensorBase):
     __rtruediv__ = arithmetic.rdiv
     __pow__ = arithmetic.pow
     __rpow__ = arithmetic.rpow
+    __mod__ = arithmetic.mod
+    __rmod__ = arithmetic.rmod
+    __floordiv__ = arithmetic.floordiv
+    __rfloordiv__ = arithmetic.rfloordiv
     __neg__ = arithmetic.neg
+    __pos__ = arithmetic.pos
+    __invert__ = arithmetic.invert
+    __and__ = arithmetic.bit_and
+    __rand__ = arithmetic.bit_and
+    __or__ = arithmetic.bit_or
+    __ror__ = arithmetic.bit_or
+    __xor__ = arithmetic.bit_xor
+    __rxor__ = arithmetic.bit_xor
     __abs__ = elementwise.abs
     __matmul__ = product.matmul
     __rmatmul__ = product.rmatmul
@@ -589,7 +656,7 @@ def _dtype(dtype: Any, operation: str) -> np.dtype[Any]:
         raise TypeError(
             f"{operation}: dtype is {dtype!r}; expected a NumPy dtype such as 'float32'"
         ) from None
-    if result.kind not in "fiub" or result.itemsize > 8:
+    if result.kind not in "fiub" or result.itemsize > 8 or (result.kind == "f" and result.itemsize < 4):
         raise TypeError(
             f"{operation}: dtype is {result}; expected float32, float64, an integer dtype or bool"
         )

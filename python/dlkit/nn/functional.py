@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from math import prod
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -81,8 +82,8 @@ def linear(x: Any, weight: Tensor, bias: Tensor | None = None, activation: str |
             g = kernels.activation_backward(g, activation, y=out)
         rows = inputs
         if rows.ndim != 2:
-            rows = rows.reshape(-1, rows.shape[-1])
-            g = g.reshape(-1, g.shape[-1])
+            count = prod(rows.shape[:-1])  # not -1: sizes may be 0
+            rows, g = rows.reshape(count, rows.shape[-1]), g.reshape(count, g.shape[-1])
         by_weight = weight_gradient(weight, g, rows, direct) if weight._tracked else None
         by_x = None
         if x._tracked:

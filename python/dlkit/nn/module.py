@@ -397,7 +397,7 @@ class Module:
         arrays = {}
         for name, tensor in own.items():
             if name in state_dict:
-                array = as_array(without_graph(state_dict[name]), "load_state_dict", name)
+                array = as_array(without_graph(state_dict[name]), "load_state_dict", name, half=True)
                 if array.shape != tensor.shape:
                     problems.append(
                         f"{name} is {shape_text(array.shape)}, expected {shape_text(tensor.shape)}"
