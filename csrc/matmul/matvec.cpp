@@ -80,17 +80,18 @@ void row_times_matrix(const T* x, Index x_stride, const Matrix<const T>& b, T* y
   if (b.col_stride == 1) {
     constexpr int kVectors = Vec<T>::registers - 4;
     constexpr Index kWide = kVectors * Vec<T>::lanes;
-    if (cols >= kWide) {
-      sum_columns<T, kVectors>(x, x_stride, b.data, b.row_stride, depth, y, accumulate);
-      row_times_matrix(x, x_stride, b.block(0, kWide, depth, cols - kWide), y + kWide, accumulate);
-      return;
-    }
+    Index done = 0;
+    for (; done + kWide <= cols; done += kWide)
+      sum_columns<T, kVectors>(x, x_stride, &b(0, done), b.row_stride, depth, y + done, accumulate);
+    const Index left = cols - done;
+    if (left == 0) return;
+    y += done;
     if (!accumulate)
-      for (Index j = 0; j < cols; ++j) y[j] = 0;
+      for (Index j = 0; j < left; ++j) y[j] = 0;
     Index k = 0;
     for (; k + kStreams <= depth; k += kStreams)
-      add_rows<T, kStreams>(x + k * x_stride, x_stride, &b(k, 0), b.row_stride, cols, y);
-    for (; k < depth; ++k) add_rows<T, 1>(x + k * x_stride, x_stride, &b(k, 0), b.row_stride, cols, y);
+      add_rows<T, kStreams>(x + k * x_stride, x_stride, &b(k, done), b.row_stride, left, y);
+    for (; k < depth; ++k) add_rows<T, 1>(x + k * x_stride, x_stride, &b(k, done), b.row_stride, left, y);
     return;
   }
   if (b.row_stride == 1 && x_stride == 1) {
