@@ -182,10 +182,10 @@ void run(const Request& r, const MatmulVariant<T>* variant, int threads) {
   py::ssize_t c_next = r.c.rows * r.c.row_stride * static_cast<py::ssize_t>(sizeof(T));
   for (int i = r.batch_dims - 1; i >= 0; --i) {
     if (r.batch_shape[i] == 1) continue;
-    if (!one_b || !a_goes_on || !c_goes_on) break;
-    one_b = one_b && b_strides[i] == 0;
-    a_goes_on = a_goes_on && a_strides[i] == a_next;
-    c_goes_on = c_goes_on && c_strides[i] == c_next;
+    one_b = b_strides[i] == 0;
+    a_goes_on = a_strides[i] == a_next;
+    c_goes_on = c_strides[i] == c_next;
+    if (!one_b || !a_goes_on || !c_goes_on) break;  // before strides that say nothing are multiplied
     a_next *= r.batch_shape[i];
     c_next *= r.batch_shape[i];
   }

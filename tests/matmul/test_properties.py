@@ -146,7 +146,7 @@ def test_shapes_that_do_not_fit_never_compute(shapes: Any, data: Any) -> None:
     try:
         expected = np.matmul(a, b)
     except ValueError:
-        with pytest.raises(ValueError, match="^matmul: "):
+        with pytest.raises(ValueError, match=r"^matmul: "):
             K.matmul(a, b)
     else:
         np.testing.assert_array_equal(K.matmul(a, b), expected)
