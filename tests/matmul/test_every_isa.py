@@ -12,6 +12,8 @@ import pytest
 import dlkit.kernels as K
 
 _HERE = Path(__file__).resolve().parent
+# What is compiled once for all of them.
+_THE_SAME = [f"--ignore={_HERE / name}" for name in ("test_errors.py", "test_threads.py")]
 _OTHERS = [isa for isa in K.config()["isas_available"] if isa != K.config()["isa"]]
 
 
@@ -19,7 +21,7 @@ _OTHERS = [isa for isa in K.config()["isas_available"] if isa != K.config()["isa
 @pytest.mark.parametrize("isa", _OTHERS)
 def test_on(isa: str) -> None:
     done = subprocess.run(
-        [sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", _HERE],
+        [sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", _HERE, *_THE_SAME],
         env={**os.environ, "DLKIT_ISA": isa},
         cwd=_HERE.parents[1],
         capture_output=True,
