@@ -94,7 +94,8 @@ sanitize: $(SANITIZE_VENV)/stamps/extension ## kernel tests under AddressSanitiz
 	$(say) "testing under AddressSanitizer and UndefinedBehaviorSanitizer: $(SANITIZE_TESTS)"
 	@LD_PRELOAD="$$($${CXX:-g++} -print-file-name=libasan.so) $$($${CXX:-g++} -print-file-name=libstdc++.so)" \
 	ASAN_OPTIONS=detect_leaks=0:allocator_may_return_null=1 UBSAN_OPTIONS=print_stacktrace=1:halt_on_error=1 \
-	PYTHONMALLOC=malloc $(SANITIZE_VENV)/bin/python -m pytest -m "not slow" $(SANITIZE_TESTS) $(PYTEST_ARGS)
+	PYTHONMALLOC=malloc $(SANITIZE_VENV)/bin/python -m pytest --capture=sys -m "not slow" \
+	  $(SANITIZE_TESTS) $(PYTEST_ARGS)
 
 wheel: $(STAMPS)/extension ## dist/dlkit-*.whl
 	@$(PIP) wheel --no-build-isolation --no-deps --wheel-dir dist .
@@ -140,7 +141,7 @@ $(SANITIZE_VENV)/stamps/extension: $(BUILD_INPUTS)
 	$(say) "building the kernels with sanitizers into $(SANITIZE_VENV) (some minutes)"
 	@$(SANITIZE_VENV)/bin/python -m pip --disable-pip-version-check --quiet install --no-build-isolation \
 	  --config-settings=cmake.define.DLKIT_SANITIZE=ON --config-settings=build-dir=build/sanitize \
-	  --config-settings=install.strip=false --editable . pytest hypothesis
+	  --config-settings=install.strip=false --editable . pytest hypothesis threadpoolctl
 	@touch $@
 
 # A compiler that knows C++20, and the headers of the interpreter: the two things that pip cannot bring.

@@ -1,12 +1,17 @@
-"""What every test may rely on: the data sets if they are there, and hypothesis without deadlines."""
+"""What every test may rely on: data sets if they are there, hypothesis without deadlines, fixtures of the kernels."""
 
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 from hypothesis import HealthCheck, settings
+
+import dlkit.kernels as K
 
 # Deadlines measure the machine, not the code: others may be using it too.
 settings.register_profile("dlkit", deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -24,3 +29,24 @@ def data_folder() -> Path:
     if not value or not Path(value).is_dir():
         pytest.skip("needs the official data files: set DLKIT_DATA to their folder")
     return Path(value)
+
+
+@pytest.fixture(params=[1, 2], ids=["1 thread", "2 threads"])
+def threads(request: pytest.FixtureRequest) -> Iterator[int]:
+    before = K.get_num_threads()
+    K.set_num_threads(request.param)
+    yield request.param
+    K.set_num_threads(before)
+
+
+@pytest.fixture(params=[np.float32, np.float64], ids=["float32", "float64"])
+def dtype(request: pytest.FixtureRequest) -> Any:
+    return request.param
+
+
+@pytest.fixture
+def rng(request: pytest.FixtureRequest) -> np.random.Generator:
+    # Fresh numbers in every run; the seed is in the report of a failure.
+    seed = int(np.random.SeedSequence().generate_state(1)[0])
+    request.node.add_report_section("setup", "seed", str(seed))
+    return np.random.default_rng(seed)

@@ -1,5 +1,7 @@
 #include "bindings/arrays.h"
 
+#include <pybind11/stl.h>
+
 #include <algorithm>
 #include <cstdlib>
 
@@ -24,6 +26,12 @@ std::string shape_text(const py::ssize_t* shape, int ndim) {
   return text + (ndim == 1 ? ",)" : ")");
 }
 
+std::string suggestion(py::handle given, const std::vector<std::string>& known) {
+  if (!py::isinstance<py::str>(given)) return "";
+  const py::list close = py::module_::import("difflib").attr("get_close_matches")(given, py::cast(known), 1, 0.5);
+  return close.empty() ? "" : " (did you mean " + std::string(py::repr(close[0])) + "?)";
+}
+
 ArrayArg::ArrayArg(PyObject* given, const char* operation_name, const char* argument_name)
     : object(given), operation(operation_name), argument(argument_name), dtype(Dtype::float32) {
   // Texts are made only for errors: this runs for each array of each call.
@@ -43,7 +51,7 @@ ArrayArg::ArrayArg(PyObject* given, const char* operation_name, const char* argu
   if ((proxy->flags & py::detail::npy_api::NPY_ARRAY_ALIGNED_) == 0)
     fail(std::string(argument) + " is not aligned to its elements; use a copy of it");
   for (int i = 0; i < proxy->nd; ++i)
-    if (proxy->strides[i] % item_size() != 0)
+    if (proxy->dimensions[i] > 1 && proxy->strides[i] % item_size() != 0)
       fail(std::string(argument) + " has strides that are no multiple of its element size; use a copy of it");
 }
 
@@ -64,11 +72,11 @@ void ArrayArg::fail(const std::string& text) const { throw py::value_error(std::
 
 bool may_overlap_itself(const ArrayArg& array) {
   // Elements are apart if, with the dimensions ordered by stride, each steps over all that the smaller ones span.
-  int order[32];
+  int order[64];
   int count = 0;
   for (int i = 0; i < array.ndim(); ++i) {
     if (array.shape()[i] == 0) return false;
-    if (array.shape()[i] > 1 && count < 32) order[count++] = i;
+    if (array.shape()[i] > 1) order[count++] = i;
   }
   const auto step = [&](int i) { return std::abs(array.strides()[i]); };
   std::sort(order, order + count, [&](int a, int b) { return step(a) < step(b); });
@@ -89,6 +97,14 @@ Extent extent(const ArrayArg& array) {
     (stride < 0 ? begin : end) += (size - 1) * stride;
   }
   return {begin, end};
+}
+
+bool share_memory(const ArrayArg& one, const ArrayArg& other) {
+  if (!extent(one).overlaps(extent(other))) return false;
+  constexpr int kMaxWork = 1000;
+  return py::module_::import("numpy")
+      .attr("may_share_memory")(py::handle(one.object), py::handle(other.object), py::arg("max_work") = kMaxWork)
+      .cast<bool>();
 }
 
 }  // namespace dlkit

@@ -6,6 +6,7 @@
 #include <pybind11/pybind11.h>
 
 #include <string>
+#include <vector>
 
 namespace dlkit {
 
@@ -38,6 +39,8 @@ struct ArrayArg {
 };
 
 std::string shape_text(const py::ssize_t* shape, int ndim);
+// " (did you mean 'x'?)" for the closest of `known`, or "" where none is close or `given` is no text.
+std::string suggestion(py::handle given, const std::vector<std::string>& known);
 const char* name(Dtype dtype);
 
 // First and one past the last byte that an array touches; equal where it has no elements.
@@ -49,6 +52,10 @@ struct Extent {
   }
 };
 Extent extent(const ArrayArg& array);
+
+// Whether an element of one array lies in memory of the other's. Exact where NumPy finds out quickly, as for two halves
+// of one matrix; true where it does not.
+bool share_memory(const ArrayArg& one, const ArrayArg& other);
 
 // Whether two of the array's elements may share memory, as in a broadcast view: no place to write results to.
 bool may_overlap_itself(const ArrayArg& array);

@@ -4,6 +4,7 @@
 #include <stdexcept>
 
 #include "bindings/bindings.h"
+#include "bindings/fastcall.h"
 #include "core/ceiling.h"
 #include "core/counters.h"
 #include "core/cpu.h"
@@ -76,7 +77,7 @@ void bind_core(py::module_& module) {
       "measure_peak",
       [](int threads, bool float64) {
         threads = checked_threads(threads, "measure_peak");
-        py::gil_scoped_release release;
+        const ReleaseGil release;
         return measure_peak(threads, float64);
       },
       py::arg("threads") = 0, py::arg("float64") = false,
@@ -85,7 +86,7 @@ void bind_core(py::module_& module) {
       "measure_bandwidth",
       [](int threads) {
         threads = checked_threads(threads, "measure_bandwidth");
-        py::gil_scoped_release release;
+        const ReleaseGil release;
         return measure_bandwidth(threads);
       },
       py::arg("threads") = 0, "Bytes/s read from memory, on `threads` threads (0: num_threads()).");

@@ -4,9 +4,11 @@
 
 #include <pybind11/pybind11.h>
 
+#include <chrono>
 #include <exception>
 #include <new>
 #include <stdexcept>
+#include <thread>
 
 namespace dlkit {
 
@@ -34,7 +36,15 @@ PyObject* guarded(const Body& body) {
 class ReleaseGil {
  public:
   ReleaseGil() : state_(PyEval_SaveThread()) {}
-  ~ReleaseGil() { PyEval_RestoreThread(state_); }
+  ~ReleaseGil() {
+    try {
+      PyEval_RestoreThread(state_);
+    } catch (...) {
+      // The interpreter is ending, and CPython before 3.14 ends this thread by pthread_exit, which unwinds the stack as
+      // an exception does: through destructors that need the interpreter. Wait for the process to end instead.
+      for (;;) std::this_thread::sleep_for(std::chrono::hours(1));
+    }
+  }
   ReleaseGil(const ReleaseGil&) = delete;
   ReleaseGil& operator=(const ReleaseGil&) = delete;
 

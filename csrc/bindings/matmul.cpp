@@ -73,28 +73,48 @@ std::string dims_error(const ArrayArg& a, const ArrayArg& b, bool trans_a, bool 
   return text;
 }
 
+// Where the extents overflow what an address holds, before they are multiplied with each other.
+void require_addressable(const py::ssize_t* shape, int nd, const ArrayArg& like) {
+  py::ssize_t bytes = like.item_size();
+  for (int i = 0; i < nd; ++i)
+    if (shape[i] != 0 && __builtin_mul_overflow(bytes, shape[i], &bytes))
+      fail("the result is " + shape_text(shape, nd) + "; expected no more bytes than an address can count");
+}
+
+// A name as C has it, or nullptr where `object` is no text or holds a zero.
+const char* name_in(PyObject* object) {
+  Py_ssize_t size = 0;
+  const char* text = PyUnicode_Check(object) ? PyUnicode_AsUTF8AndSize(object, &size) : nullptr;
+  PyErr_Clear();
+  return text != nullptr && std::strlen(text) == static_cast<std::size_t>(size) ? text : nullptr;
+}
+
 Activation activation_named(PyObject* object) {
   if (object == Py_None) return Activation::none;
-  const char* text = PyUnicode_Check(object) ? PyUnicode_AsUTF8(object) : nullptr;
+  const char* text = name_in(object);
   if (text != nullptr) {
     if (std::strcmp(text, "relu") == 0) return Activation::relu;
     if (std::strcmp(text, "sigmoid") == 0) return Activation::sigmoid;
     if (std::strcmp(text, "tanh") == 0) return Activation::tanh;
   }
-  PyErr_Clear();
-  fail("activation is " + std::string(py::repr(object)) + "; expected None, 'relu', 'sigmoid' or 'tanh'");
+  fail("activation is " + std::string(py::repr(object)) + "; expected None, 'relu', 'sigmoid' or 'tanh'" +
+       suggestion(object, {"relu", "sigmoid", "tanh"}));
 }
 
 template <class T>
 const MatmulVariant<T>* variant_named(PyObject* object) {
   if (object == Py_None) return nullptr;
-  const char* text = PyUnicode_Check(object) ? PyUnicode_AsUTF8(object) : nullptr;
+  const char* text = name_in(object);
   if (text != nullptr)
     if (const auto* variant = find_matmul_variant<T>(text)) return variant;
-  PyErr_Clear();
-  std::string names;
-  for (const auto& variant : matmul_variants<T>()) names += (names.empty() ? "" : ", ") + std::string(variant.name);
-  fail("variant is " + std::string(py::repr(object)) + "; expected None or one of " + names);
+  std::string listing;
+  std::vector<std::string> names;
+  for (const auto& variant : matmul_variants<T>()) {
+    listing += (names.empty() ? "" : ", ") + std::string(variant.name);
+    names.emplace_back(variant.name);
+  }
+  fail("variant is " + std::string(py::repr(object)) + "; expected None or one of " + listing +
+       suggestion(object, names));
 }
 
 // Offsets in bytes of the matrices of a broadcast stack, one after another.
@@ -153,7 +173,7 @@ void run(const Request& r, const MatmulVariant<T>* variant, int threads) {
     p.activation = r.activation;
     return p;
   };
-  if (r.batch == 0) return;
+  if (r.batch == 0 || r.c.rows == 0 || r.c.cols == 0) return;
   if (r.batch == 1) return matmul(problem(0), variant, threads);
 
   // One B for all, and rows of A and of C that go on from matrix to matrix: a single taller product.
@@ -162,9 +182,10 @@ void run(const Request& r, const MatmulVariant<T>* variant, int threads) {
   py::ssize_t c_next = r.c.rows * r.c.row_stride * static_cast<py::ssize_t>(sizeof(T));
   for (int i = r.batch_dims - 1; i >= 0; --i) {
     if (r.batch_shape[i] == 1) continue;
-    one_b = one_b && b_strides[i] == 0;
-    a_goes_on = a_goes_on && a_strides[i] == a_next;
-    c_goes_on = c_goes_on && c_strides[i] == c_next;
+    one_b = b_strides[i] == 0;
+    a_goes_on = a_strides[i] == a_next;
+    c_goes_on = c_strides[i] == c_next;
+    if (!one_b || !a_goes_on || !c_goes_on) break;  // before strides that say nothing are multiplied
     a_next *= r.batch_shape[i];
     c_next *= r.batch_shape[i];
   }
@@ -217,15 +238,16 @@ PyObject* matmul_fastcall(PyObject*, PyObject* const* args, Py_ssize_t count) {
         fail("a is " + a.shape_text() + " but b is " + b.shape_text() + ": batch dimensions " + std::to_string(from_a) +
              " and " + std::to_string(from_b) + " cannot be broadcast together");
       shape[i] = from_a == 1 ? from_b : from_a;
-      batch *= shape[i];
     }
     int nd = batch_dims;
     if (a.ndim() > 1) shape[nd++] = left.rows;
     if (b.ndim() > 1) shape[nd++] = right.cols;
+    require_addressable(shape, nd, a);
+    for (int i = 0; i < batch_dims; ++i) batch *= shape[i];
+    const bool empty = batch == 0 || left.rows == 0 || right.cols == 0;
 
     py::array bias_copy;
     const void* bias = nullptr;
-    Extent bias_extent{nullptr, nullptr};
     if (args[5] != Py_None) {
       const ArrayArg given(args[5], kOperation, "bias");
       a.require_same_dtype(given);
@@ -233,10 +255,11 @@ PyObject* matmul_fastcall(PyObject*, PyObject* const* args, Py_ssize_t count) {
         fail("bias is " + given.shape_text() + "; expected " + shape_text(&right.cols, 1) +
              ", one element per column of the result");
       bias = given.data();
-      bias_extent = extent(given);
-      if (given.shape()[0] > 1 && given.strides()[0] != given.item_size()) {
+      // Not for an empty result: a broadcast bias may be longer than memory.
+      if (!empty && given.shape()[0] > 1 && given.strides()[0] != given.item_size()) {
         bias_copy =
             py::array::ensure(py::reinterpret_borrow<py::object>(args[5]), py::array::c_style | py::array::forcecast);
+        if (!bias_copy) throw std::bad_alloc();
         bias = bias_copy.data();
       }
     }
@@ -254,10 +277,10 @@ PyObject* matmul_fastcall(PyObject*, PyObject* const* args, Py_ssize_t count) {
       out.require_writeable();
       if (may_overlap_itself(out))
         fail("out has elements that share memory; expected an array that owns each element once");
-      const Extent written = extent(out);
-      if (written.overlaps(extent(a))) fail("out overlaps a; expected memory of its own");
-      if (written.overlaps(extent(b))) fail("out overlaps b; expected memory of its own");
-      if (written.overlaps(bias_extent)) fail("out overlaps bias; expected memory of its own");
+      if (share_memory(out, a)) fail("out overlaps a; expected memory of its own");
+      if (share_memory(out, b)) fail("out overlaps b; expected memory of its own");
+      if (args[5] != Py_None && share_memory(out, ArrayArg(args[5], kOperation, "bias")))
+        fail("out overlaps bias; expected memory of its own");
       result = py::reinterpret_borrow<py::object>(args[2]);
     }
     if (accumulate && activation != Activation::none)
@@ -278,9 +301,6 @@ PyObject* matmul_fastcall(PyObject*, PyObject* const* args, Py_ssize_t count) {
     }
 
     const Request request{left, right, target, batch_dims, shape, batch, bias, accumulate, activation};
-    const auto m = static_cast<std::uint64_t>(left.rows), n = static_cast<std::uint64_t>(right.cols),
-               k = static_cast<std::uint64_t>(left.cols), stack = static_cast<std::uint64_t>(batch);
-    count_work(2 * m * n * k * stack, (m * k + k * n + m * n) * static_cast<std::uint64_t>(item) * stack);
     const int threads = num_threads();
     const auto multiply = [&](auto zero) {
       using T = decltype(zero);
@@ -292,6 +312,9 @@ PyObject* matmul_fastcall(PyObject*, PyObject* const* args, Py_ssize_t count) {
           fail(std::string("variant '") + variant->name + "' needs " + variant->needs + "; the result is " +
                shape_text(shape, nd));
       }
+      const auto m = static_cast<std::uint64_t>(left.rows), n = static_cast<std::uint64_t>(right.cols),
+                 k = static_cast<std::uint64_t>(left.cols), stack = static_cast<std::uint64_t>(batch);
+      count_work(2 * m * n * k * stack, (m * k + k * n + m * n) * sizeof(T) * stack);
       const ReleaseGil release;
       run<T>(request, variant, threads);
     };

@@ -13,6 +13,7 @@
 #include <mutex>
 #include <stdexcept>
 #include <string>
+#include <system_error>
 #include <thread>
 #include <vector>
 
@@ -23,6 +24,7 @@ namespace {
 
 constexpr auto kSpin = std::chrono::microseconds(100);
 constexpr int kMaxThreads = 1024;
+constexpr std::uint64_t kClosed = 0x7fffffff;  // a next task past every count
 
 inline void pause() {
 #if defined(__x86_64__)
@@ -65,7 +67,7 @@ struct Pool {
   }
 
   void take_tasks(std::uint32_t call) {
-    const int count = tasks.load(std::memory_order_relaxed);
+    const int count = tasks.load(std::memory_order_acquire);
     std::uint64_t seen = ticket.load(std::memory_order_acquire);
     for (;;) {
       if (static_cast<std::uint32_t>(seen >> 32) != call) return;
@@ -105,14 +107,20 @@ struct Pool {
   void run(int count, int threads, void (*task_body)(void*, int), void* task_context) {
     while (static_cast<int>(workers.size()) < threads - 1) {
       const int index = static_cast<int>(workers.size());
-      workers.emplace_back([this, index] { work(index); });
+      try {
+        workers.emplace_back([this, index] { work(index); });
+      } catch (const std::system_error&) {
+        break;  // the system has no more threads to give: those that there are do the work
+      }
     }
+    const std::uint32_t call = generation.load(std::memory_order_relaxed) + 1;
+    // Closed first: a worker of the call before may be about to look, and would see tasks left where `tasks` has grown.
+    ticket.store(static_cast<std::uint64_t>(call) << 32 | kClosed, std::memory_order_relaxed);
+    tasks.store(count, std::memory_order_release);
     body = task_body;
     context = task_context;
-    tasks.store(count, std::memory_order_relaxed);
     allowed.store(threads - 1, std::memory_order_relaxed);
     unfinished.store(count, std::memory_order_relaxed);
-    const std::uint32_t call = generation.load(std::memory_order_relaxed) + 1;
     ticket.store(static_cast<std::uint64_t>(call) << 32, std::memory_order_release);
     generation.store(call);  // sequentially consistent, as is the sleepers check: no wake-up is lost
     if (sleepers.load() > 0) {

@@ -42,7 +42,7 @@ template <class T>
 MatmulProblem<T> with_plain_strides(MatmulProblem<T> p) {
   const auto plain = [](auto& m) {
     if (m.cols == 1) m.col_stride = 1;
-    if (m.rows == 1 && m.col_stride != 1) m.row_stride = 1;
+    if (m.rows == 1) m.row_stride = m.col_stride == 1 ? m.cols : 1;
   };
   plain(p.a);
   plain(p.b);
@@ -148,7 +148,8 @@ std::vector<MatmulVariant<T>> make_variants() {
 
 template <class T>
 const std::vector<MatmulVariant<T>>& matmul_variants() {
-  static const std::vector<MatmulVariant<T>> variants = make_variants<T>();
+  // Never destroyed: at exit a thread may still be computing.
+  static const auto& variants = *new std::vector<MatmulVariant<T>>(make_variants<T>());
   return variants;
 }
 

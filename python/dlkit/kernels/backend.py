@@ -28,19 +28,18 @@ def as_array(value: Any, operation: str, argument: str) -> NDArray[Any]:
     """
     if isinstance(value, np.ndarray):
         return value
-    if hasattr(value, "__array_interface__") or hasattr(value, "__array__"):
-        return np.asarray(value)
-    if hasattr(value, "__dlpack__"):
-        return np.asarray(np.from_dlpack(value))
-    if isinstance(value, (list, tuple, float, int)):
-        return np.asarray(value, dtype=np.float64) if _is_numeric(value) else np.asarray(value)
-    raise TypeError(
-        f"{operation}: {argument} is a {type(value).__name__}; expected an array (NumPy, DLPack or __array_interface__)"
-    )
-
-
-def _is_numeric(value: Any) -> bool:
-    return np.asarray(value).dtype.kind in "fiu"
+    given = f"{operation}: {argument} is a {type(value).__name__}"
+    try:
+        if hasattr(value, "__array_interface__") or hasattr(value, "__array__"):
+            return np.asarray(value)
+        if hasattr(value, "__dlpack__"):
+            return np.asarray(np.from_dlpack(value))
+        if isinstance(value, (list, tuple, float, int)):
+            array = np.asarray(value)
+            return array.astype(np.float64) if array.dtype.kind in "fiu" else array
+    except (AttributeError, BufferError, OverflowError, RuntimeError, TypeError, ValueError) as error:
+        raise TypeError(f"{given} that NumPy cannot make an array of: {error}") from error
+    raise TypeError(f"{given}; expected an array (NumPy, DLPack or __array_interface__)")
 
 
 def nearest(name: str, known: list[str] | tuple[str, ...]) -> str:

@@ -2,10 +2,26 @@
 
 from __future__ import annotations
 
+import operator
 from typing import Any
 
 from dlkit import _cpu
 from dlkit.kernels.backend import BACKENDS
+
+_MOST_THREADS = 1024
+
+
+def _checked(count: Any, operation: str, argument: str) -> int:
+    expected = f"expected an integer from 1 to {_MOST_THREADS}"
+    try:
+        number = operator.index(count)
+    except TypeError:
+        number = None
+    if number is None or isinstance(count, bool):
+        raise TypeError(f"{operation}: {argument} is a {type(count).__name__}; {expected}")
+    if not 1 <= number <= _MOST_THREADS:
+        raise ValueError(f"{operation}: {argument} is {number}; {expected}")
+    return number
 
 
 def get_num_threads() -> int:
@@ -21,11 +37,7 @@ def set_num_threads(count: int) -> None:
     TypeError, ValueError
         If `count` is no integer from 1 to 1024.
     """
-    if isinstance(count, bool) or not isinstance(count, int):
-        raise TypeError(
-            f"set_num_threads: count is a {type(count).__name__}; expected an integer from 1 to 1024"
-        )
-    _cpu.set_num_threads(count)
+    _cpu.set_num_threads(_checked(count, "set_num_threads", "count"))
 
 
 def config() -> dict[str, Any]:
@@ -68,9 +80,10 @@ def measure_peak(threads: int | None = None, dtype: str = "float32") -> float:
     """
     if dtype not in ("float32", "float64"):
         raise ValueError(f"measure_peak: dtype is {dtype!r}; expected 'float32' or 'float64'")
-    return _cpu.measure_peak(threads or 0, dtype == "float64")
+    count = 0 if threads is None else _checked(threads, "measure_peak", "threads")
+    return _cpu.measure_peak(count, dtype == "float64")
 
 
 def measure_bandwidth(threads: int | None = None) -> float:
     """Measure the bytes a second that `threads` threads read from memory together, far past the caches."""
-    return _cpu.measure_bandwidth(threads or 0)
+    return _cpu.measure_bandwidth(0 if threads is None else _checked(threads, "measure_bandwidth", "threads"))
