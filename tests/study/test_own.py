@@ -1,30 +1,50 @@
 from __future__ import annotations
 
-import time
+from types import SimpleNamespace
 
 import pytest
 
-from dlkit.study.own import calibrate, medians
+from dlkit.study import own
 
 
-def test_medians_tell_slow_from_quick():
-    found = medians({"slow": lambda: time.sleep(0.004), "quick": lambda: None}, rounds=3, turn=0.002)
-    assert found["slow"] >= 0.004
-    assert found["quick"] < found["slow"] / 10
+class Clock:
+    """A clock that only what is timed moves on."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+        self.runs = 0
+
+    def takes(self, seconds: float):
+        def run() -> None:
+            self.now += seconds
+            self.runs += 1
+
+        return run
 
 
-def test_a_very_slow_run_is_timed_once():
-    calls = []
-
-    def run() -> None:
-        calls.append(1)
-        time.sleep(0.6)
-
-    assert medians({"run": run}, rounds=5)["run"] == pytest.approx(0.6, abs=0.3)
-    assert len(calls) == 1
+@pytest.fixture
+def clock(monkeypatch) -> Clock:
+    clock = Clock()
+    monkeypatch.setattr(own, "time", SimpleNamespace(perf_counter=lambda: clock.now))
+    return clock
 
 
-def test_calibration_fills_a_turn():
-    count, seconds = calibrate(lambda: time.sleep(0.001), 0.02)
-    assert seconds >= 0.001
-    assert 1 <= count <= 20
+def test_medians_tell_slow_from_quick(clock):
+    found = own.medians({"slow": clock.takes(0.004), "quick": clock.takes(1e-5)}, rounds=3, turn=0.002)
+    assert found == {"slow": pytest.approx(0.004), "quick": pytest.approx(1e-5)}
+
+
+def test_a_very_slow_run_is_timed_once(clock):
+    assert own.medians({"run": clock.takes(0.6)}, rounds=5) == {"run": pytest.approx(0.6)}
+    assert clock.runs == 1
+
+
+def test_calibration_fills_a_turn(clock):
+    count, seconds = own.calibrate(clock.takes(0.001), 0.02)
+    assert count == 20
+    assert seconds == pytest.approx(0.001)
+
+
+def test_what_takes_no_time_at_all_is_an_end_too():
+    count, _ = own.calibrate(lambda: None, 1e-4)
+    assert count >= 1
