@@ -212,7 +212,7 @@ def test_of_no_dimensions(function: Any) -> None:
 def test_parameters_that_are_learned_are_written_all_the_same() -> None:
     # And a graph that has used them notices.
     parameter = dl.nn.Parameter(np.ones((2, 2), np.float32))
-    y = (dl.ones(2, 2) @ parameter).sum()
+    y = (dl.ones(2, 2, requires_grad=True) @ parameter).sum()
     init.zeros_(parameter)
     assert not parameter.data.any()
     assert parameter.is_leaf

@@ -659,7 +659,7 @@ class TestErrors:
         target = (
             [0, 1, 2, 0] if name in ("cross_entropy", "nll_loss", "multi_margin_loss") else np.zeros((4, 3))
         )
-        with pytest.raises(TypeError, match=rf"^{name}: .* dtype {dtype}; expected float32 or float64"):
+        with pytest.raises(TypeError, match=rf"^{name}: .* {dtype}; expected .*float32"):
             getattr(F, name)(x, target)
 
     def test_probabilities(self) -> None:

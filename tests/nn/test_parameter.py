@@ -47,7 +47,7 @@ def test_of_a_recorded_result_it_is_a_leaf() -> None:
     assert parameter.grad_fn is None
 
 
-@pytest.mark.parametrize("data", [[1, 2], np.zeros(2, int), np.zeros(2, bool), np.zeros(2, np.float16)])
+@pytest.mark.parametrize("data", [[1, 2], np.zeros(2, int), np.zeros(2, bool)])
 def test_of_what_has_no_derivative(data: Any) -> None:
     with pytest.raises(
         TypeError, match=r"requires_grad=True for a tensor of dtype .*; expected float32 or float64"
@@ -56,7 +56,7 @@ def test_of_what_has_no_derivative(data: Any) -> None:
     assert not nn.Parameter(data, requires_grad=False).requires_grad
 
 
-@pytest.mark.parametrize("data", ["text", None, [1j], object()])
+@pytest.mark.parametrize("data", ["text", None, [1j], object(), np.zeros(2, np.float16)])
 def test_of_what_is_no_array(data: Any) -> None:
     with pytest.raises(TypeError, match="expected"):
         nn.Parameter(data)

@@ -74,7 +74,7 @@ def save_safetensors(
             raise ValueError(
                 "save_safetensors: the name '__metadata__' is the format's own; expected another"
             )
-        array = as_array(without_graph(value), "save_safetensors", name)
+        array = as_array(without_graph(value), "save_safetensors", name, half=True)
         arrays[name] = np.ascontiguousarray(array).reshape(array.shape)
     for key, text in (metadata or {}).items():
         if not isinstance(key, str) or not isinstance(text, str):
