@@ -167,11 +167,11 @@ def test_cat_and_stack(check, rng, dim):
     x, y = rng.standard_normal((2, 3)), rng.standard_normal((2, 3))
     for name, reference in (("cat", np.concatenate), ("stack", np.stack)):
         check(
-            lambda a, b, name=name: getattr(dl, name)([a, b, a], dim),
-            lambda a, b, reference=reference: reference([a, b, a], axis=dim),
+            lambda a, b, name=name: getattr(dl, name)([a, b, b], dim),
+            lambda a, b, reference=reference: reference([a, b, b], axis=dim),
             x,
             y,
-            pytorch=lambda a, b, name=name: getattr(torch, name)([a, b, a], dim),
+            pytorch=lambda a, b, name=name: getattr(torch, name)([a, b, b], dim),
         )
     if dim == 0:
         check(
@@ -185,8 +185,8 @@ def test_cat_and_stack(check, rng, dim):
 
 def test_stack_of_numbers(check, rng):
     check(
-        lambda a, b: dl.stack([a, b, a]),
-        lambda a, b: np.stack([a, b, a]),
+        lambda a, b: dl.stack([a, b, b]),
+        lambda a, b: np.stack([a, b, b]),
         *rng.standard_normal(2),
         pytorch=False,
     )

@@ -30,6 +30,16 @@ def test_unbroadcast_adds_up_what_was_repeated(shapes):
     np.testing.assert_array_equal(got, expected)
 
 
+@pytest.mark.parametrize(
+    ("shape", "wide"),
+    [((1,), (1, 3)), ((1, 1), (1, 2, 3)), ((2, 1), (1, 2, 3)), ((), (1, 1)), ((3, 1), (2, 3, 1))],
+)
+def test_unbroadcast_beside_sizes_of_1(shape, wide):
+    ones = np.ones(wide)
+    assert unbroadcast(ones, shape).shape == shape
+    assert (unbroadcast(ones, shape) == ones.size // np.prod(shape, dtype=int)).all()
+
+
 def test_as_array_shares_what_it_can():
     for given_ in (np.ones(3, np.float32), np.ones(3), np.arange(3), np.ones((2, 3))[:, ::2], dl.ones(3)):
         assert np.shares_memory(as_array(given_, "test", "x"), np.asarray(given_))
