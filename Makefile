@@ -90,7 +90,7 @@ reproduce: reproduce-mlp ## every published row: trains, measures, writes result
 reproduce-mlp: $(call extras,cli) ## perceptron, softmax and multi-layer rows on MNIST
 	@$(BIN)/python bench/reproduce_mlp.py $(REPRODUCE_ARGS)
 
-sanitize: $(SANITIZE_VENV)/stamps/extension ## kernel tests under AddressSanitizer and UndefinedBehaviorSanitizer
+sanitize: $(SANITIZE_VENV)/stamps/extension ## kernel tests under Address- and UndefinedBehaviorSanitizer (10 to 20 min)
 	$(say) "testing under AddressSanitizer and UndefinedBehaviorSanitizer: $(SANITIZE_TESTS)"
 	@LD_PRELOAD="$$($${CXX:-g++} -print-file-name=libasan.so) $$($${CXX:-g++} -print-file-name=libstdc++.so)" \
 	ASAN_OPTIONS=detect_leaks=0:allocator_may_return_null=1 UBSAN_OPTIONS=print_stacktrace=1:halt_on_error=1 \
