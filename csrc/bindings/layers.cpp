@@ -358,14 +358,26 @@ struct Labels {
   }
 };
 
-// cross_entropy(logits, labels, need_grad, grad_scale, label_smoothing, ignore_index, out, variant)
+enum class Reduction { none, sum, mean };
+
+// The losses of rows as one number, an array of no dimensions, added up in double.
+template <class T>
+py::object reduced(const T* losses, Index rows, double scale, Dtype dtype) {
+  double total = 0;
+  for (Index i = 0; i < rows; ++i) total += static_cast<double>(losses[i]);
+  py::object result = new_array(dtype, 0, nullptr);
+  *reinterpret_cast<T*>(array_proxy(result.ptr())->data) = static_cast<T>(total * scale);
+  return result;
+}
+
+// cross_entropy(logits, labels, need_grad, grad_scale, label_smoothing, ignore_index, out, variant, reduction)
 PyObject* cross_entropy_call(PyObject*, PyObject* const* args, Py_ssize_t count) {
   constexpr const char* kOperation = "cross_entropy";
   return guarded([&]() -> PyObject* {
-    check_count(kOperation, count, 8);
+    check_count(kOperation, count, 9);
     const RowInput logits(args[0], kOperation, "logits", "(N, C), a row of class scores for each sample");
     const bool need_grad = as_bool(args[2]);
-    const double grad_scale = as_double(args[3], kOperation, "grad_scale");
+    double grad_scale = as_double(args[3], kOperation, "grad_scale");
     const double smoothing = as_double(args[4], kOperation, "label_smoothing");
     if (!(smoothing >= 0 && smoothing <= 1))
       fail(kOperation, "label_smoothing is " + std::to_string(smoothing) + "; expected 0 to 1");
@@ -374,6 +386,13 @@ PyObject* cross_entropy_call(PyObject*, PyObject* const* args, Py_ssize_t count)
       fail(kOperation, "logits is " + logits.array.shape_text() + "; expected at least one class");
     const Labels labels(args[1], logits.array, ignore_index);
     const Rung rung = as_rung(args[7]);
+    const auto reduction = static_cast<Reduction>(as_integer(args[8], kOperation, "reduction"));
+    double loss_scale = 1;
+    if (reduction == Reduction::mean) {
+      const auto counted = logits.rows - std::count(labels.data, labels.data + logits.rows, ignore_index);
+      loss_scale = 1 / static_cast<double>(counted);                // of no rows: 0 / 0, not a number, as in PyTorch
+      if (counted > 0) grad_scale /= static_cast<double>(counted);  // else all of the gradient is 0
+    }
     if (!need_grad && args[6] != Py_None)
       fail(kOperation, "out is given but need_grad is False; out holds the gradient");
     py::object losses = new_array(logits.array.dtype, 1, logits.array.shape());
@@ -391,8 +410,11 @@ PyObject* cross_entropy_call(PyObject*, PyObject* const* args, Py_ssize_t count)
         work.grad_scale = static_cast<T>(grad_scale);
         work.losses = reinterpret_cast<T*>(array_proxy(losses.ptr())->data);
         work.grad = static_cast<T*>(grad);
-        const ReleaseGil release;
-        cross_entropy<T>(work, rung);
+        {
+          const ReleaseGil release;
+          cross_entropy<T>(work, rung);
+        }
+        if (reduction != Reduction::none) losses = reduced(work.losses, work.rows, loss_scale, logits.array.dtype);
       });
     };
     PyObject* result = PyTuple_New(2);
@@ -742,7 +764,7 @@ PyMethodDef methods[] = {
     {"softmax_backward", fastcall(softmax_backward_call), METH_FASTCALL,
      "softmax_backward(grad, y, out, logarithm, variant)"},
     {"cross_entropy", fastcall(cross_entropy_call), METH_FASTCALL,
-     "cross_entropy(logits, labels, need_grad, grad_scale, label_smoothing, ignore_index, out, variant)"},
+     "cross_entropy(logits, labels, need_grad, grad_scale, label_smoothing, ignore_index, out, variant, reduction)"},
     {"dropout", fastcall(dropout_call), METH_FASTCALL, "dropout(x, p, seed, offset, out, variant)"},
     {"column_sum", fastcall(column_sum_call), METH_FASTCALL, "column_sum(x, out, accumulate, variant)"},
     {"sgd_step", fastcall(sgd_step_call), METH_FASTCALL,

@@ -55,6 +55,7 @@ def cross_entropy(
     ignore_index: int,
     out: Array | None,
     variant: int,
+    reduction: int,
     /,
 ) -> tuple[Array, Array | None]: ...
 def dropout(x: Array, p: float, seed: int, offset: int, out: Array | None, variant: int, /) -> Array: ...

@@ -247,3 +247,31 @@ class TestErrors:
     def test_scalar(self) -> None:
         with pytest.raises(ValueError, match="softmax: x is a scalar"):
             K.softmax(np.float64(3.0) * np.ones(()))
+
+
+@pytest.mark.parametrize("reduction", ["sum", "mean"])
+@pytest.mark.parametrize("ignored", [0, 3, 9])
+def test_losses_as_one_number(dtype, reduction, ignored):
+    rng = np.random.default_rng(ignored)
+    logits = rng.standard_normal((9, 5)).astype(dtype)
+    labels = rng.integers(0, 5, 9)
+    labels[:ignored] = -100
+    counted = 9 - ignored
+    losses, gradient = K.cross_entropy(logits, labels)
+    loss, reduced_gradient = K.cross_entropy(logits, labels, reduction=reduction)
+    assert loss.shape == ()
+    assert loss.dtype == dtype
+    if reduction == "mean" and not counted:
+        assert np.isnan(loss)
+        assert not reduced_gradient.any()
+        return
+    over = counted if reduction == "mean" else 1
+    assert abs(loss - losses.sum(dtype=np.float64) / over) <= _tolerance(dtype) * abs(loss)
+    assert _off(reduced_gradient, gradient.astype(np.float64) / over) <= _tolerance(dtype)
+
+
+def test_unknown_reduction():
+    with pytest.raises(
+        ValueError, match=r"cross_entropy: reduction is 'avg'; expected one of none, sum, mean"
+    ):
+        K.cross_entropy(np.zeros((2, 3), np.float32), np.array([0, 1]), reduction="avg")

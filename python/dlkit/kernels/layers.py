@@ -315,6 +315,9 @@ def log_softmax_backward(
     return result
 
 
+_REDUCTIONS = {"none": 0, "sum": 1, "mean": 2}
+
+
 def cross_entropy(
     logits: Any,
     labels: Any,
@@ -323,6 +326,7 @@ def cross_entropy(
     grad_scale: float = 1.0,
     label_smoothing: float = 0.0,
     ignore_index: int = -100,
+    reduction: str = "none",
     out: NDArray[Any] | None = None,
     variant: str | None = None,
 ) -> tuple[NDArray[Any], NDArray[Any] | None]:
@@ -336,29 +340,37 @@ def cross_entropy(
     need_grad : bool
         Whether to compute the gradient.
     grad_scale : float
-        A factor of the gradient: 1 / N for the gradient of the mean.
+        A factor of the gradient.
     label_smoothing : float
         The target is (1 - s) of the label plus s / C of every class (Szegedy et al., 2016).
     ignore_index : int
-        Rows of this label have loss 0 and gradient 0.
+        Rows of this label have loss 0 and gradient 0, and are not counted in the mean.
+    reduction : {"none", "sum", "mean"}
+        Whether losses come as one for each row, added up, or as their mean; the gradient is that of the result.
     out : array of shape (N, C), optional
         Where the gradient goes; may be `logits` itself.
     variant : {"naive", "fused"}, optional
 
     Returns
     -------
-    losses : array of shape (N,)
-        ``-sum_k target_k log softmax(logits)_k``.
+    losses : array of shape (N,), or () if they are reduced
+        ``-sum_k target_k log softmax(logits)_k``. The mean of no rows is not a number.
     grad : array of shape (N, C) or None
-        ``grad_scale (softmax(logits) - target)``.
+        ``grad_scale (softmax(logits) - target)``, over the number of rows in a mean.
 
     Raises
     ------
     TypeError
         If logits are not of float32 or float64, or labels not of integers.
     ValueError
-        If shapes do not fit, or a label is out of range or NaN; the message names its index and value.
+        If shapes do not fit, a label is out of range or NaN (the message names its index and value), or the
+        reduction is unknown.
     """
+    if reduction not in _REDUCTIONS:
+        raise ValueError(
+            f"cross_entropy: reduction is {reduction!r}; expected one of {', '.join(_REDUCTIONS)}"
+            + nearest(str(reduction), tuple(_REDUCTIONS))
+        )
     if type(logits) is not _ndarray:
         logits = as_array(logits, "cross_entropy", "logits")
     if type(labels) is not _ndarray:
@@ -372,6 +384,7 @@ def cross_entropy(
         ignore_index,
         out,
         _AUTOMATIC if variant is None else _rung(variant, "cross_entropy"),
+        _REDUCTIONS[reduction],
     )
     return result
 

@@ -94,28 +94,15 @@ def cross_entropy(
         )
     if weight is not None:
         return _weighted(logits, labels, weight, ignore_index, reduction, label_smoothing)
-    rows = x.shape[0]
     recorded = logits._tracked and mode.enabled
-    if reduction == "mean":
-        ignored = int(np.count_nonzero(labels == ignore_index))
-        count = rows - ignored
-        scale = 1 / count if count else float("nan")
-    else:
-        scale = 1.0
-    losses, gradient = kernels.cross_entropy(
+    out, gradient = kernels.cross_entropy(
         x,
         labels,
         need_grad=recorded,
-        grad_scale=scale if scale == scale else 1.0,
         label_smoothing=label_smoothing,
         ignore_index=ignore_index,
+        reduction=reduction,
     )
-    if reduction == "none":
-        out: Any = losses
-    else:
-        out = losses.sum()
-        if reduction == "mean":
-            out = out * x.dtype.type(scale)
     if not recorded:
         return make(out)
     assert gradient is not None
