@@ -9,6 +9,7 @@
 #include <condition_variable>
 #include <cstdint>
 #include <cstdlib>
+#include <deque>
 #include <exception>
 #include <mutex>
 #include <stdexcept>
@@ -17,6 +18,7 @@
 #include <thread>
 #include <vector>
 
+#include "core/affinity.h"
 #include "core/cpu.h"
 
 namespace dlkit {
@@ -49,6 +51,7 @@ struct Pool {
   void* context = nullptr;
 
   std::mutex sleep_mutex;
+  std::deque<Sleeper> beds;  // of each worker; under sleep_mutex
   std::condition_variable sleep_signal;
   std::atomic<int> sleepers{0};
   std::atomic<bool> stop{false};
@@ -92,9 +95,12 @@ struct Pool {
         }
         if (call == last && std::chrono::steady_clock::now() > until) {
           std::unique_lock lock(sleep_mutex);
+          Sleeper& self = beds[static_cast<std::size_t>(index)];
+          self.lies_down();
           sleepers.fetch_add(1);
           sleep_signal.wait(lock, [&] { return generation.load() != last || stop.load(); });
           sleepers.fetch_sub(1);
+          self.is_up();
           call = generation.load(std::memory_order_acquire);
         }
       }
@@ -108,6 +114,10 @@ struct Pool {
     while (static_cast<int>(workers.size()) < threads - 1) {
       const int index = static_cast<int>(workers.size());
       try {
+        {
+          std::lock_guard lock(sleep_mutex);
+          if (beds.size() <= workers.size()) beds.emplace_back();
+        }
         workers.emplace_back([this, index] { work(index); });
       } catch (const std::system_error&) {
         break;  // the system has no more threads to give: those that there are do the work
@@ -125,6 +135,7 @@ struct Pool {
     generation.store(call);  // sequentially consistent, as is the sleepers check: no wake-up is lost
     if (sleepers.load() > 0) {
       std::lock_guard lock(sleep_mutex);
+      for (Sleeper& worker : beds) worker.make_way();
       sleep_signal.notify_all();
     }
     take_tasks(call);

@@ -65,42 +65,44 @@ DotKernel<T> pick(int rows, int cols, std::integer_sequence<int, Shape...>) {
 
 template <class T>
 void dot(const MatmulProblem<T>& p) {
-  const Index depth = p.a.cols;
   const EvenSplit rows(p.c.rows, kSide<T>), cols(p.c.cols, kSide<T>);
-  const T* b = p.b.data;
-  Index b_stride = p.b.col_stride;
-  if (p.b.row_stride != 1) {
-    b_stride = divide_up(depth, Vec<T>::lanes) * Vec<T>::lanes;
-    T* const turned = scratch<T>(Slot::pack_b, static_cast<std::size_t>(b_stride * p.b.cols));
-    turn(p.b, turned, b_stride);
-    b = turned;
-  }
-  const T* a = p.a.data;
-  Index a_stride = p.a.row_stride;
-  if (p.a.col_stride != 1) {
-    a_stride = divide_up(depth, Vec<T>::lanes) * Vec<T>::lanes;
-    T* const turned = scratch<T>(Slot::pack_a, static_cast<std::size_t>(a_stride * p.a.rows));
-    turn(p.a.transposed(), turned, a_stride);
-    a = turned;
-  }
   const Index cached = static_cast<Index>(cache_sizes().l1d) / 2 / kSide<T> / static_cast<Index>(sizeof(T));
-  const EvenSplit depths(depth, cached);
+  const EvenSplit depths(p.a.cols, cached);
+  // Operands that do not run along K are turned block by block.
+  const Index turned_stride = divide_up(depths.size(0), Vec<T>::lanes) * Vec<T>::lanes;
+  const auto turned_size = static_cast<std::size_t>(turned_stride * kSide<T>);
+  const bool turn_a = p.a.col_stride != 1, turn_b = p.b.row_stride != 1;
+  T* const turned_a = turn_a ? scratch<T>(Slot::pack_a, turned_size) : nullptr;
+  T* const turned_b = turn_b ? scratch<T>(Slot::pack_b, turned_size) : nullptr;
   T sums[kSide<T> * kSide<T>];
   for (Index panel = 0; panel < cols.parts; ++panel)
-    for (Index part = 0; part < depths.parts; ++part)
+    for (Index part = 0; part < depths.parts; ++part) {
+      const Index col = cols.begin(panel), k = depths.begin(part), depth = depths.size(part);
+      const int width = static_cast<int>(cols.size(panel));
+      const bool accumulate = p.accumulate || part > 0;
+      const T* b = &p.b(k, col);
+      if (turn_b) {
+        turn(p.b.block(k, col, depth, width), turned_b, turned_stride);
+        b = turned_b;
+      }
       for (Index tile = 0; tile < rows.parts; ++tile) {
-        const Index col = cols.begin(panel), k = depths.begin(part), row = rows.begin(tile);
-        const int width = static_cast<int>(cols.size(panel)), height = static_cast<int>(rows.size(tile));
-        const bool accumulate = p.accumulate || part > 0;
+        const Index row = rows.begin(tile);
+        const int height = static_cast<int>(rows.size(tile));
+        const T* a = &p.a(row, k);
+        if (turn_a) {
+          turn(p.a.block(row, k, height, depth).transposed(), turned_a, turned_stride);
+          a = turned_a;
+        }
         constexpr std::make_integer_sequence<int, kSide<T> * kSide<T>> all{};
-        pick<T>(height, width, all)(depths.size(part), a + row * a_stride + k, a_stride, b + col * b_stride + k,
-                                    b_stride, sums);
+        pick<T>(height, width, all)(depth, a, turn_a ? turned_stride : p.a.row_stride, b,
+                                    turn_b ? turned_stride : p.b.col_stride, sums);
         for (int i = 0; i < height; ++i)
           for (int j = 0; j < width; ++j) {
             T& c = p.c(row + i, col + j);
             c = accumulate ? c + sums[i * kSide<T> + j] : sums[i * kSide<T> + j];
           }
       }
+    }
   finish(p);
 }
 

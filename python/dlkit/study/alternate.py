@@ -122,8 +122,12 @@ def _set_up(
 
 
 def _turn(process: Process, inner: int, turn: float, threads: int) -> dict[str, Any]:
-    """Time one turn; the untimed quarter before it fills caches and wakes threads after the others' turns."""
-    warm = 1 if inner < 4 else inner // 4
+    """Time one turn, after untimed runs that fill caches and wake threads.
+
+    A virtual processor that has idled takes milliseconds to wake, and a pool whose caller works on alone
+    meanwhile would be timed without its threads: those get two turns' time to come.
+    """
+    warm = 2 * inner if threads > 1 else max(1, inner // 4)
     for attempt in range(_RETRIES):
         wait_for_quiet()
         answer = process.ask("time", inner=inner, warm=warm)

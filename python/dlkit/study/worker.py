@@ -52,11 +52,15 @@ class Worker:
         return {"inner": max(1, round(count * target / spent))}
 
     def time(self, inner: int, warm: int) -> dict[str, Any]:
-        """Run `warm` times untimed, then `inner` times; return seconds a run, and cores used."""
-        if warm:
-            self._measure(warm)
+        """Run `warm` times untimed, then `inner` times; return seconds a run, and cores used by all of them.
+
+        The system counts other threads' processor time late, by milliseconds: over a short span it would be
+        found to be too much.
+        """
+        wall_before, processor_before = self._measure(warm) if warm else (0.0, 0.0)
         wall, processor = self._measure(inner)
-        return {"seconds": wall / inner, "cores": processor / wall if wall else 0.0}
+        span = wall_before + wall
+        return {"seconds": wall / inner, "cores": (processor_before + processor) / span if span else 0.0}
 
     def release(self) -> dict[str, Any]:
         """Forget the workload and its arrays."""
