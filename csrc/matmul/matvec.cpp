@@ -1,16 +1,26 @@
 // One row or one column: every element of the matrix is used once, so that only its way from memory counts.
 //
 // y = x B with contiguous rows of B: eight rows at a time are added to y, from end to end, so that B is read as eight
-// streams, which the processor fetches ahead. (Keeping y in registers instead, a part of each row at a time, saves one
-// load and store in nine and is 6 times slower from memory: 4096 x 4096 on Zen 4.) With contiguous columns of B: four
-// dot products at a time, each in registers of its own. 2 K N operations on K N elements. Bound by the bandwidth of the
-// cache that holds B.
+// streams, which the processor fetches ahead, from aligned addresses where B has them. (Keeping y in registers instead,
+// a part of each row at a time, saves one load and store in nine and is 6 times slower from memory: 4096 x 4096 on
+// Zen 4.) With contiguous columns of B: four dot products at a time, each in registers of its own. 2 K N operations on
+// K N elements. Bound by the bandwidth of the cache that holds B.
+#include <cstdint>
+
 #include "matmul/ladder.h"
+#include "matmul/split.h"
 
 namespace dlkit::DLKIT_TARGET {
 namespace {
 
 constexpr int kStreams = 4, kRows = 8;
+
+// Elements from p to the next boundary of the size of a register.
+template <class V, class T>
+DLKIT_INLINE Index to_boundary(const T* p) {
+  const auto past = static_cast<Index>(reinterpret_cast<std::uintptr_t>(p) / sizeof(T) % V::lanes);
+  return past == 0 ? 0 : V::lanes - past;
+}
 
 // y[0, n) += sum over `streams` rows of x[i] * b[i][0, n)
 template <class T, int Streams>
@@ -19,20 +29,17 @@ DLKIT_INLINE void add_rows(const T* x, Index x_stride, const T* b, Index b_strid
   V factor[Streams];
 #pragma GCC unroll 8
   for (int i = 0; i < Streams; ++i) factor[i] = V::broadcast(x[i * x_stride]);
-  Index j = 0;
-  for (; j + V::lanes <= n; j += V::lanes) {
-    V sum = V::load(y + j);
+  const auto part = [&](Index j, auto... mask) __attribute__((always_inline)) {
+    V sum = V::load(y + j, mask...);
 #pragma GCC unroll 8
-    for (int i = 0; i < Streams; ++i) sum = V::fma(factor[i], V::load(b + i * b_stride + j), sum);
-    sum.store(y + j);
-  }
-  if (j < n) {
-    const auto mask = V::first(n - j);
-    V sum = V::load(y + j, mask);
-#pragma GCC unroll 8
-    for (int i = 0; i < Streams; ++i) sum = V::fma(factor[i], V::load(b + i * b_stride + j, mask), sum);
-    sum.store(y + j, mask);
-  }
+    for (int i = 0; i < Streams; ++i) sum = V::fma(factor[i], V::load(b + i * b_stride + j, mask...), sum);
+    sum.store(y + j, mask...);
+  };
+  // From a register-sized boundary of B on no vector lies across two lines, if the rows are that far apart.
+  Index j = smaller(to_boundary<V>(b), n);
+  if (j > 0) part(0, V::first(j));
+  for (; j + V::lanes <= n; j += V::lanes) part(j);
+  if (j < n) part(j, V::first(n - j));
 }
 
 // out[i] = dot(x, row i of b), i < Streams

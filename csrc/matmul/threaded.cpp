@@ -1,8 +1,9 @@
 // Threads: C is cut into a grid of blocks, and each thread runs the single-thread kernel on one of them.
 //
-// Blocks share nothing that is written. Columns are cut first, at panel boundaries, so that each thread packs a part
-// of B of its own; rows are cut where there are too few columns, or more threads. Which kernel a block is given does
-// not depend on timing: the same number of threads gives the same bits.
+// Which grid, is a matter of estimated cycles. A cut through the columns lets each thread pack a part of B of its own,
+// but the lines of C that the cut goes through, one of each row, travel between the threads; a cut through the rows
+// makes each thread pack all of B. Which kernel a block is given does not depend on timing or addresses: the same
+// number of threads gives the same bits.
 #include <algorithm>
 
 #include "core/thread_pool.h"
@@ -19,17 +20,23 @@ template <class T>
 void matmul_threaded(const MatmulProblem<T>& p, MatmulKernel<T> kernel, int threads) {
   const Index lanes = matmul_kernels<T>().lanes;
   const Index rows = p.c.rows, cols = p.c.cols;
-  // The grid whose largest block is smallest; among equals the one with fewer row cuts.
-  Index row_parts = 1, col_parts = 1, smallest = rows * cols;
-  for (Index r = 1; r <= threads; ++r) {
-    const Index c = threads / r;
-    const Index block = divide_up(rows, r) * divide_up(divide_up(cols, lanes), c) * lanes;
-    if (block < smallest) {
-      smallest = block;
+  // Cycles for an element of B that is packed, and for a line of C that goes back and forth (arrays seldom begin at a
+  // line's boundary; measured on Zen 4, where 128 cubed takes 33 microseconds with and 22 without).
+  constexpr double kPack = 0.25, kShared = 150;
+  const auto cycles = [&](Index row_count, Index col_count) {
+    const double m = static_cast<double>(divide_up(rows, row_count)), k = static_cast<double>(p.a.cols);
+    const double n = static_cast<double>(divide_up(divide_up(cols, lanes), col_count) * lanes);
+    return m * n * k / static_cast<double>(2 * lanes) + kPack * k * n + (col_count > 1 ? kShared * m : 0);
+  };
+  // The fastest grid; among equals the one with fewer row cuts.
+  Index row_parts = 1, col_parts = threads;
+  double least = cycles(1, threads);
+  for (Index r = 2; r <= threads; ++r)
+    if (const double estimate = cycles(r, threads / r); estimate < least) {
+      least = estimate;
       row_parts = r;
-      col_parts = c;
+      col_parts = threads / r;
     }
-  }
   const Index block_rows = divide_up(rows, row_parts),
               block_cols = divide_up(divide_up(cols, lanes), col_parts) * lanes;
   parallel_for(

@@ -85,6 +85,8 @@ int useful_threads(const MatmulProblem<T>& p, int threads) {
 
 template <class T>
 bool wants_ksplit(const MatmulProblem<T>& p, int threads) {
+  // One row: so each thread streams rows of B from end to end instead of a piece of each.
+  if (p.c.rows == 1 && p.b.col_stride == 1) return p.a.cols >= 64 * threads;
   const Index lanes = matmul_kernels<T>().lanes;
   const Index tiles = ((p.c.rows + 7) / 8) * ((p.c.cols + lanes - 1) / lanes);
   return tiles < 2 * threads && p.a.cols >= 1024 * threads;
