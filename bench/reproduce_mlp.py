@@ -17,6 +17,7 @@ from statistics import fmean
 from typing import Any
 
 from dlkit import kernels
+from dlkit.data import DataError
 from dlkit.recipes import get
 from dlkit.train.environment import environment
 
@@ -176,7 +177,10 @@ def main() -> int:
 
     with tempfile.TemporaryDirectory(prefix="dlkit-reproduce-") as temporary:
         folder = chosen.keep or Path(temporary)
-        rows = [measure(row, seeds, folder, chosen.progress) for row in ROWS if row.key in keys]
+        try:
+            rows = [measure(row, seeds, folder, chosen.progress) for row in ROWS if row.key in keys]
+        except DataError as error:
+            raise SystemExit(f"reproduce-mlp: {error}") from error
     described = environment()
     described["command"] = "make reproduce-mlp"
     record = {"benchmark": "reproduce-mlp", "data": "mnist", "environment": described, "rows": rows}

@@ -17,8 +17,12 @@ constexpr Index kDirectRows = 128;
 
 template <class T>
 void rows_of_b(const MatmulProblem<T>& p) {
+  // Read in place, the last vector of a row is masked each time; packed, it is whole. In a narrow B it is much of the
+  // row.
+  using V = Vec<T>;
+  const bool masked = !V::cheap_masks && p.c.cols % V::lanes != 0 && p.c.cols < 4 * V::lanes;
   const bool few = p.c.rows <= TileShapes<T>::max_rows(2) ||
-                   (p.c.rows <= kDirectRows && stays_in_cache(p.b, smaller(p.a.cols, panel_depth<T>())));
+                   (p.c.rows <= kDirectRows && !masked && stays_in_cache(p.b, smaller(p.a.cols, panel_depth<T>())));
   few ? direct(p) : fused(p);
 }
 
