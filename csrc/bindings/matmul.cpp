@@ -18,6 +18,12 @@ constexpr int kMaxDims = 64;
 
 [[noreturn]] void fail(const std::string& text) { throw py::value_error(std::string(kOperation) + ": " + text); }
 
+bool is_true(PyObject* object) {
+  const int truth = PyObject_IsTrue(object);
+  if (truth < 0) throw py::error_already_set();
+  return truth == 1;
+}
+
 // A stack of matrices in an argument. Strides in elements.
 struct Stack {
   char* data;
@@ -220,7 +226,7 @@ PyObject* matmul_fastcall(PyObject*, PyObject* const* args, Py_ssize_t count) {
     a.require_same_dtype(b);
     if (a.ndim() == 0 || b.ndim() == 0)
       fail(std::string(a.ndim() == 0 ? "a" : "b") + " is a scalar; expected at least one dimension");
-    const bool trans_a = args[3] == Py_True, trans_b = args[4] == Py_True, accumulate = args[7] == Py_True;
+    const bool trans_a = is_true(args[3]), trans_b = is_true(args[4]), accumulate = is_true(args[7]);
     if (trans_a && a.ndim() < 2) fail("trans_a=True but a is " + a.shape_text() + "; expected at least two dimensions");
     if (trans_b && b.ndim() < 2) fail("trans_b=True but b is " + b.shape_text() + "; expected at least two dimensions");
     const Stack left(a, trans_a, true), right(b, trans_b, false);

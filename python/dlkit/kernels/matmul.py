@@ -81,7 +81,5 @@ def matmul(
         bias = as_array(bias, "matmul", "bias")
     if backend is not None:
         check_backend(backend, "matmul")
-    result: NDArray[Any] = _multiply(
-        a, b, out, bool(trans_a), bool(trans_b), bias, activation, bool(accumulate), variant
-    )
+    result: NDArray[Any] = _multiply(a, b, out, trans_a, trans_b, bias, activation, accumulate, variant)
     return result
