@@ -260,9 +260,20 @@ void multiply_panels(const MatmulProblem<T>& p, const PanelOptions& options) {
         const int vectors = panels.vectors(panel);
         const Index next_col = panel + 1 < panels.count() ? panels.begin(panel + 1) : col;
         const Index cols = panels.end(panel, p.c.cols) - col;
-        PanelPass<T>{
-            p,   options, a, c, k, depth, col, cols, next_col, vectors, panel_copy, part == 0, part + 1 == depths.parts,
-            bias}
+        PanelPass<T>{.p = p,
+                     .options = options,
+                     .a = a,
+                     .c = c,
+                     .k = k,
+                     .depth = depth,
+                     .col = col,
+                     .cols = cols,
+                     .next_col = next_col,
+                     .vectors = vectors,
+                     .copy = panel_copy,
+                     .first = part == 0,
+                     .last = part + 1 == depths.parts,
+                     .bias = bias}
             .run();
       }
     }
