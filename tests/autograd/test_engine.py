@@ -373,6 +373,10 @@ class TestLongChains:
         del y
         gc.collect()
 
+    @pytest.mark.skipif(
+        sys.version_info[:2] == (3, 13),
+        reason="CPython 3.13 itself ends on a small stack, with nested lists too: it counts levels, not bytes",
+    )
     def test_thrown_away_on_a_thread_with_a_small_stack(self):
         def work():
             y = dl.ones(100, requires_grad=True)

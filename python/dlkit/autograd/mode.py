@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import inspect
 import threading
 from collections.abc import Callable, Generator
 from types import TracebackType
@@ -26,6 +25,8 @@ def is_grad_enabled() -> bool:
 
 def _decorated(guard: Callable[[], Any], function: _Function) -> _Function:
     # A generator's body runs whenever it is resumed, not when it is called.
+    import inspect  # here, for the sake of `import dlkit`
+
     if inspect.isgeneratorfunction(function):
 
         @functools.wraps(function)
