@@ -62,7 +62,11 @@ def test_forward(kind: str, variant: str, dtype: Any, threads: int, rng: np.rand
         y = K.activation(x, kind, alpha=alpha, variant=variant)
         assert y.dtype == dtype
         assert y.shape == (size,)
-        assert _off(y, _reference(kind, x.astype(np.float64), alpha or 0)) < _tolerance(dtype, kind)
+        tolerance = _tolerance(dtype, kind)
+        if kind == "gelu" and size:
+            # Half an ulp of x / sqrt 2, which kernel and reference both round, is x^2 / 2 ulp of erfc in its tail.
+            tolerance = max(tolerance, np.finfo(np.float64).eps * float((x.astype(np.float64) ** 2).max()))
+        assert _off(y, _reference(kind, x.astype(np.float64), alpha or 0)) < tolerance
 
 
 @pytest.mark.parametrize("kind", K.ACTIVATIONS)

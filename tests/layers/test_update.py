@@ -16,6 +16,14 @@ def _arrays(rng: np.random.Generator, dtype: Any, scale: float = 1.0) -> list[An
     return [np.asarray(scale * rng.standard_normal(shape), dtype=dtype) for shape in _SHAPES]
 
 
+def _gradients(rng: np.random.Generator, dtype: Any) -> list[Any]:
+    """Gradients that weight decay does not cancel.
+
+    Where their sum is of the size of eps, the first step of Adam, g / (|g| + eps), has no digits in float32.
+    """
+    return [np.asarray(np.copysign(1 + abs(g), g), dtype) for g in _arrays(rng, dtype)]
+
+
 def _off(got: list[Any], expected: list[Any]) -> float:
     difference = sum(
         float(((g.astype(np.float64) - e) ** 2).sum()) for g, e in zip(got, expected, strict=True)
@@ -49,7 +57,7 @@ def test_adam(
     )
     decay, decoupled, lr = settings.get("weight_decay", 0.0), settings.get("decoupled", False), 0.05
     for step in range(1, 5):
-        grads = _arrays(rng, dtype)
+        grads = _gradients(rng, dtype)
         K.adam_step(params, grads, firsts, seconds, step=step, lr=lr, variant=variant, **settings)
         for i, grad in enumerate(_wide(grads)):
             if decoupled:
@@ -59,7 +67,7 @@ def test_adam(
             m[i] = beta1 * m[i] + (1 - beta1) * grad
             v[i] = beta2 * v[i] + (1 - beta2) * grad**2
             p[i] = p[i] - lr * (m[i] / (1 - beta1**step)) / (np.sqrt(v[i] / (1 - beta2**step)) + eps)
-    tolerance = 1e-6 if dtype is np.float32 else 1e-12
+    tolerance = 3e-7 if dtype is np.float32 else 1e-12
     assert _off(params, p) < tolerance
     assert _off(firsts, m) < tolerance
     assert _off(seconds, v) < tolerance
@@ -73,14 +81,14 @@ def test_adam_against_pytorch(name: str, dtype: Any, rng: np.random.Generator) -
     optimizer = getattr(torch.optim, name)(theirs, lr=0.01, weight_decay=0.02)
     firsts, seconds = ([np.zeros_like(p) for p in params] for _ in range(2))
     for step in range(1, 4):
-        grads = _arrays(rng, dtype)
+        grads = _gradients(rng, dtype)
         for parameter, grad in zip(theirs, grads, strict=True):
             parameter.grad = torch.tensor(grad, dtype=torch.float64)
         optimizer.step()
         K.adam_step(
             params, grads, firsts, seconds, step=step, lr=0.01, weight_decay=0.02, decoupled=name == "AdamW"
         )
-    tolerance = 1e-6 if dtype is np.float32 else 1e-12
+    tolerance = 3e-7 if dtype is np.float32 else 1e-12
     assert _off(params, [parameter.detach().numpy() for parameter in theirs]) < tolerance
 
 
