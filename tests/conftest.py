@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, settings
 
+import dlkit
 import dlkit.kernels as K
 
 # Deadlines measure the machine, not the code: others may be using it too.
@@ -49,4 +50,10 @@ def rng(request: pytest.FixtureRequest) -> np.random.Generator:
     # Fresh numbers in every run; the seed is in the report of a failure.
     seed = int(np.random.SeedSequence().generate_state(1)[0])
     request.node.add_report_section("setup", "seed", str(seed))
+    dlkit.manual_seed(seed)
     return np.random.default_rng(seed)
+
+
+@pytest.fixture
+def torch() -> Any:
+    return pytest.importorskip("torch")

@@ -17,14 +17,6 @@ except ImportError:
 
 
 @pytest.fixture
-def rng(request: pytest.FixtureRequest) -> np.random.Generator:
-    # Fresh numbers in every run; the seed is in the report of a failure.
-    seed = int(np.random.SeedSequence().generate_state(1)[0])
-    request.node.add_report_section("setup", "seed", str(seed))
-    return np.random.default_rng(seed)
-
-
-@pytest.fixture
 def apart(rng) -> Callable[..., np.ndarray]:
     """Numbers that all differ by at least 0.1 and are not near 0: where absolute values and maxima have derivatives."""
 
