@@ -19,7 +19,7 @@ PIP    := $(BIN)/python -m pip --disable-pip-version-check --quiet
 say     = @printf '\033[1m==>\033[0m %s\n'
 
 # What the extension is made of; C++ sources that come or go count as a change.
-BUILD_INPUTS := CMakeLists.txt pyproject.toml $(shell find csrc -type f -o -type d)
+BUILD_INPUTS := CMakeLists.txt pyproject.toml $(shell find cmake csrc -type f -o -type d)
 SANITIZE_VENV := .venv-sanitize
 SANITIZE_TESTS ?= tests/core tests/kernels tests/layers tests/matmul
 
@@ -71,12 +71,12 @@ lint: $(call extras,dev) ## ruff, mypy and clang-format, changing nothing
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check --quiet . || { echo "make lint: run 'make format'" >&2; exit 1; }
 	@$(BIN)/mypy
-	@find csrc -name '*.cpp' -o -name '*.h' | xargs $(BIN)/clang-format --dry-run -Werror
+	@find csrc -name '*.cpp' -o -name '*.h' -o -name '*.cu' | xargs $(BIN)/clang-format --dry-run -Werror
 
 format: $(call extras,dev) ## ruff and clang-format, changing files
 	@$(BIN)/ruff check --quiet --fix . || true
 	@$(BIN)/ruff format .
-	@find csrc -name '*.cpp' -o -name '*.h' | xargs $(BIN)/clang-format -i
+	@find csrc -name '*.cpp' -o -name '*.h' -o -name '*.cu' | xargs $(BIN)/clang-format -i
 
 docs: $(call extras,cli$(comma)docs) ## the site, into site/
 	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet

@@ -65,7 +65,8 @@ template <class... Params, class... Arguments>
 void launch(const char* name, void (*kernel)(Params...), const LaunchShape& shape, Stream, Arguments&&... arguments) {
   detail::check_shape(name, shape);
   const detail::Call<Params...> call{kernel, std::tuple<Params...>(static_cast<Params>(arguments)...)};
-  simt::run(name, shape.grid, shape.block, shape.shared, shape.cooperative, detail::Call<Params...>::run, &call);
+  simt::run(name, shape.grid, shape.block, shape.shared, shape.cooperative, detail::Call<Params...>::run, &call,
+            sizeof call);
 }
 
 #else

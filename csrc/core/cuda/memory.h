@@ -54,12 +54,12 @@ __host__ __device__ __forceinline__ bool is_aligned(const T* p) {
 
 template <int Bytes>
 inline void cp_async(void* to, const void* from, int valid = Bytes) {
-  simt::cp_async(to, from, Bytes, valid);
+  simt::async_copy(to, from, Bytes, valid);
 }
-inline void cp_async_commit() { simt::cp_async_commit(); }
+inline void cp_async_commit() { simt::async_commit(); }
 template <int Pending>
 inline void cp_async_wait() {
-  simt::cp_async_wait(Pending);
+  simt::async_wait(Pending);
 }
 
 #else

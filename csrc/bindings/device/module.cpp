@@ -1,0 +1,14 @@
+#include "bindings/device/bindings.h"
+#include "core/cuda/error.h"
+
+#if defined(DLKIT_SIMT)
+#define DLKIT_DEVICE_MODULE _simt
+#else
+#define DLKIT_DEVICE_MODULE _cuda
+#endif
+
+PYBIND11_MODULE(DLKIT_DEVICE_MODULE, module) {
+  module.doc() = "dlkit's CUDA kernels. Use them through dlkit.kernels.";
+  pybind11::register_exception<dlkit::DeviceError>(module, "DeviceError", PyExc_RuntimeError);
+  dlkit::bind_device_platform(module);
+}
