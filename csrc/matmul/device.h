@@ -42,6 +42,7 @@ struct DeviceMatmul {
   void* workspace;  // aligned to 16 bytes
   std::size_t workspace_bytes;
   void* stream;
+  int tile = -1;  // one of the variant's tiles, for tests and studies; -1: the best by estimate
 };
 
 // Kernels count rows, columns and depth in an int, and may step one tile beyond the end. Offsets have 64 bits.
@@ -58,8 +59,9 @@ struct DeviceMatmulVariant {
 
 const std::vector<DeviceMatmulVariant>& device_matmul_variants();
 
-// The variant of that name, or nullptr.
-const DeviceMatmulVariant* find_device_matmul_variant(const char* name);
+// The variant of that name, or nullptr. Of those that have several tiles one may be named: "warp_tiled/128x64"; then
+// `tile` is set.
+const DeviceMatmulVariant* find_device_matmul_variant(const char* name, int* tile);
 
 // The fastest for types, shape and strides, as estimated: looks at no pointer.
 const DeviceMatmulVariant& choose_device_matmul(const DeviceMatmul& problem);

@@ -27,12 +27,12 @@ class PanelCopy {
       const int lane = thread % kWarp, warp = thread / kWarp;
       k_ = lane % 8 + warp % kGroups * 8;
       x_ = lane / 8 + warp / kGroups * 4;
-      stride_ = x_stride;
+      step_ = kStep * x_stride;
       wide_ = false;
     } else {
       k_ = thread / kPacks;
       x_ = thread % kPacks * kVector;
-      stride_ = k_stride;
+      step_ = kStep * k_stride;
       wide_ = is_aligned<kVector>(operand) && k_stride % kVector == 0 && x0 % kVector == 0;
     }
     left_ = x_end - x0 - x_;
@@ -47,31 +47,33 @@ class PanelCopy {
       start<true>(panel + to_, k_left);
     else
       start<false>(panel + to_, k_left);
-    from_ += AlongK ? Depth : Depth * stride_;
+    from_ += AlongK ? Depth : Depth / kStep * step_;
   }
 
  private:
   static constexpr int kWarps = Threads / kWarp;
   static constexpr int kGroups = Depth / 8;        // of 8 k
   static constexpr int kPacks = Width / kVector;   // in a row of the panel
+  // Elements of a row, or rows of the panel, that all threads together copy at a time.
+  static constexpr int kStep = AlongK ? 4 * kWarps / kGroups : Threads / kPacks > Depth ? Depth : Threads / kPacks;
   static_assert(Depth % 8 == 0 && kWarps % kGroups == 0 && Width % (4 * kWarps / kGroups) == 0);
-  static_assert(Threads % kPacks == 0 || kPacks % Threads == 0);
+  static_assert(AlongK || (Threads % kPacks == 0 && Depth % kStep == 0));
 
   template <bool Whole>
   __device__ __forceinline__ void start(T* to, int k_left) const {
     if constexpr (AlongK) {
-      constexpr int kStep = 4 * kWarps / kGroups;
+      const T* from = from_;
 #pragma unroll
       for (int e = 0; e < Width / kStep; ++e) {
         const bool inside = Whole || (k_ < k_left && e * kStep < left_);
-        cp_async<sizeof(T)>(to + e * kStep, inside ? from_ + e * kStep * stride_ : from_, inside ? sizeof(T) : 0);
+        cp_async<sizeof(T)>(to + e * kStep, inside ? from : from_, inside ? sizeof(T) : 0);
+        from += step_;
       }
     } else {
-      constexpr int kStep = Threads / kPacks;  // rows at a time
+      if (kStep * kPacks < Threads && k_ >= Depth) return;  // a small panel
+      const T* from = from_;
 #pragma unroll
-      for (int e = 0; e < (Depth + kStep - 1) / kStep; ++e) {
-        if (Depth % kStep != 0 && k_ + e * kStep >= Depth) break;
-        const T* from = from_ + e * kStep * stride_;
+      for (int e = 0; e < Depth / kStep; ++e) {
         const bool inside = Whole || k_ + e * kStep < k_left;
         const int valid = Whole ? kVector : inside ? max(0, min(kVector, left_)) : 0;
         if (wide_) {
@@ -82,12 +84,13 @@ class PanelCopy {
             cp_async<sizeof(T)>(to + e * kStep * kPitch + v, v < valid ? from + v : from_,
                                 v < valid ? static_cast<int>(sizeof(T)) : 0);
         }
+        from += step_;
       }
     }
   }
 
   const T* from_;        // this thread's first element of the next panel
-  std::int64_t stride_;  // between the elements, or packs, that it copies
+  std::int64_t step_;    // between the elements, or packs, that it copies
   int to_, k_, x_, left_;
   bool wide_, whole_;
 };

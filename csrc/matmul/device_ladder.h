@@ -8,7 +8,7 @@
 #include "core/cuda/launch.h"
 #include "core/cuda/memory.h"
 #include "core/cuda/number.h"
-#include "matmul/device.h"
+#include "matmul/device_plan.h"
 
 namespace dlkit::device {
 
@@ -19,6 +19,7 @@ void register_tile(const DeviceMatmul&);
 void vectorised(const DeviceMatmul&);
 void warp_tiled(const DeviceMatmul&);
 void splitk(const DeviceMatmul&);
+std::size_t splitk_workspace(const DeviceMatmul&);
 void mma_tf32(const DeviceMatmul&);
 void mma_16bit(const DeviceMatmul&);
 
@@ -43,16 +44,10 @@ struct Product {
         accumulate(p.accumulate) {}
 };
 
-// One slice is all of K, unless splitk.cu says otherwise.
-struct Slices {
-  int count = 1;
-  int depth = 0;  // of each but the last, in elements of K
-};
-
 // Blocks along x take tiles of C, along y slices of K, along z products of the batch; a grid's z ends at 65535.
 template <class Kernel, class In, class Out>
 void launch_tiles(const char* name, Kernel kernel, Product<In, Out> p, const DeviceMatmul& problem, int tile_rows,
-                  int tile_cols, dim3 block, std::size_t shared = 0, Slices slices = {}) {
+                  int tile_cols, dim3 block, std::size_t shared = 0, Slices slices = {}, std::int64_t c_slice = 0) {
   const std::int64_t tiles =
       ceil_div<std::int64_t>(problem.m, tile_rows) * ceil_div<std::int64_t>(problem.n, tile_cols);
   if (tiles > 0x7FFFFFFF)
@@ -60,7 +55,7 @@ void launch_tiles(const char* name, Kernel kernel, Product<In, Out> p, const Dev
                       std::to_string(tile_cols) + "; expected at most 2147483647");
   if (slices.count > 1) {
     p.k_slice = slices.depth;
-    p.c_slice = problem.batch * p.c_batch;
+    p.c_slice = c_slice;
   }
   constexpr std::int64_t kMost = 65535;
   for (std::int64_t first = 0; first < problem.batch; first += kMost) {

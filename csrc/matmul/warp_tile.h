@@ -1,4 +1,4 @@
-// The kernel of warp_tiled.cu, for any shape of tile; splitk.cu runs it on slices of K.
+// The kernel of warp_tiled.cu, for any shape of tile.
 #pragma once
 
 #include "matmul/device_copy.h"
@@ -119,26 +119,5 @@ __global__ void __launch_bounds__(Tile::kThreads, Tile::kBlocks) warp_tile_kerne
     }
   }
 }
-
-// The shapes that exist, in the order of kWarpTiles.
-enum class WarpShape : int { k256x128, k128x128, k128x64, k64x64, k32x64, k64x32 };
-
-struct WarpTileFacts {
-  const char* name;
-  int rows, cols;
-  // Of the multipliers' peak, on a multiprocessor full of such blocks: issue slots, and how well they hide waiting.
-  // Estimates, to be replaced by measurements.
-  double efficiency;
-};
-
-inline constexpr WarpTileFacts kWarpTiles[] = {
-    {"warp_tiled_256x128", 256, 128, 0.90}, {"warp_tiled_128x128", 128, 128, 0.88},
-    {"warp_tiled_128x64", 128, 64, 0.84},   {"warp_tiled_64x64", 64, 64, 0.72},
-    {"warp_tiled_32x64", 32, 64, 0.55},     {"warp_tiled_64x32", 64, 32, 0.55},
-};
-
-// `p.k_slice` and the rest as launch_tiles sets them.
-void launch_warp_tile(WarpShape shape, const Product<real<float>, real<float>>& p, const DeviceMatmul& problem,
-                      Slices slices);
 
 }  // namespace dlkit::device
