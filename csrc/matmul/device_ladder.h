@@ -142,21 +142,20 @@ __device__ __forceinline__ bool rows_aligned(const T* start, std::int64_t stride
 // N neighbouring sums to a row of C, from column j on, as one store where `whole`.
 template <int N, class In, class Out, class T>
 __device__ __forceinline__ void finish_pack(const Product<In, Out>& p, Out* c, int j, const T (&sums)[N], bool whole) {
-  if (!whole) {
-#pragma unroll
-    for (int e = 0; e < N; ++e)
-      if (j + e < p.n) finish(p, c + e, j + e, sums[e]);
-    return;
-  }
   Pack<Out, N> pack;
-  if (p.accumulate) pack = load_pack<N>(c);
+  if (p.accumulate && whole) pack = load_pack<N>(c);
 #pragma unroll
   for (int e = 0; e < N; ++e) {
+    if (!whole && j + e >= p.n) continue;
     T sum = sums[e];
     if (p.bias != nullptr) sum += convert<T>(p.bias[j + e]);
-    pack[e] = convert<Out>(p.accumulate ? convert<T>(pack[e]) + sum : activate(sum, p.activation));
+    pack[e] =
+        convert<Out>(p.accumulate ? convert<T>(whole ? pack[e] : c[e]) + sum : activate(sum, p.activation));
   }
-  store_pack(c, pack);
+  if (whole) return store_pack(c, pack);
+#pragma unroll
+  for (int e = 0; e < N; ++e)
+    if (j + e < p.n) c[e] = pack[e];
 }
 
 #endif

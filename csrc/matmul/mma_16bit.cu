@@ -1,0 +1,92 @@
+// 16 bits: tensor cores multiply float16 or bfloat16 operands and add up in float32.
+//
+// The kernel of mma_tf32.cu with elements of half the size: one mma.sync is 16 x 8 x 16, a panel of 64 bytes is 32 deep,
+// and everything else, copies, chunks, stages, moves the same bytes for twice the FLOPs: 32 FLOP per byte of shared
+// memory, 85 of global memory with the tile of 128 x 256. ldmatrix can transpose 16-bit elements, so that all four
+// layouts read fragments by it: 8 for 32 mma.
+//
+// float32 operands with precision bf16 are rounded on their way to shared memory, so that they pass by registers: a panel
+// is loaded a step before it is stored. It has twice the bytes of global memory to read, and saves the pass over A and B
+// that a conversion beforehand would be.
+//
+// H100: mma.sync reaches about 60-65% of the 989 TFLOP/s of wgmma: 600. The second-level cache has to deliver 7 TB/s to
+// all multiprocessors together at that rate (128 x 256), which is about what it can. A100: 312.
+//
+// Source: PTX ISA, "Warp-level matrix instructions".
+#include "matmul/mma_tile.h"
+
+namespace dlkit::device {
+namespace {
+
+template <class T>
+struct Bits16 {
+  using Element = T;
+  static constexpr int kDepth = 16;
+
+  // Rows x to x + 15, k to k + 15: four matrices of 8 x 8, rows first.
+  template <class Panel>
+  static __device__ __forceinline__ void load_a(std::uint32_t (&r)[4], const T* panel, int x, int k, int lane) {
+    if constexpr (Panel::kAlongK)
+      ldmatrix(r, panel + Panel::offset(x + lane % 16, k + lane / 16 * 8));
+    else
+      ldmatrix<true>(r, panel + Panel::offset(x + lane / 8 % 2 * 8, k + lane / 16 * 8 + lane % 8));
+  }
+
+  // Columns x to x + 7 in r[0], r[1], x + 8 to x + 15 in r[2], r[3].
+  template <class Panel>
+  static __device__ __forceinline__ void load_b(std::uint32_t (&r)[4], const T* panel, int x, int k, int lane) {
+    if constexpr (Panel::kAlongK)
+      ldmatrix(r, panel + Panel::offset(x + lane / 16 * 8 + lane % 8, k + lane / 8 % 2 * 8));
+    else
+      ldmatrix<true>(r, panel + Panel::offset(x + lane / 16 * 8, k + lane % 16));
+  }
+
+  static __device__ __forceinline__ void multiply(real<float> (&c)[4], const std::uint32_t (&a)[4],
+                                                  const std::uint32_t (&b)[2]) {
+    dlkit::mma_16bit(c, a, b, T());
+  }
+};
+
+//                         tile     of a warp  stages  blocks
+using Tile128x256 = MmaTile<128, 256, 64, 64, 4, 1>;
+using Tile128x128 = MmaTile<128, 128, 64, 64, 4, 2>;
+using Tile64x64 = MmaTile<64, 64, 32, 32, 4, 4>;
+// For operands that are rounded on the way, which need registers.
+using Rounding128x256 = MmaTile<128, 256, 64, 64, 2, 1>;
+using Rounding128x128 = MmaTile<128, 128, 64, 32, 2, 1>;
+using Rounding64x64 = MmaTile<64, 64, 32, 32, 2, 3>;
+
+constexpr TileFacts kTiles[] = {mma_facts<Tile128x256>("mma_16bit/128x256", 0.95),
+                                mma_facts<Tile128x128>("mma_16bit/128x128", 0.80),
+                                mma_facts<Tile64x64>("mma_16bit/64x64", 0.45)};
+
+template <class Tile, class Rounding>
+void run_tile(const DeviceMatmul& problem, int tile, Slices slices, std::int64_t c_slice) {
+  const auto run_as = [&]<class In, class Out, class Element, class Shape>() {
+    with_layouts(problem, [&]<bool AAlongK, bool BAlongK>() {
+      launch_tiles(kTiles[tile].name, mma_tile_kernel<In, Out, Bits16<Element>, Shape, AAlongK, BAlongK>,
+                   Product<In, Out>(problem), problem, Shape::kRows, Shape::kCols, dim3(Shape::kThreads),
+                   Shape::kSharedBytes, slices, c_slice);
+    });
+  };
+  with_types(problem, [&]<class In, class Out>() {
+    if constexpr (std::is_same_v<In, real<float>>)
+      run_as.template operator()<In, Out, bfloat16, Rounding>();
+    else if constexpr (!std::is_same_v<In, real<double>>)
+      run_as.template operator()<In, Out, In, Tile>();
+  });
+}
+
+void run(const DeviceMatmul& problem, int tile, Slices slices, std::int64_t c_slice) {
+  constexpr decltype(&run) runs[] = {run_tile<Tile128x256, Rounding128x256>, run_tile<Tile128x128, Rounding128x128>,
+                                     run_tile<Tile64x64, Rounding64x64>};
+  runs[tile](problem, tile, slices, c_slice);
+}
+
+}  // namespace
+
+const TileFamily mma_16bit_family = {kTiles, 2048 * 0.62, 32, run};
+
+void mma_16bit(const DeviceMatmul& problem) { run(problem, tile_without_slices(problem, mma_16bit_family), {}, 0); }
+
+}  // namespace dlkit::device
