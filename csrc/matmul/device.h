@@ -3,7 +3,7 @@
 //   A is M x K, B is K x N, C is M x N with contiguous rows, bias has N elements. One of A's strides is 1, and one of
 //   B's; `batch` such products lie a stride apart, which may be 0 for A and for B. All pointers are the device's.
 //
-// Read the steps in the order of the table in device_variants.cu: naive.cu, coalesced.cu, tiled.cu, register_tile.cu,
+// Read the steps in the order of the table in device_variants.cpp: naive.cu, coalesced.cu, tiled.cu, register_tile.cu,
 // vectorised.cu, warp_tiled.cu, splitk.cu, mma_tf32.cu, mma_16bit.cu.
 #pragma once
 

@@ -7,8 +7,9 @@
 // sectors of global memory and, rows of the panel being 4 words more than Width apart, 32 different banks.
 #pragma once
 
-#include "core/cuda/memory.h"
-#include "core/cuda/platform.h"
+#include <cstdint>
+
+#include "matmul/device_ladder.h"
 
 namespace dlkit::device {
 
@@ -75,7 +76,7 @@ class PanelCopy {
 #pragma unroll
       for (int e = 0; e < Depth / kStep; ++e) {
         const bool inside = Whole || k_ + e * kStep < k_left;
-        const int valid = Whole ? kVector : inside ? max(0, min(kVector, left_)) : 0;
+        const int valid = Whole ? kVector : inside ? clamp(left_, kVector) : 0;
         if (wide_) {
           cp_async<16>(to + e * kStep * kPitch, valid > 0 ? from : from_, valid * static_cast<int>(sizeof(T)));
         } else {

@@ -1,4 +1,4 @@
-// The steps of the CUDA ladder, and what they share: what a kernel is given, which tile a block computes, and how a sum
+// What the steps of the CUDA ladder share: what a kernel is given, which tile a block computes, and how a sum
 // becomes an element of C.
 #pragma once
 
@@ -9,19 +9,9 @@
 #include "core/cuda/memory.h"
 #include "core/cuda/number.h"
 #include "matmul/device_plan.h"
+#include "matmul/device_steps.h"
 
 namespace dlkit::device {
-
-void naive(const DeviceMatmul&);
-void coalesced(const DeviceMatmul&);
-void tiled(const DeviceMatmul&);
-void register_tile(const DeviceMatmul&);
-void vectorised(const DeviceMatmul&);
-void warp_tiled(const DeviceMatmul&);
-void splitk(const DeviceMatmul&);
-std::size_t splitk_workspace(const DeviceMatmul&);
-void mma_tf32(const DeviceMatmul&);
-void mma_16bit(const DeviceMatmul&);
 
 // A problem as kernels take it. K may be cut into slices (splitk.cu): then block row y of the grid sums k from
 // y * k_slice on, into a C of its own, c_slice elements after the one before.
@@ -93,6 +83,9 @@ void with_layouts(const DeviceMatmul& p, Step&& step) {
 
 #if defined(__CUDACC__) || defined(DLKIT_SIMT)
 
+// n, but not below 0 and not above `most`.
+__device__ __forceinline__ int clamp(int n, int most) { return n < 0 ? 0 : n < most ? n : most; }
+
 // The product of the batch that a block works on.
 template <class In, class Out>
 __device__ __forceinline__ void select_batch(Product<In, Out>& p) {
@@ -112,7 +105,7 @@ struct TileIndex {
 __device__ __forceinline__ TileIndex tile_in_bands(int block, int tiles_down, int tiles_across) {
   constexpr int kBand = 8;
   const int band = block / (kBand * tiles_across), inside = block - band * kBand * tiles_across;
-  const int first = band * kBand, rows = min(kBand, tiles_down - first);
+  const int first = band * kBand, rows = clamp(tiles_down - first, kBand);
   return {first + inside % rows, inside / rows};
 }
 

@@ -41,7 +41,8 @@ double estimate(const DeviceMatmul& p, const TileFamily& family, const TileFacts
 
 const TileFamily* family_of(const DeviceMatmul& p) {
   if (p.type == DeviceType::float64) return nullptr;
-  if (is_16bit(p.type) || p.precision == Precision::bf16) return &mma_16bit_family;
+  if (is_16bit(p.type)) return &mma_16bit_family;
+  if (p.precision == Precision::bf16) return &mma_rounding_family;
   return p.precision == Precision::tf32 ? &mma_tf32_family : &warp_tile_family;
 }
 

@@ -35,6 +35,7 @@ struct TileFamily {
 extern const TileFamily warp_tile_family;
 extern const TileFamily mma_tf32_family;
 extern const TileFamily mma_16bit_family;
+extern const TileFamily mma_rounding_family;  // mma_16bit's for float32 operands
 
 // That of the problem's type and precision; null for float64.
 const TileFamily* family_of(const DeviceMatmul& problem);

@@ -23,6 +23,8 @@ struct Bits16 {
   using Element = T;
   static constexpr int kDepth = 16;
 
+  static __device__ __forceinline__ void round(std::uint32_t (&)[4]) {}  // they have 16 bits already
+
   // Rows x to x + 15, k to k + 15: four matrices of 8 x 8, rows first.
   template <class Panel>
   static __device__ __forceinline__ void load_a(std::uint32_t (&r)[4], const T* panel, int x, int k, int lane) {
@@ -48,45 +50,54 @@ struct Bits16 {
 };
 
 //                         tile     of a warp  stages  blocks
-using Tile128x256 = MmaTile<128, 256, 64, 64, 4, 1>;
 using Tile128x128 = MmaTile<128, 128, 64, 64, 4, 2>;
 using Tile64x64 = MmaTile<64, 64, 32, 32, 4, 4>;
+using Tile128x256 = MmaTile<128, 256, 64, 64, 4, 1>;
 // For operands that are rounded on the way, which need registers.
-using Rounding128x256 = MmaTile<128, 256, 64, 64, 2, 1>;
 using Rounding128x128 = MmaTile<128, 128, 64, 32, 2, 1>;
 using Rounding64x64 = MmaTile<64, 64, 32, 32, 2, 3>;
 
-constexpr TileFacts kTiles[] = {mma_facts<Tile128x256>("mma_16bit/128x256", 0.95),
-                                mma_facts<Tile128x128>("mma_16bit/128x128", 0.80),
-                                mma_facts<Tile64x64>("mma_16bit/64x64", 0.45)};
+constexpr TileFacts kTiles[] = {mma_facts<Tile128x128>("mma_16bit/128x128", 0.80),
+                                mma_facts<Tile64x64>("mma_16bit/64x64", 0.45),
+                                mma_facts<Tile128x256>("mma_16bit/128x256", 0.95)};
+constexpr TileFacts kRoundingTiles[] = {mma_facts<Rounding128x128>("mma_16bit/128x128", 0.55),
+                                        mma_facts<Rounding64x64>("mma_16bit/64x64", 0.35)};
 
-template <class Tile, class Rounding>
+template <class In, class Out, class Element, class Tile>
 void run_tile(const DeviceMatmul& problem, int tile, Slices slices, std::int64_t c_slice) {
-  const auto run_as = [&]<class In, class Out, class Element, class Shape>() {
-    with_layouts(problem, [&]<bool AAlongK, bool BAlongK>() {
-      launch_tiles(kTiles[tile].name, mma_tile_kernel<In, Out, Bits16<Element>, Shape, AAlongK, BAlongK>,
-                   Product<In, Out>(problem), problem, Shape::kRows, Shape::kCols, dim3(Shape::kThreads),
-                   Shape::kSharedBytes, slices, c_slice);
-    });
-  };
-  with_types(problem, [&]<class In, class Out>() {
-    if constexpr (std::is_same_v<In, real<float>>)
-      run_as.template operator()<In, Out, bfloat16, Rounding>();
-    else if constexpr (!std::is_same_v<In, real<double>>)
-      run_as.template operator()<In, Out, In, Tile>();
+  with_layouts(problem, [&]<bool AAlongK, bool BAlongK>() {
+    launch_tiles(kTiles[tile].name, mma_tile_kernel<In, Out, Bits16<Element>, Tile, AAlongK, BAlongK>,
+                 Product<In, Out>(problem), problem, Tile::kRows, Tile::kCols, dim3(Tile::kThreads), Tile::kSharedBytes,
+                 slices, c_slice);
   });
 }
 
 void run(const DeviceMatmul& problem, int tile, Slices slices, std::int64_t c_slice) {
-  constexpr decltype(&run) runs[] = {run_tile<Tile128x256, Rounding128x256>, run_tile<Tile128x128, Rounding128x128>,
-                                     run_tile<Tile64x64, Rounding64x64>};
+  with_types(problem, [&]<class In, class Out>() {
+    if constexpr (!std::is_same_v<In, real<float>> && !std::is_same_v<In, real<double>>) {
+      constexpr decltype(&run) runs[] = {run_tile<In, Out, In, Tile128x128>, run_tile<In, Out, In, Tile64x64>,
+                                         run_tile<In, Out, In, Tile128x256>};
+      runs[tile](problem, tile, slices, c_slice);
+    }
+  });
+}
+
+void run_rounding(const DeviceMatmul& problem, int tile, Slices slices, std::int64_t c_slice) {
+  using T = real<float>;
+  constexpr decltype(&run) runs[] = {run_tile<T, T, bfloat16, Rounding128x128>, run_tile<T, T, bfloat16, Rounding64x64>};
   runs[tile](problem, tile, slices, c_slice);
 }
 
+constexpr double kRate = 2048 * 0.62;
+
 }  // namespace
 
-const TileFamily mma_16bit_family = {kTiles, 2048 * 0.62, 32, run};
+const TileFamily mma_16bit_family = {kTiles, kRate, 32, run};
+const TileFamily mma_rounding_family = {kRoundingTiles, kRate, 32, run_rounding};
 
-void mma_16bit(const DeviceMatmul& problem) { run(problem, tile_without_slices(problem, mma_16bit_family), {}, 0); }
+void mma_16bit(const DeviceMatmul& problem) {
+  const TileFamily& family = *family_of(problem);
+  family.run(problem, tile_without_slices(problem, family), {}, 0);
+}
 
 }  // namespace dlkit::device

@@ -24,7 +24,7 @@ struct Tf32 {
 
   static __device__ __forceinline__ void round(std::uint32_t (&r)[4]) {
 #pragma unroll
-    for (int i = 0; i < 4; ++i) r[i] = to_tf32(real<float>(__uint_as_float(r[i])));
+    for (int i = 0; i < 4; ++i) r[i] = dlkit::to_tf32(real<float>(__uint_as_float(r[i])));
   }
 
   // Rows x to x + 15, k to k + 7 (see core/cuda/mma.h for who holds what). To ldmatrix a float is a pair of 16 bits, and
@@ -40,7 +40,6 @@ struct Tf32 {
       r[2] = __float_as_uint(panel[Panel::offset(x + g, k + t + 4)]);
       r[3] = __float_as_uint(panel[Panel::offset(x + g + 8, k + t + 4)]);
     }
-    round(r);
   }
 
   // Columns x to x + 7 in r[0], r[1], x + 8 to x + 15 in r[2], r[3].
@@ -55,7 +54,6 @@ struct Tf32 {
       r[2] = __float_as_uint(panel[Panel::offset(x + g + 8, k + t)]);
       r[3] = __float_as_uint(panel[Panel::offset(x + g + 8, k + t + 4)]);
     }
-    round(r);
   }
 
   static __device__ __forceinline__ void multiply(real<float> (&c)[4], const std::uint32_t (&a)[4],

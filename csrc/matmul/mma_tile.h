@@ -39,7 +39,7 @@ struct MmaPanel {
     // 16 bits: ldmatrix reads 8 neighbouring k. 32 bits: 4 k of 8 x are read as words, two chunks of each k.
     const int exchange = sizeof(Element) == 2 ? k & 7 : (k & 3) * 2;
     constexpr int kReach = 8 * kChunk;
-    return k * Width + (x & -kReach) + ((x & kReach - 1) ^ exchange * kChunk);
+    return k * Width + (x & -kReach) + ((x & (kReach - 1)) ^ exchange * kChunk);
   }
 };
 
@@ -132,7 +132,7 @@ class MmaCopy {
   // How many elements of this thread's chunk e are in the operand.
   __device__ __forceinline__ int inside(int e, int k_left) const {
     const int outer_left = Panel::kAlongK ? x_left_ : k_left, inner_left = Panel::kAlongK ? k_left : x_left_;
-    return outer_ + e * kStep < outer_left ? max(0, min(kChunk, inner_left - inner_)) : 0;
+    return outer_ + e * kStep < outer_left ? clamp(inner_left - inner_, kChunk) : 0;
   }
   __device__ __forceinline__ Element* place_of(Element* panel, int e) const {
     const int outer = outer_ + e * kStep;
@@ -147,7 +147,8 @@ class MmaCopy {
 };
 
 // `Operand` says what the tensor cores are given (mma_tf32.cu, mma_16bit.cu): Element; kDepth, the k of one
-// instruction; load_a and load_b, which read the fragments of 16 rows and 16 columns; multiply.
+// instruction; load_a and load_b, which read the fragments of 16 rows and 16 columns;
+// round, what is done to them when they are there; multiply.
 template <class In, class Out, class Operand, class Tile, bool AAlongK, bool BAlongK>
 __global__ void __launch_bounds__(Tile::kThreads, Tile::kBlocks) mma_tile_kernel(Product<In, Out> p) {
   using T = real<float>;
@@ -169,7 +170,7 @@ __global__ void __launch_bounds__(Tile::kThreads, Tile::kBlocks) mma_tile_kernel
   const int tiles_down = (p.m + Tile::kRows - 1) / Tile::kRows, tiles_across = (p.n + Tile::kCols - 1) / Tile::kCols;
   const TileIndex tile = tile_in_bands(static_cast<int>(blockIdx.x), tiles_down, tiles_across);
   const int row = tile.row * Tile::kRows, col = tile.col * Tile::kCols;
-  const int first = static_cast<int>(blockIdx.y) * p.k_slice, depth = min(p.k_slice, p.k - first);
+  const int first = static_cast<int>(blockIdx.y) * p.k_slice, depth = clamp(p.k - first, p.k_slice);
   const int panels = (depth + kDepth - 1) / kDepth;
   const int lane = static_cast<int>(threadIdx.x) % kWarp, warp = static_cast<int>(threadIdx.x) / kWarp;
   const int y = warp / Tile::kWarpsAcross * Tile::kWarpRows, x = warp % Tile::kWarpsAcross * Tile::kWarpCols;
@@ -243,6 +244,10 @@ __global__ void __launch_bounds__(Tile::kThreads, Tile::kBlocks) mma_tile_kernel
       }
       if constexpr (kAsync)
         if (step == 0) start(panel + kStages - 1, writing);
+#pragma unroll
+      for (int r = 0; r < kDown; ++r) Operand::round(a[step % 2][r]);
+#pragma unroll
+      for (int s = 0; s < kAcross; ++s) Operand::round(b[step % 2][s]);
 #pragma unroll
       for (int r = 0; r < kDown; ++r)
 #pragma unroll

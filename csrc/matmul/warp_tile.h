@@ -36,7 +36,7 @@ __global__ void __launch_bounds__(Tile::kThreads, Tile::kBlocks) warp_tile_kerne
   const int tiles_down = (p.m + Tile::kRows - 1) / Tile::kRows, tiles_across = (p.n + Tile::kCols - 1) / Tile::kCols;
   const TileIndex tile = tile_in_bands(static_cast<int>(blockIdx.x), tiles_down, tiles_across);
   const int row = tile.row * Tile::kRows, col = tile.col * Tile::kCols;
-  const int first = static_cast<int>(blockIdx.y) * p.k_slice, depth = min(p.k_slice, p.k - first);
+  const int first = static_cast<int>(blockIdx.y) * p.k_slice, depth = clamp(p.k - first, p.k_slice);
   const int steps = (depth + kDepth - 1) / kDepth;
 
   // A load of 16 bytes takes the lanes in quarters of a warp, and two quarters at once where neighbours in the lane's

@@ -1,7 +1,9 @@
 // The ladder on a GPU as a table, and the choice among its steps.
 #include <cstring>
+#include <string>
 
-#include "matmul/device_ladder.h"
+#include "matmul/device_plan.h"
+#include "matmul/device_steps.h"
 
 namespace dlkit {
 namespace {
