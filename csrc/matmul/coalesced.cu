@@ -4,9 +4,9 @@
 // sectors instead of 32, and A's element is one for all lanes. 5 sectors for 32 multiply-adds. (A transposed B turns it
 // round: there the lanes read a column, as naive does.)
 //
-//   32 registers, no shared memory, full occupancy. H100: two load instructions for one multiply-add. A multiprocessor's
-//   load units take a warp's request in one cycle at best, so that 2 of them bound it at 32 multiply-adds in 2 cycles of
-//   its 128 each: 67 / 8 = 8 TFLOP/s.
+//   32 registers, no shared memory, full occupancy. H100: two load instructions for one multiply-add. A
+//   multiprocessor's load units take a warp's request in one cycle at best, so that 2 of them bound it at 32
+//   multiply-adds in 2 cycles of its 128 each: 67 / 8 = 8 TFLOP/s.
 //
 // Source: the rule of coalescing in NVIDIA's CUDA C++ Programming Guide, "Device memory accesses".
 #include "matmul/device_ladder.h"

@@ -53,8 +53,8 @@ class PanelCopy {
 
  private:
   static constexpr int kWarps = Threads / kWarp;
-  static constexpr int kGroups = Depth / 8;        // of 8 k
-  static constexpr int kPacks = Width / kVector;   // in a row of the panel
+  static constexpr int kGroups = Depth / 8;       // of 8 k
+  static constexpr int kPacks = Width / kVector;  // in a row of the panel
   // Elements of a row, or rows of the panel, that all threads together copy at a time.
   static constexpr int kStep = AlongK ? 4 * kWarps / kGroups : Threads / kPacks > Depth ? Depth : Threads / kPacks;
   static_assert(Depth % 8 == 0 && kWarps % kGroups == 0 && Width % (4 * kWarps / kGroups) == 0);
@@ -90,8 +90,8 @@ class PanelCopy {
     }
   }
 
-  const T* from_;        // this thread's first element of the next panel
-  std::int64_t step_;    // between the elements, or packs, that it copies
+  const T* from_;      // this thread's first element of the next panel
+  std::int64_t step_;  // between the elements, or packs, that it copies
   int to_, k_, x_, left_;
   bool wide_, whole_;
 };

@@ -76,8 +76,7 @@ void with_types(const DeviceMatmul& p, Step&& step) {
 template <class Step>
 void with_layouts(const DeviceMatmul& p, Step&& step) {
   const bool a_along_k = p.a_col == 1, b_along_k = p.b_row == 1 && p.b_col != 1;
-  if (a_along_k)
-    return b_along_k ? step.template operator()<true, true>() : step.template operator()<true, false>();
+  if (a_along_k) return b_along_k ? step.template operator()<true, true>() : step.template operator()<true, false>();
   return b_along_k ? step.template operator()<false, true>() : step.template operator()<false, false>();
 }
 
@@ -142,8 +141,7 @@ __device__ __forceinline__ void finish_pack(const Product<In, Out>& p, Out* c, i
     if (!whole && j + e >= p.n) continue;
     T sum = sums[e];
     if (p.bias != nullptr) sum += convert<T>(p.bias[j + e]);
-    pack[e] =
-        convert<Out>(p.accumulate ? convert<T>(whole ? pack[e] : c[e]) + sum : activate(sum, p.activation));
+    pack[e] = convert<Out>(p.accumulate ? convert<T>(whole ? pack[e] : c[e]) + sum : activate(sum, p.activation));
   }
   if (whole) return store_pack(c, pack);
 #pragma unroll

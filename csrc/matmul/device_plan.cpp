@@ -2,8 +2,8 @@
 //
 // Blocks are dealt to 132 multiprocessors, and the one that gets most of them decides: ceil(blocks / 132) * the time
 // for a block. A large tile is fast but leaves multiprocessors without work at the end ("waves": 700 x 10000 has 474
-// tiles of 128 x 128, 3.6 for each, so that 4 are waited for); a small one loads more for each multiply-add. Slices of K
-// make more blocks of the same tiles, at the price of a second kernel, and of writing and reading the partial sums.
+// tiles of 128 x 128, 3.6 for each, so that 4 are waited for); a small one loads more for each multiply-add. Slices of
+// K make more blocks of the same tiles, at the price of a second kernel, and of writing and reading the partial sums.
 #include "matmul/device_plan.h"
 
 #include <algorithm>
@@ -16,7 +16,7 @@ constexpr double kMemoryBytes = 1900;  // a cycle: 3.35 TB/s at 1.76 GHz
 constexpr double kCacheBytes = 3100;   // of the second-level cache: about 5.5 TB/s
 constexpr double kStart = 1500;        // a block's first loads and last stores, which nothing overlaps
 constexpr double kSecondKernel = 2500;
-constexpr double kFullWarps = 8;       // 2 for each sub-core: fewer wait for their own latencies
+constexpr double kFullWarps = 8;  // 2 for each sub-core: fewer wait for their own latencies
 constexpr int kMostSlices = 64;
 
 double estimate(const DeviceMatmul& p, const TileFamily& family, const TileFacts& tile, std::int64_t slices,
@@ -25,11 +25,12 @@ double estimate(const DeviceMatmul& p, const TileFamily& family, const TileFacts
   const double m = static_cast<double>(p.m), n = static_cast<double>(p.n), k = static_cast<double>(p.k);
   const double batch = static_cast<double>(p.batch), item = static_cast<double>(size_of(p.type));
   const double blocks = up(p.m, tile.rows) * up(p.n, tile.cols) * batch * static_cast<double>(slices);
-  const double most = static_cast<double>(static_cast<std::int64_t>((blocks + kMultiprocessors - 1) / kMultiprocessors));
+  const double most =
+      static_cast<double>(static_cast<std::int64_t>((blocks + kMultiprocessors - 1) / kMultiprocessors));
   const double warps = tile.warps * std::min(most, static_cast<double>(tile.resident));
   const double busy = std::min(1.0, 0.5 + 0.5 * warps / kFullWarps);
-  const double block = static_cast<double>(tile.rows) * tile.cols * static_cast<double>(depth) /
-                       (family.rate * tile.efficiency * busy);
+  const double block =
+      static_cast<double>(tile.rows) * tile.cols * static_cast<double>(depth) / (family.rate * tile.efficiency * busy);
   const double from_cache = blocks * (tile.rows + tile.cols) * static_cast<double>(depth) * item / kCacheBytes;
   const double from_memory = batch * (m * k + k * n + m * n) * item / kMemoryBytes;
   double cycles = kStart + std::max({most * block, from_cache, from_memory});

@@ -1,13 +1,13 @@
 // 16 bits: tensor cores multiply float16 or bfloat16 operands and add up in float32.
 //
-// The kernel of mma_tf32.cu with elements of half the size: one mma.sync is 16 x 8 x 16, a panel of 64 bytes is 32 deep,
-// and everything else, copies, chunks, stages, moves the same bytes for twice the FLOPs: 32 FLOP per byte of shared
-// memory, 85 of global memory with the tile of 128 x 256. ldmatrix can transpose 16-bit elements, so that all four
-// layouts read fragments by it: 8 for 32 mma.
+// The kernel of mma_tf32.cu with elements of half the size: one mma.sync is 16 x 8 x 16, a panel of 64 bytes is 32
+// deep, and everything else, copies, chunks, stages, moves the same bytes for twice the FLOPs: 32 FLOP per byte of
+// shared memory, 85 of global memory with the tile of 128 x 256. ldmatrix can transpose 16-bit elements, so that all
+// four layouts read fragments by it: 8 for 32 mma.
 //
-// float32 operands with precision bf16 are rounded on their way to shared memory, so that they pass by registers: a panel
-// is loaded a step before it is stored. It has twice the bytes of global memory to read, and saves the pass over A and B
-// that a conversion beforehand would be.
+// float32 operands with precision bf16 are rounded on their way to shared memory, so that they pass by registers: a
+// panel is loaded a step before it is stored. It has twice the bytes of global memory to read, and saves the pass over
+// A and B that a conversion beforehand would be.
 //
 // H100: mma.sync reaches about 60-65% of the 989 TFLOP/s of wgmma: 600. The second-level cache has to deliver 7 TB/s to
 // all multiprocessors together at that rate (128 x 256), which is about what it can. A100: 312.
@@ -84,7 +84,8 @@ void run(const DeviceMatmul& problem, int tile, Slices slices, std::int64_t c_sl
 
 void run_rounding(const DeviceMatmul& problem, int tile, Slices slices, std::int64_t c_slice) {
   using T = real<float>;
-  constexpr decltype(&run) runs[] = {run_tile<T, T, bfloat16, Rounding128x128>, run_tile<T, T, bfloat16, Rounding64x64>};
+  constexpr decltype(&run) runs[] = {run_tile<T, T, bfloat16, Rounding128x128>,
+                                     run_tile<T, T, bfloat16, Rounding64x64>};
   runs[tile](problem, tile, slices, c_slice);
 }
 

@@ -1,10 +1,10 @@
 // TF32: tensor cores multiply float32 operands that are rounded to 10 bits of mantissa, and add up in float32.
 //
-// One mma.sync of a warp is 16 x 8 x 8: 1024 multiply-adds for one issue slot. A warp's tile of 64 x 64 takes 8 fragments
-// of A or B, 16 rows or columns by 8 each, and 32 mma for each 8 of k: 4 KB of shared memory for 2 * 64 * 64 * 8 FLOPs,
-// 16 FLOP per byte. Shared memory delivers 128 bytes a cycle to a multiprocessor, so 2048 FLOP: just what its tensor
-// cores can do with wgmma (495 TFLOP/s, 2048 FLOP a cycle each of 132), and more than they do with mma.sync, which
-// reaches about 60-65% of that on an H100. So 300 TFLOP/s is this kernel's roof there; on an A100, 156.
+// One mma.sync of a warp is 16 x 8 x 8: 1024 multiply-adds for one issue slot. A warp's tile of 64 x 64 takes 8
+// fragments of A or B, 16 rows or columns by 8 each, and 32 mma for each 8 of k: 4 KB of shared memory for 2 * 64 * 64
+// * 8 FLOPs, 16 FLOP per byte. Shared memory delivers 128 bytes a cycle to a multiprocessor, so 2048 FLOP: just what
+// its tensor cores can do with wgmma (495 TFLOP/s, 2048 FLOP a cycle each of 132), and more than they do with mma.sync,
+// which reaches about 60-65% of that on an H100. So 300 TFLOP/s is this kernel's roof there; on an A100, 156.
 //
 // Global memory: a tile of 128 x 256 has 2 * 128 * 256 FLOPs for 384 floats of each k, 43 FLOP per byte: 7 TB/s at that
 // rate, from the second-level cache. 4 stages of 16 k, 96 KB, are in flight.
@@ -27,8 +27,8 @@ struct Tf32 {
     for (int i = 0; i < 4; ++i) r[i] = dlkit::to_tf32(real<float>(__uint_as_float(r[i])));
   }
 
-  // Rows x to x + 15, k to k + 7 (see core/cuda/mma.h for who holds what). To ldmatrix a float is a pair of 16 bits, and
-  // a chunk a row of 4 of them: good along k. It cannot transpose them; across k they are read one by one.
+  // Rows x to x + 15, k to k + 7 (see core/cuda/mma.h for who holds what). To ldmatrix a float is a pair of 16 bits,
+  // and a chunk a row of 4 of them: good along k. It cannot transpose them; across k they are read one by one.
   template <class Panel>
   static __device__ __forceinline__ void load_a(std::uint32_t (&r)[4], const Element* panel, int x, int k, int lane) {
     if constexpr (Panel::kAlongK) {

@@ -3,8 +3,8 @@
 //
 // A panel in shared memory is rows of 16-byte chunks. Where the operand is contiguous along k these rows are its own
 // (64 bytes, [x][k]), else a row holds one k of all x. Either way a chunk is copied as it is, and nothing is transposed
-// on the way: ldmatrix does that. It reads 8 chunks at a time, one below the other, which would lie in the same 4 banks;
-// so a row's chunks are exchanged by an exclusive-or with the row's number, and they lie in 8 times 4.
+// on the way: ldmatrix does that. It reads 8 chunks at a time, one below the other, which would lie in the same 4
+// banks; so a row's chunks are exchanged by an exclusive-or with the row's number, and they lie in 8 times 4.
 #pragma once
 
 #include <type_traits>
@@ -252,7 +252,7 @@ __global__ void __launch_bounds__(Tile::kThreads, Tile::kBlocks) mma_tile_kernel
       for (int r = 0; r < kDown; ++r)
 #pragma unroll
         for (int s = 0; s < 2 * kAcross; ++s) {
-          const std::uint32_t(&pair)[4] = b[step % 2][s / 2];
+          const std::uint32_t (&pair)[4] = b[step % 2][s / 2];
           const std::uint32_t columns[2] = {pair[s % 2 * 2], pair[s % 2 * 2 + 1]};
           Operand::multiply(sums[r][s], a[step % 2][r], columns);
         }

@@ -1,9 +1,9 @@
 // Register tile: each thread computes 8 x 8 elements of C, which stay in its registers.
 //
-// From 8 elements of A and 8 of B a thread has 64 multiply-adds: 16 loads from shared memory instead of 128. The block's
-// tile grows with it, to 128 x 128 elements by 256 threads: 2 * 128^2 FLOPs for 2 * 128 elements of each k, 32 FLOP per
-// byte of global memory. A panel is 8 deep, 128 + 4 elements wide, both operands with k as the outer index, so that a
-// thread's elements lie along a row: lanes read neighbouring words, or the same one.
+// From 8 elements of A and 8 of B a thread has 64 multiply-adds: 16 loads from shared memory instead of 128. The
+// block's tile grows with it, to 128 x 128 elements by 256 threads: 2 * 128^2 FLOPs for 2 * 128 elements of each k, 32
+// FLOP per byte of global memory. A panel is 8 deep, 128 + 4 elements wide, both operands with k as the outer index, so
+// that a thread's elements lie along a row: lanes read neighbouring words, or the same one.
 //
 // For 64 warp instructions of multiply-adds 16 of loads, 1 wavefront each: shared memory is busy half of the time (4
 // sub-cores do the multiply-adds of 4 warps in 64 cycles, their loads take 64 of its cycles) and issue slots are the
@@ -33,8 +33,7 @@ __device__ __forceinline__ void copy_panel(T (&panel)[kDepth][kPitch], const In*
   for (int e = 0; e < kCopies; ++e) {
     const int at = thread + e * kThreads;
     const int x = k_stride == 1 ? at / kDepth : at % kTile, k = k_stride == 1 ? at % kDepth : at / kTile;
-    panel[k][x] =
-        x0 + x < x_end && k0 + k < k_end ? convert<T>(from[(x0 + x) * x_stride + (k0 + k) * k_stride]) : T(0);
+    panel[k][x] = x0 + x < x_end && k0 + k < k_end ? convert<T>(from[(x0 + x) * x_stride + (k0 + k) * k_stride]) : T(0);
   }
 }
 

@@ -1,8 +1,8 @@
 // Split-K: for a small C and a long sum, where C has too few tiles for 132 multiprocessors.
 //
-// K is cut into slices, and every slice of every tile is a block of its own: the kernel of warp_tiled.cu, mma_tf32.cu or
-// mma_16bit.cu, by type and precision, writes the partial sums of slice s, in float32, to the workspace. A second kernel
-// adds them up in the order of the slices and finishes C. No atomics: the same bits every time.
+// K is cut into slices, and every slice of every tile is a block of its own: the kernel of warp_tiled.cu, mma_tf32.cu
+// or mma_16bit.cu, by type and precision, writes the partial sums of slice s, in float32, to the workspace. A second
+// kernel adds them up in the order of the slices and finishes C. No atomics: the same bits every time.
 //
 // 64 x 784 x 512: 16 tiles of 32 x 64 keep 16 multiprocessors busy; in 8 slices, 128. It costs M N floats written and
 // read for each slice, 2 * 8 * 128 KB, which stay in the second-level cache (50 MB on an H100), and one launch more,
@@ -24,9 +24,8 @@ struct Partial {
 
 // A thread adds up 4 neighbouring elements: a pack from each slice.
 template <class Out>
-__global__ void __launch_bounds__(kThreads)
-    splitk_sum_kernel(Product<real<float>, Out> p, const real<float>* partial, std::int64_t slice, int slices,
-                      std::int64_t packs) {
+__global__ void __launch_bounds__(kThreads) splitk_sum_kernel(Product<real<float>, Out> p, const real<float>* partial,
+                                                              std::int64_t slice, int slices, std::int64_t packs) {
   using T = real<float>;
   const std::int64_t index = static_cast<std::int64_t>(blockIdx.x) * kThreads + threadIdx.x;
   if (index >= packs) return;

@@ -1,5 +1,5 @@
-// Tiled: a block of 32 x 32 threads copies a tile of A and one of B to shared memory, and every thread takes its row and
-// column from there.
+// Tiled: a block of 32 x 32 threads copies a tile of A and one of B to shared memory, and every thread takes its row
+// and column from there.
 //
 // An element that a block has fetched is used 32 times: 2 * 32^3 FLOPs on 2 * 32^2 elements, 8 FLOP per byte of global
 // memory (float32), and all four layouts are read along their contiguous index: lanes are laid along k or across it as

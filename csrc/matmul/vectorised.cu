@@ -1,13 +1,14 @@
 // Vectorised: 16 bytes in one instruction wherever data moves, and the next panel on its way while this one is used.
 //
-// The tile of `register_tile`, 128 x 128 by 256 threads of 8 x 8, with a thread's elements in groups of 4 neighbours: its
-// 16 loads from shared memory for 64 multiply-adds become 4. Panels are copied by cp.async, which needs no registers and
-// does not wait: two pairs of panels take turns, one is read while the other is filled, and one barrier for each panel
-// is enough.
+// The tile of `register_tile`, 128 x 128 by 256 threads of 8 x 8, with a thread's elements in groups of 4 neighbours:
+// its 16 loads from shared memory for 64 multiply-adds become 4. Panels are copied by cp.async, which needs no
+// registers and does not wait: two pairs of panels take turns, one is read while the other is filled, and one barrier
+// for each panel is enough.
 //
 // 32 FLOP per byte of global memory as before; of shared memory 2 * 64 FLOPs for 64 bytes a thread, but most of these
-// are read by several lanes at once: 4 loads of a warp take about 6 wavefronts, of the 16 cycles that its 64 multiply-adds
-// take on 4 sub-cores. Issue slots: 64 of 64 + 4 + the copy's 2. Now the multipliers are the bound, if they never wait.
+// are read by several lanes at once: 4 loads of a warp take about 6 wavefronts, of the 16 cycles that its 64
+// multiply-adds take on 4 sub-cores. Issue slots: 64 of 64 + 4 + the copy's 2. Now the multipliers are the bound, if
+// they never wait.
 //
 //   16.5 KB shared, 127 registers: 2 blocks, 16 warps a multiprocessor. H100: at most 67 * 64 / 70 = 61 TFLOP/s. A
 //   transposed operand is copied by 4 bytes (device_copy.h), which costs 2 more slots of 70.

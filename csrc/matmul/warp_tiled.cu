@@ -1,11 +1,11 @@
 // Warp-tiled: the block's tile is cut into tiles of its warps, and the panels come several steps ahead.
 //
-// A warp of `vectorised` reads 2 x 16 groups of 4: whole rows of the panel of B, a sliver of A. A warp whose lanes stand
-// 8 x 4 on a tile of 64 x 32 reads 64 + 32 elements of each k instead of 16 + 128, in 4 loads of 1 to 2 wavefronts: for
-// the 16 cycles of its multiply-adds shared memory is busy 4 to 6. Elements of the next k are loaded while those of this
-// one are multiplied, and 4 pairs of panels are in flight, so that neither shared memory nor global memory is waited for.
-// The tile of 256 x 128 gives each thread 16 x 8 elements: 6 loads for 128 multiply-adds, and 43 FLOP per byte of
-// global memory, for one block a multiprocessor.
+// A warp of `vectorised` reads 2 x 16 groups of 4: whole rows of the panel of B, a sliver of A. A warp whose lanes
+// stand 8 x 4 on a tile of 64 x 32 reads 64 + 32 elements of each k instead of 16 + 128, in 4 loads of 1 to 2
+// wavefronts: for the 16 cycles of its multiply-adds shared memory is busy 4 to 6. Elements of the next k are loaded
+// while those of this one are multiplied, and 4 pairs of panels are in flight, so that neither shared memory nor global
+// memory is waited for. The tile of 256 x 128 gives each thread 16 x 8 elements: 6 loads for 128 multiply-adds, and 43
+// FLOP per byte of global memory, for one block a multiprocessor.
 //
 // Multiply-adds per issue slot are what is left, with the copies (k contiguous: 1 by 4 bytes for each 2 elements of a
 // row; else a quarter of it): 128 x 128: 64 / 70; 256 x 128: 128 / 138.
@@ -57,8 +57,6 @@ void run(const DeviceMatmul& problem, int tile, Slices slices, std::int64_t c_sl
 
 const TileFamily warp_tile_family = {kTiles, 128, 16, run};
 
-void warp_tiled(const DeviceMatmul& problem) {
-  run(problem, tile_without_slices(problem, warp_tile_family), {}, 0);
-}
+void warp_tiled(const DeviceMatmul& problem) { run(problem, tile_without_slices(problem, warp_tile_family), {}, 0); }
 
 }  // namespace dlkit::device

@@ -22,7 +22,17 @@ _ACTIVATIONS: list[Callable[[Any], Any]] = [
     np.tanh,
 ]
 
-LADDER = ["naive", "coalesced", "tiled", "register_tile", "vectorised", "warp_tiled", "splitk", "mma_tf32", "mma_16bit"]
+LADDER = [
+    "naive",
+    "coalesced",
+    "tiled",
+    "register_tile",
+    "vectorised",
+    "warp_tiled",
+    "splitk",
+    "mma_tf32",
+    "mma_16bit",
+]
 TILES = [f"warp_tiled/{tile}" for tile in ("256x128", "128x128", "128x64", "64x64", "32x64", "64x32")]
 TENSOR_TILES = ["mma_tf32/128x256", "mma_tf32/128x128", "mma_tf32/64x64"]
 TENSOR_TILES_16 = ["mma_16bit/128x256", "mma_16bit/128x128", "mma_16bit/64x64"]
@@ -31,7 +41,11 @@ TENSOR_TILES_16 = ["mma_16bit/128x256", "mma_16bit/128x128", "mma_16bit/64x64"]
 def _needs(variant: str | None) -> tuple[int, str]:
     """A dtype and a precision that the variant takes."""
     base = (variant or "").split("/")[0]
-    return (BFLOAT16, "float32") if base == "mma_16bit" else (FLOAT32, "tf32" if base == "mma_tf32" else "float32")
+    return (
+        (BFLOAT16, "float32")
+        if base == "mma_16bit"
+        else (FLOAT32, "tf32" if base == "mma_tf32" else "float32")
+    )
 
 
 def encode(values: Any, dtype: int) -> Any:
@@ -48,7 +62,9 @@ def decode(held: Any, dtype: int) -> Any:
     return (held.astype(np.uint32) << 16).view(np.float32).astype(np.float64)
 
 
-def _placed(device: Any, values: Any, dtype: int, order: str, row_pad: int, offset: int) -> tuple[Any, Any, int]:
+def _placed(
+    device: Any, values: Any, dtype: int, order: str, row_pad: int, offset: int
+) -> tuple[Any, Any, int]:
     """(batch, rows, cols) to memory of the device: the address of the first element, strides as (row, col, batch)."""
     batch, rows, cols = values.shape
     inner, outer = (cols, rows) if order == "C" else (rows, cols)
@@ -78,8 +94,12 @@ class Product:
         shared_b = get("shared_b", False)
         a = decode(encode(rng.standard_normal((self.batch, m, k)), self.dtype), self.dtype)
         b = decode(encode(rng.standard_normal((1 if shared_b else self.batch, k, n)), self.dtype), self.dtype)
-        self.a, (self.a_row, self.a_col), self.a_batch = _placed(device, a, self.dtype, orders[0], pad, offset)
-        self.b, (self.b_row, self.b_col), self.b_batch = _placed(device, b, self.dtype, orders[1], pad, offset)
+        self.a, (self.a_row, self.a_col), self.a_batch = _placed(
+            device, a, self.dtype, orders[0], pad, offset
+        )
+        self.b, (self.b_row, self.b_col), self.b_batch = _placed(
+            device, b, self.dtype, orders[1], pad, offset
+        )
         if shared_b:
             self.b_batch = 0
         exact = np.matmul(a, b)
@@ -193,13 +213,21 @@ def test_empty(device: Any, rng: np.random.Generator, variant: str | None) -> No
         Product(device, rng, m, k, n, variant=variant, batch=batch).check()
 
 
-_TYPES = [(FLOAT64, FLOAT64), (FLOAT16, FLOAT16), (FLOAT16, FLOAT32), (BFLOAT16, BFLOAT16), (BFLOAT16, FLOAT32)]
+_TYPES = [
+    (FLOAT64, FLOAT64),
+    (FLOAT16, FLOAT16),
+    (FLOAT16, FLOAT32),
+    (BFLOAT16, BFLOAT16),
+    (BFLOAT16, FLOAT32),
+]
 _OF_TYPES = [(v, *t) for v in ("naive", "coalesced", "tiled", "register_tile", None) for t in _TYPES]
 _OF_TYPES += [(v, *t) for v in ("mma_16bit", "splitk") for t in _TYPES[1:]]
 
 
 @pytest.mark.parametrize(("variant", "dtype", "out_dtype"), _OF_TYPES)
-def test_types(device: Any, rng: np.random.Generator, variant: str | None, dtype: int, out_dtype: int) -> None:
+def test_types(
+    device: Any, rng: np.random.Generator, variant: str | None, dtype: int, out_dtype: int
+) -> None:
     for orders, pad in (("CC", 0), ("FC", 1), ("CF", 4), ("FF", 8)):
         options = {"variant": variant, "dtype": dtype, "out_dtype": out_dtype, "orders": orders, "pad": pad}
         Product(device, rng, 35, 72, 40, bias=True, activation=1, **options).check()
@@ -212,7 +240,18 @@ def test_precisions(device: Any, rng: np.random.Generator, precision: str, order
     """float32 operands that may be rounded, by the default, by tensor cores, and in slices of K."""
     for variant in (None, {"tf32": "mma_tf32", "bf16": "mma_16bit"}[precision], "splitk", "tiled"):
         for pad in (0, 1):
-            Product(device, rng, 37, 150, 70, variant=variant, precision=precision, orders=orders, pad=pad).check()
+            Product(
+                device,
+                rng,
+                37,
+                150,
+                70,
+                variant=variant,
+                dtype=FLOAT32,
+                precision=precision,
+                orders=orders,
+                pad=pad,
+            ).check()
 
 
 @pytest.mark.parametrize("precision", ["float32", "tf32", "bf16"])
@@ -255,11 +294,12 @@ def test_large_offsets(simt: Any, rng: np.random.Generator, variant: str, tmp_pa
     assert np.linalg.norm(result - a @ b) <= 0.01 * np.linalg.norm(a @ b)
 
 
-_DEFAULTS: dict[str, Any] = dict(
-    stream=0, dtype=0, out_dtype=0, variant=None, precision=0, m=2, n=3, k=4, batch=1, a=64, a_row=4, a_col=1,
-    a_batch=8, b=64, b_row=3, b_col=1, b_batch=12, c=64, c_row=3, c_batch=6, bias=0, activation=0, accumulate=False,
-    workspace=0, workspace_bytes=0,
-)  # fmt: skip
+_DEFAULTS: dict[str, Any] = {
+    "stream": 0, "dtype": 0, "out_dtype": 0, "variant": None, "precision": 0, "m": 2, "n": 3, "k": 4, "batch": 1,
+    "a": 64, "a_row": 4, "a_col": 1, "a_batch": 8, "b": 64, "b_row": 3, "b_col": 1, "b_batch": 12,
+    "c": 64, "c_row": 3, "c_batch": 6, "bias": 0, "activation": 0, "accumulate": False,
+    "workspace": 0, "workspace_bytes": 0,
+}  # fmt: skip
 
 
 @pytest.mark.parametrize(
@@ -269,7 +309,10 @@ _DEFAULTS: dict[str, Any] = dict(
         ({"out_dtype": 2}, "out_dtype is 2; expected 0, dtype"),
         ({"dtype": 2, "out_dtype": 3}, r"out_dtype is 3; expected 2, dtype, or 0 \(float32\)"),
         ({"precision": 3}, "precision is 3; expected 0"),
-        ({"dtype": 1, "out_dtype": 1, "precision": 1}, "precision is 1; expected 0 where dtype is not float32"),
+        (
+            {"dtype": 1, "out_dtype": 1, "precision": 1},
+            "precision is 1; expected 0 where dtype is not float32",
+        ),
         ({"m": -1}, "m is -1; expected 0 to 2147482623"),
         ({"k": 2**31}, "k is 2147483648; expected 0 to 2147482623"),
         ({"batch": -2}, "batch is -2; expected 0 or more"),
@@ -281,7 +324,10 @@ _DEFAULTS: dict[str, Any] = dict(
         ({"activation": 1, "accumulate": True}, "activation is 1; expected 0 with accumulate"),
         ({"variant": "fast"}, "variant is 'fast'; expected None or one of naive, coalesced"),
         ({"variant": "warp_tiled/1x1"}, "variant is 'warp_tiled/1x1'; expected"),
-        ({"variant": "mma_tf32"}, "variant 'mma_tf32' needs float32 with precision tf32; given float32 with precision"),
+        (
+            {"variant": "mma_tf32"},
+            "variant 'mma_tf32' needs float32 with precision tf32; given float32 with precision",
+        ),
         ({"variant": "splitk", "dtype": 1, "out_dtype": 1}, "variant 'splitk' needs .*; given float64"),
         ({"variant": "splitk"}, "workspace_bytes is 0; expected [0-9]+ or more"),
         ({"a": 0}, "a is at address 0; expected a multiple of 4, not 0"),
@@ -333,7 +379,8 @@ def test_counts_of_naive(counts: Any) -> None:
     """4 blocks of 32 warps. For each k a warp reads 32 elements of A, each in another sector, and one of B."""
     (row,) = counts("naive")
     warps = 4 * 32
-    assert row["grid"] == (4, 1, 1) and row["block"] == (32, 32, 1)
+    assert row["grid"] == (4, 1, 1)
+    assert row["block"] == (32, 32, 1)
     assert row["flops"] == 2 * 64**3
     assert row["global_load_requests"] == warps * 64 * 2
     assert row["global_load_sectors"] == warps * 64 * (32 + 1)

@@ -81,9 +81,8 @@ const DeviceMatmulVariant& variant_named(const std::optional<std::string>& name,
     constexpr const char* types[] = {"float32", "float64", "float16", "bfloat16"};
     constexpr const char* precisions[] = {"float32", "tf32", "bf16"};
     fail("variant '" + *name + "' needs " + variant->needs + "; given " + types[static_cast<int>(p.type)] +
-         (p.type == DeviceType::float32
-              ? std::string(" with precision ") + precisions[static_cast<int>(p.precision)]
-              : std::string()));
+         (p.type == DeviceType::float32 ? std::string(" with precision ") + precisions[static_cast<int>(p.precision)]
+                                        : std::string()));
   }
   return *variant;
 }
@@ -115,8 +114,8 @@ void require_address(const char* name, Address address, std::size_t bytes, std::
 
 void multiply(Address stream, int dtype, int out_dtype, const std::optional<std::string>& variant_name, int precision,
               Integer m, Integer n, Integer k, Integer batch, Address a, Integer a_row, Integer a_col, Integer a_batch,
-            Address b, Integer b_row, Integer b_col, Integer b_batch, Address c, Integer c_row, Integer c_batch,
-            Address bias, int activation, bool accumulate, Address workspace, Integer workspace_bytes) {
+              Address b, Integer b_row, Integer b_col, Integer b_batch, Address c, Integer c_row, Integer c_batch,
+              Address bias, int activation, bool accumulate, Address workspace, Integer workspace_bytes) {
   DeviceMatmul p = shape_of(dtype, out_dtype, precision, m, n, k, batch, a_row, a_col, b_row, b_col);
   require(a_batch >= 0, "a_batch", a_batch, "0 or more");
   require(b_batch >= 0, "b_batch", b_batch, "0 or more");
