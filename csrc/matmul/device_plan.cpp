@@ -33,7 +33,9 @@ double estimate(const DeviceMatmul& p, const TileFamily& family, const TileFacts
       static_cast<double>(tile.rows) * tile.cols * static_cast<double>(depth) / (family.rate * tile.efficiency * busy);
   const double from_cache = blocks * (tile.rows + tile.cols) * static_cast<double>(depth) * item / kCacheBytes;
   const double from_memory = batch * (m * k + k * n + m * n) * item / kMemoryBytes;
-  double cycles = kStart + std::max({most * block, from_cache, from_memory});
+  // What does not bound is not quite free.
+  const double multiply = most * block, longest = std::max({multiply, from_cache, from_memory});
+  double cycles = kStart + longest + 0.1 * (multiply + from_cache + from_memory - longest);
   if (slices > 1) cycles += kSecondKernel + 2 * static_cast<double>(slices) * batch * m * n * 4 / kCacheBytes;
   return cycles;
 }

@@ -10,7 +10,11 @@
 // A and B that a conversion beforehand would be.
 //
 // H100: mma.sync reaches about 60-65% of the 989 TFLOP/s of wgmma: 600. The second-level cache has to deliver 7 TB/s to
-// all multiprocessors together at that rate (128 x 256), which is about what it can. A100: 312.
+// all multiprocessors together at that rate (128 x 256), which is more than the 5.5 TB/s that device_plan.cpp assumes:
+// 470 by that. A100: 312.
+//
+//   Registers and blocks as in mma_tf32.cu. Rounding on the way: 128 x 128 by 8 warps, 32 KB, one block; 64 x 64, 16
+//   KB, 3 blocks.
 //
 // Source: PTX ISA, "Warp-level matrix instructions".
 #include "matmul/mma_tile.h"

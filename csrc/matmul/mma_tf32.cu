@@ -1,13 +1,17 @@
 // TF32: tensor cores multiply float32 operands that are rounded to 10 bits of mantissa, and add up in float32.
 //
-// One mma.sync of a warp is 16 x 8 x 8: 1024 multiply-adds for one issue slot. A warp's tile of 64 x 64 takes 8
-// fragments of A or B, 16 rows or columns by 8 each, and 32 mma for each 8 of k: 4 KB of shared memory for 2 * 64 * 64
-// * 8 FLOPs, 16 FLOP per byte. Shared memory delivers 128 bytes a cycle to a multiprocessor, so 2048 FLOP: just what
-// its tensor cores can do with wgmma (495 TFLOP/s, 2048 FLOP a cycle each of 132), and more than they do with mma.sync,
-// which reaches about 60-65% of that on an H100. So 300 TFLOP/s is this kernel's roof there; on an A100, 156.
+// One mma.sync of a warp is 16 x 8 x 8: 1024 multiply-adds for one issue slot. For 8 of k a warp's tile of 64 x 64
+// takes 8 fragments, of 16 rows of A or columns of B, and 32 mma: 4 KB of shared memory for 65536 FLOPs, 16 FLOP per
+// byte. Shared memory delivers 128 bytes a cycle to a multiprocessor, enough for 2048 FLOP: just what its tensor cores
+// can do with wgmma (495 TFLOP/s), and more than they do with mma.sync, which reaches about 60-65% of that on an H100.
+// So 300 TFLOP/s is this kernel's roof there; on an A100 156.
 //
 // Global memory: a tile of 128 x 256 has 2 * 128 * 256 FLOPs for 384 floats of each k, 43 FLOP per byte: 7 TB/s at that
-// rate, from the second-level cache. 4 stages of 16 k, 96 KB, are in flight.
+// rate, which the second-level cache has to deliver. 4 stages of 16 k, 96 KB, are in flight.
+//
+//   128 x 256: 255 registers, 96 KB: 1 block, 8 warps a multiprocessor
+//   128 x 128: 255 registers, 64 KB: 2 blocks, 8 warps
+//   64 x 64:   128 registers, 32 KB: 4 blocks, 16 warps
 //
 // Rounding to nearest (cvt.rna) is one instruction for each register of a fragment; cut off, which is what the tensor
 // core does with what it is given, would be biased.

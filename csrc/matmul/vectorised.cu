@@ -4,11 +4,10 @@
 // its 16 loads from shared memory for 64 multiply-adds become 4. Panels are copied by cp.async, which needs no
 // registers and does not wait: two pairs of panels take turns, one is read while the other is filled, and one barrier
 // for each panel is enough.
-//
-// 32 FLOP per byte of global memory as before; of shared memory 2 * 64 FLOPs for 64 bytes a thread, but most of these
-// are read by several lanes at once: 4 loads of a warp take about 6 wavefronts, of the 16 cycles that its 64
-// multiply-adds take on 4 sub-cores. Issue slots: 64 of 64 + 4 + the copy's 2. Now the multipliers are the bound, if
-// they never wait.
+// 32 FLOP per byte of global memory as before. A load of 16 bytes a lane is 4 wavefronts where nothing is merged, so
+// that the 4 are as many as the 16 were; hardware merges quarters of a warp that ask for the same. At worst shared
+// memory is as busy as the multipliers: 64 wavefronts and 64 cycles for the multiply-adds of 4 warps. Issue slots: 64
+// of 64 + 4 + the copy's 2. Now the multipliers are the bound, if they never wait.
 //
 //   16.5 KB shared, 127 registers: 2 blocks, 16 warps a multiprocessor. H100: at most 67 * 64 / 70 = 61 TFLOP/s. A
 //   transposed operand is copied by 4 bytes (device_copy.h), which costs 2 more slots of 70.

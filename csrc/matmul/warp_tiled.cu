@@ -1,17 +1,23 @@
 // Warp-tiled: the block's tile is cut into tiles of its warps, and the panels come several steps ahead.
 //
-// A warp of `vectorised` reads 2 x 16 groups of 4: whole rows of the panel of B, a sliver of A. A warp whose lanes
-// stand 8 x 4 on a tile of 64 x 32 reads 64 + 32 elements of each k instead of 16 + 128, in 4 loads of 1 to 2
-// wavefronts: for the 16 cycles of its multiply-adds shared memory is busy 4 to 6. Elements of the next k are loaded
-// while those of this one are multiplied, and 4 pairs of panels are in flight, so that neither shared memory nor global
-// memory is waited for. The tile of 256 x 128 gives each thread 16 x 8 elements: 6 loads for 128 multiply-adds, and 43
-// FLOP per byte of global memory, for one block a multiprocessor.
+// A warp of `vectorised` reads 16 + 128 elements of each k: slivers of A, whole rows of the panel of B. Lanes that
+// stand 8 x 4 on a tile of 64 x 32 read 64 + 32 different ones, and are numbered so that quarters of the warp ask for
+// the same, which hardware merges (warp_tile.h). Elements of the next k are loaded while those of this one are
+// multiplied, and 4 pairs of panels are in flight, so that neither shared memory nor global memory is waited for. The
+// tile of 256 x 128 gives each thread 16 x 8 elements: 6 loads for 128 multiply-adds, 3/4 of the wavefronts even if
+// none are merged, and 43 FLOP per byte of global memory instead of 32, for one block a multiprocessor.
 //
-// Multiply-adds per issue slot are what is left, with the copies (k contiguous: 1 by 4 bytes for each 2 elements of a
-// row; else a quarter of it): 128 x 128: 64 / 70; 256 x 128: 128 / 138.
+// Issue slots are what is left, with the copies (one by 4 bytes for each element of an operand that is contiguous along
+// k, a quarter of it else): 64 of 70 for 128 x 128, 128 of 138 for 256 x 128: at most 62 TFLOP/s on an H100.
 //
-// The same kernel at other shapes of tile serves a C with fewer tiles than the machine has multiprocessors. Which one
-// is estimated: see device_plan.cpp.
+//   256 x 128: 255 registers, 49 KB: 1 block, 8 warps a multiprocessor
+//   128 x 128: 128 registers, 33 KB: 2 blocks, 16 warps
+//   128 x 64:  at most 168 registers, 25 KB: 3 blocks, 12 warps
+//   64 x 64:   96 registers, 17 KB: 5 blocks, 20 warps
+//   32 x 64 and 64 x 32: 80 registers, 26 KB: 6 blocks, 24 warps; 16 multiply-adds for 2 loads, 16 of 20 slots
+//
+// The smaller tiles serve a C with fewer tiles than the machine has multiprocessors. Which one is estimated: see
+// device_plan.cpp.
 //
 // Source: NVIDIA, "CUTLASS: fast linear algebra in CUDA C++", 2017, for the hierarchy of tiles.
 #include "matmul/warp_tile.h"
