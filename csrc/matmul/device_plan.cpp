@@ -18,6 +18,7 @@ constexpr double kStart = 1500;        // a block's first loads and last stores,
 constexpr double kSecondKernel = 2500;
 constexpr double kFullWarps = 8;  // 2 for each sub-core: fewer wait for their own latencies
 constexpr int kMostSlices = 64;
+constexpr int kLeastSteps = 4;  // panels of a slice: as many as there are stages
 
 double estimate(const DeviceMatmul& p, const TileFamily& family, const TileFacts& tile, std::int64_t slices,
                 std::int64_t depth) {
@@ -60,7 +61,7 @@ TilePlan plan_tiles(const DeviceMatmul& p, const TileFamily& family, bool split)
       const double cycles = estimate(p, family, family.tiles[static_cast<std::size_t>(tile)], count, depth);
       if (best.cycles == 0 || cycles < best.cycles)
         best = {tile, {static_cast<int>(count), static_cast<int>(depth)}, cycles};
-      if (wanted >= steps) break;
+      if (wanted * kLeastSteps >= steps) break;
     }
   }
   return best;

@@ -80,7 +80,9 @@ const DeviceMatmulVariant& choose_device_matmul(const DeviceMatmul& p) {
   };
   const device::TileFamily* family = device::family_of(p);
   if (family == nullptr) return named("register_tile");
-  if (p.k >= 128 && device::plan_tiles(p, *family, true).cycles < device::plan_tiles(p, *family, false).cycles)
+  // Slices take memory, so that they have to gain something.
+  constexpr double kGain = 0.9;
+  if (p.k >= 128 && device::plan_tiles(p, *family, true).cycles < kGain * device::plan_tiles(p, *family, false).cycles)
     return named("splitk");
   return named(family == &device::warp_tile_family  ? "warp_tiled"
                : family == &device::mma_tf32_family ? "mma_tf32"
