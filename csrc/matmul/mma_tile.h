@@ -262,9 +262,8 @@ __global__ void __launch_bounds__(Tile::kThreads, Tile::kBlocks) mma_tile_kernel
   }
 
   // A lane holds pairs of elements in many rows. By way of shared memory, 16 rows of its warp's tile at a time, it gets
-  // groups of 4, which a warp stores as whole rows; and what comes after the sum is not unrolled over all of them.
-  if constexpr (kAsync) cp_async_wait<0>();
-  __syncthreads();
+  // groups of 4, which a warp stores as whole rows; and what comes after the sum is not unrolled over all of them. The
+  // panels are not needed any more: since the last barrier they are all in registers.
   constexpr int kPitch = Tile::kWarpCols + 8;  // a store of pairs takes half a warp: 4 rows of 8 words, in 32 banks
   static_assert(sizeof(T) * Tile::kThreads / kWarp * 16 * kPitch <= Tile::kSharedBytes);
   T* const slab = reinterpret_cast<T*>(shared) + warp * 16 * kPitch;
