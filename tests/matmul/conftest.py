@@ -13,6 +13,64 @@ import dlkit.kernels as K
 Check = Callable[..., None]
 
 
+class HostMemory:
+    """The SIMT machine: its device memory is NumPy's."""
+
+    def __init__(self) -> None:
+        self.module: Any = pytest.importorskip("dlkit._simt")
+
+    def put(self, values: Any, offset: int) -> Any:
+        """A copy that starts `offset` elements after a multiple of 256 bytes, as an allocation of CUDA does."""
+        item = values.dtype.itemsize
+        memory = np.empty(values.size + offset + 256 // item, values.dtype)
+        start = -memory.ctypes.data % 256 // item + offset
+        view = memory[start : start + values.size].reshape(values.shape)
+        view[...] = values
+        return view
+
+    def address(self, held: Any) -> int:
+        return int(held.ctypes.data)
+
+    def get(self, held: Any) -> Any:
+        return held
+
+
+class CudaMemory:
+    """A GPU's, by CuPy."""
+
+    def __init__(self) -> None:
+        self.module: Any = pytest.importorskip("dlkit._cuda")
+        self._cupy: Any = pytest.importorskip("cupy")
+        try:
+            count = self._cupy.cuda.runtime.getDeviceCount()
+        except Exception as error:  # whatever a missing driver is to this CuPy
+            pytest.skip(f"no GPU: {error}")
+        if count == 0:
+            pytest.skip("no GPU")
+
+    def put(self, values: Any, offset: int) -> Any:
+        memory = self._cupy.empty(values.size + offset, values.dtype)
+        view = memory[offset:].reshape(values.shape)
+        view.set(np.ascontiguousarray(values))
+        return view
+
+    def address(self, held: Any) -> int:
+        return int(held.data.ptr)
+
+    def get(self, held: Any) -> Any:
+        return held.get()
+
+
+@pytest.fixture(scope="session")
+def simt() -> HostMemory:
+    return HostMemory()
+
+
+@pytest.fixture(scope="session", params=[HostMemory, CudaMemory], ids=["simt", "cuda"])
+def device(request: pytest.FixtureRequest) -> Any:
+    return request.param()
+
+
 def _activate(x: Any, activation: str | None) -> Any:
     with np.errstate(over="ignore"):
         if activation == "relu":
