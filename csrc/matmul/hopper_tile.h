@@ -68,7 +68,7 @@ __device__ __forceinline__ Tile locate(const Arguments& arguments, int index) {
   const int per_matrix = arguments.tile_rows * arguments.tile_columns;
   const int batch = index / per_matrix, in_matrix = index % per_matrix;
   const int first = in_matrix / (kBand * arguments.tile_columns) * kBand;
-  const int rows = min(kBand, arguments.tile_rows - first);
+  const int left = arguments.tile_rows - first, rows = left < kBand ? left : kBand;
   const int in_band = in_matrix - first * arguments.tile_columns;
   return {(first + in_band % rows) * kRows, in_band / rows * kColumns, batch};
 }

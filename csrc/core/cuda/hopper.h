@@ -75,7 +75,7 @@ inline void barrier_wait(Barrier* barrier, unsigned parity) { simt::barrier_wait
 
 inline void tma_prefetch(const TensorMap&) {}
 inline void tma_load(void* to, const TensorMap& from, Barrier* barrier, int element, int row, int matrix) {
-  simt::tma_load(to, from, barrier, element, row, matrix);
+  simt::copy_tile(to, from, barrier, element, row, matrix);
 }
 
 template <int N, class T, bool AColumns, bool BRows>
