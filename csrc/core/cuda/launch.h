@@ -20,7 +20,7 @@ struct LaunchShape {
 
 // ceil(n / d), for grids.
 template <class Int>
-constexpr Int ceil_div(Int n, Int d) {
+__host__ __device__ constexpr Int ceil_div(Int n, Int d) {
   return (n + d - 1) / d;
 }
 
