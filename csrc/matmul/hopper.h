@@ -2,7 +2,7 @@
 //
 // Taken are operands that the copy engine can read: A and B aligned to 16 bytes, the stride that is not 1 and that of
 // the batch a multiple of 16 bytes; and, of float32, only what wgmma can read as tf32: A's rows and B's columns
-// contiguous (b is a transposed row-major matrix). 16-bit operands may lie either way.
+// contiguous (b is a transposed row-major matrix). 16-bit operands may lie either way. K is not 0.
 #pragma once
 
 #include "matmul/device.h"

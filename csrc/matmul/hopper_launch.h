@@ -55,8 +55,9 @@ inline std::int64_t tiles_of(const DeviceMatmul& p, int columns) {
 inline bool takes(const DeviceMatmul& p, bool across) {
   // Beyond this, the last step past the end of the tiles could overflow an int.
   constexpr std::int64_t kMostTiles = 0x7FFFFFFF - 4096;
-  return p.m > 0 && p.n > 0 && p.k > 0 && p.batch > 0 && p.m <= kMaxDeviceExtent && p.n <= kMaxDeviceExtent &&
-         p.k <= kMaxDeviceExtent && p.batch <= kMostTiles &&
+  if (p.m == 0 || p.n == 0 || p.batch == 0) return true;  // nothing will be run
+  return p.k > 0 && p.m <= kMaxDeviceExtent && p.n <= kMaxDeviceExtent && p.k <= kMaxDeviceExtent &&
+         p.batch <= kMostTiles &&
          ceil_div<std::int64_t>(p.m, kRows) * ceil_div<std::int64_t>(p.n, 128) <= kMostTiles / p.batch &&
          Side::of_a(p).is_readable(across) && Side::of_b(p).is_readable(across) && device_is_hopper();
 }

@@ -3,14 +3,15 @@
 //
 // A block computes tiles of C of 128 x kColumns. One of its three warpgroups, the producer, has one thread ask the copy
 // engine for the tiles of A and B along K, as far ahead as the ring is long; the two others, the consumers, multiply:
-// each holds 64 x kColumns of C in registers, which the producer's warpgroup has given up. Two barriers per stage of the
-// ring say "full" (the bytes have come) and "empty" (both consumers have read them). Blocks stay: there is one per
+// each holds 64 x kColumns of C in registers, which the producer's warpgroup has given up. Two barriers per stage of
+// the ring say "full" (the bytes have come) and "empty" (both consumers have read them). Blocks stay: there is one per
 // multiprocessor, and each takes tile after tile, so that the producer loads the next tile while the consumers store
 // this one. Tiles are taken in bands of kBand rows of tiles, so that those in flight share their rows of A and columns
 // of B in the second-level cache.
 //
-// Cost: 2 M N K operations; each tile reads (128 + kColumns) K elements of A and B, 85 operations a byte at 128 x 256 in
-// 16 bits. Bound by the tensor cores where M and N are in the thousands; by the second-level cache with smaller tiles.
+// Cost: 2 M N K operations; each tile reads (128 + kColumns) K elements of A and B, 85 operations a byte at 128 x 256
+// in 16 bits. Bound by the tensor cores where M and N are in the thousands; by the second-level cache with smaller
+// tiles.
 //
 // Operands may lie along K or across it in 16 bits; tf32 must lie along K (A's rows, B's columns), which is all that
 // wgmma reads of it. Edges need no code: the copy engine puts zeros outside of the matrices, the store looks at bounds.
@@ -33,7 +34,7 @@ constexpr int kThreads = (1 + kConsumers) * kWarpgroup;
 constexpr int kBand = 16;
 // Registers of a thread: 128 x 40 + 256 x 232 are the 384 x 168 that the block starts with.
 constexpr int kProducerRegisters = 40, kConsumerRegisters = 232;
-constexpr int kAtom = 1024;                // bytes: what the swizzle repeats after
+constexpr int kAtom = 1024;                        // bytes: what the swizzle repeats after
 constexpr int kSlab = kWarpgroup / 2 * kRowBytes;  // bytes: 64 rows of 128 bytes
 
 template <class T, int kColumns>
@@ -172,11 +173,10 @@ __device__ __forceinline__ void store_wide(const real<float> (&d)[Count], const 
       Pack<real<float>, 2> got;
 #pragma unroll
       for (int e = 0; e < 2; ++e) got[e] = __shfl_xor_sync(kFullMask, odd ? mine[e] : next[e], 1);
-      const Pack<real<float>, 4> four = {{odd ? got[0] : mine[0], odd ? got[1] : mine[1], odd ? next[0] : got[0],
-                                          odd ? next[1] : got[1]}};
+      const Pack<real<float>, 4> four = {
+          {odd ? got[0] : mine[0], odd ? got[1] : mine[1], odd ? next[0] : got[0], odd ? next[1] : got[1]}};
       const int to_row = row + 8 * half_rows, to_column = column + 8 * (j + (quarter & 1)) + 2 * (quarter & 2);
-      if (to_row < arguments.m && to_column < arguments.n)
-        store_pack(c + to_row * arguments.c_row + to_column, four);
+      if (to_row < arguments.m && to_column < arguments.n) store_pack(c + to_row * arguments.c_row + to_column, four);
     }
 }
 

@@ -99,8 +99,7 @@ void land(Machine& machine, const PendingLoad& load_of) {
         std::memcpy(line + 4 * i, &bits, 4);
       }
     for (int chunk = 0; chunk < kRowBytes; chunk += 16) {
-      char* const target =
-          at_shared(machine, swizzle(to + r * kRowBytes + static_cast<unsigned>(chunk)));
+      char* const target = at_shared(machine, swizzle(to + r * kRowBytes + static_cast<unsigned>(chunk)));
       mark_written(machine, target, 16);
       std::memcpy(target, line + chunk, 16);
     }
@@ -123,8 +122,9 @@ class Operand32Bytes {
 
   float operator()(unsigned i, unsigned k) const {
     const unsigned bytes = type_ == WgmmaType::tf32 ? 4 : 2, per_row = kRowBytes / bytes;
-    const unsigned address = across_ ? start_ + i / per_row * leading_ + i % per_row * bytes + k / 8 * stride_ + k % 8 * 128
-                                     : start_ + i / 8 * stride_ + i % 8 * 128 + k * bytes;
+    const unsigned address = across_
+                                 ? start_ + i / per_row * leading_ + i % per_row * bytes + k / 8 * stride_ + k % 8 * 128
+                                 : start_ + i / 8 * stride_ + i % 8 * 128 + k * bytes;
     const char* from = at_shared(machine_, swizzle(address) & 0x3FFFF);
     check_written(machine_, from);
     std::uint32_t bits = 0;
@@ -242,9 +242,10 @@ void barrier_wait(Barrier* barrier, unsigned parity) {
 void copy_tile(void* to, const TensorMap& from, Barrier* barrier, int element, int row, int matrix) {
   Machine& machine = running();
   Block& block = *machine.current->block;
-  if (shared_address(to) % 1024 != 0) machine.fail("copy engine: a swizzled tile at an address that is no multiple of 1024");
-  const PendingLoad load_of{to,  from, barrier, {element, row, matrix},
-                            reinterpret_cast<std::uintptr_t>(__builtin_return_address(0))};
+  if (shared_address(to) % 1024 != 0)
+    machine.fail("copy engine: a swizzled tile at an address that is no multiple of 1024");
+  const PendingLoad load_of{
+      to, from, barrier, {element, row, matrix}, reinterpret_cast<std::uintptr_t>(__builtin_return_address(0))};
   // Without a pattern that the kernel's own could keep step with.
   const std::uint32_t number = block.loads_so_far++;
   const bool late = (number * 2654435761u >> 28 & 1) != 0;
@@ -281,7 +282,8 @@ void wgmma_wait(int pending) {
   const std::size_t count = self.product_groups[groups - 1];
   for (std::size_t i = 0; i < count; ++i) compute(machine, self.products[i]);
   self.products.erase(self.products.begin(), self.products.begin() + static_cast<std::ptrdiff_t>(count));
-  self.product_groups.erase(self.product_groups.begin(), self.product_groups.begin() + static_cast<std::ptrdiff_t>(groups));
+  self.product_groups.erase(self.product_groups.begin(),
+                            self.product_groups.begin() + static_cast<std::ptrdiff_t>(groups));
   for (auto& end : self.product_groups) end -= count;
 }
 

@@ -1,8 +1,9 @@
-// Hopper's asynchronous units on the SIMT machine: barriers that count bytes, the copy engine, wgmma. For core/cuda/hopper.h.
+// Hopper's asynchronous units on the SIMT machine: barriers that count bytes, the copy engine, wgmma. For
+// core/cuda/hopper.h.
 //
 // They are made to be late, or early, where a GPU may be: every other copy lands when it is asked for, though its stage
-// may still be read, and the others when somebody waits for them; a product is computed when its thread waits for it. So
-// a kernel that waits for too little, or gives a stage back too soon, computes something else than it should.
+// may still be read, and the others when somebody waits for them; a product is computed when its thread waits for it.
+// So a kernel that waits for too little, or gives a stage back too soon, computes something else than it should.
 #pragma once
 
 #include <cstddef>

@@ -1,5 +1,6 @@
-// What Hopper (sm_90a) adds: barriers in shared memory that count bytes (mbarrier), tile copies by the copy engine (TMA),
-// products of 64 x N by the four warps of a warpgroup (wgmma), and registers that move between warpgroups (setmaxnreg).
+// What Hopper (sm_90a) adds: barriers in shared memory that count bytes (mbarrier), tile copies by the copy engine
+// (TMA), products of 64 x N by the four warps of a warpgroup (wgmma), and registers that move between warpgroups
+// (setmaxnreg).
 //
 // A tile in shared memory has rows of 128 bytes, in groups of 8 (an atom, 1024 bytes, aligned to 1024). Within an atom
 // the copy engine and wgmma both exchange the 16-byte chunks of a row by the row's number: chunk c of row r lies where
@@ -44,10 +45,10 @@ constexpr bool kHopper = true;
 // bytes apart, matrices (extent[2]) stride[1] bytes apart. Copies move `box` elements and rows: box[0] elements are 128
 // bytes. What a box has outside of the matrix is 0.
 struct TensorLayout {
-  const void* data;           // aligned to 16
-  std::uint64_t extent[3];    // 1 to 2^32
-  std::uint64_t stride[2];    // multiples of 16, below 2^40
-  std::uint32_t box[2];       // at most 256 each
+  const void* data;         // aligned to 16
+  std::uint64_t extent[3];  // 1 to 2^32
+  std::uint64_t stride[2];  // multiples of 16, below 2^40
+  std::uint32_t box[2];     // at most 256 each
 };
 
 #if defined(DLKIT_SIMT)
@@ -202,8 +203,8 @@ __device__ __forceinline__ void tma_prefetch(const TensorMap& map) {
 __device__ __forceinline__ void tma_load(void* to, const TensorMap& map, Barrier* barrier, int element, int row,
                                          int matrix) {
   asm volatile(
-      "cp.async.bulk.tensor.3d.shared::cluster.global.tile.mbarrier::complete_tx::bytes [%0], [%1, {%3, %4, %5}], [%2];" ::
-          "r"(shared_address(to)),
+      "cp.async.bulk.tensor.3d.shared::cluster.global.tile.mbarrier::complete_tx::bytes [%0], [%1, {%3, %4, %5}], "
+      "[%2];" ::"r"(shared_address(to)),
       "l"(&map), "r"(shared_address(barrier)), "r"(element), "r"(row), "r"(matrix)
       : "memory");
 }
@@ -214,35 +215,38 @@ __device__ __forceinline__ void tma_load(void* to, const TensorMap& map, Barrier
 #define DLKIT_D32(i) DLKIT_D16(i), DLKIT_D16(i + 16)
 #define DLKIT_D64(i) DLKIT_D32(i), DLKIT_D32(i + 32)
 #define DLKIT_D128(i) DLKIT_D64(i), DLKIT_D64(i + 64)
-#define DLKIT_NAMES_32                                                                                           \
+#define DLKIT_NAMES_32                                                                                             \
   "%0,%1,%2,%3,%4,%5,%6,%7,%8,%9,%10,%11,%12,%13,%14,%15,%16,%17,%18,%19,%20,%21,%22,%23,%24,%25,%26,%27,%28,%29," \
   "%30,%31"
-#define DLKIT_NAMES_64                                                                                               \
-  DLKIT_NAMES_32 ",%32,%33,%34,%35,%36,%37,%38,%39,%40,%41,%42,%43,%44,%45,%46,%47,%48,%49,%50,%51,%52,%53,%54,%55," \
-                 "%56,%57,%58,%59,%60,%61,%62,%63"
-#define DLKIT_NAMES_128                                                                                             \
-  DLKIT_NAMES_64 ",%64,%65,%66,%67,%68,%69,%70,%71,%72,%73,%74,%75,%76,%77,%78,%79,%80,%81,%82,%83,%84,%85,%86,%87" \
-                 ",%88,%89,%90,%91,%92,%93,%94,%95,%96,%97,%98,%99,%100,%101,%102,%103,%104,%105,%106,%107,%108"    \
-                 ",%109,%110,%111,%112,%113,%114,%115,%116,%117,%118,%119,%120,%121,%122,%123,%124,%125,%126,%127"
+#define DLKIT_NAMES_64                                                                                    \
+  DLKIT_NAMES_32                                                                                          \
+      ",%32,%33,%34,%35,%36,%37,%38,%39,%40,%41,%42,%43,%44,%45,%46,%47,%48,%49,%50,%51,%52,%53,%54,%55," \
+      "%56,%57,%58,%59,%60,%61,%62,%63"
+#define DLKIT_NAMES_128                                                                                  \
+  DLKIT_NAMES_64                                                                                         \
+      ",%64,%65,%66,%67,%68,%69,%70,%71,%72,%73,%74,%75,%76,%77,%78,%79,%80,%81,%82,%83,%84,%85,%86,%87" \
+      ",%88,%89,%90,%91,%92,%93,%94,%95,%96,%97,%98,%99,%100,%101,%102,%103,%104,%105,%106,%107,%108"    \
+      ",%109,%110,%111,%112,%113,%114,%115,%116,%117,%118,%119,%120,%121,%122,%123,%124,%125,%126,%127"
 // A, B, predicate, and what kind of operands they are: the numbers of the operands after the accumulators.
-#define DLKIT_WGMMA(N, SHAPE, TYPES, COUNT, A, B, P, MAJORS, ...)                                   \
-  asm volatile("{\n\t.reg .pred p;\n\tsetp.ne.b32 p, %" P ", 0;\n\t"                                \
-               "wgmma.mma_async.sync.aligned." SHAPE ".f32." TYPES " {" DLKIT_NAMES_##COUNT "}, %" A \
-               ", %" B ", p, 1, 1" MAJORS ";\n\t}"                                                  \
-               : DLKIT_D##COUNT(0)                                                                  \
-               : "l"(a), "l"(b), "r"(static_cast<int>(accumulate)) __VA_ARGS__)
-#define DLKIT_WGMMA_16BIT(TYPES)                                                                                  \
-  if constexpr (N == 64)                                                                                          \
-    DLKIT_WGMMA(64, "m64n64k16", TYPES, 32, "32", "33", "34", ", %35, %36", , "n"(AColumns), "n"(BRows));         \
-  else if constexpr (N == 128)                                                                                    \
-    DLKIT_WGMMA(128, "m64n128k16", TYPES, 64, "64", "65", "66", ", %67, %68", , "n"(AColumns), "n"(BRows));       \
-  else                                                                                                            \
+#define DLKIT_WGMMA(N, SHAPE, TYPES, COUNT, A, B, P, MAJORS, ...)                           \
+  asm volatile("{\n\t.reg .pred p;\n\tsetp.ne.b32 p, %" P                                   \
+               ", 0;\n\t"                                                                   \
+               "wgmma.mma_async.sync.aligned." SHAPE ".f32." TYPES " {" DLKIT_NAMES_##COUNT \
+               "}, %" A ", %" B ", p, 1, 1" MAJORS ";\n\t}"                                 \
+               : DLKIT_D##COUNT(0)                                                          \
+               : "l"(a), "l"(b), "r"(static_cast<int>(accumulate))__VA_ARGS__)
+#define DLKIT_WGMMA_16BIT(TYPES)                                                                            \
+  if constexpr (N == 64)                                                                                    \
+    DLKIT_WGMMA(64, "m64n64k16", TYPES, 32, "32", "33", "34", ", %35, %36", , "n"(AColumns), "n"(BRows));   \
+  else if constexpr (N == 128)                                                                              \
+    DLKIT_WGMMA(128, "m64n128k16", TYPES, 64, "64", "65", "66", ", %67, %68", , "n"(AColumns), "n"(BRows)); \
+  else                                                                                                      \
     DLKIT_WGMMA(256, "m64n256k16", TYPES, 128, "128", "129", "130", ", %131, %132", , "n"(AColumns), "n"(BRows))
 
-// d = A B, or d += A B with `accumulate`: A is 64 x K, B is K x N, K is 32 bytes of T (tf32, half or bfloat16). Both lie
-// in shared memory and are named by descriptors. A's rows (B's columns) are rows of 128 bytes there, unless AColumns
-// (BRows): then A's columns (B's rows) are, which T must have 16 bits for. All 128 threads of a warpgroup call it, between
-// wgmma_fence and wgmma_commit; d may be read after wgmma_wait.
+// d = A B, or d += A B with `accumulate`: A is 64 x K, B is K x N, K is 32 bytes of T (tf32, half or bfloat16). Both
+// lie in shared memory and are named by descriptors. A's rows (B's columns) are rows of 128 bytes there, unless
+// AColumns (BRows): then A's columns (B's rows) are, which T must have 16 bits for. All 128 threads of a warpgroup call
+// it, between wgmma_fence and wgmma_commit; d may be read after wgmma_wait.
 template <int N, class T, bool AColumns, bool BRows>
 __device__ __forceinline__ void wgmma(float (&d)[N / 2], std::uint64_t a, std::uint64_t b, bool accumulate) {
   static_assert(N == 64 || N == 128 || N == 256);
@@ -280,8 +284,8 @@ __device__ __forceinline__ void loads_stay_behind() { asm volatile("" ::: "memor
 __device__ __forceinline__ void wgmma_fence() { asm volatile("wgmma.fence.sync.aligned;" ::: "memory"); }
 // Ends a group of the wgmmas since the last.
 __device__ __forceinline__ void wgmma_commit() { asm volatile("wgmma.commit_group.sync.aligned;" ::: "memory"); }
-// Returns when all but the newest `Pending` groups have ended. `d`: their accumulators, which the compiler must not read
-// earlier.
+// Returns when all but the newest `Pending` groups have ended. `d`: their accumulators, which the compiler must not
+// read earlier.
 template <int Pending, int Count>
 __device__ __forceinline__ void wgmma_wait(float (&d)[Count]) {
   asm volatile("wgmma.wait_group.sync.aligned %0;" ::"n"(Pending) : "memory");
@@ -305,10 +309,11 @@ __device__ __forceinline__ void registers_fewer() {
 #endif
 
 // How wgmma finds an operand of swizzled 128-byte rows in shared memory. With rows along K (the usual case), atoms of 8
-// rows of the operand lie `stride` bytes apart and `leading` means nothing. Else an atom is 8 steps of K by 128 bytes of
-// the operand's rows: `stride` bytes to the next 8 steps, `leading` to the next 128 bytes of rows.
-// Bits: address 0-13, leading 16-29, stride 32-45, all in units of 16 bytes; 62-63: 1 for the 128-byte swizzle.
-__host__ __device__ __forceinline__ std::uint64_t wgmma_descriptor(unsigned address, unsigned leading, unsigned stride) {
+// rows of the operand lie `stride` bytes apart and `leading` means nothing. Else an atom is 8 steps of K by 128 bytes
+// of the operand's rows: `stride` bytes to the next 8 steps, `leading` to the next 128 bytes of rows. Bits: address
+// 0-13, leading 16-29, stride 32-45, all in units of 16 bytes; 62-63: 1 for the 128-byte swizzle.
+__host__ __device__ __forceinline__ std::uint64_t wgmma_descriptor(unsigned address, unsigned leading,
+                                                                   unsigned stride) {
   const auto field = [](unsigned bytes) { return static_cast<std::uint64_t>((bytes & 0x3FFFF) >> 4); };
   return field(address) | field(leading) << 16 | field(stride) << 32 | std::uint64_t{1} << 62;
 }
