@@ -123,4 +123,6 @@ def main(name: str, body: Callable[[Device, Deadline], dict[str, Any]]) -> None:
     record["dry_run"] = arguments.dry_run
     path = arguments.out / f"{name}.json"
     path.write_text(json.dumps(record, indent=1))
-    print(f"{name}: {len(record.get('rows', []))} rows into {path}", file=sys.stderr)
+    rows = record.get("rows", [])
+    failed = sum(bool(entry.get("failure")) for row in rows for entry in [row, *row.get("results", [])])
+    print(f"{name}: {len(rows)} rows, {failed} failures in them, into {path}", file=sys.stderr)

@@ -52,8 +52,9 @@ stage() {
   else
     echo "no time left" > "$output"
   fi
-  local last
-  last="$(grep -v '^[[:space:]]*$' "$output" | tail -n 1 | tr -d '\t' | cut -c1-200)"
+  local last=""
+  [ "$code" -eq 0 ] || last="$(grep -m 1 ' error: ' "$output")" # a compiler's first, else whatever came last
+  last="$(printf '%s' "${last:-$(grep -v '^[[:space:]]*$' "$output" | tail -n 1)}" | tr -d '\t' | cut -c1-200)"
   printf '%s\t%d\t%d\t%s\n' "$name" "$code" "$((SECONDS - begin))" "$last" >> "$stages"
   echo "$name: exit $code after $((SECONDS - begin)) s: $last"
   return "$code"

@@ -1,11 +1,14 @@
-"""The kernels of Hopper's own units: right, in bounds, and waiting for what they must, on the SIMT machine.
+"""The kernels of Hopper's own units: right, in bounds, and waiting for what they must.
 
-The machine brings tiles late and early, and multiplies late, so that a kernel which waits for too little fails here.
+On the SIMT machine, which brings tiles late and early, and multiplies late, so that a kernel which waits for too little
+fails here; on a GPU with DLKIT_TEST_BACKEND=cuda.
 """
 
 from __future__ import annotations
 
+import ctypes
 import importlib
+import os
 from typing import Any
 
 import numpy as np
@@ -22,12 +25,37 @@ ACTIVATIONS = [
 ]
 
 
+BACKEND = os.environ.get("DLKIT_TEST_BACKEND", "simt")
+
+
 @pytest.fixture(scope="module")
 def simt() -> Any:
-    module = importlib.import_module("dlkit._simt")
-    if "hopper_16bit" not in [name for name, *_ in module.matmul_variants()]:
-        pytest.skip("_simt was built without the Hopper kernels")
+    module = importlib.import_module(f"dlkit._{BACKEND}")
+    if BACKEND == "cuda" and module.compute_capability(0)[0] != 9:
+        pytest.skip("needs a Hopper GPU")
     return module
+
+
+class Memory:
+    """An array as kernels see it: where it is, or on a GPU a copy of all the bytes it spans."""
+
+    def __init__(self, x: np.ndarray[Any, Any] | None) -> None:
+        self.pointer = 0 if x is None else x.ctypes.data
+        if x is None or BACKEND != "cuda":
+            return
+        import cupy
+
+        last = sum((size - 1) * stride for size, stride in zip(x.shape, x.strides, strict=True)) + x.itemsize
+        self.host = np.frombuffer((ctypes.c_uint8 * last).from_address(self.pointer), np.uint8)
+        shift = self.pointer % 256
+        self.device = cupy.empty(last + shift, cupy.uint8)[shift:]
+        self.device[...] = cupy.asarray(self.host)
+        self.pointer = self.device.data.ptr
+
+    def fetch(self) -> None:
+        """Bring back what a kernel wrote."""
+        if BACKEND == "cuda":
+            self.host[...] = self.device.get()
 
 
 def aligned(shape: tuple[int, ...], dtype: Any, offset: int = 0) -> np.ndarray[Any, Any]:
@@ -75,11 +103,13 @@ def run(
     c = full[:, :, :n]
     if addend is not None:
         c[...] = addend
+    x, y, z, w = Memory(a), Memory(b), Memory(c), Memory(bias)
     simt.matmul(
         0, dtype, out_dtype, name, precision, m, n, k, batch,
-        a.ctypes.data, *strides(a), b.ctypes.data, *strides(b), c.ctypes.data, n + gap, m * (n + gap),
-        0 if bias is None else bias.ctypes.data, activation, addend is not None, 0, 0,
+        x.pointer, *strides(a), y.pointer, *strides(b), z.pointer, n + gap, m * (n + gap),
+        w.pointer, activation, addend is not None, 0, 0,
     )  # fmt: skip
+    z.fetch()
     assert np.isnan(full[:, :, n:]).all(), "wrote between the rows of c"
     return c
 
