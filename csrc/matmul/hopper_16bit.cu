@@ -23,7 +23,8 @@ void choose_output(const DeviceMatmul& p) {
 }  // namespace
 
 bool takes_hopper_16bit(const DeviceMatmul& p) {
-  return is_16bit(p.type) && (p.out_type == p.type || p.out_type == DeviceType::float32) && hopper::takes(p, true);
+  return is_16bit(p.type) && (p.out_type == p.type || p.out_type == DeviceType::float32) &&
+         hopper::takes<hopper::kernel<half, half, 128, false, false>>(p, true);
 }
 
 void hopper_16bit(const DeviceMatmul& p) {

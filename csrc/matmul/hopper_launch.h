@@ -52,14 +52,17 @@ inline std::int64_t tiles_of(const DeviceMatmul& p, int columns) {
   return ceil_div<std::int64_t>(p.m, kRows) * ceil_div<std::int64_t>(p.n, columns) * p.batch;
 }
 
-inline bool takes(const DeviceMatmul& p, bool across) {
+// kKernel: any of those that may run.
+template <auto kKernel>
+bool takes(const DeviceMatmul& p, bool across) {
   // Beyond this, the last step past the end of the tiles could overflow an int.
   constexpr std::int64_t kMostTiles = 0x7FFFFFFF - 4096;
   if (p.m == 0 || p.n == 0 || p.batch == 0) return true;  // nothing will be run
   return p.k > 0 && p.m <= kMaxDeviceExtent && p.n <= kMaxDeviceExtent && p.k <= kMaxDeviceExtent &&
          p.batch <= kMostTiles &&
          ceil_div<std::int64_t>(p.m, kRows) * ceil_div<std::int64_t>(p.n, 128) <= kMostTiles / p.batch &&
-         Side::of_a(p).is_readable(across) && Side::of_b(p).is_readable(across) && device_is_hopper();
+         Side::of_a(p).is_readable(across) && Side::of_b(p).is_readable(across) && device_is_hopper() &&
+         has_hopper_code<kKernel>();
 }
 
 // Tiles of 256 columns read less; narrower ones leave fewer multiprocessors idle in the last round. A tile's time is

@@ -7,7 +7,7 @@ namespace dlkit::device {
 
 bool takes_hopper_tf32(const DeviceMatmul& p) {
   return p.type == DeviceType::float32 && p.out_type == DeviceType::float32 && p.precision == Precision::tf32 &&
-         hopper::takes(p, false);
+         hopper::takes<hopper::kernel<tf32, real<float>, 128, false, false>>(p, false);
 }
 
 void hopper_tf32(const DeviceMatmul& p) { hopper::choose_width<tf32, real<float>, false, false>("hopper_tf32", p); }

@@ -64,6 +64,10 @@ TensorMap make_tensor_map(const TensorLayout& layout) {
 }
 
 inline bool device_is_hopper() { return true; }
+template <auto kKernel>
+bool has_hopper_code() {
+  return true;
+}
 inline int multiprocessors() { return simt::multiprocessors(); }
 
 inline unsigned shared_address(const void* p) { return simt::shared_address(p); }
@@ -160,6 +164,18 @@ inline bool device_is_hopper() {
   return device_attribute(cudaDevAttrComputeCapabilityMajor, known) == 9;
 }
 
+// Whether a kernel was compiled for sm_90a. In a build that leaves that out, a Hopper GPU runs code in which the kernel
+// is empty, which has next to no registers.
+template <auto kKernel>
+bool has_hopper_code() {
+  static const bool has = [] {
+    cudaFuncAttributes attributes;
+    check(cudaFuncGetAttributes(&attributes, reinterpret_cast<const void*>(kKernel)), "cudaFuncGetAttributes");
+    return attributes.numRegs >= 64;
+  }();
+  return has;
+}
+
 __device__ __forceinline__ unsigned shared_address(const void* p) {
   return static_cast<unsigned>(__cvta_generic_to_shared(p));
 }
@@ -218,15 +234,15 @@ __device__ __forceinline__ void tma_load(void* to, const TensorMap& map, Barrier
 #define DLKIT_NAMES_32                                                                                             \
   "%0,%1,%2,%3,%4,%5,%6,%7,%8,%9,%10,%11,%12,%13,%14,%15,%16,%17,%18,%19,%20,%21,%22,%23,%24,%25,%26,%27,%28,%29," \
   "%30,%31"
-#define DLKIT_NAMES_64                                                                                    \
-  DLKIT_NAMES_32                                                                                          \
-      ",%32,%33,%34,%35,%36,%37,%38,%39,%40,%41,%42,%43,%44,%45,%46,%47,%48,%49,%50,%51,%52,%53,%54,%55," \
-      "%56,%57,%58,%59,%60,%61,%62,%63"
-#define DLKIT_NAMES_128                                                                                  \
-  DLKIT_NAMES_64                                                                                         \
-      ",%64,%65,%66,%67,%68,%69,%70,%71,%72,%73,%74,%75,%76,%77,%78,%79,%80,%81,%82,%83,%84,%85,%86,%87" \
-      ",%88,%89,%90,%91,%92,%93,%94,%95,%96,%97,%98,%99,%100,%101,%102,%103,%104,%105,%106,%107,%108"    \
-      ",%109,%110,%111,%112,%113,%114,%115,%116,%117,%118,%119,%120,%121,%122,%123,%124,%125,%126,%127"
+#define DLKIT_NAMES_64                                                                                \
+  DLKIT_NAMES_32                                                                                      \
+  ",%32,%33,%34,%35,%36,%37,%38,%39,%40,%41,%42,%43,%44,%45,%46,%47,%48,%49,%50,%51,%52,%53,%54,%55," \
+  "%56,%57,%58,%59,%60,%61,%62,%63"
+#define DLKIT_NAMES_128                                                                              \
+  DLKIT_NAMES_64                                                                                     \
+  ",%64,%65,%66,%67,%68,%69,%70,%71,%72,%73,%74,%75,%76,%77,%78,%79,%80,%81,%82,%83,%84,%85,%86,%87" \
+  ",%88,%89,%90,%91,%92,%93,%94,%95,%96,%97,%98,%99,%100,%101,%102,%103,%104,%105,%106,%107,%108"    \
+  ",%109,%110,%111,%112,%113,%114,%115,%116,%117,%118,%119,%120,%121,%122,%123,%124,%125,%126,%127"
 // A, B, predicate, and what kind of operands they are: the numbers of the operands after the accumulators.
 #define DLKIT_WGMMA(N, SHAPE, TYPES, COUNT, A, B, P, MAJORS, ...)                           \
   asm volatile("{\n\t.reg .pred p;\n\tsetp.ne.b32 p, %" P                                   \
