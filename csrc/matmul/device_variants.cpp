@@ -4,6 +4,7 @@
 
 #include "matmul/device_plan.h"
 #include "matmul/device_steps.h"
+#include "matmul/hopper.h"
 
 namespace dlkit {
 namespace {
@@ -40,6 +41,13 @@ const std::vector<Row>& rows() {
       {{"mma_16bit", "tensor cores, operands of 16 bits", "float16, bfloat16, or float32 with precision bf16", as_16bit,
         nullptr, device::mma_16bit},
        &device::mma_16bit_family},
+      {{"hopper_tf32", "the copy engine fills a ring, wgmma empties it: tf32 (sm_90a)",
+        "a Hopper GPU, float32 with precision tf32, k not 0, rows of a and columns of b contiguous and aligned to 16 "
+        "bytes",
+        device::takes_hopper_tf32, nullptr, device::hopper_tf32}},
+      {{"hopper_16bit", "the same, operands of 16 bits (sm_90a)",
+        "a Hopper GPU, float16 or bfloat16, k not 0, a and b aligned to 16 bytes, as their strides are",
+        device::takes_hopper_16bit, nullptr, device::hopper_16bit}},
   };
   return table;
 }
@@ -78,6 +86,8 @@ const DeviceMatmulVariant& choose_device_matmul(const DeviceMatmul& p) {
     int tile;
     return *find_device_matmul_variant(name, &tile);
   };
+  if (device::kHopperMeasured && device::takes_hopper_tf32(p)) return named("hopper_tf32");
+  if (device::kHopperMeasured && device::takes_hopper_16bit(p)) return named("hopper_16bit");
   const device::TileFamily* family = device::family_of(p);
   if (family == nullptr) return named("register_tile");
   // Slices take memory, so that they have to gain something.
