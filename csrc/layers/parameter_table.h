@@ -14,8 +14,10 @@ namespace dlkit::device {
 constexpr Index kChunk = 4096;  // elements that a block takes at once
 
 // kRoles arrays of each parameter.
-template <class T, int kRoles, int kMost>
+template <class T, int kRoles, int kMost_>
 struct ParameterTable {
+  static constexpr int kMost = kMost_;
+
   T* array[kRoles][kMost];
   Index n[kMost];
   Index chunks_end[kMost];  // chunks of this parameter and of those before it

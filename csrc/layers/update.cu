@@ -158,9 +158,6 @@ __global__ void clip_factor_kernel(const real<double>* sum_squares, real<double>
   *out = factor > real<double>(1) ? real<double>(1) : factor;
 }
 
-template <class Table>
-constexpr int kMostOf = std::extent_v<decltype(Table::n)>;
-
 }  // namespace
 
 template <class T>
@@ -169,7 +166,7 @@ void sgd_step(Stream stream, const std::vector<Parameter<T>>& parameters, const 
   using R = real<T>;
   if (rung == Rung::naive) return naive::sgd_step(stream, parameters, factors, on_device);
   with_tables<3>(parameters, [&]<class Table>(const Table& table, Index, unsigned blocks) {
-    launch("sgd", sgd_kernel<R, kMostOf<Table>>, {blocks, kThreads}, stream, table,
+    launch("sgd", sgd_kernel<R, Table::kMost>, {blocks, kThreads}, stream, table,
            std::bit_cast<SgdFactors<R>>(factors), reinterpret_cast<const SgdFactors<R>*>(on_device));
   });
 }
@@ -180,7 +177,7 @@ void adam_step(Stream stream, const std::vector<Parameter<T>>& parameters, const
   using R = real<T>;
   if (rung == Rung::naive) return naive::adam_step(stream, parameters, factors, on_device);
   with_tables<4>(parameters, [&]<class Table>(const Table& table, Index, unsigned blocks) {
-    launch("adam", adam_kernel<R, kMostOf<Table>>, {blocks, kThreads}, stream, table,
+    launch("adam", adam_kernel<R, Table::kMost>, {blocks, kThreads}, stream, table,
            std::bit_cast<AdamFactors<R>>(factors), reinterpret_cast<const AdamFactors<R>*>(on_device));
   });
 }
@@ -189,7 +186,7 @@ template <class T>
 void scale_inplace(Stream stream, const std::vector<Parameter<T>>& parameters, double factor,
                    const double* factor_pointer) {
   with_tables<1>(parameters, [&]<class Table>(const Table& table, Index, unsigned blocks) {
-    launch("scale", scale_kernel<real<T>, kMostOf<Table>>, {blocks, kThreads}, stream, table, real<double>(factor),
+    launch("scale", scale_kernel<real<T>, Table::kMost>, {blocks, kThreads}, stream, table, real<double>(factor),
            reals(factor_pointer));
   });
 }
@@ -197,7 +194,7 @@ void scale_inplace(Stream stream, const std::vector<Parameter<T>>& parameters, d
 template <class T>
 void clamp_inplace(Stream stream, const std::vector<Parameter<T>>& parameters, double limit) {
   with_tables<1>(parameters, [&]<class Table>(const Table& table, Index, unsigned blocks) {
-    launch("clamp", clamp_kernel<real<T>, kMostOf<Table>>, {blocks, kThreads}, stream, table,
+    launch("clamp", clamp_kernel<real<T>, Table::kMost>, {blocks, kThreads}, stream, table,
            real<T>(static_cast<T>(limit)));
   });
 }
