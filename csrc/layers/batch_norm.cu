@@ -323,7 +323,7 @@ Index slab_groups(const Extents& e) {
 }
 
 template <class T>
-Index most_groups(const Extents& e) {
+Index groups_at_most(const Extents& e) {
   return e.inner == 1 ? most_groups<T>(e.n, e.channels) : slab_groups(e);
 }
 
@@ -348,7 +348,7 @@ Index launch_sums(const char* name, Stream stream, const Sums& sums, const Exten
 }
 
 template <class T, class Map>
-void launch_map(const char* name, Stream stream, const Map& map, const Extents& e, bool aligned) {
+void launch_apply(const char* name, Stream stream, const Map& map, const Extents& e, bool aligned) {
   using R = real<T>;
   if (e.n * e.channels * e.inner == 0) return;
   if (e.inner == 1) {
@@ -375,7 +375,7 @@ LaunchShape warp_each(Index channels) {
 template <class T>
 std::size_t batch_norm_scratch(Index n, Index channels, Index inner) {
   const Extents e{n, channels, inner};
-  return 2 * sizeof(double) * static_cast<std::size_t>((most_groups<T>(e) + 1) * channels);
+  return 2 * sizeof(double) * static_cast<std::size_t>((groups_at_most<T>(e) + 1) * channels);
 }
 
 template <class T>
@@ -393,7 +393,7 @@ void batch_norm(Stream stream, const T* x, const T* weight, const T* bias, T* ou
   launch("batch norm statistics", statistics_kernel<R>, warp_each(channels), stream, partial, groups, reals(x), e,
          epsilon, reals(mean), reals(rstd));
   const Normalise<R> map{reals(x), reals(weight), reals(bias), reals(mean), reals(rstd), nullptr, epsilon, reals(out)};
-  launch_map<T>("batch norm", stream, map, e, is_aligned<kPack<T>>(x) && is_aligned<kPack<T>>(out));
+  launch_apply<T>("batch norm", stream, map, e, is_aligned<kPack<T>>(x) && is_aligned<kPack<T>>(out));
 }
 
 template <class T>
@@ -402,7 +402,7 @@ void batch_norm_apply(Stream stream, const T* x, const T* weight, const T* bias,
   using R = real<T>;
   const Normalise<R> map{reals(x), reals(weight), reals(bias), reals(mean), nullptr, reals(var),
                          R(static_cast<T>(eps)), reals(out)};
-  launch_map<T>("batch norm", stream, map, Extents{n, channels, inner},
+  launch_apply<T>("batch norm", stream, map, Extents{n, channels, inner},
                 is_aligned<kPack<T>>(x) && is_aligned<kPack<T>>(out));
 }
 
@@ -422,7 +422,7 @@ void batch_norm_backward(Stream stream, const T* grad, const T* x, const T* weig
          reals(dbias), means);
   const Differentiate<R> map{reals(grad), reals(x), reals(weight), reals(mean), reals(rstd),
                              means,       means + channels, reals(dx)};
-  launch_map<T>("batch norm backward", stream, map, e, aligned && is_aligned<kPack<T>>(dx));
+  launch_apply<T>("batch norm backward", stream, map, e, aligned && is_aligned<kPack<T>>(dx));
 }
 
 #define DLKIT_INSTANTIATE(T)                                                                                          \
