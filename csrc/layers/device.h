@@ -23,8 +23,6 @@ namespace dlkit::device {
 
 using Stream = void*;  // cudaStream_t
 
-const std::vector<LayerVariant>& layer_variants();
-
 template <class T>
 void activation(Stream stream, ActivationKind kind, const T* x, T* y, Index n, double alpha, Rung rung);
 template <class T>

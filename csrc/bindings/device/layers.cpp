@@ -3,6 +3,8 @@
 
 #include <string>
 
+#include "layers/device_variants.h"
+
 namespace dlkit {
 namespace py = pybind11;
 namespace {
@@ -143,7 +145,7 @@ void bind_device_layers(py::module_& module) {
       "layer_variants",
       [] {
         py::list result;
-        for (const auto& variant : device::layer_variants())
+        for (const auto& variant : device::kLayerVariants)
           result.append(py::make_tuple(variant.operation, variant.name, variant.idea, variant.needs));
         return result;
       },

@@ -117,7 +117,7 @@ AdamSettings adam_settings(const Arguments& a, std::int64_t step, double lr, dou
 
 // The bytes of a struct, without what padding holds.
 template <class Factors>
-py::bytes bytes_of_call(const Factors& factors) {
+py::bytes bytes_of(const Factors& factors) {
   char memory[sizeof(Factors)] = {};
   std::memcpy(memory, &factors, sizeof factors);
   return py::bytes(memory, sizeof memory);
