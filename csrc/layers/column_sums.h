@@ -21,7 +21,7 @@ struct ColumnPlan {
   Index groups;     // and one below another
   Index per_group;  // rows of each
 
-  // `single`: all rows in one group.
+  // Of at least one column. `single`: all rows in one group.
   ColumnPlan(Index rows, Index cols, int pack, bool single = false) {
     const Index packs = ceil_div<Index>(cols, pack);
     lanes = 1;
@@ -38,6 +38,7 @@ struct ColumnPlan {
 // Groups of a matrix at any address.
 template <class T>
 Index most_groups(Index rows, Index cols) {
+  if (cols == 0) return 1;
   return std::max(ColumnPlan(rows, cols, 1).groups, ColumnPlan(rows, cols, kPack<T>).groups);
 }
 

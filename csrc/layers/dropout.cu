@@ -17,7 +17,9 @@
 namespace dlkit::device {
 namespace {
 
+// Of elements 4 counter to 4 counter + 3, whose numbers go on from 0 after 2^64 - 1.
 __device__ __forceinline__ Philox philox_block(std::uint64_t seed, std::uint64_t counter) {
+  counter &= ~std::uint64_t{0} >> 2;
   return Philox::block(static_cast<std::uint32_t>(counter), static_cast<std::uint32_t>(counter >> 32), 0, 0,
                        static_cast<std::uint32_t>(seed), static_cast<std::uint32_t>(seed >> 32));
 }
