@@ -81,8 +81,8 @@ void activation_backward(Stream stream, ActivationKind kind, const T* grad, cons
   });
 }
 
-#define DLKIT_INSTANTIATE(T)                                                                \
-  template void activation(Stream, ActivationKind, const T*, T*, Index, double, Rung);      \
+#define DLKIT_INSTANTIATE(T)                                                           \
+  template void activation(Stream, ActivationKind, const T*, T*, Index, double, Rung); \
   template void activation_backward(Stream, ActivationKind, const T*, const T*, T*, Index, double, Rung);
 DLKIT_INSTANTIATE(float)
 DLKIT_INSTANTIATE(double)

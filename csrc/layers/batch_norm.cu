@@ -9,8 +9,8 @@
 // With inner 1, channels lie side by side: column_sums.h. Otherwise a slab of `inner` neighbouring elements, or 1024 of
 // them, is a warp's; inner below 32 leaves lanes idle.
 //
-// Bytes: forward 3 elements (x twice), backward 5 (grad and x twice), of which the second-level cache has a part. FLOPs:
-// 8 forward, 12 backward. Bound: memory.
+// Bytes: forward 3 elements (x twice), backward 5 (grad and x twice), of which the second-level cache has a part.
+// FLOPs: 8 forward, 12 backward. Bound: memory.
 #include <algorithm>
 
 #include "core/cuda/warp.h"
@@ -383,8 +383,7 @@ void batch_norm(Stream stream, const T* x, const T* weight, const T* bias, T* ou
                 Index channels, Index inner, double eps, void* scratch, Rung rung) {
   using R = real<T>;
   if (channels == 0) return;
-  if (rung == Rung::naive)
-    return naive::batch_norm(stream, x, weight, bias, out, mean, rstd, n, channels, inner, eps);
+  if (rung == Rung::naive) return naive::batch_norm(stream, x, weight, bias, out, mean, rstd, n, channels, inner, eps);
   const Extents e{n, channels, inner};
   const R epsilon(static_cast<T>(eps));
   D* const partial = static_cast<D*>(scratch);
@@ -400,10 +399,10 @@ template <class T>
 void batch_norm_apply(Stream stream, const T* x, const T* weight, const T* bias, const T* mean, const T* var, T* out,
                       Index n, Index channels, Index inner, double eps) {
   using R = real<T>;
-  const Normalise<R> map{reals(x), reals(weight), reals(bias), reals(mean), nullptr, reals(var),
-                         R(static_cast<T>(eps)), reals(out)};
+  const Normalise<R> map{reals(x),   reals(weight),          reals(bias), reals(mean), nullptr,
+                         reals(var), R(static_cast<T>(eps)), reals(out)};
   launch_apply<T>("batch norm", stream, map, Extents{n, channels, inner},
-                is_aligned<kPack<T>>(x) && is_aligned<kPack<T>>(out));
+                  is_aligned<kPack<T>>(x) && is_aligned<kPack<T>>(out));
 }
 
 template <class T>
@@ -420,18 +419,18 @@ void batch_norm_backward(Stream stream, const T* grad, const T* x, const T* weig
   const Index groups = launch_sums<T>("batch norm backward sums", stream, sums, e, aligned, partial);
   launch("batch norm gradients", gradients_kernel<R>, warp_each(channels), stream, partial, groups, e, reals(dweight),
          reals(dbias), means);
-  const Differentiate<R> map{reals(grad), reals(x), reals(weight), reals(mean), reals(rstd),
-                             means,       means + channels, reals(dx)};
+  const Differentiate<R> map{reals(grad), reals(x), reals(weight),    reals(mean),
+                             reals(rstd), means,    means + channels, reals(dx)};
   launch_apply<T>("batch norm backward", stream, map, e, aligned && is_aligned<kPack<T>>(dx));
 }
 
-#define DLKIT_INSTANTIATE(T)                                                                                          \
-  template std::size_t batch_norm_scratch<T>(Index, Index, Index);                                                    \
-  template void batch_norm(Stream, const T*, const T*, const T*, T*, T*, T*, Index, Index, Index, double, void*,      \
-                           Rung);                                                                                     \
-  template void batch_norm_apply(Stream, const T*, const T*, const T*, const T*, const T*, T*, Index, Index, Index,   \
-                                 double);                                                                             \
-  template void batch_norm_backward(Stream, const T*, const T*, const T*, const T*, const T*, T*, T*, T*, Index,      \
+#define DLKIT_INSTANTIATE(T)                                                                                        \
+  template std::size_t batch_norm_scratch<T>(Index, Index, Index);                                                  \
+  template void batch_norm(Stream, const T*, const T*, const T*, T*, T*, T*, Index, Index, Index, double, void*,    \
+                           Rung);                                                                                   \
+  template void batch_norm_apply(Stream, const T*, const T*, const T*, const T*, const T*, T*, Index, Index, Index, \
+                                 double);                                                                           \
+  template void batch_norm_backward(Stream, const T*, const T*, const T*, const T*, const T*, T*, T*, T*, Index,    \
                                     Index, Index, void*, Rung);
 DLKIT_INSTANTIATE(float)
 DLKIT_INSTANTIATE(double)

@@ -42,8 +42,8 @@ Index most_groups(Index rows, Index cols) {
   return std::max(ColumnPlan(rows, cols, 1).groups, ColumnPlan(rows, cols, kPack<T>).groups);
 }
 
-// Source: kSums sums of type Source::Sum for N columns from col on. columns<N>(col) is what is known of them beforehand;
-// load<N>(row, col) fetches a Loaded<N>, add<N>(sums, loaded, columns) adds what that contributes, and
+// Source: kSums sums of type Source::Sum for N columns from col on. columns<N>(col) is what is known of them
+// beforehand; load<N>(row, col) fetches a Loaded<N>, add<N>(sums, loaded, columns) adds what that contributes, and
 // store<N>(group, col, sums) is called with the sums of a group of rows.
 template <int N, class Source>
 __global__ void __launch_bounds__(kThreads)

@@ -81,8 +81,8 @@ __global__ void __launch_bounds__(kMostThreads<Shape>) cross_entropy_kernel(cons
       sum = threads.sum(sum);
       if (work.of.label_smoothing != T(0)) sum_below = threads.sum(sum_below);
       if (row < rows && threads.lane == 0)
-        work.of.losses[row] = work.is_class(label[r]) ? work.loss(at_label[r], most, log(sum), sum_below)
-                                                      : work.without_class(label[r]);
+        work.of.losses[row] =
+            work.is_class(label[r]) ? work.loss(at_label[r], most, log(sum), sum_below) : work.without_class(label[r]);
       if (work.of.grad == nullptr) continue;
       const T factor = T(1) / sum;
 #pragma unroll
@@ -119,8 +119,8 @@ __global__ void __launch_bounds__(kLongThreads) long_cross_entropy_kernel(const 
       sum_below = block_sum(sum_below);
     }
     if (threadIdx.x == 0)
-      work.of.losses[row] = is_class ? work.loss(x[label], of_row.most, log(of_row.sum), sum_below)
-                                     : work.without_class(label);
+      work.of.losses[row] =
+          is_class ? work.loss(x[label], of_row.most, log(of_row.sum), sum_below) : work.without_class(label);
     if (work.of.grad == nullptr) continue;
     __syncthreads();  // the gradient may overwrite x[label]
     const T factor = T(1) / of_row.sum;
@@ -157,8 +157,8 @@ __device__ __forceinline__ Total block_total(real<double> losses, Index counted)
 
 // losses: null where only the count is wanted.
 template <class T>
-__global__ void __launch_bounds__(kSumThreads)
-    sum_group_kernel(const T* losses, const std::int64_t* labels, Index rows, std::int64_t ignore_index, Total* totals) {
+__global__ void __launch_bounds__(kSumThreads) sum_group_kernel(const T* losses, const std::int64_t* labels, Index rows,
+                                                                std::int64_t ignore_index, Total* totals) {
   const Index first = blockIdx.x * kGroup, last = first + kGroup < rows ? first + kGroup : rows;
   real<double> sum(0);
   Index counted = 0;

@@ -143,7 +143,7 @@ void dropout(Stream stream, const T* x, T* y, Index n, double p, std::uint64_t s
 
 template void dropout(Stream, const float*, float*, Index, double, std::uint64_t, std::uint64_t, const std::uint64_t*,
                       Rung);
-template void dropout(Stream, const double*, double*, Index, double, std::uint64_t, std::uint64_t,
-                      const std::uint64_t*, Rung);
+template void dropout(Stream, const double*, double*, Index, double, std::uint64_t, std::uint64_t, const std::uint64_t*,
+                      Rung);
 
 }  // namespace dlkit::device

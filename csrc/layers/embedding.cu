@@ -8,10 +8,10 @@
 // are brought together by a stable sort (least significant digit first, 8 bits a pass: Satish, Harris, Garland,
 // "Designing Efficient Sorting Algorithms for Manycore GPUs", 2009), and each row of the result is the sum of its
 // places in order; no atomic operations on floats, the same bits every time. Bytes: one element read for each element
-// of grad, one written for each of the table, most of them zeros; 32 per index and pass for sorting. Bound: memory where
-// the table is large; the launches of the sort (one up to 2048 indices, else three a pass) where it is not; and where
-// one index takes most of the batch, the block that adds it up.
-// `atomic` zeroes the table and adds by atomic operations: two launches, the order is left to chance.
+// of grad, one written for each of the table, most of them zeros; 32 per index and pass for sorting. Bound: memory
+// where the table is large; the launches of the sort (one up to 2048 indices, else three a pass) where it is not; and
+// where one index takes most of the batch, the block that adds it up. `atomic` zeroes the table and adds by atomic
+// operations: two launches, the order is left to chance.
 #include <algorithm>
 
 #include "layers/device.h"
@@ -176,8 +176,7 @@ __device__ __forceinline__ void sort_tile(const Keys& keys, int shift, const std
     count += more;
   }
   const std::uint32_t smaller = sum_before(count, total);
-  start[threadIdx.x] =
-      counts == nullptr ? smaller : counts[static_cast<Index>(threadIdx.x) * gridDim.x + blockIdx.x];
+  start[threadIdx.x] = counts == nullptr ? smaller : counts[static_cast<Index>(threadIdx.x) * gridDim.x + blockIdx.x];
   __syncthreads();
 #pragma unroll
   for (int round = 0; round < kRounds; ++round) {
@@ -384,8 +383,8 @@ void embedding_backward(Stream stream, const T* grad, const std::int64_t* indice
          buffers.place[last], starts, rows, cols, reals(out));
 }
 
-#define DLKIT_INSTANTIATE(T)                                                                                        \
-  template void embedding(Stream, const T*, Index, Index, const std::int64_t*, Index, T*, Rung);                    \
+#define DLKIT_INSTANTIATE(T)                                                                     \
+  template void embedding(Stream, const T*, Index, Index, const std::int64_t*, Index, T*, Rung); \
   template void embedding_backward(Stream, const T*, const std::int64_t*, Index, Index, Index, Index, T*, void*, Rung);
 DLKIT_INSTANTIATE(float)
 DLKIT_INSTANTIATE(double)

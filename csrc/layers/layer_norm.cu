@@ -158,8 +158,7 @@ __global__ void __launch_bounds__(kMostThreads<Shape>)
 #pragma unroll
       for (int j = 0; j < kPacks; ++j)
 #pragma unroll
-        for (int k = 0; k < N; ++k)
-          of_grad[r][j][k] = scale[r] * fma(-of_x[r][j][k], dot, of_grad[r][j][k] - sum);
+        for (int k = 0; k < N; ++k) of_grad[r][j][k] = scale[r] * fma(-of_x[r][j][k], dot, of_grad[r][j][k] - sum);
       const Index row = first + r * threads.step();
       threads.store(dx + row * cols, of_grad[r], row < rows ? cols : 0);
     }
@@ -260,8 +259,12 @@ void columns(Stream stream, const T* grad, const T* x, const T* mean, const T* r
   R* const partial = static_cast<R*>(scratch);
   const bool single = plan.groups == 1;
   const Source source(reals(grad), reals(x), reals(mean), reals(rstd), cols,
-                      dweight == nullptr ? nullptr : single ? reals(dweight) : partial,
-                      dbias == nullptr ? nullptr : single ? reals(dbias) : partial + plan.groups * cols);
+                      dweight == nullptr ? nullptr
+                      : single           ? reals(dweight)
+                                         : partial,
+                      dbias == nullptr ? nullptr
+                      : single         ? reals(dbias)
+                                       : partial + plan.groups * cols);
   launch("layer norm columns", packed ? column_sums_kernel<kPack<T>, Source> : column_sums_kernel<1, Source>,
          plan.shape(), stream, source, rows, cols, plan);
   if (single) return;
@@ -288,8 +291,8 @@ void layer_norm(Stream stream, const T* x, const T* weight, const T* bias, T* ou
   using R = real<T>;
   if (rows == 0) return;
   if (rung == Rung::naive) return naive::layer_norm(stream, x, weight, bias, out, mean, rstd, rows, cols, eps);
-  const bool packed = rows_are_aligned(x, cols) && rows_are_aligned(out, cols) && row_is_aligned(weight) &&
-                      row_is_aligned(bias);
+  const bool packed =
+      rows_are_aligned(x, cols) && rows_are_aligned(out, cols) && row_is_aligned(weight) && row_is_aligned(bias);
   const R epsilon(static_cast<T>(eps));
   if (cols <= kHeldCols<T>)
     return with_row_shape<T>(rows, cols, packed, [&](auto shape, const LaunchShape& launch_shape) {
@@ -332,10 +335,10 @@ void layer_norm_backward(Stream stream, const T* grad, const T* x, const T* weig
          reals(rstd), reals(dx), rows, cols);
 }
 
-#define DLKIT_INSTANTIATE(T)                                                                                         \
-  template void layer_norm(Stream, const T*, const T*, const T*, T*, T*, T*, Index, Index, double, Rung);            \
-  template std::size_t layer_norm_backward_scratch<T>(Index, Index);                                                 \
-  template void layer_norm_backward(Stream, const T*, const T*, const T*, const T*, const T*, T*, T*, T*, void*,     \
+#define DLKIT_INSTANTIATE(T)                                                                                     \
+  template void layer_norm(Stream, const T*, const T*, const T*, T*, T*, T*, Index, Index, double, Rung);        \
+  template std::size_t layer_norm_backward_scratch<T>(Index, Index);                                             \
+  template void layer_norm_backward(Stream, const T*, const T*, const T*, const T*, const T*, T*, T*, T*, void*, \
                                     Index, Index, Rung);
 DLKIT_INSTANTIATE(float)
 DLKIT_INSTANTIATE(double)

@@ -2,8 +2,8 @@
 // the textbook has.
 //
 // One thread an element reads neighbouring addresses, and is bound by memory as it should be. One thread a row reads
-// addresses a row apart: each of its loads of 4 bytes takes a sector of 32, and few rows leave most of the machine idle.
-// A thread a column reads whole sectors, but has one load in flight and nobody to share a long column with.
+// addresses a row apart: each of its loads of 4 bytes takes a sector of 32, and few rows leave most of the machine
+// idle. A thread a column reads whole sectors, but has one load in flight and nobody to share a long column with.
 #include "layers/naive_layers.h"
 
 #include <bit>
@@ -246,25 +246,19 @@ __global__ void batch_norm_backward_kernel(const T* grad, const T* x, const T* w
     sum += grad[at];
     dot += grad[at] * (x[at] - m) * r;
   });
-  each_of_channel(c, n, channels, inner, [&](Index at) {
-    dx[at] = w * r * (grad[at] - sum / count - (x[at] - m) * r * (dot / count));
-  });
+  each_of_channel(c, n, channels, inner,
+                  [&](Index at) { dx[at] = w * r * (grad[at] - sum / count - (x[at] - m) * r * (dot / count)); });
   if (dweight != nullptr) dweight[c] = dot;
   if (dbias != nullptr) dbias[c] = sum;
 }
 
 template <class T>
 CrossEntropy<real<T>> in_reals(const CrossEntropy<T>& work) {
-  return {reals(work.logits),
-          work.row_stride,
-          work.labels,
-          work.rows,
-          work.cols,
-          real<T>(work.label_smoothing),
-          work.ignore_index,
-          real<T>(work.grad_scale),
-          reals(work.losses),
-          reals(work.grad)};
+  return {reals(work.logits), work.row_stride,
+          work.labels,        work.rows,
+          work.cols,          real<T>(work.label_smoothing),
+          work.ignore_index,  real<T>(work.grad_scale),
+          reals(work.losses), reals(work.grad)};
 }
 
 }  // namespace
@@ -385,23 +379,23 @@ void batch_norm_backward(Stream stream, const T* grad, const T* x, const T* weig
          reals(mean), reals(rstd), reals(dx), reals(dweight), reals(dbias), n, channels, inner);
 }
 
-#define DLKIT_INSTANTIATE(T)                                                                                         \
-  template void activation(Stream, ActivationKind, const T*, T*, Index, double);                                     \
-  template void activation_backward(Stream, ActivationKind, const T*, const T*, T*, Index, double);                  \
-  template void softmax(Stream, const T*, Index, T*, Index, Index, bool);                                            \
-  template void softmax_backward(Stream, const T*, const T*, T*, Index, Index, bool);                                \
-  template void cross_entropy(Stream, const CrossEntropy<T>&, const Index*);                                         \
-  template void dropout(Stream, const T*, T*, Index, double, std::uint64_t, std::uint64_t, const std::uint64_t*);    \
-  template void column_sum(Stream, const T*, Index, Index, Index, T*, bool);                                         \
-  template void sgd_step(Stream, const std::vector<Parameter<T>>&, const SgdFactors<T>&, const SgdFactors<T>*);      \
-  template void adam_step(Stream, const std::vector<Parameter<T>>&, const AdamFactors<T>&, const AdamFactors<T>*);   \
-  template void embedding(Stream, const T*, Index, Index, const std::int64_t*, Index, T*);                           \
-  template void embedding_backward(Stream, const T*, const std::int64_t*, Index, Index, Index, Index, T*);           \
-  template void layer_norm(Stream, const T*, const T*, const T*, T*, T*, T*, Index, Index, double);                  \
-  template void layer_norm_backward(Stream, const T*, const T*, const T*, const T*, const T*, T*, T*, T*, Index,     \
-                                    Index);                                                                          \
-  template void batch_norm(Stream, const T*, const T*, const T*, T*, T*, T*, Index, Index, Index, double);           \
-  template void batch_norm_backward(Stream, const T*, const T*, const T*, const T*, const T*, T*, T*, T*, Index,     \
+#define DLKIT_INSTANTIATE(T)                                                                                       \
+  template void activation(Stream, ActivationKind, const T*, T*, Index, double);                                   \
+  template void activation_backward(Stream, ActivationKind, const T*, const T*, T*, Index, double);                \
+  template void softmax(Stream, const T*, Index, T*, Index, Index, bool);                                          \
+  template void softmax_backward(Stream, const T*, const T*, T*, Index, Index, bool);                              \
+  template void cross_entropy(Stream, const CrossEntropy<T>&, const Index*);                                       \
+  template void dropout(Stream, const T*, T*, Index, double, std::uint64_t, std::uint64_t, const std::uint64_t*);  \
+  template void column_sum(Stream, const T*, Index, Index, Index, T*, bool);                                       \
+  template void sgd_step(Stream, const std::vector<Parameter<T>>&, const SgdFactors<T>&, const SgdFactors<T>*);    \
+  template void adam_step(Stream, const std::vector<Parameter<T>>&, const AdamFactors<T>&, const AdamFactors<T>*); \
+  template void embedding(Stream, const T*, Index, Index, const std::int64_t*, Index, T*);                         \
+  template void embedding_backward(Stream, const T*, const std::int64_t*, Index, Index, Index, Index, T*);         \
+  template void layer_norm(Stream, const T*, const T*, const T*, T*, T*, T*, Index, Index, double);                \
+  template void layer_norm_backward(Stream, const T*, const T*, const T*, const T*, const T*, T*, T*, T*, Index,   \
+                                    Index);                                                                        \
+  template void batch_norm(Stream, const T*, const T*, const T*, T*, T*, T*, Index, Index, Index, double);         \
+  template void batch_norm_backward(Stream, const T*, const T*, const T*, const T*, const T*, T*, T*, T*, Index,   \
                                     Index, Index);
 DLKIT_INSTANTIATE(float)
 DLKIT_INSTANTIATE(double)

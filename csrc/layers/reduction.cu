@@ -1,7 +1,7 @@
 // Sums: down the columns of a matrix (a bias gradient), and of squares (a gradient's norm).
 //
-// column_sum is column_sums.h on a matrix in memory; the sums of groups of rows go to scratch memory and are added up by
-// the same kernel.
+// column_sum is column_sums.h on a matrix in memory; the sums of groups of rows go to scratch memory and are added up
+// by the same kernel.
 //
 // Bytes: each element read once. FLOPs: one per element (column_sum), two in float64 (sum_squares: no square overflows,
 // and an H100 does 64 of them a cycle where memory brings 3.7 float32 elements). Bound: memory.
@@ -103,9 +103,9 @@ void sum_squares(Stream stream, const std::vector<Parameter<T>>& parameters, dou
   launch("total", total_kernel, {1, kTotalThreads}, stream, partial, done, reals(out));
 }
 
-#define DLKIT_INSTANTIATE(T)                                                                                \
-  template std::size_t column_sum_scratch<T>(Index, Index);                                                 \
-  template void column_sum(Stream, const T*, Index, Index, Index, T*, bool, void*, Rung);                   \
+#define DLKIT_INSTANTIATE(T)                                                              \
+  template std::size_t column_sum_scratch<T>(Index, Index);                               \
+  template void column_sum(Stream, const T*, Index, Index, Index, T*, bool, void*, Rung); \
   template void sum_squares(Stream, const std::vector<Parameter<T>>&, double*, void*);
 DLKIT_INSTANTIATE(float)
 DLKIT_INSTANTIATE(double)

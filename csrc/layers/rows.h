@@ -99,7 +99,8 @@ void with_row_shape(Index rows, Index cols, bool packed, const Body& body) {
   else if (packed && cols <= kWarp * kHeld)
     body(RowShape<kShort, kHeld / kShort, kWarp, 1>{}, warps(kWarp, 1));
   else if (packed)
-    body(RowShape<kShort, kHeld / kShort, 0, 1>{}, LaunchShape{full_grid(rows, threads), static_cast<unsigned>(threads)});
+    body(RowShape<kShort, kHeld / kShort, 0, 1>{},
+         LaunchShape{full_grid(rows, threads), static_cast<unsigned>(threads)});
   else if (cols <= kWarp * kShort)
     body(RowShape<1, kShort, kWarp, 4>{}, warps(kWarp, 4));
   else if (cols <= kWarp * kHeld)

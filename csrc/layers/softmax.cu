@@ -4,9 +4,9 @@
 // Rows past 64 KB are read twice: once for their largest element and their sum together (exponentials.h), once to write
 // the result; all rows that are being worked on fit an H100's second-level cache of 50 MB up to 800 KB each.
 //
-// Bytes: 2 elements forward, 3 backward. Instructions per element: about 15, an exponential and a few selections. Bound:
-// memory, from some hundred rows on; fewer leave multiprocessors without work. An element more or less in a row matters
-// little, but rows that are no multiple of 16 bytes long are read 4 bytes a lane.
+// Bytes: 2 elements forward, 3 backward. Instructions per element: about 15, an exponential and a few selections.
+// Bound: memory, from some hundred rows on; fewer leave multiprocessors without work. An element more or less in a row
+// matters little, but rows that are no multiple of 16 bytes long are read 4 bytes a lane.
 #include "layers/device.h"
 #include "layers/exponentials.h"
 #include "layers/naive_layers.h"
@@ -109,8 +109,7 @@ __global__ void __launch_bounds__(kMostThreads<Shape>)
 #pragma unroll
       for (int j = 0; j < kPacks; ++j)
 #pragma unroll
-        for (int k = 0; k < N; ++k)
-          of_grad[r][j][k] = backward_of(of_grad[r][j][k], of_y[r][j][k], sum, logarithm);
+        for (int k = 0; k < N; ++k) of_grad[r][j][k] = backward_of(of_grad[r][j][k], of_y[r][j][k], sum, logarithm);
       const Index row = first + r * threads.step();
       threads.store(out + row * cols, of_grad[r], row < rows ? cols : 0);
     }
@@ -182,8 +181,8 @@ void softmax_backward(Stream stream, const T* grad, const T* y, T* out, Index ro
          reals(grad), reals(y), reals(out), rows, cols, logarithm);
 }
 
-#define DLKIT_INSTANTIATE(T)                                                                    \
-  template void softmax(Stream, const T*, Index, T*, Index, Index, bool, Rung);                 \
+#define DLKIT_INSTANTIATE(T)                                                    \
+  template void softmax(Stream, const T*, Index, T*, Index, Index, bool, Rung); \
   template void softmax_backward(Stream, const T*, const T*, T*, Index, Index, bool, Rung);
 DLKIT_INSTANTIATE(float)
 DLKIT_INSTANTIATE(double)

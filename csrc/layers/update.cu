@@ -50,9 +50,8 @@ struct Sgd {
 };
 
 template <class T, int kMost>
-__global__ void __launch_bounds__(kThreads)
-    sgd_kernel(const __grid_constant__ ParameterTable<T, 3, kMost> table, const SgdFactors<T> factors,
-               const SgdFactors<T>* on_device) {
+__global__ void __launch_bounds__(kThreads) sgd_kernel(const __grid_constant__ ParameterTable<T, 3, kMost> table,
+                                                       const SgdFactors<T> factors, const SgdFactors<T>* on_device) {
   const SgdFactors<T> f = on_device == nullptr ? factors : *on_device;
   each_chunk(table, [&](const Chunk<T, 3>& chunk, Index) {
     const Sgd<T> map{chunk.array[0], chunk.array[1], chunk.array[2], f,
@@ -93,9 +92,8 @@ struct Adam {
 };
 
 template <class T, int kMost>
-__global__ void __launch_bounds__(kThreads)
-    adam_kernel(const __grid_constant__ ParameterTable<T, 4, kMost> table, const AdamFactors<T> factors,
-                const AdamFactors<T>* on_device) {
+__global__ void __launch_bounds__(kThreads) adam_kernel(const __grid_constant__ ParameterTable<T, 4, kMost> table,
+                                                        const AdamFactors<T> factors, const AdamFactors<T>* on_device) {
   const AdamFactors<T> f = on_device == nullptr ? factors : *on_device;
   each_chunk(table, [&](const Chunk<T, 4>& chunk, Index) {
     const Adam<T> map{chunk.array[0], chunk.array[1], chunk.array[2], chunk.array[3], f};
@@ -136,9 +134,8 @@ struct Clamp {
 };
 
 template <class T, int kMost>
-__global__ void __launch_bounds__(kThreads)
-    scale_kernel(const __grid_constant__ ParameterTable<T, 1, kMost> table, real<double> factor,
-                 const real<double>* factor_pointer) {
+__global__ void __launch_bounds__(kThreads) scale_kernel(const __grid_constant__ ParameterTable<T, 1, kMost> table,
+                                                         real<double> factor, const real<double>* factor_pointer) {
   if (factor_pointer != nullptr) factor *= *factor_pointer;
   each_chunk(table, [&](const Chunk<T, 1>& chunk, Index) {
     map_chunk<T, 4>(InPlace<T, Times<T>>{chunk.array[0], {T(factor)}}, chunk.n, chunk.packed);
@@ -166,8 +163,8 @@ void sgd_step(Stream stream, const std::vector<Parameter<T>>& parameters, const 
   using R = real<T>;
   if (rung == Rung::naive) return naive::sgd_step(stream, parameters, factors, on_device);
   with_tables<3>(parameters, [&]<class Table>(const Table& table, Index, unsigned blocks) {
-    launch("sgd", sgd_kernel<R, Table::kMost>, {blocks, kThreads}, stream, table,
-           std::bit_cast<SgdFactors<R>>(factors), reinterpret_cast<const SgdFactors<R>*>(on_device));
+    launch("sgd", sgd_kernel<R, Table::kMost>, {blocks, kThreads}, stream, table, std::bit_cast<SgdFactors<R>>(factors),
+           reinterpret_cast<const SgdFactors<R>*>(on_device));
   });
 }
 
@@ -203,12 +200,11 @@ void clip_factor(Stream stream, const double* sum_squares, double max_norm, doub
   launch("clip factor", clip_factor_kernel, {1, 1}, stream, reals(sum_squares), real<double>(max_norm), reals(out));
 }
 
-#define DLKIT_INSTANTIATE(T)                                                                                         \
-  template void sgd_step(Stream, const std::vector<Parameter<T>>&, const SgdFactors<T>&, const SgdFactors<T>*,       \
-                         Rung);                                                                                      \
-  template void adam_step(Stream, const std::vector<Parameter<T>>&, const AdamFactors<T>&, const AdamFactors<T>*,    \
-                          Rung);                                                                                     \
-  template void scale_inplace(Stream, const std::vector<Parameter<T>>&, double, const double*);                      \
+#define DLKIT_INSTANTIATE(T)                                                                                          \
+  template void sgd_step(Stream, const std::vector<Parameter<T>>&, const SgdFactors<T>&, const SgdFactors<T>*, Rung); \
+  template void adam_step(Stream, const std::vector<Parameter<T>>&, const AdamFactors<T>&, const AdamFactors<T>*,     \
+                          Rung);                                                                                      \
+  template void scale_inplace(Stream, const std::vector<Parameter<T>>&, double, const double*);                       \
   template void clamp_inplace(Stream, const std::vector<Parameter<T>>&, double);
 DLKIT_INSTANTIATE(float)
 DLKIT_INSTANTIATE(double)

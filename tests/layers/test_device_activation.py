@@ -19,7 +19,9 @@ def code(dtype: Any) -> int:
     return int(dtype == np.float64)
 
 
-def forward(device: Any, kind: str, x: Any, rung: int, alpha: float = 0.3, shift: int = 0, y: Any = None) -> Any:
+def forward(
+    device: Any, kind: str, x: Any, rung: int, alpha: float = 0.3, shift: int = 0, y: Any = None
+) -> Any:
     x = device.put(x, shift)
     y = device.empty(x.shape, x.dtype, shift) if y is None else y
     device.module.activation(
@@ -28,11 +30,19 @@ def forward(device: Any, kind: str, x: Any, rung: int, alpha: float = 0.3, shift
     return device.get(y)
 
 
-def backward(device: Any, kind: str, grad: Any, saved: Any, rung: int, alpha: float = 0.3, shift: int = 0) -> Any:
+def backward(
+    device: Any, kind: str, grad: Any, saved: Any, rung: int, alpha: float = 0.3, shift: int = 0
+) -> Any:
     grad, saved = device.put(grad, shift), device.put(saved)
     out = device.empty(grad.shape, grad.dtype)
     device.module.activation_backward(
-        0, code(grad.dtype), KINDS.index(kind), *map(device.address, (grad, saved, out)), grad.size, alpha, rung
+        0,
+        code(grad.dtype),
+        KINDS.index(kind),
+        *map(device.address, (grad, saved, out)),
+        grad.size,
+        alpha,
+        rung,
     )
     return device.get(out)
 
@@ -47,7 +57,9 @@ def error(got: Any, expected: Any) -> float:
 
 @pytest.mark.parametrize("rung", [NAIVE, FUSED], ids=["naive", "fused"])
 @pytest.mark.parametrize("kind", KINDS)
-def test_forward_and_backward(device: Any, kind: str, rung: int, dtype: Any, rng: np.random.Generator) -> None:
+def test_forward_and_backward(
+    device: Any, kind: str, rung: int, dtype: Any, rng: np.random.Generator
+) -> None:
     tolerance = 1e-14 if dtype is np.float64 else 6e-7
     for n in (1, 3, 257, 5003):
         x = (4 * rng.standard_normal(n)).astype(dtype)
@@ -91,7 +103,9 @@ def test_any_address(device: Any, shift: int, dtype: Any, rng: np.random.Generat
         x = rng.standard_normal(n).astype(dtype)
         np.testing.assert_array_equal(forward(device, "relu", x, FUSED, shift=shift), np.maximum(x, 0))
         grad = rng.standard_normal(n).astype(dtype)
-        np.testing.assert_array_equal(backward(device, "relu", grad, x, FUSED, shift=shift), np.where(x > 0, grad, 0))
+        np.testing.assert_array_equal(
+            backward(device, "relu", grad, x, FUSED, shift=shift), np.where(x > 0, grad, 0)
+        )
 
 
 def test_in_place_and_more_than_the_grid_holds(device: Any, rng: np.random.Generator) -> None:
@@ -127,8 +141,8 @@ def test_relu_moves_no_sector_twice(simt: Any, n: int, shift: int, rng: np.rando
     (row,) = simt.module.counters()
     assert row["operation"] == "activation"
     assert row["kernel"] == "relu"
-    # 16 bytes a lane from a multiple of 256 on: sectors of 32 bytes, each once. Else 4 bytes a lane, and each request of
-    # a warp ends in the sector that the next one begins in.
+    # 16 bytes a lane from a multiple of 256 on: sectors of 32 bytes, each once. Else 4 bytes a lane, and each
+    # request of a warp ends in the sector that the next one begins in.
     sectors = -(-4 * n // 32) if shift == 0 else 5 * n // 32
     for kind in ("load", "store"):
         assert row[f"global_{kind}_bytes"] == 4 * n

@@ -60,7 +60,9 @@ def test_an_offset_on_the_device_is_added(device: Any, rung: int, rng: np.random
 
 @RUNGS
 @pytest.mark.parametrize("p", [0.0, 1.0, 1e-12, 1 - 1e-12])
-def test_extreme_probabilities(device: Any, p: float, rung: int, dtype: Any, rng: np.random.Generator) -> None:
+def test_extreme_probabilities(
+    device: Any, p: float, rung: int, dtype: Any, rng: np.random.Generator
+) -> None:
     x = rng.standard_normal(1001).astype(dtype)
     x[::7] = np.nan
     x[::5] = np.inf
@@ -73,9 +75,9 @@ def test_wrong_arguments(device: Any) -> None:
     x = device.put(np.zeros(4, np.float32))
     at = device.address(x)
     for p in (-0.1, 1.1, float("nan")):
-        with pytest.raises(ValueError, match="dropout: p is .*; expected 0 to 1"):
+        with pytest.raises(ValueError, match=r"dropout: p is .*; expected 0 to 1"):
             device.module.dropout(0, 0, at, at, 4, p, 0, 0, 0, 3)
-    with pytest.raises(ValueError, match="offset_pointer is at address .* expected a multiple of 8"):
+    with pytest.raises(ValueError, match=r"offset_pointer is at address .* expected a multiple of 8"):
         device.module.dropout(0, 0, at, at, 4, 0.5, 0, 0, at + 4, 3)
 
 

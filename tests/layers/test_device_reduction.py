@@ -42,16 +42,33 @@ def column_sum(device: Any, x: Any, rung: int, out: Any = None, stride: int = 0,
 @RUNGS
 @pytest.mark.parametrize(
     "shape",
-    [(0, 3), (3, 0), (1, 1), (64, 10), (5, 129), (513, 33), (700, 128), (3, 5000), (30_000, 1), (9000, 4), (2100, 37)],
+    [
+        (0, 3),
+        (3, 0),
+        (1, 1),
+        (64, 10),
+        (5, 129),
+        (513, 33),
+        (700, 128),
+        (3, 5000),
+        (30_000, 1),
+        (9000, 4),
+        (2100, 37),
+    ],
 )
-def test_column_sum(device: Any, shape: tuple[int, int], rung: int, dtype: Any, rng: np.random.Generator) -> None:
+def test_column_sum(
+    device: Any, shape: tuple[int, int], rung: int, dtype: Any, rng: np.random.Generator
+) -> None:
     x = rng.standard_normal(shape).astype(dtype)
     expected = x.astype(np.longdouble).sum(axis=0)
     bound = (1e-14 if dtype is np.float64 else 3e-6) * (20 if rung == NAIVE else 1)
     scale = float(np.linalg.norm(x.astype(np.float64)))
     assert np.linalg.norm(column_sum(device, x, rung) - expected) <= bound * scale
     for stride, shift in ((shape[1] + 1, 0), (shape[1] + 4, 1)):
-        assert np.linalg.norm(column_sum(device, x, rung, stride=stride, shift=shift) - expected) <= bound * scale
+        assert (
+            np.linalg.norm(column_sum(device, x, rung, stride=stride, shift=shift) - expected)
+            <= bound * scale
+        )
     out = np.ones(shape[1], dtype)
     got = column_sum(device, x, rung, out=out)
     assert np.linalg.norm(got - 1 - expected) <= bound * (scale + math.sqrt(shape[1]))
@@ -142,11 +159,11 @@ def test_scale_and_clamp(device: Any, dtype: Any, shift: int, rng: np.random.Gen
 def test_wrong_arguments(device: Any) -> None:
     x = device.put(np.zeros(4, np.float32))
     at = device.address(x)
-    with pytest.raises(ValueError, match="clamp_inplace: limit is -1.0; expected 0 or more"):
+    with pytest.raises(ValueError, match=r"clamp_inplace: limit is -1.0; expected 0 or more"):
         device.module.clamp_inplace(0, 0, [(at, 4)], -1.0)
-    with pytest.raises(ValueError, match="scale_inplace: parameters has .*; expected tuples of 2 integers"):
+    with pytest.raises(ValueError, match=r"scale_inplace: parameters has .*; expected tuples of 2 integers"):
         device.module.scale_inplace(0, 0, [(at, 4, 5)], 1.0, 0)
-    with pytest.raises(ValueError, match="scale_inplace: array is 'x'; expected an integer, 0 or more"):
+    with pytest.raises(ValueError, match=r"scale_inplace: array is 'x'; expected an integer, 0 or more"):
         device.module.scale_inplace(0, 0, [("x", 4)], 1.0, 0)
     with pytest.raises(ValueError, match="scale_inplace: n is -4; expected an integer, 0 or more"):
         device.module.scale_inplace(0, 0, [(at, -4)], 1.0, 0)

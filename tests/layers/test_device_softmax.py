@@ -50,7 +50,9 @@ def close(got: Any, expected: Any, bound: float) -> bool:
 
 @RUNGS
 @pytest.mark.parametrize("shape", SHAPES)
-def test_softmax(device: Any, shape: tuple[int, int], rung: int, dtype: Any, rng: np.random.Generator) -> None:
+def test_softmax(
+    device: Any, shape: tuple[int, int], rung: int, dtype: Any, rng: np.random.Generator
+) -> None:
     x = (3 * rng.standard_normal(shape)).astype(dtype)
     bound = tolerance(dtype) * (5 if rung == NAIVE else 1) * max(1, shape[1] / 500) ** 0.5
     for logarithm, expected in zip((False, True), reference(x), strict=True):
@@ -60,7 +62,9 @@ def test_softmax(device: Any, shape: tuple[int, int], rung: int, dtype: Any, rng
 
 @RUNGS
 @pytest.mark.parametrize("shape", SHAPES)
-def test_softmax_backward(device: Any, shape: tuple[int, int], rung: int, dtype: Any, rng: np.random.Generator) -> None:
+def test_softmax_backward(
+    device: Any, shape: tuple[int, int], rung: int, dtype: Any, rng: np.random.Generator
+) -> None:
     grad = rng.standard_normal(shape).astype(dtype)
     bound = tolerance(dtype) * 30
     for logarithm, y in zip((False, True), reference(3 * rng.standard_normal(shape)), strict=True):
@@ -151,7 +155,9 @@ class Loss:
 
 @RUNGS
 @pytest.mark.parametrize("shape", SHAPES)
-def test_cross_entropy(device: Any, shape: tuple[int, int], rung: int, dtype: Any, rng: np.random.Generator) -> None:
+def test_cross_entropy(
+    device: Any, shape: tuple[int, int], rung: int, dtype: Any, rng: np.random.Generator
+) -> None:
     logits = (3 * rng.standard_normal(shape)).astype(dtype)
     labels = rng.integers(0, shape[1], shape[0])
     labels[rng.random(shape[0]) < 0.2] = -100
@@ -161,7 +167,9 @@ def test_cross_entropy(device: Any, shape: tuple[int, int], rung: int, dtype: An
             logits.astype(np.float64), labels, grad_scale=0.7, label_smoothing=smoothing, variant="naive"
         )
         got = Loss(device, logits, labels, scale=0.7, smoothing=smoothing, shift=shift, rung=rung)
-        assert np.linalg.norm(got.losses - expected) <= bound * (np.linalg.norm(expected) + len(labels) ** 0.5)
+        assert np.linalg.norm(got.losses - expected) <= bound * (
+            np.linalg.norm(expected) + len(labels) ** 0.5
+        )
         assert np.linalg.norm(got.grad - grad) <= bound * max(np.linalg.norm(grad), 0.7)
         np.testing.assert_array_equal(got.grad[labels == -100], 0)
         np.testing.assert_array_equal(got.losses[labels == -100], 0)
@@ -169,7 +177,9 @@ def test_cross_entropy(device: Any, shape: tuple[int, int], rung: int, dtype: An
             same = Loss(device, logits, labels, scale=0.7, smoothing=smoothing, in_place=True)
             assert np.linalg.norm(same.grad - grad) <= bound * max(np.linalg.norm(grad), 0.7)
             lone = Loss(device, logits, labels, smoothing=smoothing, need_grad=False)
-            assert np.linalg.norm(lone.losses - expected) <= bound * (np.linalg.norm(expected) + len(labels) ** 0.5)
+            assert np.linalg.norm(lone.losses - expected) <= bound * (
+                np.linalg.norm(expected) + len(labels) ** 0.5
+            )
 
 
 @RUNGS
@@ -186,7 +196,9 @@ def test_reductions(device: Any, rows: int, rung: int, dtype: Any, rng: np.rando
         assert np.isnan(mean.result)
         assert not mean.grad.any()
     else:
-        assert mean.result == pytest.approx(losses.sum() / counted, rel=1e-6 if dtype is np.float32 else 1e-13)
+        assert mean.result == pytest.approx(
+            losses.sum() / counted, rel=1e-6 if dtype is np.float32 else 1e-13
+        )
         assert close(mean.grad, 2 * grad / counted, 1e-6 if dtype is np.float32 else 1e-14)
 
 

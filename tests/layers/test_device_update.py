@@ -43,7 +43,9 @@ def close(device: Any, there: list[Any], expected: list[Any], bound: float) -> N
 @RUNGS
 @pytest.mark.parametrize("shift", [0, 1])
 @pytest.mark.parametrize("decoupled", [False, True], ids=["adam", "adamw"])
-def test_adam(device: Any, decoupled: bool, shift: int, rung: int, dtype: Any, rng: np.random.Generator) -> None:
+def test_adam(
+    device: Any, decoupled: bool, shift: int, rung: int, dtype: Any, rng: np.random.Generator
+) -> None:
     roles = random_state(SIZES, dtype, rng)
     there = put(device, roles, shift)
     wide = [[a.astype(np.float64) for a in role] for role in roles]
@@ -59,7 +61,9 @@ def test_adam(device: Any, decoupled: bool, shift: int, rung: int, dtype: Any, r
 
 @RUNGS
 @pytest.mark.parametrize("shift", [0, 1])
-@pytest.mark.parametrize(("momentum", "dampening", "nesterov"), [(0, 0, False), (0.9, 0.3, False), (0.9, 0, True)])
+@pytest.mark.parametrize(
+    ("momentum", "dampening", "nesterov"), [(0, 0, False), (0.9, 0.3, False), (0.9, 0, True)]
+)
 def test_sgd(
     device: Any,
     momentum: float,

@@ -29,7 +29,7 @@ void activation_call(Address stream, int dtype, int kind, Address x, Address y, 
 }
 
 void activation_backward_call(Address stream, int dtype, int kind, Address grad, Address saved, Address out, Index n,
-                         double alpha, int rung) {
+                              double alpha, int rung) {
   Arguments a("activation_backward");
   const ActivationKind function = kind_of(a, kind);
   const Rung step = rung_of(a, rung);
@@ -43,7 +43,7 @@ void activation_backward_call(Address stream, int dtype, int kind, Address grad,
 }
 
 void softmax_call(Address stream, int dtype, Address x, Index row_stride, Address out, Index rows, Index cols,
-             bool logarithm, int rung) {
+                  bool logarithm, int rung) {
   Arguments a(logarithm ? "log_softmax" : "softmax");
   const Rung step = rung_of(a, rung);
   const Index n = a.count("(rows, cols)", rows, cols), extent = a.strided("(rows, cols)", rows, cols, row_stride);
@@ -56,7 +56,7 @@ void softmax_call(Address stream, int dtype, Address x, Index row_stride, Addres
 }
 
 void softmax_backward_call(Address stream, int dtype, Address grad, Address y, Address out, Index rows, Index cols,
-                      bool logarithm, int rung) {
+                           bool logarithm, int rung) {
   Arguments a(logarithm ? "log_softmax_backward" : "softmax_backward");
   const Rung step = rung_of(a, rung);
   const Index n = a.count("(rows, cols)", rows, cols);
@@ -68,9 +68,9 @@ void softmax_backward_call(Address stream, int dtype, Address grad, Address y, A
   });
 }
 
-void cross_entropy_call(Address stream, int dtype, Address logits, Index row_stride, Address labels, Index rows, Index cols,
-                   double label_smoothing, std::int64_t ignore_index, double grad_scale, int reduction, Address losses,
-                   Address result, Address grad, Address scratch, int rung) {
+void cross_entropy_call(Address stream, int dtype, Address logits, Index row_stride, Address labels, Index rows,
+                        Index cols, double label_smoothing, std::int64_t ignore_index, double grad_scale, int reduction,
+                        Address losses, Address result, Address grad, Address scratch, int rung) {
   Arguments a("cross_entropy");
   const Rung step = rung_of(a, rung);
   a.expect(label_smoothing >= 0 && label_smoothing <= 1, "label_smoothing", label_smoothing, "0 to 1");
@@ -99,7 +99,7 @@ void cross_entropy_call(Address stream, int dtype, Address logits, Index row_str
 }
 
 void dropout_call(Address stream, int dtype, Address x, Address y, Index n, double p, std::uint64_t seed,
-             std::uint64_t offset, Address offset_pointer, int rung) {
+                  std::uint64_t offset, Address offset_pointer, int rung) {
   Arguments a("dropout");
   const Rung step = rung_of(a, rung);
   a.count("n", n);
@@ -122,7 +122,7 @@ std::size_t column_sum_scratch_call(int dtype, Index rows, Index cols) {
 }
 
 void column_sum_call(Address stream, int dtype, Address x, Index row_stride, Index rows, Index cols, Address out,
-                bool accumulate, Address scratch, int rung) {
+                     bool accumulate, Address scratch, int rung) {
   Arguments a("column_sum");
   const Rung step = rung_of(a, rung);
   const Index extent = a.strided("(rows, cols)", rows, cols, row_stride);
@@ -131,9 +131,8 @@ void column_sum_call(Address stream, int dtype, Address x, Index row_stride, Ind
     const T* const from = a.in<T>("x", x, extent);
     T* const to = a.out<T>("out", out, cols);
     void* const memory = a.scratch(scratch, device::column_sum_scratch<T>(rows, cols));
-    a.run([&] {
-      device::column_sum<T>(stream_of(stream), from, row_stride, rows, cols, to, accumulate, memory, step);
-    });
+    a.run(
+        [&] { device::column_sum<T>(stream_of(stream), from, row_stride, rows, cols, to, accumulate, memory, step); });
   });
 }
 

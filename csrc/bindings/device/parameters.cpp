@@ -43,8 +43,8 @@ std::vector<Parameter<T>> parameters_of(Arguments& arguments, const py::sequence
       const char* const name = roles[role].name;
       const Address address = integer(arguments, PyTuple_GET_ITEM(item.ptr(), static_cast<Py_ssize_t>(role)), name);
       if (address == 0 && roles[role].optional) continue;
-      arrays[role] = roles[role].written ? arguments.out<T>(name, address, n)
-                                         : const_cast<T*>(arguments.in<T>(name, address, n));
+      arrays[role] =
+          roles[role].written ? arguments.out<T>(name, address, n) : const_cast<T*>(arguments.in<T>(name, address, n));
     }
     parameters.push_back({arrays[0], arrays[1], arrays[2], arrays[3], n});
   }
@@ -124,7 +124,7 @@ py::bytes bytes_of(const Factors& factors) {
 }
 
 py::bytes sgd_factors_call(int dtype, double lr, double momentum, double dampening, double weight_decay, bool nesterov,
-                      bool first_step) {
+                           bool first_step) {
   const Arguments a("sgd_factors");
   const SgdSettings settings = sgd_settings(a, lr, momentum, dampening, weight_decay, nesterov, first_step);
   py::bytes result;
@@ -133,7 +133,7 @@ py::bytes sgd_factors_call(int dtype, double lr, double momentum, double dampeni
 }
 
 py::bytes adam_factors_call(int dtype, std::int64_t step, double lr, double beta1, double beta2, double eps,
-                       double weight_decay, bool decoupled) {
+                            double weight_decay, bool decoupled) {
   const Arguments a("adam_factors");
   const AdamSettings settings = adam_settings(a, step, lr, beta1, beta2, eps, weight_decay, decoupled);
   py::bytes result;
@@ -142,7 +142,7 @@ py::bytes adam_factors_call(int dtype, std::int64_t step, double lr, double beta
 }
 
 void sgd_step_call(Address stream, int dtype, const py::sequence& list, double lr, double momentum, double dampening,
-              double weight_decay, bool nesterov, bool first_step, Address factors_pointer, int rung) {
+                   double weight_decay, bool nesterov, bool first_step, Address factors_pointer, int rung) {
   Arguments a("sgd_step");
   const Rung step = rung_of(a, rung);
   const SgdSettings settings = sgd_settings(a, lr, momentum, dampening, weight_decay, nesterov, first_step);
@@ -159,7 +159,7 @@ void sgd_step_call(Address stream, int dtype, const py::sequence& list, double l
 }
 
 void adam_step_call(Address stream, int dtype, const py::sequence& list, std::int64_t step, double lr, double beta1,
-               double beta2, double eps, double weight_decay, bool decoupled, Address factors_pointer, int rung) {
+                    double beta2, double eps, double weight_decay, bool decoupled, Address factors_pointer, int rung) {
   Arguments a("adam_step");
   const Rung variant = rung_of(a, rung);
   const AdamSettings settings = adam_settings(a, step, lr, beta1, beta2, eps, weight_decay, decoupled);
