@@ -23,12 +23,26 @@ namespace {
 
 using D = real<double>;
 
+template <int N, class T>
+__device__ __forceinline__ Pack<T, N> pack_or(const T* from, Index i, T otherwise) {
+  if (from != nullptr) return load_any<N>(from + i);
+  Pack<T, N> pack;
+#pragma unroll
+  for (int k = 0; k < N; ++k) pack[k] = otherwise;
+  return pack;
+}
+
+template <class Channel, int N>
+struct Channels {
+  Channel of[N];
+};
+
 struct Extents {
   Index n, channels, inner;
 };
 
 // Sums: what is added up. load<N>(i) fetches N elements from i on, add(first, second, loaded, k, channel) adds what the
-// k-th of them contributes to the two sums of its channel, of which `channel(c)` is known beforehand.
+// k-th of them contributes to the two sums of its channel; channels<N>(c) is what is known of N channels beforehand.
 
 template <class T>
 struct Moments {
@@ -42,7 +56,15 @@ struct Moments {
     return load_pack<N>(x + i);
   }
   using Channel = D;
-  __device__ __forceinline__ Channel channel(Index c) const { return D(x[c * inner]); }
+  // N above 1: only where inner is 1.
+  template <int N>
+  __device__ __forceinline__ Channels<Channel, N> channels(Index c) const {
+    const Pack<T, N> first = load_any<N>(x + c * inner);
+    Channels<Channel, N> channels;
+#pragma unroll
+    for (int k = 0; k < N; ++k) channels.of[k] = D(first[k]);
+    return channels;
+  }
   template <int N>
   __device__ __forceinline__ void add(D& sum, D& squares, const Loaded<N>& v, int k, Channel shift) const {
     const D off = D(v[k]) - shift;
@@ -66,7 +88,14 @@ struct Gradients {
   struct Channel {
     T mean, rstd;
   };
-  __device__ __forceinline__ Channel channel(Index c) const { return {mean[c], rstd[c]}; }
+  template <int N>
+  __device__ __forceinline__ Channels<Channel, N> channels(Index c) const {
+    const Pack<T, N> m = load_any<N>(mean + c), r = load_any<N>(rstd + c);
+    Channels<Channel, N> channels;
+#pragma unroll
+    for (int k = 0; k < N; ++k) channels.of[k] = {m[k], r[k]};
+    return channels;
+  }
   template <int N>
   __device__ __forceinline__ void add(D& sum, D& dot, const Loaded<N>& v, int k, Channel channel) const {
     sum += D(v.grad[k]);
@@ -92,9 +121,15 @@ struct Normalise {
   struct Channel {
     T mean, scale, bias;
   };
-  __device__ __forceinline__ Channel channel(Index c) const {
-    const T scale = rstd != nullptr ? rstd[c] : T(1) / sqrt(var[c] + eps);
-    return {mean[c], weight == nullptr ? scale : scale * weight[c], bias == nullptr ? T(0) : bias[c]};
+  template <int N>
+  __device__ __forceinline__ Channels<Channel, N> channels(Index c) const {
+    const Pack<T, N> m = load_any<N>(mean + c), s = load_any<N>((rstd != nullptr ? rstd : var) + c);
+    const Pack<T, N> w = pack_or<N>(weight, c, T(1)), b = pack_or<N>(bias, c, T(0));
+    Channels<Channel, N> channels;
+#pragma unroll
+    for (int k = 0; k < N; ++k)
+      channels.of[k] = {m[k], (rstd != nullptr ? s[k] : T(1) / sqrt(s[k] + eps)) * w[k], b[k]};
+    return channels;
   }
   template <int N>
   __device__ __forceinline__ T apply(const Loaded<N>& v, int k, const Channel& channel) const {
@@ -120,9 +155,14 @@ struct Differentiate {
   struct Channel {
     T mean, scale, mean_grad, slope;
   };
-  __device__ __forceinline__ Channel channel(Index c) const {
-    return {mean[c], weight == nullptr ? rstd[c] : rstd[c] * weight[c], static_cast<T>(mean_grad[c]),
-            rstd[c] * static_cast<T>(mean_dot[c])};
+  template <int N>
+  __device__ __forceinline__ Channels<Channel, N> channels(Index c) const {
+    const Pack<T, N> m = load_any<N>(mean + c), r = load_any<N>(rstd + c), w = pack_or<N>(weight, c, T(1));
+    const Pack<D, N> g = load_any<N>(mean_grad + c), d = load_any<N>(mean_dot + c);
+    Channels<Channel, N> channels;
+#pragma unroll
+    for (int k = 0; k < N; ++k) channels.of[k] = {m[k], r[k] * w[k], static_cast<T>(g[k]), r[k] * static_cast<T>(d[k])};
+    return channels;
   }
   template <int N>
   __device__ __forceinline__ T apply(const Loaded<N>& v, int k, const Channel& channel) const {
@@ -142,15 +182,10 @@ struct ChannelColumns {
   D* partial;  // [kSums][groups][channels]
 
   template <int N>
-  struct Columns {
-    typename Sums::Channel at[N];
-  };
+  using Columns = Channels<typename Sums::Channel, N>;
   template <int N>
   __device__ __forceinline__ Columns<N> columns(Index col) const {
-    Columns<N> columns;
-#pragma unroll
-    for (int k = 0; k < N; ++k) columns.at[k] = of.channel(col + k);
-    return columns;
+    return of.template channels<N>(col);
   }
   template <int N>
   using Loaded = typename Sums::template Loaded<N>;
@@ -161,14 +196,12 @@ struct ChannelColumns {
   template <int N>
   __device__ __forceinline__ void add(Pack<D, N> (&sums)[2], const Loaded<N>& v, const Columns<N>& columns) const {
 #pragma unroll
-    for (int k = 0; k < N; ++k) of.template add<N>(sums[0][k], sums[1][k], v, k, columns.at[k]);
+    for (int k = 0; k < N; ++k) of.template add<N>(sums[0][k], sums[1][k], v, k, columns.of[k]);
   }
   template <int N>
   __device__ __forceinline__ void store(Index group, Index col, const Pack<D, N> (&sums)[2]) const {
 #pragma unroll
-    for (int s = 0; s < 2; ++s)
-#pragma unroll
-      for (int k = 0; k < N; ++k) partial[(s * groups + group) * channels + col + k] = sums[s][k];
+    for (int s = 0; s < 2; ++s) store_any(partial + (s * groups + group) * channels + col, sums[s]);
   }
 };
 
@@ -180,9 +213,7 @@ __global__ void __launch_bounds__(kThreads)
   const Index col = (strip * plan.lanes + lane) * N, first = group * plan.per_group;
   const Index last = first + plan.per_group < rows ? first + plan.per_group : rows;
   if (col >= cols) return;
-  typename Map::Channel channel[N];
-#pragma unroll
-  for (int k = 0; k < N; ++k) channel[k] = map.channel(col + k);
+  const Channels<typename Map::Channel, N> channels = map.template channels<N>(col);
   for (Index row = first + threadIdx.x / plan.lanes; row < last; row += kUnrolledRows * lines) {
     typename Map::template Loaded<N> loaded[kUnrolledRows];
 #pragma unroll
@@ -193,7 +224,7 @@ __global__ void __launch_bounds__(kThreads)
       if (row + j * lines >= last) continue;
       Pack<T, N> v;
 #pragma unroll
-      for (int k = 0; k < N; ++k) v[k] = map.template apply<N>(loaded[j], k, channel[k]);
+      for (int k = 0; k < N; ++k) v[k] = map.template apply<N>(loaded[j], k, channels.of[k]);
       store_pack(out + (row + j * lines) * cols + col, v);
     }
   }
@@ -221,7 +252,7 @@ __global__ void __launch_bounds__(kThreads)
     slab_sums_kernel(const Sums sums, const Extents extents, Index pieces, Index groups, Index per_group, D* partial) {
   constexpr Index kApart = kWarp * N;
   const Index c = blockIdx.x % extents.channels, group = blockIdx.x / extents.channels;
-  const typename Sums::Channel channel = sums.channel(c);
+  const typename Sums::Channel channel = sums.template channels<1>(c).of[0];
   const Index all = extents.n * pieces, end = (group + 1) * per_group < all ? (group + 1) * per_group : all;
   D first(0), second(0);
   for (Index item = group * per_group + threadIdx.x / kWarp; item < end; item += kThreads / kWarp) {
@@ -253,7 +284,7 @@ __global__ void __launch_bounds__(kThreads)
   const Index items = extents.n * extents.channels * pieces, warps = kThreads / kWarp;
   for (Index item = blockIdx.x * warps + threadIdx.x / kWarp; item < items; item += gridDim.x * warps) {
     const Index slab = item / pieces, piece = item % pieces * kPiece, left = extents.inner - piece;
-    const typename Map::Channel channel = map.channel(slab % extents.channels);
+    const typename Map::Channel channel = map.template channels<1>(slab % extents.channels).of[0];
     each_of_piece<N>(slab * extents.inner + piece, left < kPiece ? left : kPiece, [&](Index i, Index last) {
       typename Map::template Loaded<N> loaded[kPiecePacks];
 #pragma unroll

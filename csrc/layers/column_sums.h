@@ -129,8 +129,13 @@ struct MatrixColumns : NoColumns {
   template <int N>
   __device__ __forceinline__ void store(Index group, Index col, const Pack<T, N> (&sums)[1]) const {
     T* const to = out + group * cols + col;
+    Pack<T, N> total = sums[0];
+    if (accumulate) {
+      const Pack<T, N> before = load_any<N>(to);
 #pragma unroll
-    for (int k = 0; k < N; ++k) to[k] = accumulate ? to[k] + sums[0][k] : sums[0][k];
+      for (int k = 0; k < N; ++k) total[k] = before[k] + total[k];
+    }
+    store_any(to, total);
   }
 };
 

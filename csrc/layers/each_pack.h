@@ -29,6 +29,42 @@ constexpr int kThreads = 256;
 template <class T>
 constexpr int kPack = 16 / static_cast<int>(sizeof(T));
 
+// N elements at any address, as few accesses as that allows.
+template <int N, class T>
+__device__ __forceinline__ Pack<T, N> load_any(const T* from) {
+  constexpr int kMost = N < kPack<T> ? N : kPack<T>;
+  Pack<T, N> pack;
+  if (kMost > 1 && is_aligned<kMost>(from)) {
+#pragma unroll
+    for (int i = 0; i < N; i += kMost) {
+      const Pack<T, kMost> part = load_pack<kMost>(from + i);
+#pragma unroll
+      for (int k = 0; k < kMost; ++k) pack[i + k] = part[k];
+    }
+  } else {
+#pragma unroll
+    for (int k = 0; k < N; ++k) pack[k] = from[k];
+  }
+  return pack;
+}
+
+template <int N, class T>
+__device__ __forceinline__ void store_any(T* to, const Pack<T, N>& pack) {
+  constexpr int kMost = N < kPack<T> ? N : kPack<T>;
+  if (kMost > 1 && is_aligned<kMost>(to)) {
+#pragma unroll
+    for (int i = 0; i < N; i += kMost) {
+      Pack<T, kMost> part;
+#pragma unroll
+      for (int k = 0; k < kMost; ++k) part[k] = pack[i + k];
+      store_pack(to + i, part);
+    }
+  } else {
+#pragma unroll
+    for (int k = 0; k < N; ++k) to[k] = pack[k];
+  }
+}
+
 // A map is an object of two functions on N elements from i on: load<N>(i) fetches what it reads into a Loaded<N>, and
 // store<N>(i, loaded) computes and writes. All loads of a round are issued before the first store: the compiler may
 // not move them itself, since `out` may be an input.

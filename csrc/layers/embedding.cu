@@ -262,9 +262,13 @@ __global__ void __launch_bounds__(kThreads)
     const std::uint32_t first = mine ? starts[row] : 0, last = mine ? starts[row + 1] : 0;
     if (mine && last - first < kLong)
       store_pack(out + row * cols + col, sum_places<T, N>(grad, place, cols, col, first, last, 1));
-    for (int other = 0; other < kWarps && first_row + other < rows; ++other) {
+    // Which of the block's rows are long: every warp finds out by itself.
+    const bool counts = lane < kWarps && first_row + lane < rows;
+    unsigned long_rows =
+        __ballot_sync(kFullMask, counts && starts[first_row + lane + 1] - starts[first_row + lane] >= kLong);
+    for (; long_rows != 0; long_rows &= long_rows - 1) {
+      const int other = __ffs(static_cast<int>(long_rows)) - 1;
       const std::uint32_t begin = starts[first_row + other], end = starts[first_row + other + 1];
-      if (end - begin < kLong) continue;
       Pack<T, N> sum = sum_places<T, N>(grad, place, cols, col < cols ? col : 0, begin + warp, end, kWarps);
 #pragma unroll
       for (int k = 0; k < N; ++k) partial[warp][k][lane] = sum[k];

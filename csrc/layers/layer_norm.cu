@@ -242,11 +242,8 @@ struct GradientColumns : NoColumns {
   }
   template <int N>
   __device__ __forceinline__ void store(Index group, Index col, const Pack<T, N> (&sums)[2]) const {
-#pragma unroll
-    for (int k = 0; k < N; ++k) {
-      if (dweight != nullptr) dweight[group * cols + col + k] = sums[0][k];
-      if (dbias != nullptr) dbias[group * cols + col + k] = sums[1][k];
-    }
+    if (dweight != nullptr) store_any(dweight + group * cols + col, sums[0]);
+    if (dbias != nullptr) store_any(dbias + group * cols + col, sums[1]);
   }
 };
 

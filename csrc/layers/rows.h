@@ -1,8 +1,8 @@
 // Rows of a matrix, each held in the registers of the threads that work on it, so that it is read once.
 //
-// Up to 64 bytes a thread: 8 lanes hold a row of up to 16 elements, a warp one of 2 KB, a block one of 64 KB (16384
-// float32, 8192 float64). Longer rows are for kernels that read them twice; the second time, they are in the
-// second-level cache. Small rows are taken several at a time, to have as many bytes on their way.
+// Up to 64 bytes a thread: as few lanes as there are elements hold a row of up to 16, a warp one of 2 KB, a block one
+// of 64 KB (16384 float32, 8192 float64). Longer rows are for kernels that read them twice; the second time, they are
+// in the second-level cache. Small rows are taken several at a time, to have as many bytes on their way.
 #pragma once
 
 #include "core/cuda/grid.h"
@@ -92,8 +92,10 @@ void with_row_shape(Index rows, Index cols, bool packed, const Body& body) {
   };
   // A block as wide as the row, in whole warps.
   const int threads = static_cast<int>(ceil_div<Index>(ceil_div<Index>(cols, kHeld), kWarp)) * kWarp;
-  if (cols <= 16)
-    body(RowShape<1, 2, 8, 4>{}, warps(8, 4));
+  if (cols <= 8)
+    body(RowShape<1, 1, 8, 4>{}, warps(8, 4));
+  else if (cols <= 16)
+    body(RowShape<1, 1, 16, 4>{}, warps(16, 4));
   else if (packed && cols <= kWarp * kShort)
     body(RowShape<kShort, 1, kWarp, 4>{}, warps(kWarp, 4));
   else if (packed && cols <= kWarp * kHeld)
