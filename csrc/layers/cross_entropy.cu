@@ -30,43 +30,41 @@ struct Work {
   __device__ __forceinline__ T without_class(std::int64_t label) const {
     return label == of.ignore_index ? T(0) : quiet_nan<T>();
   }
-  // sum_below: of x - most over the row, for label smoothing.
-  __device__ __forceinline__ T loss(T at_label, T most, T log_sum, T sum_below) const {
-    const T s = of.label_smoothing, loss = log_sum - (at_label - most);
+  // at_label: x - most there; sum_below: of x - most over the row, for label smoothing.
+  __device__ __forceinline__ T loss(T at_label, T log_sum, T sum_below) const {
+    const T s = of.label_smoothing, loss = log_sum - at_label;
     return s == T(0) ? loss : (T(1) - s) * loss + s * (log_sum - sum_below / T(of.cols));
-  }
-  __device__ __forceinline__ T target(Index col, std::int64_t label) const {
-    return of.label_smoothing / T(of.cols) + (col == label ? T(1) - of.label_smoothing : T(0));
   }
 };
 
 template <class T, class Shape>
-__global__ void __launch_bounds__(kMostThreads<Shape>) cross_entropy_kernel(const Work<T> work) {
+__global__ void __launch_bounds__(Shape::kMostThreads, Shape::kLeastBlocks) cross_entropy_kernel(const Work<T> work) {
   const Rows<T, Shape> threads;
   constexpr int N = Shape::N, kPacks = Shape::kPacks, kRows = Shape::kRows;
   const Index rows = work.of.rows, cols = work.of.cols;
-  const T scale = work.scale();
+  const T scale = work.scale(), of_each = work.of.label_smoothing / T(cols), of_label = T(1) - work.of.label_smoothing;
   threads.each(rows, [&](Index first) {
     Pack<T, N> held[kRows][kPacks];
-    std::int64_t label[kRows];
-    T at_label[kRows];
+    int label[kRows];  // -1: no class
+    T without_class[kRows];
 #pragma unroll
     for (int r = 0; r < kRows; ++r) {
       const Index row = first + r * threads.step();
-      const T* const x = work.of.logits + row * work.of.row_stride;
-      label[r] = row < rows ? work.of.labels[row] : -1;
-      threads.load(held[r], x, row < rows ? cols : 0, -infinity<T>());
-      at_label[r] = work.is_class(label[r]) ? x[label[r]] : T(0);
+      threads.load(held[r], work.of.logits + row * work.of.row_stride, row < rows ? cols : 0, -infinity<T>());
+      const std::int64_t given = row < rows ? work.of.labels[row] : -1;
+      label[r] = work.is_class(given) ? static_cast<int>(given) : -1;
+      without_class[r] = work.without_class(given);
     }
 #pragma unroll
     for (int r = 0; r < kRows; ++r) {
       const Index row = first + r * threads.step();
-      T most = -infinity<T>(), sum = T(0), sum_below = T(0);
+      T most = -infinity<T>(), sum = T(0), sum_below = T(0), at_label = T(0);
 #pragma unroll
       for (int j = 0; j < kPacks; ++j)
 #pragma unroll
         for (int k = 0; k < N; ++k) most = Maximum::combine(most, held[r][j][k]);
       most = threads.template reduce<Maximum>(most, -infinity<T>());
+      bool is_mine = false;  // whether this thread holds the label's element
 #pragma unroll
       for (int j = 0; j < kPacks; ++j)
 #pragma unroll
@@ -77,21 +75,24 @@ __global__ void __launch_bounds__(kMostThreads<Shape>) cross_entropy_kernel(cons
             sum += held[r][j][k];
             sum_below += below;
           }
+          if (threads.column(j) + k == label[r]) {
+            at_label = below;
+            is_mine = true;
+          }
         }
       sum = threads.sum(sum);
       if (work.of.label_smoothing != T(0)) sum_below = threads.sum(sum_below);
-      if (row < rows && threads.lane == 0)
-        work.of.losses[row] =
-            work.is_class(label[r]) ? work.loss(at_label[r], most, log(sum), sum_below) : work.without_class(label[r]);
+      if (is_mine) work.of.losses[row] = work.loss(at_label, log(sum), sum_below);
+      if (label[r] < 0 && threads.lane == 0 && row < rows) work.of.losses[row] = without_class[r];
       if (work.of.grad == nullptr) continue;
       const T factor = T(1) / sum;
 #pragma unroll
       for (int j = 0; j < kPacks; ++j)
 #pragma unroll
-        for (int k = 0; k < N; ++k)
-          held[r][j][k] = work.is_class(label[r])
-                              ? scale * (held[r][j][k] * factor - work.target(threads.column(j) + k, label[r]))
-                              : work.without_class(label[r]);
+        for (int k = 0; k < N; ++k) {
+          const T target = threads.column(j) + k == label[r] ? of_each + of_label : of_each;
+          held[r][j][k] = label[r] < 0 ? without_class[r] : scale * (held[r][j][k] * factor - target);
+        }
       threads.store(work.of.grad + row * cols, held[r], row < rows ? cols : 0);
     }
   });
@@ -100,11 +101,12 @@ __global__ void __launch_bounds__(kMostThreads<Shape>) cross_entropy_kernel(cons
 template <class T, int N>
 __global__ void __launch_bounds__(kLongThreads) long_cross_entropy_kernel(const Work<T> work) {
   const Index cols = work.of.cols;
-  const T scale = work.scale();
+  const T scale = work.scale(), of_each = work.of.label_smoothing / T(cols), of_label = T(1) - work.of.label_smoothing;
   for (Index row = blockIdx.x; row < work.of.rows; row += gridDim.x) {
     const T* const x = work.of.logits + row * work.of.row_stride;
     const std::int64_t label = work.of.labels[row];
     const bool is_class = work.is_class(label);
+    const T without_class = work.without_class(label);
     const Exponentials<T> of_row = exponentials_of_long<N>(x, cols);
     T sum_below = T(0);
     if (work.of.label_smoothing != T(0)) {
@@ -119,8 +121,7 @@ __global__ void __launch_bounds__(kLongThreads) long_cross_entropy_kernel(const 
       sum_below = block_sum(sum_below);
     }
     if (threadIdx.x == 0)
-      work.of.losses[row] =
-          is_class ? work.loss(x[label], of_row.most, log(of_row.sum), sum_below) : work.without_class(label);
+      work.of.losses[row] = is_class ? work.loss(x[label] - of_row.most, log(of_row.sum), sum_below) : without_class;
     if (work.of.grad == nullptr) continue;
     __syncthreads();  // the gradient may overwrite x[label]
     const T factor = T(1) / of_row.sum;
@@ -133,8 +134,8 @@ __global__ void __launch_bounds__(kLongThreads) long_cross_entropy_kernel(const 
 #pragma unroll
         for (int k = 0; k < N; ++k) {
           const Index col = first + static_cast<Index>(j) * kLongThreads * N + k;
-          held[j][k] = is_class ? scale * (exp(held[j][k] - of_row.most) * factor - work.target(col, label))
-                                : work.without_class(label);
+          const T target = col == label ? of_each + of_label : of_each;
+          held[j][k] = is_class ? scale * (exp(held[j][k] - of_row.most) * factor - target) : without_class;
         }
       store_long<T, N>(grad, held, first, cols);
     });
@@ -229,7 +230,7 @@ void cross_entropy(Stream stream, const CrossEntropy<T>& work, Reduction reducti
   if (work.rows == 0) {
   } else if (rung == Rung::naive) {
     naive::cross_entropy(stream, work, counted);
-  } else if (work.cols <= kHeldCols<T>) {
+  } else if (is_held<T>(work.cols, packed)) {
     with_row_shape<T>(work.rows, work.cols, packed, [&](auto shape, const LaunchShape& launch_shape) {
       launch("cross-entropy", cross_entropy_kernel<R, decltype(shape)>, launch_shape, stream, in_reals(work, counted));
     });

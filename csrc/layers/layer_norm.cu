@@ -25,7 +25,7 @@ __device__ __forceinline__ Pack<T, N> pack_or(const T* from, Index i, T otherwis
 }
 
 template <class T, class Shape>
-__global__ void __launch_bounds__(kMostThreads<Shape>)
+__global__ void __launch_bounds__(Shape::kMostThreads, Shape::kLeastBlocks)
     layer_norm_kernel(const T* x, const T* weight, const T* bias, T* out, T* mean, T* rstd, Index rows, Index cols,
                       T eps) {
   const Rows<T, Shape> threads;
@@ -120,7 +120,7 @@ __global__ void __launch_bounds__(kLongThreads)
 
 // With g = grad weight and n = (x - mean) rstd: dx = rstd (g - mean(g) - n mean(g n)).
 template <class T, class Shape>
-__global__ void __launch_bounds__(kMostThreads<Shape>)
+__global__ void __launch_bounds__(Shape::kMostThreads)
     layer_norm_backward_kernel(const T* grad, const T* x, const T* weight, const T* mean, const T* rstd, T* dx,
                                Index rows, Index cols) {
   const Rows<T, Shape> threads;
@@ -291,7 +291,7 @@ void layer_norm(Stream stream, const T* x, const T* weight, const T* bias, T* ou
   const bool packed =
       rows_are_aligned(x, cols) && rows_are_aligned(out, cols) && row_is_aligned(weight) && row_is_aligned(bias);
   const R epsilon(static_cast<T>(eps));
-  if (cols <= kHeldCols<T>)
+  if (is_held<T>(cols, packed))
     return with_row_shape<T>(rows, cols, packed, [&](auto shape, const LaunchShape& launch_shape) {
       launch("layer norm", layer_norm_kernel<R, decltype(shape)>, launch_shape, stream, reals(x), reals(weight),
              reals(bias), reals(out), reals(mean), reals(rstd), rows, cols, epsilon);
@@ -321,7 +321,7 @@ void layer_norm_backward(Stream stream, const T* grad, const T* x, const T* weig
     columns(stream, grad, x, mean, rstd, dweight, dbias, rows, cols, scratch, aligned);
   if (rows == 0) return;
   const bool packed = aligned && rows_are_aligned(dx, cols) && row_is_aligned(weight);
-  if (cols <= kHeldCols<T>)
+  if (is_held<T>(cols, packed))
     return with_row_shape<T>(rows, cols, packed, [&](auto shape, const LaunchShape& launch_shape) {
       launch("layer norm backward", layer_norm_backward_kernel<R, decltype(shape)>, launch_shape, stream, reals(grad),
              reals(x), reals(weight), reals(mean), reals(rstd), reals(dx), rows, cols);

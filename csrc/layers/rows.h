@@ -12,10 +12,16 @@
 
 namespace dlkit::device {
 
-// kPacks packs of N elements in each of kLanes lanes for each of kRows rows. kLanes 0: all threads of the block.
-template <int N_, int kPacks_, int kLanes_, int kRows_>
+// Up to so many threads, 48 registers each, a multiprocessor holds two blocks: one loads while the other computes.
+constexpr int kTwoBlocks = 640;
+
+// kPacks packs of N elements in each of kLanes lanes for each of kRows rows. kLanes 0: all threads of the block, of
+// which there are at most kThreads_.
+template <int N_, int kPacks_, int kLanes_, int kRows_, int kThreads_ = kThreads>
 struct RowShape {
   static constexpr int N = N_, kPacks = kPacks_, kLanes = kLanes_, kRows = kRows_;
+  // For __launch_bounds__.
+  static constexpr int kMostThreads = kThreads_, kLeastBlocks = kLanes_ == 0 && kThreads_ <= kTwoBlocks ? 2 : 1;
 };
 
 // A thread's part of its rows.
@@ -40,7 +46,7 @@ struct Rows {
   }
   __device__ __forceinline__ Index step() const { return Shape::kLanes == 0 ? 1 : blockDim.x / kDivisor; }
 
-  __device__ __forceinline__ Index column(int pack) const { return (static_cast<Index>(pack) * lanes + lane) * N; }
+  __device__ __forceinline__ int column(int pack) const { return (pack * lanes + lane) * N; }
 
   // Of a row at x, `cols` long (0: nothing is read); `padding` past its end.
   __device__ __forceinline__ void load(Pack<T, N> (&held)[kPacks], const T* x, Index cols, T padding) const {
@@ -73,17 +79,17 @@ struct Rows {
   static constexpr int kDivisor = Shape::kLanes == 0 ? 1 : Shape::kLanes;
 };
 
-// For __launch_bounds__.
-template <class Shape>
-constexpr int kMostThreads = Shape::kLanes == 0 ? 1024 : kThreads;
-
 constexpr int kHeldBytes = 64;  // of a row, in a thread
 
+// Whether registers hold a row. Elements that are loaded one by one take addresses and predicates of their own, so that
+// a block of 1024 threads has room for half as many. `packed`: whether each row of each array is aligned to 16 bytes
+// and a whole number of them.
 template <class T>
-constexpr Index kHeldCols = 1024 * kHeldBytes / static_cast<Index>(sizeof(T));
+constexpr bool is_held(Index cols, bool packed) {
+  return cols <= 1024 * kHeldBytes / static_cast<Index>(sizeof(T)) / (packed ? 1 : 2);
+}
 
-// body(shape, LaunchShape) with the smallest RowShape that holds `cols` elements, cols up to kHeldCols<T>.
-// `packed`: whether each row of each array is aligned to 16 bytes and a whole number of them.
+// body(shape, LaunchShape) with the smallest RowShape that holds `cols` elements.
 template <class T, class Body>
 void with_row_shape(Index rows, Index cols, bool packed, const Body& body) {
   constexpr int kHeld = kHeldBytes / static_cast<int>(sizeof(T)), kShort = 16 / static_cast<int>(sizeof(T));
@@ -91,7 +97,8 @@ void with_row_shape(Index rows, Index cols, bool packed, const Body& body) {
     return LaunchShape{full_grid(ceil_div<Index>(rows, kThreads / lanes * rows_each), kThreads), kThreads};
   };
   // A block as wide as the row, in whole warps.
-  const int threads = static_cast<int>(ceil_div<Index>(ceil_div<Index>(cols, kHeld), kWarp)) * kWarp;
+  const int threads = static_cast<int>(ceil_div<Index>(cols, kWarp * (packed ? kHeld : kHeld / 2))) * kWarp;
+  const LaunchShape block{full_grid(rows, threads), static_cast<unsigned>(threads)};
   if (cols <= 8)
     body(RowShape<1, 1, 8, 4>{}, warps(8, 4));
   else if (cols <= 16)
@@ -100,15 +107,16 @@ void with_row_shape(Index rows, Index cols, bool packed, const Body& body) {
     body(RowShape<kShort, 1, kWarp, 4>{}, warps(kWarp, 4));
   else if (packed && cols <= kWarp * kHeld)
     body(RowShape<kShort, kHeld / kShort, kWarp, 1>{}, warps(kWarp, 1));
+  else if (packed && threads <= kTwoBlocks)
+    body(RowShape<kShort, kHeld / kShort, 0, 1, kTwoBlocks>{}, block);
   else if (packed)
-    body(RowShape<kShort, kHeld / kShort, 0, 1>{},
-         LaunchShape{full_grid(rows, threads), static_cast<unsigned>(threads)});
+    body(RowShape<kShort, kHeld / kShort, 0, 1, 1024>{}, block);
   else if (cols <= kWarp * kShort)
     body(RowShape<1, kShort, kWarp, 4>{}, warps(kWarp, 4));
   else if (cols <= kWarp * kHeld)
     body(RowShape<1, kHeld, kWarp, 1>{}, warps(kWarp, 1));
   else
-    body(RowShape<1, kHeld, 0, 1>{}, LaunchShape{full_grid(rows, threads), static_cast<unsigned>(threads)});
+    body(RowShape<1, kHeld / 2, 0, 1, 1024>{}, block);
 }
 
 // Whether rows `stride` apart begin at multiples of 16 bytes.

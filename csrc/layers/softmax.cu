@@ -16,7 +16,7 @@ namespace dlkit::device {
 namespace {
 
 template <class T, class Shape>
-__global__ void __launch_bounds__(kMostThreads<Shape>)
+__global__ void __launch_bounds__(Shape::kMostThreads, Shape::kLeastBlocks)
     softmax_kernel(const T* x, Index row_stride, T* out, Index rows, Index cols, bool logarithm) {
   const Rows<T, Shape> threads;
   constexpr int N = Shape::N, kPacks = Shape::kPacks, kRows = Shape::kRows;
@@ -86,7 +86,7 @@ __device__ __forceinline__ T backward_of(T grad, T y, T sum, bool logarithm) {
 }
 
 template <class T, class Shape>
-__global__ void __launch_bounds__(kMostThreads<Shape>)
+__global__ void __launch_bounds__(Shape::kMostThreads, Shape::kLeastBlocks)
     softmax_backward_kernel(const T* grad, const T* y, T* out, Index rows, Index cols, bool logarithm) {
   const Rows<T, Shape> threads;
   constexpr int N = Shape::N, kPacks = Shape::kPacks, kRows = Shape::kRows;
@@ -153,7 +153,7 @@ void softmax(Stream stream, const T* x, Index row_stride, T* out, Index rows, In
   if (rows == 0 || cols == 0) return;
   if (rung == Rung::naive) return naive::softmax(stream, x, row_stride, out, rows, cols, logarithm);
   const bool packed = rows_are_aligned(x, row_stride) && rows_are_aligned(out, cols);
-  if (cols <= kHeldCols<T>)
+  if (is_held<T>(cols, packed))
     return with_row_shape<T>(rows, cols, packed, [&](auto shape, const LaunchShape& launch_shape) {
       launch("softmax", softmax_kernel<R, decltype(shape)>, launch_shape, stream, reals(x), row_stride, reals(out),
              rows, cols, logarithm);
@@ -170,7 +170,7 @@ void softmax_backward(Stream stream, const T* grad, const T* y, T* out, Index ro
   if (rows == 0 || cols == 0) return;
   if (rung == Rung::naive) return naive::softmax_backward(stream, grad, y, out, rows, cols, logarithm);
   const bool packed = rows_are_aligned(grad, cols) && rows_are_aligned(y, cols) && rows_are_aligned(out, cols);
-  if (cols <= kHeldCols<T>)
+  if (is_held<T>(cols, packed))
     return with_row_shape<T>(rows, cols, packed, [&](auto shape, const LaunchShape& launch_shape) {
       launch("softmax backward", softmax_backward_kernel<R, decltype(shape)>, launch_shape, stream, reals(grad),
              reals(y), reals(out), rows, cols, logarithm);
