@@ -50,6 +50,13 @@ def test_the_bits_of_the_cpu(device: Any, n: int, rung: int, dtype: Any, rng: np
         assert got.tobytes() == expected.tobytes()
 
 
+@pytest.mark.parametrize("shift", [0, 1])
+def test_more_than_the_grid_holds(device: Any, shift: int, dtype: Any, rng: np.random.Generator) -> None:
+    x = rng.standard_normal(100_001).astype(dtype)
+    expected = K.dropout(x, 0.25, seed=9, offset=40)
+    assert dropout(device, x, 0.25, 9, 40, FUSED, shift).tobytes() == expected.tobytes()
+
+
 @RUNGS
 def test_an_offset_on_the_device_is_added(device: Any, rung: int, rng: np.random.Generator) -> None:
     x = rng.standard_normal(1000).astype(np.float32)

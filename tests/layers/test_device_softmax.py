@@ -14,6 +14,18 @@ RUNGS = pytest.mark.parametrize("rung", [NAIVE, FUSED], ids=["naive", "fused"])
 # Every way to hold a row: 8 lanes, a warp, a block, two passes; with and without a multiple of 16 bytes.
 SHAPES = [(1, 1), (5, 3), (70, 10), (37, 16), (9, 31), (33, 64), (6, 129), (3, 130), (5, 516), (3, 1030)]
 SHAPES += [(2, 4096), (2, 8197), (1, 16_388), (2, 16_385)]
+# More rows than the grid of the SIMT machine holds, each way.
+MANY_ROWS = [
+    (4500, 6),
+    (2200, 12),
+    (1100, 64),
+    (300, 260),
+    (1100, 30),
+    (300, 131),
+    (150, 1030),
+    (150, 516),
+    (20, 16_385),
+]
 
 
 def code(dtype: Any) -> int:
@@ -99,6 +111,17 @@ def test_softmax_of_infinities_and_nan(device: Any, cols: int, dtype: Any) -> No
 def test_softmax_of_nothing(device: Any) -> None:
     for shape in ((0, 5), (5, 0), (0, 0)):
         assert softmax(device, np.zeros(shape, np.float32), False, FUSED).shape == shape
+
+
+@pytest.mark.parametrize("shape", MANY_ROWS)
+def test_many_rows(device: Any, shape: tuple[int, int], rng: np.random.Generator) -> None:
+    x = rng.standard_normal(shape).astype(np.float32)
+    labels = rng.integers(0, shape[1], shape[0])
+    assert close(softmax(device, x, False, FUSED), reference(x)[0], 2e-6)
+    losses, grad = K.cross_entropy(x.astype(np.float64), labels)
+    got = Loss(device, x, labels)
+    assert close(got.losses, losses, 2e-6)
+    assert close(got.grad, grad, 2e-6)
 
 
 def test_in_place(device: Any, rng: np.random.Generator) -> None:

@@ -136,6 +136,16 @@ def test_hundreds_of_parameters(device: Any, rng: np.random.Generator) -> None:
         close(device, at, expected, 1e-5)
 
 
+def test_more_than_the_grid_holds(device: Any, rng: np.random.Generator) -> None:
+    roles = random_state((150_001, 3), np.float32, rng)
+    there = put(device, roles, 0)
+    wide = [[a.astype(np.float64) for a in role] for role in roles]
+    device.module.adam_step(0, 0, listed(device, there), 3, 0.01, 0.9, 0.999, 1e-8, 0.0, False, 0, FUSED)
+    K.adam_step(*wide, step=3, lr=0.01, beta1=0.9, beta2=0.999, eps=1e-8, weight_decay=0.0, decoupled=False)
+    for at, expected in zip(there, wide, strict=True):
+        close(device, at, expected, 1e-5)
+
+
 def test_nothing_to_do(device: Any) -> None:
     device.module.adam_step(0, 0, [], 1, 0.1, 0.9, 0.999, 1e-8, 0.0, False, 0, FUSED)
     device.module.adam_step(0, 0, [(0, 0, 0, 0, 0)], 1, 0.1, 0.9, 0.999, 1e-8, 0.0, False, 0, FUSED)

@@ -11,7 +11,7 @@ namespace dlkit {
 
 // Of the current device.
 #if defined(DLKIT_SIMT)
-inline int multiprocessors() { return 4; }  // few, so that small arrays too are more than the grid holds
+inline int multiprocessors() { return 1; }  // so that small arrays too are more than the grid holds
 #else
 inline int multiprocessors() {
   static std::atomic<int> known[16];
