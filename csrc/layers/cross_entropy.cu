@@ -71,10 +71,8 @@ __global__ void __launch_bounds__(Shape::kMostThreads, Shape::kLeastBlocks) cros
         for (int k = 0; k < N; ++k) {
           const T below = held[r][j][k] - most;
           held[r][j][k] = exp(below);
-          if (threads.column(j) < cols) {
-            sum += held[r][j][k];
-            sum_below += below;
-          }
+          sum += held[r][j][k];  // 0 past the row's end
+          if (threads.column(j) < cols) sum_below += below;
           if (threads.column(j) + k == label[r]) {
             at_label = below;
             is_mine = true;

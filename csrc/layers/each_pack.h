@@ -111,12 +111,14 @@ template <class T, int kUnroll, class Map>
 void launch_map(const char* name, Stream stream, const Map& map, Index n, bool packed) {
   if (n == 0) return;
   constexpr int N = kPack<T>;
-  const Index threads = packed ? ceil_div<Index>(n, N) : n;
-  const LaunchShape shape{full_grid(ceil_div<Index>(threads, kThreads * kUnroll), kThreads), kThreads};
+  constexpr int kUnrollSingle = 2 * kUnroll;
+  const Index blocks =
+      packed ? ceil_div<Index>(n, kThreads * kUnroll * N) : ceil_div<Index>(n, kThreads * kUnrollSingle);
+  const LaunchShape shape{full_grid(blocks, kThreads), kThreads};
   if (packed)
     launch(name, map_kernel<N, kUnroll, Map>, shape, stream, map, n);
   else
-    launch(name, map_kernel<1, kUnroll, Map>, shape, stream, map, n);
+    launch(name, map_kernel<1, kUnrollSingle, Map>, shape, stream, map, n);
 }
 
 }  // namespace dlkit::device

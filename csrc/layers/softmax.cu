@@ -41,7 +41,7 @@ __global__ void __launch_bounds__(Shape::kMostThreads, Shape::kLeastBlocks)
         for (int k = 0; k < N; ++k) {
           const T below = held[r][j][k] - most, e = exp(below);
           held[r][j][k] = logarithm ? below : e;
-          if (threads.column(j) < cols) sum += e;
+          sum += e;  // 0 past the row's end
         }
       sum = threads.sum(sum);
       // In this order, as x - most is exact where it matters.
