@@ -5,6 +5,7 @@
 // multiprocessor of an H100 gets 1.8 float32 elements a cycle forward, for each of which it can issue about 70
 // instructions (4 schedulers of 32 lanes). float64 has half the elements and half the units, but functions twice as
 // long: erfc is bound by arithmetic.
+// float32: 30 to 42 registers (sm_90), 1280 to 2048 threads of a multiprocessor with 32 to 64 bytes each on their way.
 #include "layers/device.h"
 #include "layers/each_pack.h"
 #include "layers/functions.h"

@@ -11,6 +11,8 @@
 //
 // Bytes: forward 3 elements (x twice), backward 5 (grad and x twice), of which the second-level cache has a part.
 // FLOPs: 8 forward, 12 backward. Bound: memory.
+// float32: 53 to 64 registers (sums), 52 (forward), 74 (backward): 768 to 1024 threads of a multiprocessor, with 64 to
+// 128 bytes each on their way.
 #include <algorithm>
 
 #include "core/cuda/warp.h"

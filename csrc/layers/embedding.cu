@@ -12,6 +12,7 @@
 // where the table is large; the launches of the sort (one up to 2048 indices, else three a pass) where it is not; and
 // where one index takes most of the batch, the block that adds it up. `atomic` zeroes the table and adds by atomic
 // operations: two launches, the order is left to chance.
+// float32: gather 56 registers, 1024 threads with 64 bytes each on their way; sum of rows 40, 1536 threads; sort 73.
 #include <algorithm>
 
 #include "layers/device.h"

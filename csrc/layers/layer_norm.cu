@@ -7,6 +7,7 @@
 //
 // Bytes: 2 elements forward; backward 3 and, for weight and bias, 2 more, which the second-level cache has where grad
 // and x fit it. FLOPs: 7 per element forward, 12 backward. Bound: memory, from some hundred rows on.
+// float32: forward 40 to 56 registers, backward 40 to 80, columns 52: 768 to 1536 threads of a multiprocessor.
 #include "layers/column_sums.h"
 #include "layers/device.h"
 #include "layers/naive_layers.h"

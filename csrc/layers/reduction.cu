@@ -5,6 +5,8 @@
 //
 // Bytes: each element read once. FLOPs: one per element (column_sum), two in float64 (sum_squares: no square overflows,
 // and an H100 does 64 of them a cycle where memory brings 3.7 float32 elements). Bound: memory.
+// float32: 40 registers and 4 KB of shared memory (column_sum), 32 (sum_squares): 1536 and 2048 threads of a
+// multiprocessor, 64 bytes each on their way.
 #include "core/cuda/warp.h"
 #include "layers/column_sums.h"
 #include "layers/device.h"

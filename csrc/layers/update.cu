@@ -3,6 +3,8 @@
 // Bytes per float32 parameter: SGD reads 8, writes 4; with momentum 12 and 8; Adam reads 16 and writes 12. FLOPs: Adam
 // 14 with a square root and a division, about 50 instructions; memory leaves time for 240. Bound: memory, from about a
 // million parameters on; below, the launch.
+// float32: 54 registers (SGD, 1024 threads of a multiprocessor), 74 (Adam, 768 threads, with 128 bytes each on their
+// way).
 #include <bit>
 
 #include "layers/device.h"
