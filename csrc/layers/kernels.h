@@ -5,6 +5,7 @@
 
 #include "core/dispatch.h"
 #include "core/view.h"
+#include "layers/factors.h"
 #include "layers/layers.h"
 
 namespace dlkit {
@@ -29,23 +30,6 @@ struct SoftmaxKernels {
   void (*softmax_backward)(const T* grad, const T* y, T* out, Index rows, Index cols);
   void (*log_softmax_backward)(const T* grad, const T* y, T* out, Index rows, Index cols);
   void (*cross_entropy)(const CrossEntropy<T>& work, Index first, Index last);  // rows [first, last)
-};
-
-// Adam's settings as the inner loop wants them.
-template <class T>
-struct AdamFactors {
-  T beta1, beta2, rest1, rest2;  // rest = 1 - beta
-  T step_size;                   // lr / (1 - beta1^step)
-  T root_scale;                  // 1 / sqrt(1 - beta2^step)
-  T eps;
-  T l2;    // weight decay that joins the gradient
-  T keep;  // what decoupled decay leaves of the value: 1 - lr weight_decay
-};
-
-template <class T>
-struct SgdFactors {
-  T lr, momentum, rest, weight_decay;  // rest = 1 - dampening
-  bool nesterov, first_step;
 };
 
 template <class T>

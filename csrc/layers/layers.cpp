@@ -90,13 +90,6 @@ constexpr Index kCost[kActivations] = {8, 8, 24, 24, 24, 48, 32, 64, 24};
 
 }  // namespace
 
-const char* name(ActivationKind kind) {
-  static constexpr const char* names[] = {"relu",     "leaky_relu", "elu",  "sigmoid", "tanh",
-                                          "softplus", "silu",       "gelu", "exp"};
-  static_assert(sizeof names / sizeof *names == kActivations);
-  return names[static_cast<int>(kind)];
-}
-
 const std::vector<LayerVariant>& layer_variants() {
   static const std::vector<LayerVariant> all = {
       {"activation", "naive", "the C library's function, an element at a time", ""},
@@ -226,13 +219,7 @@ void column_sum(const T* x, Index row_stride, Index rows, Index cols, T* out, bo
 template <class T>
 void sgd_step(const std::vector<Parameter<T>>& parameters, const SgdSettings& settings, Rung rung) {
   if (rung == Rung::naive) return naive::sgd_step(parameters, settings);
-  SgdFactors<T> factors;
-  factors.lr = static_cast<T>(settings.lr);
-  factors.momentum = static_cast<T>(settings.momentum);
-  factors.rest = static_cast<T>(1 - settings.dampening);
-  factors.weight_decay = static_cast<T>(settings.weight_decay);
-  factors.nesterov = settings.nesterov;
-  factors.first_step = settings.first_step;
+  const auto factors = factors_of<T>(settings);
   const auto kernel = update_kernels().get(T{}).sgd;
   for_parameters(parameters, 5 * sizeof(T), [&](const Parameter<T>& part) { kernel(part, factors); });
 }
@@ -240,17 +227,7 @@ void sgd_step(const std::vector<Parameter<T>>& parameters, const SgdSettings& se
 template <class T>
 void adam_step(const std::vector<Parameter<T>>& parameters, const AdamSettings& settings, Rung rung) {
   if (rung == Rung::naive) return naive::adam_step(parameters, settings);
-  const double step = static_cast<double>(settings.step);
-  AdamFactors<T> factors;
-  factors.beta1 = static_cast<T>(settings.beta1);
-  factors.beta2 = static_cast<T>(settings.beta2);
-  factors.rest1 = static_cast<T>(1 - settings.beta1);
-  factors.rest2 = static_cast<T>(1 - settings.beta2);
-  factors.step_size = static_cast<T>(settings.lr / (1 - std::pow(settings.beta1, step)));
-  factors.root_scale = static_cast<T>(1 / std::sqrt(1 - std::pow(settings.beta2, step)));
-  factors.eps = static_cast<T>(settings.eps);
-  factors.l2 = settings.decoupled ? T(0) : static_cast<T>(settings.weight_decay);
-  factors.keep = settings.decoupled ? static_cast<T>(1 - settings.lr * settings.weight_decay) : T(1);
+  const auto factors = factors_of<T>(settings);
   const auto& kernels = update_kernels().get(T{});
   const auto kernel = rung == Rung::estimate ? kernels.adam_estimate : kernels.adam;
   for_parameters(parameters, 7 * sizeof(T), [&](const Parameter<T>& part) { kernel(part, factors); });

@@ -19,7 +19,9 @@ namespace dlkit {
 enum class ActivationKind { relu, leaky_relu, elu, sigmoid, tanh, softplus, silu, gelu, exp, count };
 constexpr int kActivations = static_cast<int>(ActivationKind::count);
 
-const char* name(ActivationKind kind);
+constexpr const char* kActivationNames[kActivations] = {"relu",     "leaky_relu", "elu",  "sigmoid", "tanh",
+                                                        "softplus", "silu",       "gelu", "exp"};
+inline const char* name(ActivationKind kind) { return kActivationNames[static_cast<int>(kind)]; }
 
 struct LayerVariant {
   const char* operation;

@@ -27,6 +27,7 @@ def test_on(isa: str) -> None:
             "-x",
             "-p",
             "no:cacheprovider",
+            f"--ignore-glob={_TESTS}/*/test_device_*.py",  # no CPU kernels
             _TESTS / "layers",
             _TESTS / "core",
         ],
