@@ -91,8 +91,8 @@ struct Moments {
   double mean, squares;
 };
 
-// The rows that column_moments and column_products take at most.
-constexpr Index kColumnGroup = 512;
+// The rows and columns that column_moments and column_products take at most.
+constexpr Index kColumnGroup = 512, kColumnStrip = 512;
 
 // Some of a channel's elements: `runs` runs of `length` that begin `stride` apart.
 struct Runs {
@@ -122,8 +122,8 @@ struct NormKernels {
   void (*run_products)(const T* grad, const T* x, const Runs& runs, T mean, double* sum_grad, double* sum_product);
   void (*run_backward)(const T* grad, const T* x, T* dx, const Runs& runs, const NormBackwardFactors<T>& factors);
 
-  // Down columns of up to kColumnGroup rows, `stride` apart; the factors are arrays of a number for each column.
-  void (*column_moments)(const T* x, Index stride, Index rows, Index cols, Moments* moments);
+  // Down the columns of some rows, `stride` apart; the factors are arrays of a number for each column.
+  void (*column_moments)(const T* x, Index stride, Index rows, Index cols, double* mean, double* squares);
   void (*column_apply)(const T* x, T* out, Index stride, Index rows, Index cols, const T* shift, const T* scale,
                        const T* offset);
   void (*column_products)(const T* grad, const T* x, Index stride, Index rows, Index cols, const T* mean, T* sum_grad,

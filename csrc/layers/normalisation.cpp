@@ -242,96 +242,124 @@ void run_backward(const T* grad, const T* x, T* dx, const Runs& runs, const Norm
   }
 }
 
-// Columns: strips of a few registers' width, so that what is summed stays in registers and whole cache lines are read.
+// Columns. Some rows of a strip of a few registers' width at a time, so that what is summed stays in registers
+// meanwhile, and strip after strip, so that memory is read along rows.
 
-constexpr Index kTile = 64;  // rows whose strip stays in the first-level cache from one pass to the next
+constexpr Index kBlockRows = 16;
+constexpr Index kTileRows = 64;  // which stay in the second-level cache from one pass to the next
 
-// Of kWidth registers' columns, or of the first of one register where there is a mask: their moments over `rows`.
-template <class T, int kWidth, class... Mask>
-DLKIT_INLINE void strip_moments(const T* x, Index stride, Index rows, Moments* moments, Index cols, Mask... mask) {
+// body.template operator()<width>(first row, rows, column, mask...), the width in registers, for all blocks.
+template <class T, class Body>
+DLKIT_INLINE void in_blocks(Index rows, Index cols, const Body& body) {
   using V = Vec<T>;
-  for (Index first = 0; first < rows; first += kTile, x += kTile * stride) {
-    const Index count = rows - first < kTile ? rows - first : kTile;
-    V sum[kWidth], shift[kWidth], squares[kWidth];
-    for (int j = 0; j < kWidth; ++j) sum[j] = squares[j] = V::zero();
-    for (Index row = 0; row < count; ++row)
-      for (int j = 0; j < kWidth; ++j) sum[j] = sum[j] + V::load(x + row * stride + j * V::lanes, mask...);
-    const V share = V::broadcast(T(1) / static_cast<T>(count));
-    for (int j = 0; j < kWidth; ++j) {
-      shift[j] = sum[j] * share;
-      sum[j] = V::zero();
-    }
-    for (Index row = 0; row < count; ++row)
-      for (int j = 0; j < kWidth; ++j) {
-        const V distance = V::load(x + row * stride + j * V::lanes, mask...) - shift[j];
-        sum[j] = sum[j] + distance;
-        squares[j] = V::fma(distance, distance, squares[j]);
-      }
-    alignas(64) T off[kWidth * V::lanes], near[kWidth * V::lanes], square[kWidth * V::lanes];
-    for (int j = 0; j < kWidth; ++j) {
-      const V rest = sum[j] * share;
-      rest.store(off + j * V::lanes);
-      shift[j].store(near + j * V::lanes);
-      V::fnma(sum[j], rest, squares[j]).store(square + j * V::lanes);
-    }
-    // Joined to what came before: Chan, Golub & LeVeque's formula.
-    const double before = static_cast<double>(first), more = static_cast<double>(count);
-    const double weight = more / (before + more), spread = before * weight;
-    for (Index col = 0; col < cols; ++col) {
-      const double mean = static_cast<double>(near[col]) + static_cast<double>(off[col]);
-      const double own = square[col] < 0 ? 0.0 : static_cast<double>(square[col]);
-      if (first == 0) {
-        moments[col] = {mean, own};
-      } else {
-        const double delta = mean - moments[col].mean;
-        moments[col].mean += delta * weight;
-        moments[col].squares += own + delta * delta * spread;
-      }
-    }
+  constexpr int kWide = V::registers / 4;
+  for (Index row = 0; row < rows; row += kBlockRows) {
+    const Index count = rows - row < kBlockRows ? rows - row : kBlockRows;
+    Index col = 0;
+    for (; col + kWide * V::lanes <= cols; col += kWide * V::lanes) body.template operator()<kWide>(row, count, col);
+    for (; col + V::lanes <= cols; col += V::lanes) body.template operator()<1>(row, count, col);
+    if (col < cols) body.template operator()<1>(row, count, col, V::first(cols - col));
   }
 }
 
-// body.template operator()<width>(col, mask...) for strips of kWide registers, then of one, then part of one.
-template <class T, int kWide, class Body>
-DLKIT_INLINE void in_strips(Index cols, const Body& body) {
-  using V = Vec<T>;
-  Index col = 0;
-  for (; col + kWide * V::lanes <= cols; col += kWide * V::lanes) body.template operator()<kWide>(col);
-  for (; col + V::lanes <= cols; col += V::lanes) body.template operator()<1>(col);
-  if (col < cols) body.template operator()<1>(col, V::first(cols - col));
-}
+// A number for each column of a strip, whole registers of them.
+template <class T>
+struct StripRow {
+  alignas(64) T at[kColumnStrip + 64 / sizeof(T)];
+
+  DLKIT_INLINE Vec<T> load(Index col) const { return Vec<T>::load(at + col); }
+  DLKIT_INLINE void store(Index col, Vec<T> v) { v.store(at + col); }
+  DLKIT_INLINE void clear(Index cols) {
+    for (Index col = 0; col < cols; col += Vec<T>::lanes) store(col, Vec<T>::zero());
+  }
+};
 
 template <class T>
-void column_moments(const T* x, Index stride, Index rows, Index cols, Moments* moments) {
+void column_moments(const T* x, Index stride, Index rows, Index cols, double* mean, double* squares) {
   using V = Vec<T>;
-  in_strips<T, V::registers / 4>(cols, [&]<int kWidth>(Index col, auto... mask) __attribute__((always_inline)) {
-    const Index width = kWidth * V::lanes;
-    strip_moments<T, kWidth>(x + col, stride, rows, moments + col, width < cols - col ? width : cols - col, mask...);
-  });
+  StripRow<T> sum, shift, square;
+  for (Index first = 0; first < rows; first += kTileRows, x += kTileRows * stride) {
+    const Index count = rows - first < kTileRows ? rows - first : kTileRows;
+    sum.clear(cols);
+    square.clear(cols);
+    in_blocks<T>(count, cols,
+                 [&]<int kWidth>(Index row, Index many, Index col, auto... mask) __attribute__((always_inline)) {
+                   V s[kWidth];
+                   for (int j = 0; j < kWidth; ++j) s[j] = sum.load(col + j * V::lanes);
+                   const T* from = x + row * stride + col;
+                   for (Index r = 0; r < many; ++r, from += stride)
+                     for (int j = 0; j < kWidth; ++j) s[j] = s[j] + V::load(from + j * V::lanes, mask...);
+                   for (int j = 0; j < kWidth; ++j) sum.store(col + j * V::lanes, s[j]);
+                 });
+    const V share = V::broadcast(T(1) / static_cast<T>(count));
+    for (Index col = 0; col < cols; col += V::lanes) shift.store(col, sum.load(col) * share);
+    sum.clear(cols);
+    in_blocks<T>(count, cols,
+                 [&]<int kWidth>(Index row, Index many, Index col, auto... mask) __attribute__((always_inline)) {
+                   V s[kWidth], q[kWidth], m[kWidth];
+                   for (int j = 0; j < kWidth; ++j) {
+                     s[j] = sum.load(col + j * V::lanes);
+                     q[j] = square.load(col + j * V::lanes);
+                     m[j] = shift.load(col + j * V::lanes);
+                   }
+                   const T* from = x + row * stride + col;
+                   for (Index r = 0; r < many; ++r, from += stride)
+                     for (int j = 0; j < kWidth; ++j) {
+                       const V distance = V::load(from + j * V::lanes, mask...) - m[j];
+                       s[j] = s[j] + distance;
+                       q[j] = V::fma(distance, distance, q[j]);
+                     }
+                   for (int j = 0; j < kWidth; ++j) {
+                     sum.store(col + j * V::lanes, s[j]);
+                     square.store(col + j * V::lanes, q[j]);
+                   }
+                 });
+    // Joined to the tiles before by Chan, Golub & LeVeque's formula.
+    const double before = static_cast<double>(first), more = static_cast<double>(count);
+    const double weight = more / (before + more), spread = before * weight, each = 1 / more;
+    if (first == 0)
+      for (Index col = 0; col < cols; ++col) mean[col] = squares[col] = 0;
+    for (Index col = 0; col < cols; ++col) {
+      const double off = static_cast<double>(sum.at[col]), rest = off * each;
+      const double own = static_cast<double>(square.at[col]) - off * rest;
+      const double delta = static_cast<double>(shift.at[col]) + rest - mean[col];
+      mean[col] += delta * weight;
+      squares[col] += (own < 0 ? 0.0 : own) + delta * delta * spread;
+    }
+  }
 }
 
 template <class T>
 void column_products(const T* grad, const T* x, Index stride, Index rows, Index cols, const T* mean, T* sum_grad,
                      T* sum_product) {
   using V = Vec<T>;
-  in_strips<T, V::registers / 4>(cols, [&]<int kWidth>(Index col, auto... mask) __attribute__((always_inline)) {
-    V sum[kWidth], product[kWidth], shift[kWidth];
-    for (int j = 0; j < kWidth; ++j) {
-      sum[j] = product[j] = V::zero();
-      shift[j] = V::load(mean + col + j * V::lanes, mask...);
-    }
-    for (Index row = 0; row < rows; ++row)
-      for (int j = 0; j < kWidth; ++j) {
-        const Index at = row * stride + col + j * V::lanes;
-        const V g = V::load(grad + at, mask...);
-        sum[j] = sum[j] + g;
-        product[j] = V::fma(g, V::load(x + at, mask...) - shift[j], product[j]);
-      }
-    for (int j = 0; j < kWidth; ++j) {
-      sum[j].store(sum_grad + col + j * V::lanes, mask...);
-      product[j].store(sum_product + col + j * V::lanes, mask...);
-    }
-  });
+  StripRow<T> sum, product;
+  sum.clear(cols);
+  product.clear(cols);
+  in_blocks<T>(rows, cols,
+               [&]<int kWidth>(Index row, Index many, Index col, auto... mask) __attribute__((always_inline)) {
+                 V s[kWidth], p[kWidth], m[kWidth];
+                 for (int j = 0; j < kWidth; ++j) {
+                   s[j] = sum.load(col + j * V::lanes);
+                   p[j] = product.load(col + j * V::lanes);
+                   m[j] = V::load(mean + col + j * V::lanes, mask...);
+                 }
+                 Index at = row * stride + col;
+                 for (Index r = 0; r < many; ++r, at += stride)
+                   for (int j = 0; j < kWidth; ++j) {
+                     const V g = V::load(grad + at + j * V::lanes, mask...);
+                     s[j] = s[j] + g;
+                     p[j] = V::fma(g, V::load(x + at + j * V::lanes, mask...) - m[j], p[j]);
+                   }
+                 for (int j = 0; j < kWidth; ++j) {
+                   sum.store(col + j * V::lanes, s[j]);
+                   product.store(col + j * V::lanes, p[j]);
+                 }
+               });
+  for (Index col = 0; col < cols; ++col) {
+    sum_grad[col] = sum.at[col];
+    sum_product[col] = product.at[col];
+  }
 }
 
 constexpr int kRowsAtOnce = 4;  // for which the factors of a register's columns are loaded once

@@ -23,6 +23,11 @@ const Both<NormKernels>& norm_kernels() {
   return table;
 }
 
+const Both<ReductionKernels>& reduction_kernels() {
+  static const auto& table = DLKIT_SELECT(reduction_table);
+  return table;
+}
+
 // Moments of elements that come a piece at a time.
 class Joined {
  public:
@@ -43,6 +48,20 @@ class Joined {
   Moments all_ = {0, 0};
   double count_ = 0;
 };
+
+// Moments of `count` columns together, each of `rows` elements. Relative to the first mean: it is one of those whose
+// spread is sought, so that little can cancel.
+Moments joined(const double* means, const double* squares, Index count, double rows) {
+  double off = 0, spread = 0, own = 0;
+  for (Index i = 0; i < count; ++i) {
+    const double delta = means[i] - means[0];
+    off += delta;
+    spread += delta * delta;
+    own += squares[i];
+  }
+  const double rest = off / static_cast<double>(count);
+  return {means[0] + rest, own + rows * std::max(spread - off * rest, 0.0)};
+}
 
 template <class T>
 NormFactors<T> factors_of(double mean, double rstd, const T* weight, const T* bias, Index channel) {
@@ -110,6 +129,24 @@ class WidePieces {
   Index per_run_ = 0, runs_ = 0, count_ = 0;
 };
 
+// body(channel) for all. Neighbouring channels are neighbours in memory, and a processor reads ahead of what it is
+// asked for: threads that were side by side would take cache lines from each other. So each begins a block of its own.
+template <class Body>
+void for_channels(Index channels, Index channel_bytes, const Body& body) {
+  const Index each = std::max<Index>(kPieceBytes / channel_bytes, 1), tasks = (channels + each - 1) / each;
+  if (channels * channel_bytes < 2 * kPieceBytes || num_threads() == 1) {
+    for (Index channel = 0; channel < channels; ++channel) body(channel);
+    return;
+  }
+  const Index blocks = std::min<Index>(num_threads(), tasks);
+  parallel_for(static_cast<int>(tasks), [&](int task) {
+    const Index block = task % blocks;
+    const Index place = block * (tasks / blocks) + std::min(block, tasks % blocks) + task / blocks;
+    const Index end = std::min(channels, (place + 1) * each);
+    for (Index channel = place * each; channel < end; ++channel) body(channel);
+  });
+}
+
 // gather(channel, piece) for all pieces of a channel, then join(channel), then spread(channel, piece) for all.
 template <class Gather, class Join, class Spread>
 void over_channels(const ChannelShape& shape, Index bytes, const WidePieces& pieces, const Gather& gather,
@@ -117,12 +154,10 @@ void over_channels(const ChannelShape& shape, Index bytes, const WidePieces& pie
   const Index count = pieces.count(), channel_bytes = shape.n * shape.inner * bytes;
   const bool small = shape.channels * channel_bytes < 2 * kPieceBytes;
   if (small || shape.channels >= 4 * num_threads()) {
-    for_rows(shape.channels, channel_bytes, [&](Index begin, Index end) {
-      for (Index channel = begin; channel < end; ++channel) {
-        for (Index piece = 0; piece < count; ++piece) gather(channel, piece);
-        join(channel);
-        for (Index piece = 0; piece < count; ++piece) spread(channel, piece);
-      }
+    for_channels(shape.channels, channel_bytes, [&](Index channel) {
+      for (Index piece = 0; piece < count; ++piece) gather(channel, piece);
+      join(channel);
+      for (Index piece = 0; piece < count; ++piece) spread(channel, piece);
     });
     return;
   }
@@ -136,19 +171,21 @@ void over_channels(const ChannelShape& shape, Index bytes, const WidePieces& pie
   });
 }
 
-// body(group, first row, rows, first column, columns) over groups of kColumnGroup rows and strips of columns.
+// body(first row, rows, first column, columns) over blocks of a matrix, those of the same rows one after the other.
 template <class Body>
-void over_columns(Index rows, Index cols, Index bytes, const Body& body) {
-  constexpr Index kStrip = 512;
-  const Index groups = (rows + kColumnGroup - 1) / kColumnGroup, strips = (cols + kStrip - 1) / kStrip;
-  const Index each = std::min(rows, kColumnGroup) * std::min(cols, kStrip) * bytes;
-  for_rows(groups * strips, each, [&](Index begin, Index end) {
+void over_blocks(Index rows, Index cols, Index block_rows, Index block_cols, Index bytes, const Body& body) {
+  const Index down = (rows + block_rows - 1) / block_rows, across = (cols + block_cols - 1) / block_cols;
+  const Index each = std::min(rows, block_rows) * std::min(cols, block_cols) * bytes;
+  for_rows(down * across, each, [&](Index begin, Index end) {
     for (Index at = begin; at < end; ++at) {
-      const Index group = at / strips, row = group * kColumnGroup, col = at % strips * kStrip;
-      body(group, row, std::min(kColumnGroup, rows - row), col, std::min(kStrip, cols - col));
+      const Index row = at / across * block_rows, col = at % across * block_cols;
+      body(row, std::min(block_rows, rows - row), col, std::min(block_cols, cols - col));
     }
   });
 }
+
+// What column_apply and column_backward get: rows as long as memory likes them, and as few as threads do.
+constexpr Index kMapRows = 16, kMapCols = 4096;
 
 template <class T>
 std::unique_ptr<T[]> uninitialised(Index count) {
@@ -171,14 +208,16 @@ void apply_narrow(const T* x, T* out, const ChannelShape& shape, const std::vect
   const Index cols = shape.channels * shape.inner;
   const auto expanded = uninitialised<T>(3 * cols);
   T *shift = expanded.get(), *scale = shift + cols, *offset = scale + cols;
-  for (Index col = 0; col < cols; ++col) {
-    const auto& of = factors[static_cast<std::size_t>(col / shape.inner)];
-    shift[col] = of.shift;
-    scale[col] = of.scale;
-    offset[col] = of.offset;
+  for (Index channel = 0; channel < shape.channels; ++channel) {
+    const auto& of = factors[static_cast<std::size_t>(channel)];
+    const Index first = channel * shape.inner;
+    std::fill_n(shift + first, shape.inner, of.shift);
+    std::fill_n(scale + first, shape.inner, of.scale);
+    std::fill_n(offset + first, shape.inner, of.offset);
   }
-  for_rows(shape.n, 2 * cols * static_cast<Index>(sizeof(T)), [&](Index begin, Index end) {
-    kernels.column_apply(x + begin * cols, out + begin * cols, cols, end - begin, cols, shift, scale, offset);
+  over_blocks(shape.n, cols, kMapRows, kMapCols, 2 * sizeof(T), [&](Index row, Index rows, Index col, Index width) {
+    const Index at = row * cols + col;
+    kernels.column_apply(x + at, out + at, cols, rows, width, shift + col, scale + col, offset + col);
   });
 }
 
@@ -187,23 +226,28 @@ void batch_norm_narrow(const T* x, const T* weight, const T* bias, T* out, T* me
                        T eps) {
   const auto& kernels = norm_kernels().get(T{});
   const Index cols = shape.channels * shape.inner, groups = (shape.n + kColumnGroup - 1) / kColumnGroup;
-  const auto moments = uninitialised<Moments>(groups * cols);
-  over_columns(shape.n, cols, sizeof(T), [&](Index group, Index row, Index rows, Index col, Index width) {
-    kernels.column_moments(x + row * cols + col, cols, rows, width, moments.get() + group * cols + col);
+  const auto moments = uninitialised<double>(2 * groups * cols);
+  double *means = moments.get(), *squares = means + groups * cols;
+  over_blocks(shape.n, cols, kColumnGroup, kColumnStrip, sizeof(T), [&](Index row, Index rows, Index col, Index width) {
+    const Index to = row / kColumnGroup * cols + col;
+    kernels.column_moments(x + row * cols + col, cols, rows, width, means + to, squares + to);
   });
   std::vector<NormFactors<T>> factors(static_cast<std::size_t>(shape.channels));
-  for (Index channel = 0; channel < shape.channels; ++channel) {
-    Joined all;
-    for (Index group = 0; group < groups; ++group) {
-      const double rows = static_cast<double>(std::min(kColumnGroup, shape.n - group * kColumnGroup));
-      const Moments* of = moments.get() + group * cols + channel * shape.inner;
-      for (Index i = 0; i < shape.inner; ++i) all.add(rows, of[i]);
+  const Index channel_bytes = 4 * groups * shape.inner * static_cast<Index>(sizeof(double));
+  for_rows(shape.channels, channel_bytes, [&](Index begin, Index end) {
+    for (Index channel = begin; channel < end; ++channel) {
+      Joined all;
+      for (Index group = 0; group < groups; ++group) {
+        const double rows = static_cast<double>(std::min(kColumnGroup, shape.n - group * kColumnGroup));
+        const Index at = group * cols + channel * shape.inner;
+        all.add(rows * static_cast<double>(shape.inner), joined(means + at, squares + at, shape.inner, rows));
+      }
+      const double scale = 1 / std::sqrt(all.variance() + static_cast<double>(eps));
+      mean[channel] = static_cast<T>(all.mean());
+      rstd[channel] = static_cast<T>(scale);
+      factors[static_cast<std::size_t>(channel)] = factors_of(all.mean(), scale, weight, bias, channel);
     }
-    const double scale = 1 / std::sqrt(all.variance() + static_cast<double>(eps));
-    mean[channel] = static_cast<T>(all.mean());
-    rstd[channel] = static_cast<T>(scale);
-    factors[static_cast<std::size_t>(channel)] = factors_of(all.mean(), scale, weight, bias, channel);
-  }
+  });
   apply_narrow(x, out, shape, factors);
 }
 
@@ -244,34 +288,37 @@ void batch_norm_backward_narrow(const NormGradient<T>& work, const ChannelShape&
   const Index cols = shape.channels * shape.inner, groups = (shape.n + kColumnGroup - 1) / kColumnGroup;
   const auto expanded = uninitialised<T>(4 * cols);
   T *shift = expanded.get(), *mean_grad = shift + cols, *slope = mean_grad + cols, *scale = slope + cols;
-  for (Index col = 0; col < cols; ++col) shift[col] = work.mean[col / shape.inner];
+  for (Index channel = 0; channel < shape.channels; ++channel)
+    std::fill_n(shift + channel * shape.inner, shape.inner, work.mean[channel]);
   const auto sums = uninitialised<T>(2 * groups * cols);
   T *sum_grad = sums.get(), *sum_product = sum_grad + groups * cols;
-  over_columns(shape.n, cols, 2 * static_cast<Index>(sizeof(T)),
-               [&](Index group, Index row, Index rows, Index col, Index width) {
-                 const Index at = row * cols + col, to = group * cols + col;
-                 kernels.column_products(work.grad + at, work.x + at, cols, rows, width, shift + col, sum_grad + to,
-                                         sum_product + to);
-               });
+  over_blocks(shape.n, cols, kColumnGroup, kColumnStrip, 2 * sizeof(T),
+              [&](Index row, Index rows, Index col, Index width) {
+                const Index at = row * cols + col, to = row / kColumnGroup * cols + col;
+                kernels.column_products(work.grad + at, work.x + at, cols, rows, width, shift + col, sum_grad + to,
+                                        sum_product + to);
+              });
   const double count = static_cast<double>(shape.n * shape.inner);
-  for (Index channel = 0; channel < shape.channels; ++channel) {
-    double grad = 0, product = 0;
-    for (Index group = 0; group < groups; ++group)
-      for (Index i = 0; i < shape.inner; ++i) {
-        grad += static_cast<double>(sum_grad[group * cols + channel * shape.inner + i]);
-        product += static_cast<double>(sum_product[group * cols + channel * shape.inner + i]);
-      }
-    const auto factors = backward_factors(work, grad, product, count, channel);
-    for (Index col = channel * shape.inner; col < (channel + 1) * shape.inner; ++col) {
-      mean_grad[col] = factors.mean_grad;
-      slope[col] = factors.slope;
-      scale[col] = factors.scale;
+  const Index channel_bytes = (4 * groups + 3) * shape.inner * static_cast<Index>(sizeof(double));
+  for_rows(shape.channels, channel_bytes, [&](Index begin, Index end) {
+    for (Index channel = begin; channel < end; ++channel) {
+      double grad = 0, product = 0;
+      const Index first = channel * shape.inner;
+      for (Index group = 0; group < groups; ++group)
+        for (Index at = group * cols + first; at < group * cols + first + shape.inner; ++at) {
+          grad += static_cast<double>(sum_grad[at]);
+          product += static_cast<double>(sum_product[at]);
+        }
+      const auto factors = backward_factors(work, grad, product, count, channel);
+      std::fill_n(mean_grad + first, shape.inner, factors.mean_grad);
+      std::fill_n(slope + first, shape.inner, factors.slope);
+      std::fill_n(scale + first, shape.inner, factors.scale);
     }
-  }
-  for_rows(shape.n, 3 * cols * static_cast<Index>(sizeof(T)), [&](Index begin, Index end) {
-    const Index at = begin * cols;
-    kernels.column_backward(work.grad + at, work.x + at, work.dx + at, cols, end - begin, cols, shift, mean_grad, slope,
-                            scale);
+  });
+  over_blocks(shape.n, cols, kMapRows, kMapCols, 3 * sizeof(T), [&](Index row, Index rows, Index col, Index width) {
+    const Index at = row * cols + col;
+    kernels.column_backward(work.grad + at, work.x + at, work.dx + at, cols, rows, width, shift + col, mean_grad + col,
+                            slope + col, scale + col);
   });
 }
 
@@ -333,26 +380,21 @@ void layer_norm_backward(const NormGradient<T>& work, Index rows, Index cols, Ru
   };
   if (work.dweight == nullptr && work.dbias == nullptr)
     return for_rows(rows, row_bytes, [&](Index begin, Index end) { part(begin, end, nullptr, nullptr); });
-  // Sums of groups of rows: at most kGroups, of some microseconds' work at least.
-  constexpr Index kGroups = 64;
-  const Index least = std::max<Index>(kPieceBytes / std::max<Index>(row_bytes, 1), 1);
-  const Index groups = std::clamp<Index>(rows / least, 1, kGroups);
+  // Sums of groups of rows: at most kGroups, of some microseconds' work at least, and of enough rows that their sums
+  // are little beside them.
+  constexpr Index kGroups = 64, kLeastRows = 16;
+  const Index least = std::max<Index>(kPieceBytes / std::max<Index>(row_bytes, 1), kLeastRows);
+  const Index each = std::max((rows + kGroups - 1) / kGroups, least) / 4 * 4;  // the kernel takes four rows at once
+  const Index groups = std::max<Index>(rows / each, 1);                        // the last takes what is left over
   const auto sums = uninitialised<T>(2 * groups * cols);
-  const auto of_group = [&](Index group) {
+  parallel_for(static_cast<int>(groups), [&](int group) {
     T* dweight = sums.get() + 2 * group * cols;
     std::fill(dweight, dweight + 2 * cols, T(0));
-    part(rows * group / groups, rows * (group + 1) / groups, dweight, dweight + cols);
-  };
-  parallel_for(static_cast<int>(groups), [&](int group) { of_group(group); });
-  for (Index group = 0; group < groups; ++group) {
-    const T* dweight = sums.get() + 2 * group * cols;
-    const auto add = [&](T* to, const T* from) {
-      if (to == nullptr) return;
-      for (Index col = 0; col < cols; ++col) to[col] = group == 0 ? from[col] : to[col] + from[col];
-    };
-    add(work.dweight, dweight);
-    add(work.dbias, dweight + cols);
-  }
+    part(each * group, group + 1 == groups ? rows : each * (group + 1), dweight, dweight + cols);
+  });
+  const auto add = reduction_kernels().get(T{}).column_sum;
+  if (work.dweight != nullptr) add(sums.get(), 2 * cols, groups, cols, work.dweight);
+  if (work.dbias != nullptr) add(sums.get() + cols, 2 * cols, groups, cols, work.dbias);
 }
 
 template <class T>
@@ -377,7 +419,7 @@ void batch_norm_apply(const T* x, const T* mean, const T* var, const T* weight, 
     factors[static_cast<std::size_t>(channel)] =
         factors_of(static_cast<double>(mean[channel]), scale, weight, bias, channel);
   }
-  if (shape.inner < kNarrow)
+  if (is_narrow(shape))
     apply_narrow(x, out, shape, factors);
   else
     apply_wide(x, out, shape, factors);
