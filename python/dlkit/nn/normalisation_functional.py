@@ -105,7 +105,10 @@ def layer_norm(
             need_weight=weight is not None and weight._tracked,
             need_bias=bias is not None and bias._tracked,
         )
-        return _given(by_x.reshape(g.shape), (weight, by_weight), (bias, by_bias))
+        by_parameter = (
+            None if gradient is None else gradient.reshape(shape) for gradient in (by_weight, by_bias)
+        )
+        return _given(by_x.reshape(g.shape), *zip((weight, bias), by_parameter, strict=True))
 
     return record(operation, out, inputs, backward, tuple(t for t in (tensor, weight) if t is not None))
 
