@@ -6,7 +6,9 @@
 namespace dlkit {
 
 void bind_core(pybind11::module_& module);
+void bind_embedding(pybind11::module_& module);
 void bind_layers(pybind11::module_& module);
 void bind_matmul(pybind11::module_& module);
+void bind_normalisation(pybind11::module_& module);
 
 }  // namespace dlkit

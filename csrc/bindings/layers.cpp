@@ -6,7 +6,7 @@
 #include <string>
 #include <vector>
 
-#include "bindings/arrays.h"
+#include "bindings/arguments.h"
 #include "bindings/bindings.h"
 #include "bindings/fastcall.h"
 #include "core/philox.h"
@@ -14,107 +14,9 @@
 namespace dlkit {
 namespace {
 
-using py::detail::array_proxy;
-using py::detail::npy_api;
-
-bool is_contiguous(PyObject* array) { return (array_proxy(array)->flags & npy_api::NPY_ARRAY_C_CONTIGUOUS_) != 0; }
-
 bool is_fortran_contiguous(PyObject* array) {
   return (array_proxy(array)->flags & npy_api::NPY_ARRAY_F_CONTIGUOUS_) != 0;
 }
-
-py::object contiguous_copy(PyObject* array) {
-  PyObject* copy = npy_api::get().PyArray_NewCopy_(array, 0);  // NPY_CORDER
-  if (copy == nullptr) throw py::error_already_set();
-  return py::reinterpret_steal<py::object>(copy);
-}
-
-Index element_count(PyObject* array) {
-  const auto* proxy = array_proxy(array);
-  Index count = 1;
-  for (int i = 0; i < proxy->nd; ++i) count *= proxy->dimensions[i];
-  return count;
-}
-
-py::object new_array(Dtype dtype, int nd, const py::ssize_t* shape) {
-  auto& api = npy_api::get();
-  PyObject* descr = api.PyArray_DescrFromType_(dtype == Dtype::float32 ? npy_api::NPY_FLOAT_ : npy_api::NPY_DOUBLE_);
-  PyObject* array = api.PyArray_NewFromDescr_(api.PyArray_Type_, descr, nd, reinterpret_cast<const Py_intptr_t*>(shape),
-                                              nullptr, nullptr, 0, nullptr);
-  if (array == nullptr) throw py::error_already_set();
-  return py::reinterpret_steal<py::object>(array);
-}
-
-void check_count(const char* operation, Py_ssize_t given, Py_ssize_t expected) {
-  if (given != expected)
-    throw py::type_error(std::string(operation) + ": takes " + std::to_string(expected) + " arguments, given " +
-                         std::to_string(given));
-}
-
-double as_double(PyObject* object, const char* operation, const char* argument) {
-  const double value = PyFloat_AsDouble(object);
-  if (value == -1.0 && PyErr_Occurred()) {
-    PyErr_Clear();
-    throw py::type_error(std::string(operation) + ": " + argument + " is " + std::string(py::repr(object)) +
-                         "; expected a number");
-  }
-  return value;
-}
-
-std::int64_t as_integer(PyObject* object, const char* operation, const char* argument) {
-  const long long value = PyLong_AsLongLong(object);
-  if (value == -1 && PyErr_Occurred()) {
-    PyErr_Clear();
-    throw py::type_error(std::string(operation) + ": " + argument + " is " + std::string(py::repr(object)) +
-                         "; expected an integer of 64 bits");
-  }
-  return value;
-}
-
-std::uint64_t as_unsigned(PyObject* object, const char* operation, const char* argument) {
-  const unsigned long long value = PyLong_AsUnsignedLongLong(object);
-  if (value == static_cast<unsigned long long>(-1) && PyErr_Occurred()) {
-    PyErr_Clear();
-    throw py::type_error(std::string(operation) + ": " + argument + " is " + std::string(py::repr(object)) +
-                         "; expected an integer from 0 to 2^64 - 1");
-  }
-  return value;
-}
-
-bool as_bool(PyObject* object) { return object == Py_True; }
-
-Rung as_rung(PyObject* object) {
-  const std::int64_t index = as_integer(object, "layers", "variant");
-  return index >= 0 && index < static_cast<int>(Rung::automatic) ? static_cast<Rung>(index) : Rung::automatic;
-}
-
-template <class Body>
-void with_dtype(Dtype dtype, const Body& body) {
-  if (dtype == Dtype::float32)
-    body(float{});
-  else
-    body(double{});
-}
-
-[[noreturn]] void fail(const char* operation, const std::string& text) {
-  throw py::value_error(std::string(operation) + ": " + text);
-}
-
-// An array to read, as contiguous memory: its own where it is so, a copy's otherwise.
-struct Input {
-  ArrayArg array;
-  py::object copy;
-
-  Input(PyObject* object, const char* operation, const char* argument) : array(object, operation, argument) {
-    if (!is_contiguous(object)) copy = contiguous_copy(object);
-  }
-
-  const void* data() const { return copy ? array_proxy(copy.ptr())->data : array.data(); }
-  template <class T>
-  const T* as() const {
-    return static_cast<const T*>(data());
-  }
-};
 
 // A matrix to read, rows at any distance.
 struct RowInput {
@@ -136,55 +38,6 @@ struct RowInput {
     return reinterpret_cast<const T*>(copy ? array_proxy(copy.ptr())->data : array.data());
   }
   bool is_own_memory() const { return !copy; }
-};
-
-// An array to write: new, or the caller's `out`, by way of a contiguous one where that is not.
-class Output {
- public:
-  Output(PyObject* out, const ArrayArg& like, int nd, const py::ssize_t* shape, bool keep_contents = false) {
-    if (out == Py_None) {
-      result_ = new_array(like.dtype, nd, shape);
-      return;
-    }
-    const ArrayArg given(out, like.operation, "out");
-    like.require_same_dtype(given);
-    if (given.ndim() != nd || !std::equal(shape, shape + nd, given.shape()))
-      given.fail("out is " + given.shape_text() + "; expected " + shape_text(shape, nd));
-    given.require_writeable();
-    result_ = py::reinterpret_borrow<py::object>(out);
-    if (is_contiguous(out)) {
-      checked_ = true;
-    } else {
-      if (may_overlap_itself(given))
-        given.fail("out has elements that share memory; expected an array that owns each element once");
-      temporary_ = keep_contents ? contiguous_copy(out) : new_array(like.dtype, nd, shape);
-    }
-  }
-
-  // Throws where the kernel would write into `input` elsewhere than where it has just read.
-  void check_apart(const ArrayArg& input, bool copied, bool may_be_same) const {
-    if (!checked_ || copied) return;
-    const ArrayArg out(result_.ptr(), input.operation, "out");
-    if (!extent(out).overlaps(extent(input))) return;
-    if (may_be_same && out.data() == input.data() && is_contiguous(input.object)) return;
-    input.fail(std::string("out overlaps ") + input.argument + "; expected " +
-               (may_be_same ? std::string(input.argument) + " itself or " : "") + "memory of its own");
-  }
-
-  template <class T>
-  T* as() const {
-    return reinterpret_cast<T*>(array_proxy(temporary_ ? temporary_.ptr() : result_.ptr())->data);
-  }
-
-  PyObject* finish() {
-    if (temporary_ && npy_api::get().PyArray_CopyInto_(result_.ptr(), temporary_.ptr()) != 0)
-      throw py::error_already_set();
-    return result_.release().ptr();
-  }
-
- private:
-  py::object result_, temporary_;
-  bool checked_ = false;  // whether the kernel writes the caller's memory
 };
 
 ActivationKind as_kind(PyObject* object) {
@@ -216,12 +69,6 @@ PyObject* activation_call(PyObject*, PyObject* const* args, Py_ssize_t count) {
   });
 }
 
-void require_same_shape(const ArrayArg& a, const ArrayArg& b) {
-  if (a.ndim() != b.ndim() || !std::equal(a.shape(), a.shape() + a.ndim(), b.shape()))
-    a.fail(std::string(a.argument) + " is " + a.shape_text() + " but " + b.argument + " is " + b.shape_text() +
-           "; expected one shape");
-}
-
 // activation_backward(grad, kind, saved, saved_name, out, alpha, variant)
 PyObject* activation_backward_call(PyObject*, PyObject* const* args, Py_ssize_t count) {
   return guarded([&]() -> PyObject* {
@@ -247,14 +94,6 @@ PyObject* activation_backward_call(PyObject*, PyObject* const* args, Py_ssize_t 
     });
     return out.finish();
   });
-}
-
-// Last axis and the product of the others.
-void rows_and_cols(const ArrayArg& array, Index& rows, Index& cols) {
-  if (array.ndim() == 0) array.fail(std::string(array.argument) + " is a scalar; expected at least one dimension");
-  cols = array.shape()[array.ndim() - 1];
-  rows = 1;
-  for (int i = 0; i + 1 < array.ndim(); ++i) rows *= array.shape()[i];
 }
 
 // softmax(x, out, logarithm, variant)
@@ -640,14 +479,6 @@ class ParameterLists {
   std::vector<std::pair<py::object, py::object>> write_back_;
 };
 
-void check_setting(const char* operation, const char* argument, double value, bool ok, const char* expected) {
-  if (!ok)
-    fail(operation,
-         std::string(argument) + " is " + std::string(py::repr(py::float_(value))) + "; expected " + expected);
-}
-
-bool finite_and_not_negative(double value) { return std::isfinite(value) && value >= 0; }
-
 // sgd_step(params, grads, velocities, lr, momentum, dampening, weight_decay, nesterov, first, variant)
 PyObject* sgd_step_call(PyObject*, PyObject* const* args, Py_ssize_t count) {
   constexpr const char* kOperation = "sgd_step";
@@ -750,10 +581,6 @@ PyObject* clamp_inplace_call(PyObject*, PyObject* const* args, Py_ssize_t count)
     });
     Py_RETURN_NONE;
   });
-}
-
-PyCFunction fastcall(PyObject* (*function)(PyObject*, PyObject* const*, Py_ssize_t)) {
-  return reinterpret_cast<PyCFunction>(reinterpret_cast<void (*)()>(function));
 }
 
 PyMethodDef methods[] = {

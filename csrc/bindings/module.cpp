@@ -5,6 +5,8 @@
 PYBIND11_MODULE(_cpu, module) {
   module.doc() = "dlkit's CPU kernels. Use them through dlkit.kernels.";
   dlkit::bind_core(module);
+  dlkit::bind_embedding(module);
   dlkit::bind_layers(module);
   dlkit::bind_matmul(module);
+  dlkit::bind_normalisation(module);
 }

@@ -54,6 +54,68 @@ struct DropoutKernels {
                   T scale);
 };
 
+// What one thread adds to of an embedding's gradient: `width` columns, of the rows r with (r >> shift) & mask == owner.
+struct ScatterPart {
+  Index width;
+  std::int64_t mask, owner;
+  int shift;
+};
+
+template <class T>
+struct EmbeddingKernels {
+  // The row of an index that is not below `rows` is 0.
+  void (*gather)(const T* weight, Index rows, Index cols, const std::int64_t* indices, Index n, T* out);
+  // out[indices[i]] += grad[i], as far as `part` goes; rows are `cols` apart.
+  void (*scatter)(const T* grad, const std::int64_t* indices, Index n, Index rows, Index cols, std::int64_t padding,
+                  const ScatterPart& part, T* out);
+};
+
+// Mean and sum of squared distances from it, of some elements.
+struct Moments {
+  double mean, squares;
+};
+
+// The rows and columns that column_moments and column_products take at most.
+constexpr Index kColumnGroup = 512, kColumnStrip = 512;
+
+// Some of a channel's elements: `runs` runs of `length` that begin `stride` apart.
+struct Runs {
+  Index offset, runs, length, stride;
+};
+
+// What batch normalisation does to an element: y = (x - shift) * scale + offset; backward,
+// dx = (grad - mean_grad - (x - shift) * slope) * scale.
+template <class T>
+struct NormFactors {
+  T shift, scale, offset;
+};
+template <class T>
+struct NormBackwardFactors {
+  T shift, mean_grad, slope, scale;
+};
+
+template <class T>
+struct NormKernels {
+  void (*layer_norm)(const T* x, const T* weight, const T* bias, T* out, T* mean, T* rstd, Index rows, Index cols,
+                     T eps);
+  // dweight and dbias are added to; both or neither.
+  void (*layer_norm_backward)(const NormGradient<T>& work, Index rows, Index cols);
+
+  Moments (*run_moments)(const T* x, const Runs& runs);
+  void (*run_apply)(const T* x, T* out, const Runs& runs, const NormFactors<T>& factors);
+  void (*run_products)(const T* grad, const T* x, const Runs& runs, T mean, double* sum_grad, double* sum_product);
+  void (*run_backward)(const T* grad, const T* x, T* dx, const Runs& runs, const NormBackwardFactors<T>& factors);
+
+  // Down the columns of some rows, `stride` apart; the factors are arrays of a number for each column.
+  void (*column_moments)(const T* x, Index stride, Index rows, Index cols, double* mean, double* squares);
+  void (*column_apply)(const T* x, T* out, Index stride, Index rows, Index cols, const T* shift, const T* scale,
+                       const T* offset);
+  void (*column_products)(const T* grad, const T* x, Index stride, Index rows, Index cols, const T* mean, T* sum_grad,
+                          T* sum_product);
+  void (*column_backward)(const T* grad, const T* x, T* dx, Index stride, Index rows, Index cols, const T* shift,
+                          const T* mean_grad, const T* slope, const T* scale);
+};
+
 // Both precisions of a table.
 template <template <class> class Kernels>
 struct Both {
@@ -69,5 +131,7 @@ DLKIT_DECLARE_PER_ISA(Both<SoftmaxKernels>, softmax_table)
 DLKIT_DECLARE_PER_ISA(Both<UpdateKernels>, update_table)
 DLKIT_DECLARE_PER_ISA(Both<ReductionKernels>, reduction_table)
 DLKIT_DECLARE_PER_ISA(Both<DropoutKernels>, dropout_table)
+DLKIT_DECLARE_PER_ISA(Both<EmbeddingKernels>, embedding_table)
+DLKIT_DECLARE_PER_ISA(Both<NormKernels>, norm_table)
 
 }  // namespace dlkit

@@ -12,6 +12,7 @@
 #include "core/thread_pool.h"
 #include "layers/kernels.h"
 #include "layers/naive.h"
+#include "layers/pieces.h"
 
 namespace dlkit {
 namespace {
@@ -35,32 +36,6 @@ const Both<ReductionKernels>& reduction_kernels() {
 const Both<DropoutKernels>& dropout_kernels() {
   static const auto& table = DLKIT_SELECT(dropout_table);
   return table;
-}
-
-// Bytes that a piece of work should touch: some microseconds' worth.
-constexpr Index kPieceBytes = 256 << 10;
-
-// body(begin, end) over [0, n) in pieces of about kPieceBytes; `bytes` is what one element touches, weighted up where
-// an element costs arithmetic.
-template <class Body>
-void for_pieces(Index n, Index bytes, const Body& body) {
-  const Index piece = std::max<Index>(kPieceBytes / bytes / 64 * 64, 64);
-  if (n < 2 * piece || num_threads() == 1) return body(Index{0}, n);
-  const Index count = n / piece;  // the last piece takes what is left over
-  parallel_for(static_cast<int>(std::min<Index>(count, 1 << 20)), [&](int task) {
-    const Index tasks = std::min<Index>(count, 1 << 20), each = n / tasks / 64 * 64;
-    const Index begin = each * task, end = task + 1 == tasks ? n : begin + each;
-    body(begin, end);
-  });
-}
-
-// Rows [begin, end) of a matrix, a piece at a time.
-template <class Body>
-void for_rows(Index rows, Index row_bytes, const Body& body) {
-  const Index piece = std::max<Index>(kPieceBytes / std::max<Index>(row_bytes, 1), 1);
-  if (rows < 2 * piece || num_threads() == 1) return body(Index{0}, rows);
-  const Index count = std::min<Index>(rows / piece, 1 << 20);
-  parallel_for(static_cast<int>(count), [&](int task) { body(rows * task / count, rows * (task + 1) / count); });
 }
 
 // body(part) over pieces of all parameters. An update of an element depends on that element alone, so where the cuts
@@ -103,6 +78,12 @@ const std::vector<LayerVariant>& layer_variants() {
       {"dropout", "fused", "vectors of Philox blocks, four elements from each", ""},
       {"column_sum", "naive", "a column at a time", ""},
       {"column_sum", "fused", "strips of a few registers' width, groups of rows on threads", ""},
+      {"embedding", "naive", "an element at a time", ""},
+      {"embedding", "fused", "vectors, rows asked for ahead; backward, a thread owns what it adds to", ""},
+      {"layer_norm", "naive", "a row at a time: mean, variance, result", ""},
+      {"layer_norm", "fused", "vectors, all passes over a row while it is cached; backward, four rows at a time", ""},
+      {"batch_norm", "naive", "a channel at a time: mean, variance, result", ""},
+      {"batch_norm", "fused", "vectors; moments of cached pieces, joined in float64", ""},
       {"sgd_step", "naive", "an element at a time", ""},
       {"sgd_step", "fused", "vectors, one pass over each parameter", ""},
       {"adam_step", "naive", "as the paper writes it, an element at a time", ""},

@@ -1,5 +1,5 @@
 // The layers chapter: what a network does between its matrix products. Activations, softmax and its losses, dropout,
-// sums over a batch, and the optimizers' steps.
+// embeddings, layer and batch normalisation, sums over a batch, and the optimizers' steps.
 //
 // Everything here is a few operations per element read: memory traffic bounds it, not arithmetic. So the ladder is
 // short: naive.cpp defines each operation; the other files do the same in as few passes over memory as there can be,
@@ -78,6 +78,56 @@ void dropout(const T* x, T* y, Index n, double p, std::uint64_t seed, std::uint6
 // of threads.
 template <class T>
 void column_sum(const T* x, Index row_stride, Index rows, Index cols, T* out, bool accumulate, Rung rung);
+
+// out[i] = weight[indices[i]], rows of `cols` elements. weight has `rows`; 0 <= index < rows, as the caller has checked
+// (the row of one that another thread has changed since is 0).
+template <class T>
+void embedding(const T* weight, Index rows, Index cols, const std::int64_t* indices, Index n, T* out, Rung rung);
+
+// out[r] = (accumulate ? out[r] : 0) + the sum of grad[i] where indices[i] is r, in order of i: the same bits on any
+// number of threads. `padding` is an index to pass over, or -1.
+template <class T>
+void embedding_backward(const T* grad, const std::int64_t* indices, Index n, Index rows, Index cols,
+                        std::int64_t padding, T* out, bool accumulate, Rung rung);
+
+// Of each row: out = (x - mean) rstd weight + bias, where rstd = 1 / sqrt(variance + eps), the variance that of the
+// population. weight and bias (cols each) may be null. mean and rstd: rows each.
+template <class T>
+void layer_norm(const T* x, const T* weight, const T* bias, T* out, T* mean, T* rstd, Index rows, Index cols, T eps,
+                Rung rung);
+
+template <class T>
+struct NormGradient {
+  const T* grad;  // by the output
+  const T* x;
+  const T* weight;  // or null
+  const T *mean, *rstd;
+  T* dx;               // may be grad or x
+  T *dweight, *dbias;  // or null
+};
+
+// The gradients of layer_norm. Sums over rows are of groups of a size that depends on the shape alone.
+template <class T>
+void layer_norm_backward(const NormGradient<T>& work, Index rows, Index cols, Rung rung);
+
+// An array (n, channels, inner), contiguous.
+struct ChannelShape {
+  Index n, channels, inner;
+};
+
+// As layer_norm, but over n and inner for each channel; weight, bias, mean and rstd are of `channels` elements.
+template <class T>
+void batch_norm(const T* x, const T* weight, const T* bias, T* out, T* mean, T* rstd, const ChannelShape& shape, T eps,
+                Rung rung);
+
+// out = (x - mean) / sqrt(var + eps) weight + bias, with statistics that are given.
+template <class T>
+void batch_norm_apply(const T* x, const T* mean, const T* var, const T* weight, const T* bias, T* out,
+                      const ChannelShape& shape, T eps, Rung rung);
+
+// The gradients of batch_norm.
+template <class T>
+void batch_norm_backward(const NormGradient<T>& work, const ChannelShape& shape, Rung rung);
 
 // One array among the parameters of a network; what an operation does not use is null.
 template <class T>

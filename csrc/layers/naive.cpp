@@ -129,6 +129,117 @@ void column_sum(const T* x, Index row_stride, Index rows, Index cols, T* out, bo
 }
 
 template <class T>
+void embedding(const T* weight, Index rows, Index cols, const std::int64_t* indices, Index n, T* out) {
+  for (Index i = 0; i < n; ++i)
+    for (Index j = 0; j < cols; ++j) {
+      const std::int64_t row = indices[i];
+      out[i * cols + j] = row >= 0 && row < rows ? weight[row * cols + j] : T(0);
+    }
+}
+
+template <class T>
+void embedding_backward(const T* grad, const std::int64_t* indices, Index n, Index rows, Index cols,
+                        std::int64_t padding, T* out, bool accumulate) {
+  if (!accumulate) std::fill(out, out + rows * cols, T(0));
+  for (Index i = 0; i < n; ++i)
+    for (Index j = 0; j < cols; ++j) {
+      const std::int64_t row = indices[i];
+      if (row >= 0 && row < rows && row != padding) out[row * cols + j] += grad[i * cols + j];
+    }
+}
+
+namespace {
+
+// y = (x - mean) rstd weight + bias over `count` elements, of which element k is at place(k): what layer and batch
+// normalisation share. of(k): which weight and bias.
+template <class T, class Place, class Of>
+void normalise(const T* x, const T* weight, const T* bias, T* out, T& mean, T& rstd, Index count, T eps,
+               const Place& place, const Of& of) {
+  T sum = 0, squares = 0;
+  for (Index k = 0; k < count; ++k) sum += x[place(k)];
+  mean = sum / static_cast<T>(count);
+  for (Index k = 0; k < count; ++k) squares += (x[place(k)] - mean) * (x[place(k)] - mean);
+  rstd = 1 / std::sqrt(squares / static_cast<T>(count) + eps);
+  for (Index k = 0; k < count; ++k) {
+    const T w = weight == nullptr ? T(1) : weight[of(k)], b = bias == nullptr ? T(0) : bias[of(k)];
+    out[place(k)] = (x[place(k)] - mean) * rstd * w + b;
+  }
+}
+
+// dx = rstd (g w - mean(g w) - x^ mean(g w x^)), where x^ = (x - mean) rstd; adds g x^ to dweight and g to dbias.
+template <class T, class Place, class Of>
+void normalise_backward(const NormGradient<T>& work, T mean, T rstd, Index count, const Place& place, const Of& of) {
+  T sum = 0, product = 0;
+  for (Index k = 0; k < count; ++k) {
+    const T g = work.grad[place(k)], normal = (work.x[place(k)] - mean) * rstd;
+    const T weighted = work.weight == nullptr ? g : g * work.weight[of(k)];
+    sum += weighted;
+    product += weighted * normal;
+    if (work.dweight != nullptr) work.dweight[of(k)] += g * normal;
+    if (work.dbias != nullptr) work.dbias[of(k)] += g;
+  }
+  for (Index k = 0; k < count; ++k) {
+    const T g = work.grad[place(k)], normal = (work.x[place(k)] - mean) * rstd;
+    const T weighted = work.weight == nullptr ? g : g * work.weight[of(k)];
+    work.dx[place(k)] = rstd * (weighted - sum / static_cast<T>(count) - normal * product / static_cast<T>(count));
+  }
+}
+
+// Element k of a channel: sample k / inner, position k % inner.
+auto place_in(const ChannelShape& shape, Index channel) {
+  return [shape, channel](Index k) {
+    return (k / shape.inner * shape.channels + channel) * shape.inner + k % shape.inner;
+  };
+}
+
+}  // namespace
+
+template <class T>
+void layer_norm(const T* x, const T* weight, const T* bias, T* out, T* mean, T* rstd, Index rows, Index cols, T eps) {
+  for (Index row = 0; row < rows; ++row)
+    normalise(
+        x, weight, bias, out, mean[row], rstd[row], cols, eps, [&](Index k) { return row * cols + k; },
+        [](Index k) { return k; });
+}
+
+template <class T>
+void layer_norm_backward(const NormGradient<T>& work, Index rows, Index cols) {
+  if (work.dweight != nullptr) std::fill(work.dweight, work.dweight + cols, T(0));
+  if (work.dbias != nullptr) std::fill(work.dbias, work.dbias + cols, T(0));
+  for (Index row = 0; row < rows; ++row)
+    normalise_backward(
+        work, work.mean[row], work.rstd[row], cols, [&](Index k) { return row * cols + k; }, [](Index k) { return k; });
+}
+
+template <class T>
+void batch_norm(const T* x, const T* weight, const T* bias, T* out, T* mean, T* rstd, const ChannelShape& shape,
+                T eps) {
+  for (Index channel = 0; channel < shape.channels; ++channel)
+    normalise(x, weight, bias, out, mean[channel], rstd[channel], shape.n * shape.inner, eps, place_in(shape, channel),
+              [&](Index) { return channel; });
+}
+
+template <class T>
+void batch_norm_apply(const T* x, const T* mean, const T* var, const T* weight, const T* bias, T* out,
+                      const ChannelShape& shape, T eps) {
+  for (Index channel = 0; channel < shape.channels; ++channel) {
+    const T rstd = 1 / std::sqrt(var[channel] + eps);
+    const T w = weight == nullptr ? T(1) : weight[channel], b = bias == nullptr ? T(0) : bias[channel];
+    const auto place = place_in(shape, channel);
+    for (Index k = 0; k < shape.n * shape.inner; ++k) out[place(k)] = (x[place(k)] - mean[channel]) * rstd * w + b;
+  }
+}
+
+template <class T>
+void batch_norm_backward(const NormGradient<T>& work, const ChannelShape& shape) {
+  if (work.dweight != nullptr) std::fill(work.dweight, work.dweight + shape.channels, T(0));
+  if (work.dbias != nullptr) std::fill(work.dbias, work.dbias + shape.channels, T(0));
+  for (Index channel = 0; channel < shape.channels; ++channel)
+    normalise_backward(work, work.mean[channel], work.rstd[channel], shape.n * shape.inner, place_in(shape, channel),
+                       [&](Index) { return channel; });
+}
+
+template <class T>
 void sgd_step(const std::vector<Parameter<T>>& parameters, const SgdSettings& settings) {
   const T lr = static_cast<T>(settings.lr), momentum = static_cast<T>(settings.momentum);
   const T dampening = static_cast<T>(settings.dampening), weight_decay = static_cast<T>(settings.weight_decay);
@@ -168,15 +279,22 @@ void adam_step(const std::vector<Parameter<T>>& parameters, const AdamSettings& 
     }
 }
 
-#define DLKIT_INSTANTIATE(T)                                                           \
-  template void activation(ActivationKind, const T*, T*, Index, T);                    \
-  template void activation_backward(ActivationKind, const T*, const T*, T*, Index, T); \
-  template void softmax(const T*, Index, T*, Index, Index, bool);                      \
-  template void softmax_backward(const T*, const T*, T*, Index, Index, bool);          \
-  template void cross_entropy(const CrossEntropy<T>&);                                 \
-  template void dropout(const T*, T*, Index, double, std::uint64_t, std::uint64_t);    \
-  template void column_sum(const T*, Index, Index, Index, T*, bool);                   \
-  template void sgd_step(const std::vector<Parameter<T>>&, const SgdSettings&);        \
+#define DLKIT_INSTANTIATE(T)                                                                                    \
+  template void activation(ActivationKind, const T*, T*, Index, T);                                             \
+  template void activation_backward(ActivationKind, const T*, const T*, T*, Index, T);                          \
+  template void softmax(const T*, Index, T*, Index, Index, bool);                                               \
+  template void softmax_backward(const T*, const T*, T*, Index, Index, bool);                                   \
+  template void cross_entropy(const CrossEntropy<T>&);                                                          \
+  template void dropout(const T*, T*, Index, double, std::uint64_t, std::uint64_t);                             \
+  template void column_sum(const T*, Index, Index, Index, T*, bool);                                            \
+  template void embedding(const T*, Index, Index, const std::int64_t*, Index, T*);                              \
+  template void embedding_backward(const T*, const std::int64_t*, Index, Index, Index, std::int64_t, T*, bool); \
+  template void layer_norm(const T*, const T*, const T*, T*, T*, T*, Index, Index, T);                          \
+  template void layer_norm_backward(const NormGradient<T>&, Index, Index);                                      \
+  template void batch_norm(const T*, const T*, const T*, T*, T*, T*, const ChannelShape&, T);                   \
+  template void batch_norm_apply(const T*, const T*, const T*, const T*, const T*, T*, const ChannelShape&, T); \
+  template void batch_norm_backward(const NormGradient<T>&, const ChannelShape&);                               \
+  template void sgd_step(const std::vector<Parameter<T>>&, const SgdSettings&);                                 \
   template void adam_step(const std::vector<Parameter<T>>&, const AdamSettings&);
 DLKIT_INSTANTIATE(float)
 DLKIT_INSTANTIATE(double)

@@ -20,6 +20,22 @@ void dropout(const T* x, T* y, Index n, double p, std::uint64_t seed, std::uint6
 template <class T>
 void column_sum(const T* x, Index row_stride, Index rows, Index cols, T* out, bool accumulate);
 template <class T>
+void embedding(const T* weight, Index rows, Index cols, const std::int64_t* indices, Index n, T* out);
+template <class T>
+void embedding_backward(const T* grad, const std::int64_t* indices, Index n, Index rows, Index cols,
+                        std::int64_t padding, T* out, bool accumulate);
+template <class T>
+void layer_norm(const T* x, const T* weight, const T* bias, T* out, T* mean, T* rstd, Index rows, Index cols, T eps);
+template <class T>
+void layer_norm_backward(const NormGradient<T>& work, Index rows, Index cols);
+template <class T>
+void batch_norm(const T* x, const T* weight, const T* bias, T* out, T* mean, T* rstd, const ChannelShape& shape, T eps);
+template <class T>
+void batch_norm_apply(const T* x, const T* mean, const T* var, const T* weight, const T* bias, T* out,
+                      const ChannelShape& shape, T eps);
+template <class T>
+void batch_norm_backward(const NormGradient<T>& work, const ChannelShape& shape);
+template <class T>
 void sgd_step(const std::vector<Parameter<T>>& parameters, const SgdSettings& settings);
 template <class T>
 void adam_step(const std::vector<Parameter<T>>& parameters, const AdamSettings& settings);

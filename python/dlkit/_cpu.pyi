@@ -93,3 +93,57 @@ def scale_inplace(arrays: Sequence[Array], factor: float, /) -> None: ...
 def clamp_inplace(arrays: Sequence[Array], limit: float, /) -> None: ...
 def layer_variants() -> list[tuple[str, str, str, str]]: ...
 def philox4x32(c0: int, c1: int, c2: int, c3: int, key0: int, key1: int) -> tuple[int, int, int, int]: ...
+
+# Embeddings: csrc/bindings/embedding.cpp. `variant` as above.
+def embedding(weight: Array, indices: Array, out: Array | None, variant: int, /) -> Array: ...
+def embedding_backward(
+    grad: Array,
+    indices: Array,
+    num_embeddings: int,
+    padding_idx: int | None,
+    out: Array | None,
+    accumulate: bool,
+    variant: int,
+    /,
+) -> Array: ...
+
+# Normalisation: csrc/bindings/normalisation.cpp. `variant` as above.
+def layer_norm(
+    x: Array, weight: Array | None, bias: Array | None, eps: float, out: Array | None, variant: int, /
+) -> tuple[Array, Array, Array]: ...
+def layer_norm_backward(
+    grad: Array,
+    x: Array,
+    mean: Array,
+    rstd: Array,
+    weight: Array | None,
+    need_weight: bool,
+    need_bias: bool,
+    variant: int,
+    /,
+) -> tuple[Array, Array | None, Array | None]: ...
+def batch_norm(
+    x: Array, weight: Array | None, bias: Array | None, eps: float, out: Array | None, variant: int, /
+) -> tuple[Array, Array, Array]: ...
+def batch_norm_apply(
+    x: Array,
+    mean: Array,
+    var: Array,
+    weight: Array | None,
+    bias: Array | None,
+    eps: float,
+    out: Array | None,
+    variant: int,
+    /,
+) -> Array: ...
+def batch_norm_backward(
+    grad: Array,
+    x: Array,
+    mean: Array,
+    rstd: Array,
+    weight: Array | None,
+    need_weight: bool,
+    need_bias: bool,
+    variant: int,
+    /,
+) -> tuple[Array, Array | None, Array | None]: ...

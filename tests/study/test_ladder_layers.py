@@ -7,7 +7,10 @@ from pathlib import Path
 import dlkit.kernels as K
 from dlkit.study import ladder_layers, report, results
 
-_OPERATIONS = ("activation", "softmax", "cross_entropy", "dropout", "column_sum", "sgd_step", "adam_step")
+_OPERATIONS = (
+    *("activation", "softmax", "cross_entropy", "dropout", "column_sum"),
+    *("embedding", "layer_norm", "batch_norm", "sgd_step", "adam_step"),
+)
 
 
 def test_every_variant_is_timed_and_shown(tmp_path: Path) -> None:

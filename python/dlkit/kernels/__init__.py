@@ -13,6 +13,7 @@ from dlkit.kernels.config import (
     set_num_threads,
     show_config,
 )
+from dlkit.kernels.embedding import embedding, embedding_backward
 from dlkit.kernels.layers import (
     ACTIVATIONS,
     activation,
@@ -40,6 +41,13 @@ from dlkit.kernels.layers import (
     tanh,
 )
 from dlkit.kernels.matmul import matmul
+from dlkit.kernels.normalisation import (
+    batch_norm,
+    batch_norm_apply,
+    batch_norm_backward,
+    layer_norm,
+    layer_norm_backward,
+)
 from dlkit.kernels.random import initial_seed, manual_seed
 from dlkit.kernels.variants import Variant, variants
 
@@ -49,6 +57,9 @@ __all__ = [
     "activation",
     "activation_backward",
     "adam_step",
+    "batch_norm",
+    "batch_norm_apply",
+    "batch_norm_backward",
     "clamp_inplace",
     "column_sum",
     "config",
@@ -56,10 +67,14 @@ __all__ = [
     "cross_entropy",
     "dropout",
     "elu",
+    "embedding",
+    "embedding_backward",
     "exp",
     "gelu",
     "get_num_threads",
     "initial_seed",
+    "layer_norm",
+    "layer_norm_backward",
     "leaky_relu",
     "log_softmax",
     "log_softmax_backward",

@@ -6,6 +6,7 @@ from dlkit.nn import functional, init, utils
 from dlkit.nn.activation import ELU, GELU, LeakyReLU, LogSoftmax, ReLU, Sigmoid, SiLU, Softmax, Softplus, Tanh
 from dlkit.nn.container import ModuleList, Sequential
 from dlkit.nn.dropout import Dropout
+from dlkit.nn.embedding import Embedding
 from dlkit.nn.linear import Linear
 from dlkit.nn.loss import (
     BCELoss,
@@ -20,6 +21,7 @@ from dlkit.nn.loss import (
     SmoothL1Loss,
 )
 from dlkit.nn.module import Module
+from dlkit.nn.normalisation import BatchNorm1d, BatchNorm2d, LayerNorm
 from dlkit.nn.parameter import Parameter
 from dlkit.nn.reshaping import Flatten, Identity
 from dlkit.nn.serialize import load_safetensors, save_safetensors
@@ -29,13 +31,17 @@ __all__ = [
     "GELU",
     "BCELoss",
     "BCEWithLogitsLoss",
+    "BatchNorm1d",
+    "BatchNorm2d",
     "CrossEntropyLoss",
     "Dropout",
+    "Embedding",
     "Flatten",
     "HingeLoss",
     "HuberLoss",
     "Identity",
     "L1Loss",
+    "LayerNorm",
     "LeakyReLU",
     "Linear",
     "LogSoftmax",

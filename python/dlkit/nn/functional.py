@@ -13,6 +13,7 @@ from dlkit.autograd.base import TensorBase, as_array, make, record, shape_text
 from dlkit.autograd.mode import mode
 from dlkit.autograd.product import bias_gradient, weight_gradient
 from dlkit.autograd.tensor import Tensor
+from dlkit.nn.embedding_functional import embedding
 from dlkit.nn.losses_functional import (
     binary_cross_entropy,
     binary_cross_entropy_with_logits,
@@ -25,6 +26,7 @@ from dlkit.nn.losses_functional import (
     nll_loss,
     smooth_l1_loss,
 )
+from dlkit.nn.normalisation_functional import batch_norm, layer_norm
 
 if TYPE_CHECKING:
     from dlkit.autograd.base import Array
@@ -226,15 +228,18 @@ def one_hot(labels: Any, num_classes: int = -1) -> Tensor:
 
 
 __all__ = [
+    "batch_norm",
     "binary_cross_entropy",
     "binary_cross_entropy_with_logits",
     "cross_entropy",
     "dropout",
     "elu",
+    "embedding",
     "gelu",
     "hinge_loss",
     "huber_loss",
     "l1_loss",
+    "layer_norm",
     "leaky_relu",
     "linear",
     "log_softmax",

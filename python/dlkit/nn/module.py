@@ -421,7 +421,7 @@ class Module:
         return self
 
     def eval(self: Self) -> Self:
-        """Set `training` to False in the whole tree: Dropout passes its input on."""
+        """Set `training` to False in the whole tree: Dropout passes its input on, BatchNorm uses its averages."""
         return self.train(False)
 
     def requires_grad_(self: Self, requires_grad: bool = True) -> Self:

@@ -37,6 +37,12 @@ def cases(count: int = 1_000_000) -> list[Case]:
     by_logit = np.empty_like(logits)
     batch = rng.standard_normal((64, max(count // 1000, 1)), dtype=np.float32)
     sums = np.empty(batch.shape[1], np.float32)
+    table = rng.standard_normal((max(count // 100, 1), 200), dtype=np.float32)
+    # As words are spread in a text: the k-th most common one has a share of about 1 / k.
+    words = np.minimum(rng.zipf(1.2, max(count // 200, 1)), len(table)) - 1
+    vectors, by_table = rng.standard_normal((len(words), 200), dtype=np.float32), np.empty_like(table)
+    rows_of = rng.standard_normal((max(count // 768, 1), 768), dtype=np.float32)
+    images = rng.standard_normal((max(count // (64 * 28 * 28), 2), 64, 28, 28), dtype=np.float32)
     state = [[rng.standard_normal(count, dtype=np.float32)] for _ in range(3)]
     np.square(state[2][0], out=state[2][0])
 
@@ -45,6 +51,9 @@ def cases(count: int = 1_000_000) -> list[Case]:
 
     def sgd(variant: str) -> None:
         K.sgd_step(state[0], [grad], state[1], lr=1e-6, momentum=0.9, variant=variant)
+
+    def embedding_backward(variant: str) -> None:
+        K.embedding_backward(vectors, words, len(table), out=by_table, variant=variant)
 
     return [
         Case("activation", f"sigmoid, {size}", 8.0 * count, partial(K.activation, x, "sigmoid", out=out)),
@@ -70,8 +79,38 @@ def cases(count: int = 1_000_000) -> list[Case]:
             4.0 * batch.size,
             partial(K.column_sum, batch, out=sums),
         ),
+        Case(
+            "embedding",
+            f"embedding, {len(words)} rows of {table.shape[0]}×{table.shape[1]}",
+            8.0 * vectors.size,
+            partial(K.embedding, table, words, out=vectors.copy()),
+        ),
+        Case(
+            "embedding",
+            f"embedding, gradient, {len(words)} rows of {table.shape[0]}×{table.shape[1]}",
+            12.0 * vectors.size + 4.0 * table.size,
+            embedding_backward,
+        ),
+        *_normalisation("layer_norm", "layer norm", rows_of, K.layer_norm, K.layer_norm_backward),
+        *_normalisation("batch_norm", "batch norm", images, K.batch_norm, K.batch_norm_backward),
         Case("sgd_step", f"SGD with momentum, {size}", 20.0 * count, sgd),
         Case("adam_step", f"Adam, {size}", 28.0 * count, adam),
+    ]
+
+
+def _normalisation(operation: str, name: str, x: Any, forward: Any, backward: Any) -> list[Case]:
+    size = x.shape[-1 if operation == "layer_norm" else 1]
+    weight, bias, out = np.ones(size, np.float32), np.zeros(size, np.float32), np.empty_like(x)
+    shape = "×".join(map(str, x.shape))
+    _, mean, rstd = forward(x, weight, bias)
+    return [
+        Case(operation, f"{name}, {shape}", 8.0 * x.size, partial(forward, x, weight, bias, out=out)),
+        Case(
+            operation,
+            f"{name}, gradient, {shape}",
+            12.0 * x.size,
+            partial(backward, x, x, mean, rstd, weight),
+        ),
     ]
 
 

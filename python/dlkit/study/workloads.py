@@ -162,6 +162,18 @@ def _cross_entropy(rows: int, classes: int, kind: str = "cross_entropy") -> Work
     )
 
 
+def _norm(kind: str, shape: Sequence[int]) -> Workload:
+    size = float(np.prod(shape))
+    return Workload(
+        name=f"{kind.replace('_', ' ')}, forward + backward, {'×'.join(map(str, shape))}",
+        kind=kind,
+        params={"shape": list(shape)},
+        flops=22.0 * size,
+        bytes=20.0 * size,
+        tolerance=1e-5,
+    )
+
+
 def _adam(count: int) -> Workload:
     return Workload(
         name=f"Adam step, {count / 1e6:g} M parameters",
@@ -233,6 +245,8 @@ def workloads(chapter: str, shapes: Sequence[str] | None = None, *, quick: bool 
             _adam(count),
             _cross_entropy(rows, classes),
             _cross_entropy(rows, classes, "cross_entropy_autograd"),
+            _norm("layer_norm", (20, 50) if quick else (1024, 768)),
+            _norm("batch_norm", (4, 3, 5, 5) if quick else (32, 64, 28, 28)),
             _elementwise("relu", count, 1),
             _elementwise("sigmoid", count, 20),
             _elementwise("tanh", count, 20),
@@ -268,6 +282,14 @@ def make_inputs(workload: Workload, seed: int = 0) -> Arrays:
         return {"x": normal(p["count"])}
     if kind in ("cross_entropy", "cross_entropy_autograd"):
         return {"logits": normal(p["rows"], p["classes"]), "labels": rng.integers(0, p["classes"], p["rows"])}
+    if kind in ("layer_norm", "batch_norm"):
+        channels = p["shape"][-1 if kind == "layer_norm" else 1]
+        return {
+            "x": normal(*p["shape"]),
+            "grad": normal(*p["shape"]),
+            "weight": normal(channels),
+            "bias": normal(channels),
+        }
     if kind == "adam":
         return {"param": normal(p["count"]), "grad": normal(p["count"])}
     if kind == "linear_relu":
@@ -306,6 +328,8 @@ def reference(workload: Workload, inputs: Arrays) -> Arrays:
     if kind in ("cross_entropy", "cross_entropy_autograd"):
         loss, grad = _softmax_loss(x["logits"], x["labels"])
         return {"loss": np.array(loss), "grad": grad}
+    if kind in ("layer_norm", "batch_norm"):
+        return _norm_reference(kind, x)
     if kind == "adam":
         state = _AdamReference([x["param"]], p["lr"])
         for _ in range(CHECKED_RUNS["adam"]):
@@ -327,6 +351,24 @@ def _softmax_loss(logits: NDArray[Any], labels: NDArray[Any]) -> tuple[float, ND
     grad /= total
     grad[rows, labels] -= 1
     return loss, grad / len(labels)
+
+
+def _norm_reference(kind: str, a: Arrays) -> Arrays:
+    x, grad = a["x"], a["grad"]
+    every = tuple(range(x.ndim))
+    of_parameters = every[:-1] if kind == "layer_norm" else (0, *every[2:])
+    axes = every[-1:] if kind == "layer_norm" else of_parameters
+    weight, bias = (np.expand_dims(a[name], of_parameters) for name in ("weight", "bias"))
+    rstd = 1 / np.sqrt(x.var(axes, keepdims=True) + 1e-5)
+    normal = (x - x.mean(axes, keepdims=True)) * rstd
+    g = grad * weight
+    mean, slope = g.mean(axes, keepdims=True), (g * normal).mean(axes, keepdims=True)
+    return {
+        "out": normal * weight + bias,
+        "by_x": rstd * (g - mean - normal * slope),
+        "by_weight": (grad * normal).sum(of_parameters),
+        "by_bias": grad.sum(of_parameters),
+    }
 
 
 class _AdamReference:

@@ -45,6 +45,8 @@ def prepare(workload: Workload, inputs: Arrays, options: dict[str, Any]) -> Prep
         return _cross_entropy(inputs)
     if kind == "cross_entropy_autograd":
         return _cross_entropy_autograd(inputs)
+    if kind in ("layer_norm", "batch_norm"):
+        return _norm(kind, inputs)
     if kind == "adam":
         return _adam(inputs, p["lr"])
     if kind == "mlp_step":
@@ -90,6 +92,32 @@ def _cross_entropy_autograd(inputs: Arrays) -> Prepared:
         kept[:] = [loss]
 
     return Prepared(run, lambda: {"loss": np.array(kept[0].item()), "grad": logits.grad.numpy()})
+
+
+def _norm(kind: str, inputs: Arrays) -> Prepared:
+    F = dlkit.nn.functional
+    x, weight, bias = (dlkit.tensor(inputs[name], requires_grad=True) for name in ("x", "weight", "bias"))
+    leaves = {"by_x": x, "by_weight": weight, "by_bias": bias}
+    out = x
+
+    def run() -> None:
+        nonlocal out
+        for leaf in leaves.values():
+            leaf.zero_grad()
+        if kind == "layer_norm":
+            out = F.layer_norm(x, x.shape[-1], weight, bias)
+        else:
+            out = F.batch_norm(x, None, None, weight, bias, training=True)
+        out.backward(inputs["grad"])
+
+    def result() -> Arrays:
+        found = {"out": out.data}
+        for name, leaf in leaves.items():
+            assert leaf.grad is not None
+            found[name] = leaf.grad.data
+        return found
+
+    return Prepared(run, result)
 
 
 def _adam(inputs: Arrays, lr: float) -> Prepared:

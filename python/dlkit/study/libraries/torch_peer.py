@@ -38,6 +38,8 @@ def prepare(workload: Workload, inputs: Arrays, options: dict[str, Any]) -> Prep
         return _linear(t["x"], t["weight"], t["bias"])
     if kind in ("cross_entropy", "cross_entropy_autograd"):
         return _cross_entropy(t["logits"], t["labels"])
+    if kind in ("layer_norm", "batch_norm"):
+        return _norm(kind, t)
     if kind == "adam":
         return _adam(inputs, p["lr"], best)
     if kind == "mlp_step":
@@ -75,6 +77,29 @@ def _cross_entropy(logits: torch.Tensor, labels: torch.Tensor) -> Prepared:
     def result() -> Arrays:
         assert logits.grad is not None
         return {"loss": np.array(kept[0].item()), "grad": logits.grad.numpy()}
+
+    return Prepared(run, result)
+
+
+def _norm(kind: str, t: dict[str, torch.Tensor]) -> Prepared:
+    x, weight, bias = (t[name].requires_grad_() for name in ("x", "weight", "bias"))
+    kept: list[torch.Tensor] = [x]
+
+    def run() -> None:
+        x.grad = weight.grad = bias.grad = None
+        if kind == "layer_norm":
+            out = F.layer_norm(x, x.shape[-1:], weight, bias)
+        else:
+            out = F.batch_norm(x, None, None, weight, bias, training=True)
+        torch.autograd.backward(out, t["grad"])
+        kept[0] = out
+
+    def result() -> Arrays:
+        assert x.grad is not None
+        assert weight.grad is not None
+        assert bias.grad is not None
+        gradients = {"by_x": x.grad, "by_weight": weight.grad, "by_bias": bias.grad}
+        return {name: a.detach().numpy() for name, a in {"out": kept[0], **gradients}.items()}
 
     return Prepared(run, result)
 
