@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dlkit.kernels import random
+from dlkit.kernels.backend import DeviceUnavailableError
 from dlkit.kernels.config import (
     config,
     counters,
@@ -19,6 +20,7 @@ from dlkit.kernels.layers import (
     activation_backward,
     adam_step,
     clamp_inplace,
+    clip_factor,
     column_sum,
     cross_entropy,
     dropout,
@@ -40,16 +42,19 @@ from dlkit.kernels.layers import (
     tanh,
 )
 from dlkit.kernels.matmul import matmul
+from dlkit.kernels.precision import get_float32_matmul_precision, set_float32_matmul_precision
 from dlkit.kernels.random import initial_seed, manual_seed
 from dlkit.kernels.variants import Variant, variants
 
 __all__ = [
     "ACTIVATIONS",
+    "DeviceUnavailableError",
     "Variant",
     "activation",
     "activation_backward",
     "adam_step",
     "clamp_inplace",
+    "clip_factor",
     "column_sum",
     "config",
     "counters",
@@ -58,6 +63,7 @@ __all__ = [
     "elu",
     "exp",
     "gelu",
+    "get_float32_matmul_precision",
     "get_num_threads",
     "initial_seed",
     "leaky_relu",
@@ -71,6 +77,7 @@ __all__ = [
     "relu",
     "reset_counters",
     "scale_inplace",
+    "set_float32_matmul_precision",
     "set_num_threads",
     "sgd_step",
     "show_config",
