@@ -58,7 +58,14 @@ from dlkit.autograd import (
     zeros,
     zeros_like,
 )
-from dlkit.kernels import get_num_threads, manual_seed, set_num_threads, show_config
+from dlkit.kernels import (
+    get_float32_matmul_precision,
+    get_num_threads,
+    manual_seed,
+    set_float32_matmul_precision,
+    set_num_threads,
+    show_config,
+)
 
 if TYPE_CHECKING:
     from dlkit import cli, data, models, nn, optim, recipes, study, train
@@ -94,6 +101,7 @@ __all__ = [
     "exp",
     "eye",
     "full",
+    "get_float32_matmul_precision",
     "get_num_threads",
     "is_grad_enabled",
     "kernels",
@@ -117,6 +125,7 @@ __all__ = [
     "randn",
     "recipes",
     "relu",
+    "set_float32_matmul_precision",
     "set_grad_enabled",
     "set_num_threads",
     "show_config",

@@ -755,6 +755,7 @@ def _dtype(dtype: Any, operation: str) -> np.dtype[Any]:
     except TypeError:
         raise TypeError(
             f"{operation}: dtype is {dtype!r}; expected a NumPy dtype such as 'float32'"
+            + (" or a device such as 'cuda'" if operation == "to" else "")
         ) from None
     if result.kind not in "fiub" or result.itemsize > 8 or (result.kind == "f" and result.itemsize < 4):
         raise TypeError(
