@@ -13,6 +13,7 @@ from hypothesis import HealthCheck, settings
 
 import dlkit
 import dlkit.kernels as K
+from dlkit.kernels.backend import built_backends
 
 # Deadlines measure the machine, not the code: others may be using it too.
 settings.register_profile("dlkit", deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -52,6 +53,28 @@ def rng(request: pytest.FixtureRequest) -> np.random.Generator:
     request.node.add_report_section("setup", "seed", str(seed))
     dlkit.manual_seed(seed)
     return np.random.default_rng(seed)
+
+
+def needs_simt() -> None:
+    """Skip the test where the emulated GPU was not built."""
+    if "simt" not in built_backends():
+        pytest.skip("needs dlkit._simt, the emulated GPU")
+
+
+@pytest.fixture
+def simt() -> Any:
+    """The namespace of the emulated GPU's arrays."""
+    needs_simt()
+    from dlkit.kernels import simt
+
+    return simt
+
+
+@pytest.fixture(params=["cpu", "simt"])
+def device(request: pytest.FixtureRequest) -> Any:
+    if request.param == "simt":
+        needs_simt()
+    return request.param
 
 
 @pytest.fixture

@@ -68,10 +68,10 @@ from dlkit.kernels import (
 )
 
 if TYPE_CHECKING:
-    from dlkit import cli, data, models, nn, optim, recipes, study, train
+    from dlkit import cli, cuda, data, models, nn, optim, recipes, study, train
 
 # Rooms that are imported when first used, so that `import dlkit` takes no longer than NumPy and the kernels.
-_ROOMS = ("cli", "data", "models", "nn", "optim", "recipes", "study", "train")
+_ROOMS = ("cli", "cuda", "data", "models", "nn", "optim", "recipes", "study", "train")
 
 
 def __getattr__(name: str) -> Any:
@@ -96,6 +96,7 @@ __all__ = [
     "clamp",
     "cli",
     "cos",
+    "cuda",
     "data",
     "enable_grad",
     "exp",

@@ -13,6 +13,7 @@ CuPy and the modules of kernels but ``_cpu`` are imported when an array or a nam
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -74,6 +75,10 @@ class Backend:
     def add_at(self, target: Any, index: Any, values: Any) -> None:
         """Add values to elements of an array, one after another where an element appears more than once."""
         raise NotImplementedError
+
+    def capture(self, body: Callable[[], None]) -> Callable[[], None]:
+        """Record what a function launches, without running it, and return a function that launches all of it."""
+        raise NotImplementedError(f"{self.name}: launches cannot be recorded here")
 
 
 class _Cpu(Backend):

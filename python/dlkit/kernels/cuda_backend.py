@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -111,3 +113,28 @@ class Cuda(Numbered):
         import cupyx
 
         cupyx.scatter_add(target, index, values)
+
+    def capture(self, body: Callable[[], None]) -> Callable[[], None]:
+        """Record what a function launches as a CUDA graph, and return a function that launches it."""
+        cuda = self.xp.cuda
+        # The memory that the step takes while it is recorded is the graph's as long as there is the graph: from a pool
+        # that nobody else takes from. The null stream cannot be recorded.
+        pool = cuda.MemoryPool()
+        stream, outer = cuda.Stream(non_blocking=True), cuda.get_current_stream()
+        stream.wait_event(outer.record())
+        with cuda.using_allocator(pool.malloc), stream:
+            stream.begin_capture()
+            try:
+                body()
+            except BaseException:
+                with contextlib.suppress(Exception):  # the step's own error is the one to tell
+                    stream.end_capture()
+                raise
+            graph = stream.end_capture()
+        outer.wait_event(stream.record())
+
+        def launch() -> None:
+            graph.launch(cuda.get_current_stream())
+
+        launch.pool = pool  # type: ignore[attr-defined]
+        return launch

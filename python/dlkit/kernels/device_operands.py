@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from dlkit.kernels import recording
 from dlkit.kernels.backend import Backend, backend_of, is_device_array, mixed_devices
 
 CODES = {"float32": 0, "float64": 1, "float16": 2, "bfloat16": 3}
@@ -82,8 +83,11 @@ def same_shape(operation: str, first: tuple[str, Any], other: tuple[str, Any]) -
 
 
 def pointer(array: Any) -> int:
-    """Return the address of an array, 0 for None."""
-    return 0 if array is None else int(array.data.ptr)
+    """Return the address of an array, 0 for None. A recording keeps what it has the address of."""
+    if array is None:
+        return 0
+    recording.keep(array)
+    return int(array.data.ptr)
 
 
 def contiguous(backend: Backend, array: Any) -> Any:

@@ -39,6 +39,7 @@ class Recording:
         self.counter = self.backend.xp.zeros((), np.uint64)
         self._seed, self._begin = random.position()
         self._count = 0
+        self._kept: dict[int, Any] = {}
         self._places: list[
             tuple[Any, Callable[..., bytes], dict[str, Any], Callable[[], dict[str, Any]]]
         ] = []
@@ -106,6 +107,13 @@ class Recording:
 def active() -> bool:
     """Return whether this thread is recording a step."""
     return _current.recording is not None
+
+
+def keep(array: Any) -> None:
+    """Keep an array as long as there is the recording that has its address, if a step is being recorded."""
+    recording = _current.recording
+    if recording is not None:
+        recording._kept[id(array)] = array
 
 
 def offset(offset: int) -> tuple[int, Any]:
