@@ -326,3 +326,12 @@ def test_copies_and_pickles(simt: Any) -> None:
         assert other.device == "simt"
         assert other.requires_grad
         assert other.tolist() == [1, 2]
+
+
+@pytest.mark.parametrize("shape", [(), (2, 3)])
+def test_assigned_gradients_take_the_dtype_and_keep_the_shape(device: str, shape: tuple[int, ...]) -> None:
+    x = dl.ones(shape, requires_grad=True, device=device)
+    x.grad = dl.full(shape, 2.5, dtype="float64", device=device)
+    assert (x.grad.shape, x.grad.dtype, x.grad.device) == (shape, np.float32, device)
+    x.grad = [[1.0] * 3] * 2 if shape else 1.0
+    assert x.grad.device == device

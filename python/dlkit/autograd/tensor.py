@@ -177,7 +177,12 @@ class Tensor(TensorBase):
         if usable:
             self._grad = value if isinstance(value, Tensor) else make(array)
         else:
-            self._grad = make(namespace(array).ascontiguousarray(array.astype(self._array.dtype)))
+            self._grad = make(self._fitting(array))
+
+    def _fitting(self, array: Array) -> Array:
+        fitting: Array = namespace(array).empty(array.shape, self._array.dtype)
+        np.copyto(fitting, array, casting="unsafe")
+        return fitting
 
     @property
     def requires_grad(self) -> bool:

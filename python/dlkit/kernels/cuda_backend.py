@@ -5,11 +5,14 @@ from __future__ import annotations
 import contextlib
 import functools
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from dlkit.kernels.backend import DeviceUnavailableError, Numbered
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
 _BUILD = "build dlkit where nvcc is, with DLKIT_CUDA=ON"
 _INSTALL = "pip install cupy-cuda13x"
@@ -107,6 +110,10 @@ class Cuda(Numbered):
         """Copy an array of the host to a GPU: by pinned memory of CuPy's, on its current stream, without waiting."""
         with self.xp.cuda.Device(int(device.partition(":")[2])):
             return self.xp.asarray(np.ascontiguousarray(array).reshape(array.shape))
+
+    def write(self, target: Any, values: NDArray[Any]) -> None:
+        """Copy numbers of the host into an array on the device, on the current stream, without waiting."""
+        target.set(values, stream=self.xp.cuda.get_current_stream())
 
     def add_at(self, target: Any, index: Any, values: Any) -> None:
         """Add values to elements of an array, in no certain order."""

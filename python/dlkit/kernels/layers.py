@@ -561,7 +561,7 @@ def sgd_step(
         Before anything is written, if lists differ in length, arrays in shape or dtype, or a setting makes no
         sense.
     """
-    if _on_devices(params):
+    if len(params) and type(params[0]) is not _ndarray and is_device_array(params[0]):
         devices.sgd_step(
             *(params, grads, velocities, lr, momentum, dampening, weight_decay, bool(nesterov), bool(first)),
             *(_device_rung(variant, "sgd_step", params[0]), settings),
@@ -624,7 +624,7 @@ def adam_step(
         Before anything is written, if lists differ in length, arrays in shape or dtype, or a setting makes no
         sense.
     """
-    if _on_devices(params):
+    if len(params) and type(params[0]) is not _ndarray and is_device_array(params[0]):
         devices.adam_step(
             *(
                 params,

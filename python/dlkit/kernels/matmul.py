@@ -101,9 +101,12 @@ def matmul(
         a, b = as_array(a, "matmul", "a"), as_array(b, "matmul", "b")
     if bias is not None and type(bias) is not _ndarray:
         bias = as_array(bias, "matmul", "bias")
-    if out is not None and type(out) is not _ndarray and is_device_array(out):
-        as_array(out, "matmul", "out")
-    result: NDArray[Any] = _multiply(a, b, out, trans_a, trans_b, bias, activation, accumulate, variant)
+    try:
+        result: NDArray[Any] = _multiply(a, b, out, trans_a, trans_b, bias, activation, accumulate, variant)
+    except TypeError:
+        if is_device_array(out):
+            as_array(out, "matmul", "out")  # says that it is on another device
+        raise
     return result
 
 

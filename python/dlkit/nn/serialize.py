@@ -130,6 +130,12 @@ def load_safetensors(path: str | os.PathLike[str]) -> dict[str, NDArray[Any]]:
             f"load_safetensors: {os.fspath(path)} holds a dtype that NumPy has not ({error}); convert it to float32"
         ) from error
     _check_names(path)
+    for name, array in state.items():
+        if array.dtype.kind not in "biufc":  # bfloat16, where ml_dtypes brings it along
+            raise ValueError(
+                f"load_safetensors: {os.fspath(path)} holds a dtype that NumPy has not ({name} is {array.dtype}); "
+                "convert it to float32"
+            )
     return state
 
 
