@@ -6,8 +6,8 @@
 // the machine.
 //
 // Bytes: 2 elements per logit (read, gradient written), 1 without gradient; 12 to 16 per row. Instructions per element:
-// about 15, with one exponential. Bound: memory, from some hundred rows on; below, three launches.
-// float32: 48 to 76 registers, 48 for rows that a block holds, 768 to 1280 threads of a multiprocessor.
+// about 15, with one exponential. Bound: memory, from some hundred rows on; below, the five launches of a mean with its
+// gradient. float32: 48 to 76 registers, 48 for rows that a block holds, 768 to 1280 threads of a multiprocessor.
 #include "layers/device.h"
 #include "layers/exponentials.h"
 #include "layers/naive_layers.h"

@@ -236,6 +236,8 @@ void Machine::start_blocks(std::uint64_t first, std::uint64_t last) {
     block.shared_end = block.static_bytes = 0;
     block.arrays.clear();
     block.cells.clear();
+    block.loads.clear();
+    block.loads_so_far = static_cast<std::uint32_t>(first + b);
     block.threads.clear();
     if (launch->dynamic_bytes > 0) allocate_shared(block, launch->dynamic_bytes, "dynamic shared memory", nullptr);
     for (std::size_t i = 0; i < count; ++i) {
@@ -249,6 +251,9 @@ void Machine::start_blocks(std::uint64_t first, std::uint64_t last) {
       thread.warp_time = 0;
       thread.copies.clear();
       thread.groups.clear();
+      thread.products.clear();
+      thread.product_groups.clear();
+      thread.fenced = false;
       thread.log.clear();
       block.threads.push_back(&thread);
       ready_.push_back(&thread);
@@ -314,6 +319,8 @@ void Machine::check_all_ended() {
               " threads wait at the block barrier of line " + std::to_string(waits->line);
     else if (waits->wait == Wait::warp)
       text += "thread " + coordinates(waits->index) + " waits for its warp at line " + std::to_string(waits->line);
+    else if (waits->wait == Wait::phase)
+      text += "thread " + coordinates(waits->index) + " waits for a phase of a barrier in shared memory";
     else
       text += "thread " + coordinates(waits->index) + " waits for the grid";
     if (other != nullptr) {
@@ -324,6 +331,8 @@ void Machine::check_all_ended() {
         text += " waits at the block barrier of line " + std::to_string(other->line);
       else if (other->wait == Wait::warp)
         text += " waits for its warp at line " + std::to_string(other->line);
+      else if (other->wait == Wait::phase)
+        text += " waits for a phase of a barrier in shared memory";
       else
         text += " waits for the grid";
     }
@@ -345,6 +354,11 @@ void Machine::count_block(Block& block) {
     count_warp(logs, lanes, counters);
   }
   looking = outer;
+}
+
+void Machine::wake(Thread& thread) {
+  thread.wait = Wait::nothing;
+  ready_.push_back(&thread);
 }
 
 void Machine::release_block(Block& block) {

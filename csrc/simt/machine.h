@@ -4,6 +4,7 @@
 // memory.cpp   sees every load and store: bounds, alignment, races, shared memory that nobody wrote; and logs them
 // counters.cpp makes counts of the logs
 // tensor_core.cpp  mma and ldmatrix
+// hopper.cpp   barriers that count bytes, the copy engine, wgmma
 //
 // Blocks of a launch run over the thread pool, each on one processor thread; the fibres of a block take turns on it and
 // change only where they wait, so that a kernel runs the same way every time.
@@ -20,6 +21,7 @@
 #include "core/cuda/operands.h"
 #include "simt/counters.h"
 #include "simt/device.h"
+#include "simt/hopper.h"
 
 namespace dlkit::simt {
 
@@ -68,6 +70,15 @@ struct SharedArray {
 
 struct Thread;
 
+// A tile that the copy engine has not brought yet.
+struct PendingLoad {
+  void* to;
+  TensorMap from;
+  Barrier* barrier;
+  int at[3];
+  std::uintptr_t place;
+};
+
 struct Block {
   uint3 index;
   std::vector<Thread*> threads;
@@ -79,6 +90,8 @@ struct Block {
   std::size_t shared_end = 0, static_bytes = 0;
   std::vector<Cell> cells;
   std::vector<SharedArray> arrays;
+  std::vector<PendingLoad> loads;
+  std::uint32_t loads_so_far = 0;
 };
 
 struct PendingCopy {
@@ -87,7 +100,16 @@ struct PendingCopy {
   int bytes, valid;
 };
 
-enum class Wait : std::uint8_t { nothing, block, warp, grid, end };
+// One thread's share of a wgmma that it has not waited for.
+struct PendingProduct {
+  Counted<float>* d;
+  int n;
+  WgmmaType type;
+  std::uint64_t a, b;
+  bool a_columns, b_rows, accumulate;
+};
+
+enum class Wait : std::uint8_t { nothing, block, warp, grid, phase, end };
 
 struct Thread {
   std::jmp_buf place;
@@ -100,11 +122,14 @@ struct Thread {
   int line = 0;             // where it waits
   Collective collective{};  // what for
   unsigned mask = 0;
-  std::uint64_t value = 0;          // what it offers to its warp
-  const void* offer[3] = {};        // or where that is
-  std::uint32_t warp_time = 0;      // of its last warp barrier
-  std::vector<PendingCopy> copies;  // cp.async
-  std::vector<std::size_t> groups;  // ends of committed groups in `copies`
+  std::uint64_t value = 0;                  // what it offers to its warp
+  const void* offer[3] = {};                // or where that is
+  std::uint32_t warp_time = 0;              // of its last warp barrier
+  std::vector<PendingCopy> copies;          // cp.async
+  std::vector<std::size_t> groups;          // ends of committed groups in `copies`
+  std::vector<PendingProduct> products;     // wgmma
+  std::vector<std::size_t> product_groups;  // ends of committed groups in `products`
+  bool fenced = false;                      // since the last group
   std::vector<Event> log;
 };
 
@@ -122,6 +147,8 @@ class Machine {
 
   // The current thread waits; returns when what it waits for has come.
   void wait(Wait what);
+  // Lets a thread go on that waits.
+  void wake(Thread& thread);
   // Lets go the threads of `block` that wait at its barrier.
   void release_block(Block& block);
   void at_grid_barrier();

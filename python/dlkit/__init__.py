@@ -58,13 +58,20 @@ from dlkit.autograd import (
     zeros,
     zeros_like,
 )
-from dlkit.kernels import get_num_threads, manual_seed, set_num_threads, show_config
+from dlkit.kernels import (
+    get_float32_matmul_precision,
+    get_num_threads,
+    manual_seed,
+    set_float32_matmul_precision,
+    set_num_threads,
+    show_config,
+)
 
 if TYPE_CHECKING:
-    from dlkit import cli, data, models, nn, optim, recipes, study, train
+    from dlkit import cli, cuda, data, models, nn, optim, recipes, study, train
 
 # Rooms that are imported when first used, so that `import dlkit` takes no longer than NumPy and the kernels.
-_ROOMS = ("cli", "data", "models", "nn", "optim", "recipes", "study", "train")
+_ROOMS = ("cli", "cuda", "data", "models", "nn", "optim", "recipes", "study", "train")
 
 
 def __getattr__(name: str) -> Any:
@@ -89,11 +96,13 @@ __all__ = [
     "clamp",
     "cli",
     "cos",
+    "cuda",
     "data",
     "enable_grad",
     "exp",
     "eye",
     "full",
+    "get_float32_matmul_precision",
     "get_num_threads",
     "is_grad_enabled",
     "kernels",
@@ -117,6 +126,7 @@ __all__ = [
     "randn",
     "recipes",
     "relu",
+    "set_float32_matmul_precision",
     "set_grad_enabled",
     "set_num_threads",
     "show_config",

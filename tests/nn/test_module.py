@@ -378,7 +378,7 @@ class TestModes:
         assert net.float().first.weight.dtype == np.float32
         assert net.to("float64").to(np.float32).last.weight.dtype == np.float32
 
-    @pytest.mark.parametrize("dtype", ["cpu", "float16", int, None, ">f4"])
+    @pytest.mark.parametrize("dtype", ["simd", "float16", int, None, ">f4"])
     def test_other_dtypes(self, dtype: Any) -> None:
         with pytest.raises(TypeError, match=r"to: dtype is .*; expected float32 or float64"):
             Net().to(dtype)

@@ -19,6 +19,7 @@ def test_settings_are_written_and_read_back(tmp_path):
     name, values = stored_settings(tmp_path / "run")
     assert name == "xor"
     threads = values.pop("threads")
+    assert values.pop("device") == "cpu"
     assert threads >= 1
     assert get("xor").settings(**values) == get("xor").settings()
 

@@ -17,6 +17,7 @@ from dlkit.autograd.base import (
     unbroadcast,
 )
 from dlkit.autograd.mode import mode
+from dlkit.kernels.backend import device_of, is_device_array, move
 
 if TYPE_CHECKING:
     from dlkit.autograd.base import Array
@@ -39,8 +40,8 @@ def add(a: Tensor, b: Any) -> Tensor:
     x, y = a._array, b._array
     try:
         out = x + y
-    except ValueError:
-        raise broadcast_error("add", x, y) from None
+    except (TypeError, ValueError) as error:
+        raise broadcast_error("add", x, y, error) from None
     p, q = a._tracked, b._tracked
     if not (p or q) or not mode.enabled:
         return make(out)
@@ -63,8 +64,8 @@ def sub(a: Tensor, b: Any) -> Tensor:
         raise TypeError("sub: a and b are of dtype bool; expected numbers")
     try:
         out = x - y
-    except ValueError:
-        raise broadcast_error("sub", x, y) from None
+    except (TypeError, ValueError) as error:
+        raise broadcast_error("sub", x, y, error) from None
     p, q = a._tracked, b._tracked
     if not (p or q) or not mode.enabled:
         return make(out)
@@ -85,8 +86,8 @@ def mul(a: Tensor, b: Any) -> Tensor:
     x, y = a._array, b._array
     try:
         out = x * y
-    except ValueError:
-        raise broadcast_error("mul", x, y) from None
+    except (TypeError, ValueError) as error:
+        raise broadcast_error("mul", x, y, error) from None
     p, q = a._tracked, b._tracked
     if not (p or q) or not mode.enabled:
         return make(out)
@@ -108,9 +109,9 @@ def div(a: Tensor, b: Any) -> Tensor:
         a, b = make(require_float(a, "div")), make(require_float(b, "div"))
     x, y = a._array, b._array
     try:
-        out = np.asarray(x / y)
-    except ValueError:
-        raise broadcast_error("div", x, y) from None
+        out = x / y
+    except (TypeError, ValueError) as error:
+        raise broadcast_error("div", x, y, error) from None
     p, q = a._tracked, b._tracked
     if not (p or q) or not mode.enabled:
         return make(out)
@@ -132,13 +133,13 @@ def pow(a: Tensor, b: Any) -> Tensor:
     a, b = _pair(a, b, "pow")
     x, y = a._array, b._array
     try:
-        out = np.asarray(np.power(x, y))
-    except ValueError as error:
-        if x.dtype.kind in "iu":
+        out = np.power(x, y)
+    except (TypeError, ValueError) as error:
+        if x.dtype.kind in "iu" and isinstance(error, ValueError):
             raise ValueError(
                 f"pow: {str(error).lower().rstrip('.')}; expected floats (use .float())"
             ) from None
-        raise broadcast_error("pow", x, y) from None
+        raise broadcast_error("pow", x, y, error) from None
     p, q = a._tracked, b._tracked
     if not (p or q) or not mode.enabled:
         return make(out)
@@ -146,11 +147,10 @@ def pow(a: Tensor, b: Any) -> Tensor:
     def backward(g: Array) -> tuple[Array | None, Array | None]:
         by_base = by_exponent = None
         if p:
-            by_base = unbroadcast(
-                np.where(y == 0, 0, g * y * np.power(x, np.where(y == 0, 1, y - 1))), x.shape
-            )
+            lower = np.where(y == 0, y.dtype.type(1), y - 1)
+            by_base = unbroadcast(np.where(y == 0, g.dtype.type(0), g * y * np.power(x, lower)), x.shape)
         if q:
-            logarithm = np.log(np.where((x == 0) & (y >= 0), 1, x))
+            logarithm = np.log(np.where((x == 0) & (y >= 0), x.dtype.type(1), x))
             by_exponent = unbroadcast(g * np.power(x, y) * logarithm, y.shape)
         return by_base, by_exponent
 
@@ -231,8 +231,8 @@ def _divided(a: Tensor, b: Any, op: str, function: Any) -> tuple[Tensor, Tensor,
         raise ZeroDivisionError(f"{op}: b holds 0; integers cannot be divided by it (use .float())")
     try:
         return a, b, function(x, y)
-    except ValueError:
-        raise broadcast_error(op, x, y) from None
+    except (TypeError, ValueError) as error:
+        raise broadcast_error(op, x, y, error) from None
 
 
 def radd(a: Tensor, b: Any) -> Tensor:
@@ -285,8 +285,8 @@ def _extreme(a: Tensor, b: Any, op: str, choose: Any) -> Tensor:
     x, y = a._array, b._array
     try:
         out = choose(x, y)
-    except ValueError:
-        raise broadcast_error(op, x, y) from None
+    except (TypeError, ValueError) as error:
+        raise broadcast_error(op, x, y, error) from None
     p, q = a._tracked, b._tracked
     if not (p or q) or not mode.enabled:
         return make(out)
@@ -311,13 +311,17 @@ def _compare(name: str, function: Any) -> Any:
             y = operand(b, a, name)._array
         except TypeError:
             # Whether it equals None, a string, something of another library: Python's own answer.
-            if equality and not isinstance(b, (np.ndarray, np.generic, list, tuple)):
+            if (
+                equality
+                and not isinstance(b, (np.ndarray, np.generic, list, tuple))
+                and not is_device_array(b)
+            ):
                 return NotImplemented
             raise
         try:
             return make(function(x, y))
-        except ValueError:
-            raise broadcast_error(name, x, y) from None
+        except (TypeError, ValueError) as error:
+            raise broadcast_error(name, x, y, error) from None
 
     compare.__name__ = compare.__qualname__ = name
     compare.__doc__ = (
@@ -344,8 +348,8 @@ def _logic(name: str, function: Any) -> Any:
             )
         try:
             return make(function(x, y))
-        except ValueError:
-            raise broadcast_error(name, x, y) from None
+        except (TypeError, ValueError) as error:
+            raise broadcast_error(name, x, y, error) from None
 
     combine.__name__ = combine.__qualname__ = name
     combine.__doc__ = f"Elementwise {name}: of truth values, or of the bits of integers; broadcast."
@@ -362,6 +366,18 @@ def invert(a: Tensor) -> Tensor:
     if a._array.dtype.kind == "f":
         raise TypeError(f"invert: a is of dtype {a._array.dtype}; expected bool or integers")
     return make(np.invert(a._array))
+
+
+def to_device(a: Tensor, device: str) -> Tensor:
+    """The tensor on a device, named in full. Gradients come back to its own."""
+    x = a._array
+    here = device_of(x)
+    if here == device:
+        return a
+    out = move(x, device)
+    if not a._tracked or not mode.enabled:
+        return make(out)
+    return record("to", out, (a,), lambda g: (move(g, here),))
 
 
 def to(a: Tensor, dtype: Any) -> Tensor:

@@ -8,6 +8,7 @@ import numpy as np
 
 from dlkit.autograd.base import make, normal_dim, record, record_many, shape_text, share, unbroadcast
 from dlkit.autograd.mode import mode
+from dlkit.kernels.backend import mixed_devices, namespace
 
 if TYPE_CHECKING:
     from dlkit.autograd.base import Array
@@ -177,7 +178,7 @@ def contiguous(a: Tensor) -> Tensor:
     x = a._array
     if x.flags.c_contiguous:
         return a
-    return _arranged("contiguous", a, np.ascontiguousarray(x))
+    return _arranged("contiguous", a, namespace(x).ascontiguousarray(x))
 
 
 def clone(a: Tensor) -> Tensor:
@@ -196,7 +197,7 @@ def stack(tensors: Any, dim: int = 0) -> Tensor:
                 "expected one shape"
             )
     d = normal_dim(dim, len(first) + 1, "stack")
-    out = np.stack([t._array for t in inputs], axis=d)
+    out = np.stack(_arrays(inputs, "stack"), axis=d)
     if not mode.enabled or not _any_tracked(inputs):
         return make(out)
 
@@ -222,10 +223,10 @@ def cat(tensors: Any, dim: int = 0) -> Tensor:
                 f"cat: tensor {i} is {shape_text(shape)} but tensor 0 is {shape_text(first)}; expected the same sizes "
                 f"everywhere but in dimension {d}"
             )
-    out = np.concatenate([t._array for t in inputs], axis=d)
+    out = np.concatenate(_arrays(inputs, "cat"), axis=d)
     if not mode.enabled or not _any_tracked(inputs):
         return make(out)
-    ends = np.cumsum([t._array.shape[d] for t in inputs])[:-1]
+    ends = np.cumsum([t._array.shape[d] for t in inputs])[:-1].tolist()
     return record("cat", out, tuple(inputs), lambda g: np.split(g, ends, axis=d))
 
 
@@ -238,8 +239,9 @@ def _tensors(tensors: Any, op: str) -> list[Tensor]:
         raise TypeError(
             f"{op}: tensors is a {type(tensors).__name__}; expected a sequence of tensors"
         ) from None
+    like = next((t._array for t in tensors if isinstance(t, TensorBase)), None)
     inputs = [
-        t if isinstance(t, TensorBase) else make(as_array(t, op, f"tensor {i}"))
+        t if isinstance(t, TensorBase) else make(as_array(t, op, f"tensor {i}", like=like))
         for i, t in enumerate(tensors)
     ]
     if not inputs:
@@ -248,6 +250,14 @@ def _tensors(tensors: Any, op: str) -> list[Tensor]:
     if dtype.kind == "f" and any(t._array.dtype.kind != "f" for t in inputs):
         dtype = np.result_type(*[t._array.dtype for t in inputs if t._array.dtype.kind == "f"])
     return [cast(t, dtype) for t in inputs]
+
+
+def _arrays(inputs: list[Tensor], op: str) -> list[Array]:
+    arrays = [t._array for t in inputs]
+    mixed = mixed_devices(op, [(f"tensor {i}", array) for i, array in enumerate(arrays)])
+    if mixed is not None:
+        raise mixed
+    return arrays
 
 
 def _any_tracked(inputs: list[Tensor]) -> bool:
@@ -270,15 +280,12 @@ def split(a: Tensor, split_size: int | list[int] | tuple[int, ...], dim: int = 0
         if split_size < 1:
             raise ValueError(f"split: split_size is {split_size}; expected at least 1")
         sizes = [min(split_size, length - i) for i in range(0, length, split_size)] or [0]
-    pieces = np.split(x, np.cumsum(sizes)[:-1], axis=d)
+    pieces = np.split(x, np.cumsum(sizes)[:-1].tolist(), axis=d)
     if not a._tracked or not mode.enabled:
         return tuple(share(a, make(piece)) for piece in pieces)
 
     def backward(gradients: list[Array | None]) -> tuple[Array]:
-        full = [
-            np.zeros(piece.shape, piece.dtype) if g is None else g
-            for piece, g in zip(pieces, gradients, strict=True)
-        ]
+        full = [np.zeros_like(piece) if g is None else g for piece, g in zip(pieces, gradients, strict=True)]
         return (np.concatenate(full, axis=d),)
 
     return tuple(share(a, piece) for piece in record_many("split", pieces, (a,), backward))

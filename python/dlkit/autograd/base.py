@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from dlkit.autograd.mode import mode
+from dlkit.kernels.backend import device_of, is_device_array, mixed_devices, move, namespace
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -162,10 +163,35 @@ def install(tensor_class: type[TensorBase]) -> None:
     _class = tensor_class
 
 
+def whole(value: Any) -> Any:
+    """Return an array as it is, of whatever device, and one of NumPy's scalars as an array."""
+    if value.__class__ is _ndarray or (not isinstance(value, np.generic) and is_device_array(value)):
+        return value
+    return np.asarray(value)
+
+
+def writeable(array: Any) -> bool:
+    """Return whether an array can be written to. Memory of devices always can."""
+    return bool(getattr(array.flags, "writeable", True))
+
+
+def constant(value: Any, dtype: Any, like: Array) -> Array:
+    """Return a number as an array without dimensions, on the device of another array.
+
+    Raises
+    ------
+    OverflowError
+        If it is an integer that the dtype cannot hold.
+    """
+    array = np.array(value, dtype)
+    # On devices by a kernel that fills, not by a copy: that could not be part of a recorded graph.
+    return array if like.__class__ is _ndarray else namespace(like).full((), array.item(), array.dtype)
+
+
 def make(array: Any, tracked: bool = False, node: Node | None = None) -> Tensor:
     """Wrap an array in a tensor, unchecked. NumPy's scalars become arrays."""
     tensor = _new(_class)
-    tensor._array = array if array.__class__ is _ndarray else np.asarray(array)
+    tensor._array = array if array.__class__ is _ndarray else whole(array)
     tensor._tracked = tracked
     tensor._node = node
     tensor._grad = None
@@ -191,7 +217,7 @@ def record(
 ) -> Tensor:
     """Return a tensor of the array, made by a new node of the graph. See `Node` for the arguments."""
     if array.__class__ is not _ndarray:
-        array = np.asarray(array)
+        array = whole(array)
     node = _new(Node)
     node.op = op
     node.order = -_next()
@@ -268,6 +294,8 @@ def mark_changed(tensor: TensorBase) -> None:
 
 def guarded(gradient: Array) -> Tensor:
     """Return a gradient as hooks and custom operations get it: not to be written to, for others may read it too."""
+    if is_device_array(gradient):
+        return make(gradient.copy())  # that memory cannot be protected
     view = gradient.view()
     view.flags.writeable = False
     return make(view)
@@ -322,27 +350,33 @@ def operand(value: Any, like: TensorBase, op: str, argument: str = "other") -> A
     kind = value.__class__
     if kind is float or kind is int or kind is bool or isinstance(value, (float, int)):
         if dtype.kind == "f":
-            return make(np.array(value, dtype))
+            return make(constant(value, dtype, like._array))
         if isinstance(value, float) and not isinstance(value, bool):
-            return make(np.array(value, np.float32))
+            return make(constant(value, np.float32, like._array))
         if dtype.kind == "b" and not isinstance(value, bool):
             dtype = np.dtype(np.int64)
         try:
-            return make(np.array(value, dtype))
+            return make(constant(value, dtype, like._array))
         except OverflowError:
             raise OverflowError(
                 f"{op}: {argument} is {value}; expected a number that {dtype} can hold"
             ) from None
-    return make(as_array(value, op, argument, dtype=dtype))
+    return make(as_array(value, op, argument, dtype=dtype, like=like._array))
 
 
 def as_array(
-    value: Any, operation: str, argument: str, copy: bool = False, dtype: Any = None, half: bool = False
+    value: Any,
+    operation: str,
+    argument: str,
+    copy: bool = False,
+    dtype: Any = None,
+    half: bool = False,
+    like: Array | None = None,
 ) -> Array:
     """Return `value` as an array of native byte order. Python floats become float32, integers int64.
 
     With ``dtype`` float64 Python floats stay as exact as they are; the array is not converted otherwise. With ``half``
-    float16 is accepted too.
+    float16 is accepted too. Numbers and lists, which are on no device, go to that of `like`; arrays stay.
 
     Raises
     ------
@@ -356,6 +390,8 @@ def as_array(
         return array.copy() if copy else array
     if isinstance(value, (np.ndarray, np.generic)) or hasattr(value, "__array_interface__"):
         array = np.asarray(value)
+    elif is_device_array(value):
+        array = value
     elif hasattr(value, "__array__") or hasattr(value, "__dlpack__"):
         array = np.asarray(value) if hasattr(value, "__array__") else np.asarray(np.from_dlpack(value))
     else:
@@ -370,7 +406,9 @@ def as_array(
                 f"{operation}: {argument} is a {type(value).__name__} ({error}); expected numbers"
             ) from error
         if array.dtype == np.float64 and dtype != np.float64 and not _holds_float64(value):
-            return array.astype(np.float32)
+            array = array.astype(np.float32)
+        if like is not None and like.__class__ is not _ndarray and array.dtype.kind in "fiub":
+            array = move(array, device_of(like))
         copy = False
     kind = array.dtype.kind
     if (
@@ -379,7 +417,7 @@ def as_array(
         or (array.dtype.itemsize == 2 and kind == "f" and not half)
     ):
         given = f"an array of {array.dtype}"
-        if not isinstance(value, np.ndarray):
+        if not isinstance(value, np.ndarray) and not is_device_array(value):
             given = f"a {type(value).__name__} of dtype {array.dtype}"
         raise TypeError(
             f"{operation}: {argument} is {given}; expected real numbers (float32, float64 or integers)"
@@ -407,7 +445,7 @@ def unbroadcast(gradient: Array, shape: tuple[int, ...]) -> Array:
     axes = tuple(range(extra)) + tuple(
         i + extra for i, size in enumerate(shape) if size == 1 and gradient.shape[i + extra] != 1
     )
-    return np.asarray(gradient.sum(axis=axes, keepdims=True)).reshape(shape)
+    return whole(gradient.sum(axis=axes, keepdims=True)).reshape(shape)  # type: ignore[no-any-return]
 
 
 def shape_text(shape: tuple[int, ...]) -> str:
@@ -415,8 +453,13 @@ def shape_text(shape: tuple[int, ...]) -> str:
     return "(" + ", ".join(map(str, shape)) + ("," if len(shape) == 1 else "") + ")"
 
 
-def broadcast_error(op: str, x: Array, y: Array) -> ValueError:
-    """Return the error for two arrays that do not broadcast."""
+def broadcast_error(op: str, x: Array, y: Array, error: Exception | None = None) -> Exception:
+    """Return the error for two arrays that are on several devices, or do not broadcast; else `error` itself."""
+    mixed = mixed_devices(op, [("a", x), ("b", y)])
+    if mixed is not None:
+        return mixed
+    if isinstance(error, TypeError):
+        return error
     for i in range(1, min(x.ndim, y.ndim) + 1):
         if x.shape[-i] != y.shape[-i] and 1 not in (x.shape[-i], y.shape[-i]):
             return ValueError(

@@ -9,16 +9,36 @@ import numpy as np
 from dlkit import kernels
 from dlkit.autograd.base import as_array, shape_text
 from dlkit.autograd.tensor import Tensor, _dtype
+from dlkit.kernels.backend import move, resolve_device
 
 
-def tensor(data: Any, dtype: Any = None, requires_grad: bool = False, name: str | None = None) -> Tensor:
+def tensor(
+    data: Any,
+    dtype: Any = None,
+    requires_grad: bool = False,
+    name: str | None = None,
+    *,
+    device: str | None = None,
+) -> Tensor:
     """Return a tensor with a copy of `data`: an array, number, nested list or Tensor.
 
-    Python floats become float32, integers int64; arrays keep their dtype.
+    Python floats become float32, integers int64; arrays keep their dtype and their device, unless others are given.
     """
     if dtype is not None:
         dtype = _dtype(dtype, "tensor")
-    return Tensor(as_array(data, "tensor", "data", copy=True, dtype=dtype), requires_grad, dtype, name)
+    if device is None:
+        return Tensor(as_array(data, "tensor", "data", copy=True, dtype=dtype), requires_grad, dtype, name)
+    there = resolve_device(device, "tensor")
+    array = as_array(data, "tensor", "data", dtype=dtype)
+    if dtype is not None:
+        array = array.astype(dtype, copy=False)
+    moved = move(array, there)
+    return Tensor(moved.copy() if moved is array else moved, requires_grad, None, name)
+
+
+def _placed(array: Any, requires_grad: bool, device: str | None, operation: str) -> Tensor:
+    # Made on the host whatever the device: the same seed gives the same numbers everywhere.
+    return Tensor(array if device is None else move(array, resolve_device(device, operation)), requires_grad)
 
 
 def _shape(size: tuple[Any, ...] | list[Any], operation: str) -> tuple[int, ...]:
@@ -33,17 +53,28 @@ def _shape(size: tuple[Any, ...] | list[Any], operation: str) -> tuple[int, ...]
     return shape
 
 
-def zeros(*size: Any, dtype: Any = np.float32, requires_grad: bool = False) -> Tensor:
+def zeros(
+    *size: Any, dtype: Any = np.float32, requires_grad: bool = False, device: str | None = None
+) -> Tensor:
     """Return a tensor of zeros: ``zeros(2, 3)`` or ``zeros((2, 3))``."""
-    return Tensor(np.zeros(_shape(size, "zeros"), _dtype(dtype, "zeros")), requires_grad)
+    return _placed(np.zeros(_shape(size, "zeros"), _dtype(dtype, "zeros")), requires_grad, device, "zeros")
 
 
-def ones(*size: Any, dtype: Any = np.float32, requires_grad: bool = False) -> Tensor:
+def ones(
+    *size: Any, dtype: Any = np.float32, requires_grad: bool = False, device: str | None = None
+) -> Tensor:
     """Return a tensor of ones: ``ones(2, 3)`` or ``ones((2, 3))``."""
-    return Tensor(np.ones(_shape(size, "ones"), _dtype(dtype, "ones")), requires_grad)
+    return _placed(np.ones(_shape(size, "ones"), _dtype(dtype, "ones")), requires_grad, device, "ones")
 
 
-def full(size: Any, fill_value: float, dtype: Any = None, requires_grad: bool = False) -> Tensor:
+def full(
+    size: Any,
+    fill_value: float,
+    dtype: Any = None,
+    requires_grad: bool = False,
+    *,
+    device: str | None = None,
+) -> Tensor:
     """Return a tensor of the shape `size` with every element `fill_value`."""
     shape = _shape(size if isinstance(size, (tuple, list)) else (size,), "full")
     if dtype is not None:
@@ -51,27 +82,51 @@ def full(size: Any, fill_value: float, dtype: Any = None, requires_grad: bool = 
     value = as_array(fill_value, "full", "fill_value", dtype=dtype)
     if value.size != 1:
         raise ValueError(f"full: fill_value is {shape_text(value.shape)}; expected a single number")
-    return Tensor(np.full(shape, value.reshape(()), value.dtype if dtype is None else dtype), requires_grad)
+    filled = np.full(shape, value.reshape(()), value.dtype if dtype is None else dtype)
+    return _placed(filled, requires_grad, device, "full")
 
 
 def zeros_like(other: Tensor, dtype: Any = None, requires_grad: bool = False) -> Tensor:
-    """Return zeros of another tensor's shape and, by default, dtype."""
-    return zeros(other.shape, dtype=other.dtype if dtype is None else dtype, requires_grad=requires_grad)
+    """Return zeros of another tensor's shape, device and, by default, dtype."""
+    return zeros(
+        other.shape,
+        dtype=other.dtype if dtype is None else dtype,
+        requires_grad=requires_grad,
+        device=other.device,
+    )
 
 
 def ones_like(other: Tensor, dtype: Any = None, requires_grad: bool = False) -> Tensor:
-    """Return ones of another tensor's shape and, by default, dtype."""
-    return ones(other.shape, dtype=other.dtype if dtype is None else dtype, requires_grad=requires_grad)
+    """Return ones of another tensor's shape, device and, by default, dtype."""
+    return ones(
+        other.shape,
+        dtype=other.dtype if dtype is None else dtype,
+        requires_grad=requires_grad,
+        device=other.device,
+    )
 
 
-def eye(n: int, m: int | None = None, dtype: Any = np.float32, requires_grad: bool = False) -> Tensor:
+def eye(
+    n: int,
+    m: int | None = None,
+    dtype: Any = np.float32,
+    requires_grad: bool = False,
+    *,
+    device: str | None = None,
+) -> Tensor:
     """Return the n by m matrix (by default n by n) with ones on the diagonal."""
     _shape((n,) if m is None else (n, m), "eye")
-    return Tensor(np.eye(n, m, dtype=_dtype(dtype, "eye")), requires_grad)
+    return _placed(np.eye(n, m, dtype=_dtype(dtype, "eye")), requires_grad, device, "eye")
 
 
 def arange(
-    start: float, end: float | None = None, step: float = 1, dtype: Any = None, requires_grad: bool = False
+    start: float,
+    end: float | None = None,
+    step: float = 1,
+    dtype: Any = None,
+    requires_grad: bool = False,
+    *,
+    device: str | None = None,
 ) -> Tensor:
     """Return start, start + step, … below `end`; from 0 where one bound is given.
 
@@ -87,32 +142,43 @@ def arange(
     values = np.arange(start, end, step)
     if dtype is None:
         dtype = np.float32 if values.dtype.kind == "f" else np.int64
-    return Tensor(values.astype(_dtype(dtype, "arange"), copy=False), requires_grad)
+    return _placed(values.astype(_dtype(dtype, "arange"), copy=False), requires_grad, device, "arange")
 
 
 def linspace(
-    start: float, end: float, steps: int, dtype: Any = np.float32, requires_grad: bool = False
+    start: float,
+    end: float,
+    steps: int,
+    dtype: Any = np.float32,
+    requires_grad: bool = False,
+    *,
+    device: str | None = None,
 ) -> Tensor:
     """Return `steps` numbers from `start` to `end`, both included, evenly spaced."""
     if not hasattr(steps, "__index__"):
         raise TypeError(f"linspace: steps is {steps!r}; expected an integer")
     if steps < 0:
         raise ValueError(f"linspace: steps is {steps}; expected 0 or more")
-    return Tensor(np.linspace(start, end, steps, dtype=_dtype(dtype, "linspace")), requires_grad)
+    values = np.linspace(start, end, steps, dtype=_dtype(dtype, "linspace"))
+    return _placed(values, requires_grad, device, "linspace")
 
 
-def randn(*size: Any, dtype: Any = np.float32, requires_grad: bool = False) -> Tensor:
+def randn(
+    *size: Any, dtype: Any = np.float32, requires_grad: bool = False, device: str | None = None
+) -> Tensor:
     """Return numbers of the standard normal distribution, from the generator of `dlkit.manual_seed`."""
     kind: Any = _random_dtype(dtype, "randn")
-    return Tensor(
-        np.asarray(kernels.random.generator().standard_normal(_shape(size, "randn"), kind)), requires_grad
-    )
+    values = np.asarray(kernels.random.generator().standard_normal(_shape(size, "randn"), kind))
+    return _placed(values, requires_grad, device, "randn")
 
 
-def rand(*size: Any, dtype: Any = np.float32, requires_grad: bool = False) -> Tensor:
+def rand(
+    *size: Any, dtype: Any = np.float32, requires_grad: bool = False, device: str | None = None
+) -> Tensor:
     """Return numbers evenly distributed over [0, 1), from the generator of `dlkit.manual_seed`."""
     kind: Any = _random_dtype(dtype, "rand")
-    return Tensor(np.asarray(kernels.random.generator().random(_shape(size, "rand"), kind)), requires_grad)
+    values = np.asarray(kernels.random.generator().random(_shape(size, "rand"), kind))
+    return _placed(values, requires_grad, device, "rand")
 
 
 def _random_dtype(dtype: Any, operation: str) -> np.dtype[Any]:

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from dlkit import kernels
-from dlkit.autograd.base import make, operand, record, require_float, unbroadcast
+from dlkit.autograd.base import constant, make, operand, record, require_float, unbroadcast, whole
 from dlkit.autograd.mode import mode
+from dlkit.kernels.backend import mixed_devices
 
 if TYPE_CHECKING:
     from dlkit.autograd.base import Array
@@ -42,9 +43,13 @@ def _steep(a: Tensor, kind: str, alpha: float) -> Tensor:
         return make(out)
     if kind == "elu":
         return record(
-            kind, out, (a,), lambda g: (g * np.where(x > 0, 1, alpha * np.exp(x)).astype(x.dtype),), (a,)
+            kind,
+            out,
+            (a,),
+            lambda g: (g * np.where(x > 0, x.dtype.type(1), alpha * np.exp(x)).astype(x.dtype),),
+            (a,),
         )
-    return record(kind, out, (a,), lambda g: (g * np.where(x > 0, 1, alpha).astype(x.dtype),), (a,))
+    return record(kind, out, (a,), lambda g: (np.where(x > 0, g, g * x.dtype.type(alpha)),), (a,))
 
 
 def relu(a: Tensor) -> Tensor:
@@ -90,7 +95,7 @@ def log1p(a: Tensor) -> Tensor:
 def sqrt(a: Tensor) -> Tensor:
     """Square root. Gradient: g / (2 y)."""
     with np.errstate(invalid="ignore"):
-        out = np.asarray(np.sqrt(require_float(a, "sqrt")))
+        out = whole(np.sqrt(require_float(a, "sqrt")))
     if not a._tracked or not mode.enabled:
         return make(out)
     return record("sqrt", out, (a,), lambda g: (g / (out + out),))
@@ -145,11 +150,11 @@ def clamp(a: Tensor, min: float | None = None, max: float | None = None) -> Tens
         return make(out)
 
     def backward(g: Array) -> tuple[Array]:
-        inside = np.ones(x.shape, bool)
+        inside: Any = True
         if min is not None:
-            inside &= x >= min
+            inside = x >= min
         if max is not None:
-            inside &= x <= max
+            inside = (x <= max) & inside
         return (g * inside,)
 
     return record("clamp", out, (a,), backward, (a,))
@@ -167,17 +172,24 @@ def where(condition: Any, a: Any, b: Any) -> Tensor:
     from dlkit.autograd.arithmetic import _pair
     from dlkit.autograd.base import TensorBase, as_array
 
-    mask = as_array(condition, "where", "condition")
+    like = next((t._array for t in (condition, a, b) if isinstance(t, TensorBase)), None)
+    mask = as_array(condition, "where", "condition", like=like)
     if mask.dtype.kind != "b":
         raise TypeError(
             f"where: condition is an array of {mask.dtype}; expected bool (compare it with something)"
         )
     if not isinstance(a, TensorBase):
-        a = operand(a, b, "where") if isinstance(b, TensorBase) else make(as_array(a, "where", "a"))
+        a = (
+            operand(a, b, "where")
+            if isinstance(b, TensorBase)
+            else make(as_array(a, "where", "a", like=like))
+        )
     x_tensor, y_tensor = _pair(a, b, "where")
     x, y = x_tensor._array, y_tensor._array
     try:
         out = np.where(mask, x, y)
+    except TypeError as error:
+        raise (mixed_devices("where", [("condition", mask), ("a", x), ("b", y)]) or error) from None
     except ValueError:
         raise ValueError(
             f"where: condition is {mask.shape}, a is {x.shape} and b is {y.shape}: shapes do not broadcast"
@@ -201,4 +213,4 @@ def where(condition: Any, a: Any, b: Any) -> Tensor:
 
 def masked_fill(a: Tensor, mask: Any, value: float) -> Tensor:
     """Put `value` where `mask` holds. Gradient: g elsewhere."""
-    return where(mask, make(np.array(value, a._array.dtype)), a)
+    return where(mask, make(constant(value, a._array.dtype, a._array)), a)

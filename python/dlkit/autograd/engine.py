@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from dlkit.autograd.base import SMALL, Node, TensorBase, as_array, guarded, make, shape_text
+from dlkit.autograd.base import SMALL, Node, TensorBase, as_array, guarded, make, shape_text, whole
 from dlkit.autograd.gradients import accumulate, claim, settle
+from dlkit.kernels.backend import device_of, mixed_devices, namespace
 
 if TYPE_CHECKING:
     from dlkit.autograd.base import Array
@@ -26,6 +27,19 @@ def _one(dtype: Any) -> Array:
 
 ONE = {np.dtype(kind): _one(kind) for kind in (np.float32, np.float64)}
 """The gradients that backward passes begin with: operations may recognise them by identity."""
+
+_ONE_ON: dict[tuple[str, Any], Array] = {}
+
+
+def unit(like: Array) -> Array:
+    """Return the gradient that a backward pass from a single value begins with, on the device of `like`."""
+    if like.__class__ is _ndarray:
+        return ONE[like.dtype]
+    key = device_of(like), like.dtype
+    one = _ONE_ON.get(key)
+    if one is None:
+        one = _ONE_ON[key] = namespace(like).ones((), like.dtype)
+    return one
 
 
 def seed_gradient(root: TensorBase, gradient: Any, operation: str) -> Array:
@@ -50,8 +64,10 @@ def seed_gradient(root: TensorBase, gradient: Any, operation: str) -> Array:
                 f"{operation}: the tensor is {shape_text(array.shape)}; "
                 "expected a single value (reduce it with .mean() or .sum(), or pass gradient=)"
             )
-        return ONE[array.dtype] if array.ndim == 0 else np.ones(array.shape, array.dtype)
-    seed = as_array(gradient, operation, "gradient", dtype=array.dtype)
+        return unit(array) if array.ndim == 0 else np.ones_like(array)
+    seed = as_array(gradient, operation, "gradient", dtype=array.dtype, like=array)
+    if (mixed := mixed_devices(operation, [("the tensor", array), ("gradient", seed)])) is not None:
+        raise mixed
     if seed.shape != array.shape:
         raise ValueError(
             f"{operation}: gradient is {shape_text(seed.shape)}; expected the tensor's shape {shape_text(array.shape)}"
@@ -84,7 +100,10 @@ def _apply_hooks(hooks: list[Any], gradient: Array) -> Array:
     for hook in tuple(hooks):
         result = hook(guarded(gradient))
         if result is not None:
-            replacement = as_array(result, "hook", "the result")
+            replacement = as_array(result, "hook", "the result", like=gradient)
+            mixed = mixed_devices("hook", [("the gradient", gradient), ("the result", replacement)])
+            if mixed is not None:
+                raise mixed
             if replacement.shape != gradient.shape:
                 raise ValueError(
                     f"hook: the result is {shape_text(replacement.shape)}; expected the gradient's shape "
@@ -96,14 +115,14 @@ def _apply_hooks(hooks: list[Any], gradient: Array) -> Array:
 
 def _is_small(edge: Any) -> bool:
     if edge.__class__ is Node:
-        return edge.value.__class__ is _ndarray
+        return edge.value.__class__ is not tuple
     return edge is not None and edge._array.size <= SMALL
 
 
 def _release(node: Node) -> None:
     # Where everything about it is small the node can still be drawn afterwards.
     node.spent = True
-    if node.value.__class__ is _ndarray and all(_is_small(edge) for edge in node.edges):
+    if node.value.__class__ is not tuple and all(_is_small(edge) for edge in node.edges):
         return
     node.backward = None
     node.saved = None
@@ -156,7 +175,7 @@ def run(
         node = heappop(heap)[1]
         gradient = gradients.pop(node)
         if gradient.__class__ is not _ndarray and not node.multiple:
-            gradient = np.asarray(gradient)
+            gradient = whole(gradient)
         if node.hooks and not again:
             gradient = _apply_hooks(node.hooks, gradient)
         if direct:
@@ -189,11 +208,11 @@ def run(
 
     for leaf, gradient in leaves.items():
         if leaf._hooks and not again:
-            gradient = _apply_hooks(leaf._hooks, np.asarray(gradient))
+            gradient = _apply_hooks(leaf._hooks, whole(gradient))
         if direct:
             accumulate(leaf, gradient)
         elif wanted is None or leaf in wanted:
-            collected[leaf] = np.asarray(gradient)  # type: ignore[index]
+            collected[leaf] = whole(gradient)  # type: ignore[index]
 
 
 def backward(root: TensorBase, gradient: Any = None, retain_graph: bool = False) -> None:
@@ -263,7 +282,7 @@ def grad(
     results: list[Tensor | None] = []
     for i, key in enumerate(keys):
         if key in collected:
-            results.append(make(np.array(collected[key])))
+            results.append(make(whole(collected[key]).copy()))
         elif allow_unused:
             results.append(None)
         else:
@@ -273,4 +292,4 @@ def grad(
     return tuple(results)
 
 
-__all__ = ["ONE", "backward", "claim", "grad", "run", "seed_gradient", "settle"]
+__all__ = ["ONE", "backward", "claim", "grad", "run", "seed_gradient", "settle", "unit"]

@@ -8,6 +8,7 @@ import numpy as np
 
 from dlkit.autograd.base import TensorBase, as_array, guarded, make, record, record_many, shape_text, share
 from dlkit.autograd.mode import mode, no_grad
+from dlkit.kernels.backend import is_device_array
 
 if TYPE_CHECKING:
     from dlkit.autograd.base import Array
@@ -115,7 +116,7 @@ class Function:
 
         def backward(gradients: list[Array | None]) -> list[Array | None]:
             given = [
-                make(np.zeros(out.shape, out.dtype)) if g is None else guarded(g)
+                make(np.zeros_like(out._array)) if g is None else guarded(g)
                 for g, out in zip(gradients, outputs, strict=True)
             ]
             with no_grad():
@@ -152,7 +153,7 @@ class Function:
 
 
 def _output_array(value: Any, args: tuple[Any, ...], operation: str) -> Array:
-    if not isinstance(value, (TensorBase, np.ndarray, np.generic, float, int)):
+    if not isinstance(value, (TensorBase, np.ndarray, np.generic, float, int)) and not is_device_array(value):
         raise TypeError(
             f"{operation}: returned a {type(value).__name__}; expected a Tensor, an array or a tuple of them"
         )

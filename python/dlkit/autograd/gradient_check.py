@@ -7,10 +7,11 @@ from typing import Any
 
 import numpy as np
 
-from dlkit.autograd.base import TensorBase
+from dlkit.autograd.base import TensorBase, writeable
 from dlkit.autograd.engine import grad
 from dlkit.autograd.mode import no_grad
 from dlkit.autograd.tensor import Tensor
+from dlkit.kernels.backend import device_of, move, to_host
 
 
 class GradcheckError(RuntimeError):
@@ -61,7 +62,7 @@ def gradcheck(
             raise TypeError(
                 f"gradcheck: input {i} is of dtype {tensor._array.dtype}; expected float64 (finite differences need it)"
             )
-        if not tensor._array.flags.writeable:
+        if not writeable(tensor._array):
             raise ValueError(
                 f"gradcheck: input {i} is read-only; expected memory that can be changed for a while"
             )
@@ -87,7 +88,7 @@ def _outputs(function: Callable[..., Any], inputs: tuple[Any, ...]) -> list[Any]
 
 def _values(function: Callable[..., Any], inputs: tuple[Any, ...]) -> list[Any]:
     with no_grad():
-        return [np.array(out._array, np.float64) for out in _outputs(function, inputs)]
+        return [np.array(to_host(out._array), np.float64) for out in _outputs(function, inputs)]
 
 
 def _check(
@@ -100,7 +101,7 @@ def _check(
 ) -> None:
     outputs = _outputs(function, inputs)
     for first, second in zip(outputs, _values(function, inputs), strict=True):
-        if not np.array_equal(first._array, second, equal_nan=True):
+        if not np.array_equal(to_host(first._array), second, equal_nan=True):
             raise GradcheckError("gradcheck: the function gives something else when called again")
     tensors = [tensor for _, tensor in checked]
     jacobians = []
@@ -109,6 +110,7 @@ def _check(
         for k in range(output._array.size if output._tracked else 0):
             seed = np.zeros(output._array.size)
             seed[k] = 1
+            seed = move(seed, device_of(output._array))
             rows.append(
                 grad(output, tensors, seed.reshape(output.shape), retain_graph=True, allow_unused=True)
             )
@@ -116,7 +118,7 @@ def _check(
     for n, (i, tensor) in enumerate(checked):
         array = tensor._array
         for place in np.ndindex(array.shape):
-            kept = array[place]
+            kept = array[place].copy()
             try:
                 array[place] = kept + eps
                 above = _values(function, inputs)

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from dlkit.autograd.base import TensorBase, make
+from dlkit.kernels.backend import namespace
 
 if TYPE_CHECKING:
     from dlkit.autograd.base import Array
@@ -42,6 +43,7 @@ def claim(leaf: TensorBase) -> Tensor:
     buffer = leaf._buffer
     if (
         buffer is not None
+        and buffer._array.__class__ is leaf._array.__class__
         and buffer._array.shape == leaf._array.shape
         and buffer._array.dtype == leaf._array.dtype
         and buffer._array.base is None
@@ -50,7 +52,7 @@ def claim(leaf: TensorBase) -> Tensor:
         if _counts(leaf) == _ALONE:
             return leaf._buffer  # type: ignore[return-value]
     leaf._buffer = None
-    return make(np.empty(leaf._array.shape, leaf._array.dtype))
+    return make(namespace(leaf._array).empty(leaf._array.shape, leaf._array.dtype))
 
 
 def accumulate(leaf: TensorBase, gradient: Array) -> None:

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from dlkit.autograd.base import SMALL, Node, TensorBase, shape_text
+from dlkit.autograd.base import SMALL, Node, TensorBase, shape_text, whole
 from dlkit.autograd.engine import run
+from dlkit.kernels.backend import is_device_array, to_host
 
 if TYPE_CHECKING:
     from dlkit.autograd.base import Array
@@ -155,7 +156,7 @@ def build(tensor: Tensor, variables: Mapping[str, Any]) -> GraphTable:
     names = _names(things, variables)
     derivatives: dict[Any, Array] = {}
     if tensor._tracked and tensor._array.dtype.kind == "f":
-        run([(tensor, np.ones(tensor._array.shape, tensor._array.dtype))], True, derivatives, again=True)
+        run([(tensor, np.ones_like(tensor._array))], True, derivatives, again=True)
     values = {id(root): tensor._array}
     for variable in variables.values():
         if isinstance(variable, TensorBase) and variable._node is not None:
@@ -166,10 +167,13 @@ def build(tensor: Tensor, variables: Mapping[str, Any]) -> GraphTable:
         derivative = derivatives.get(thing)
         name = names[id(thing)]
         if isinstance(thing, Node):
-            value = thing.value if thing.value.__class__ is np.ndarray else values.get(id(thing))
-            shape = thing.value.shape if thing.value.__class__ is np.ndarray else thing.value
+            small = thing.value.__class__ is not tuple
+            value = thing.value if small else values.get(id(thing))
+            shape = thing.value.shape if small else thing.value
             inputs = tuple(names[id(edge)] if edge is not None else "…" for edge in thing.edges)
-            rows.append(GraphRow(name, thing.op, inputs, shape, _snapshot(value), derivative, _local(thing)))
+            rows.append(
+                GraphRow(name, thing.op, inputs, shape, _snapshot(value), _on_host(derivative), _local(thing))
+            )
         else:
             if derivative is None and thing._tracked and thing._grad is not None:
                 derivative = thing._grad._array
@@ -192,7 +196,13 @@ def _drop_partial(things: list[Any], derivatives: dict[Any, Array]) -> None:
 
 def _snapshot(array: Array | None) -> Array | None:
     # Small values as they are now, not as an optimizer leaves them.
-    return array.copy() if array is not None and array.size <= SMALL else array
+    if array is None or is_device_array(array):
+        return _on_host(array)
+    return array.copy() if array.size <= SMALL else array
+
+
+def _on_host(array: Array | None) -> Array | None:
+    return None if array is None else to_host(array)
 
 
 def _in_order(root: Any) -> list[Any]:
@@ -258,13 +268,13 @@ def _names(things: list[Any], variables: Mapping[str, Any]) -> dict[int, str]:
 
 
 def _local(node: Node) -> tuple[float | None, ...]:
-    scalar = node.value.__class__ is np.ndarray and node.value.size == 1 and node.value.dtype.kind == "f"
+    scalar = node.value.__class__ is not tuple and node.value.size == 1 and node.value.dtype.kind == "f"
     if node.backward is None or node.multiple or not scalar:
         return (None,) * len(node.edges)
-    one = np.ones(node.value.shape, node.value.dtype)
+    one = np.ones_like(node.value)
     results = node.backward(one, False) if node.direct else node.backward(one)
     local = [
-        None if r is None or isinstance(r, list) or np.size(r) != 1 else float(np.asarray(r).item())
+        None if r is None or isinstance(r, list) or np.size(r) != 1 else float(whole(r).item())
         for r in results
     ]
     return tuple(local)

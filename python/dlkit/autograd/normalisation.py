@@ -9,6 +9,7 @@ import numpy as np
 from dlkit import kernels
 from dlkit.autograd.base import make, normal_dim, record, require_float
 from dlkit.autograd.mode import mode
+from dlkit.kernels.backend import namespace
 
 if TYPE_CHECKING:
     from dlkit.autograd.base import Array
@@ -31,7 +32,7 @@ def _along(a: Tensor, dim: int, op: str, forward: Any, backward: Any) -> Tensor:
     if x.ndim == 0:
         x = x.reshape(1)
     last = d == x.ndim - 1
-    y = forward(x if last else np.ascontiguousarray(np.moveaxis(x, d, -1)))
+    y = forward(x if last else namespace(x).ascontiguousarray(np.moveaxis(x, d, -1)))
     out = y if last else np.moveaxis(y, -1, d)
     shape = a._array.shape
     if not a._tracked or not mode.enabled:
@@ -40,6 +41,6 @@ def _along(a: Tensor, dim: int, op: str, forward: Any, backward: Any) -> Tensor:
     def by_input(g: Array) -> tuple[Array]:
         if last:
             return (backward(g.reshape(y.shape), y).reshape(shape),)
-        return (np.moveaxis(backward(np.ascontiguousarray(np.moveaxis(g, d, -1)), y), -1, d),)
+        return (np.moveaxis(backward(namespace(g).ascontiguousarray(np.moveaxis(g, d, -1)), y), -1, d),)
 
     return record(op, out.reshape(shape), (a,), by_input)

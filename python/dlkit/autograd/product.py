@@ -11,6 +11,7 @@ from dlkit import kernels
 from dlkit.autograd.base import make, operand, promote, record, shape_text, unbroadcast
 from dlkit.autograd.gradients import claim, settle
 from dlkit.autograd.mode import mode
+from dlkit.kernels.backend import mixed_devices
 
 if TYPE_CHECKING:
     from dlkit.autograd.base import Array, TensorBase
@@ -96,6 +97,8 @@ def bias_gradient(bias: TensorBase, gradient: Array, direct: bool) -> Array | No
 def _of_integers(x: Array, y: Array) -> Tensor:
     try:
         return make(np.matmul(x, y))
+    except TypeError as error:
+        raise (mixed_devices("matmul", [("a", x), ("b", y)]) or error) from None
     except ValueError:
         raise ValueError(
             f"matmul: a is {shape_text(x.shape)} but b is {shape_text(y.shape)}: inner dimensions differ"

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from dlkit.autograd.base import make, normal_dim, record, require_float, shape_text
+from dlkit.autograd.base import constant, make, normal_dim, record, require_float, shape_text, whole
 from dlkit.autograd.mode import mode
+from dlkit.kernels.backend import namespace
 
 if TYPE_CHECKING:
     from dlkit.autograd.base import Array
@@ -48,7 +49,7 @@ def _kept(shape: tuple[int, ...], axes: tuple[int, ...] | None) -> tuple[int, ..
 
 
 def _spread(g: Array, shape: tuple[int, ...], kept: tuple[int, ...]) -> Array:
-    full = np.empty(shape, g.dtype)
+    full: Array = namespace(g).empty(shape, g.dtype)
     full[...] = g.reshape(kept)
     return full
 
@@ -145,18 +146,18 @@ def _extreme(a: Tensor, dim: Any, keepdim: bool, op: str) -> Any:
     if x.size == 0 and (dim is None or x.shape[normal_dim(dim, x.ndim, op)] == 0):
         raise ValueError(f"{op}: the tensor is {shape_text(x.shape)}; expected at least one element")
     if dim is None:
-        out = np.asarray(x.max() if op == "max" else x.min())
+        out = whole(x.max() if op == "max" else x.min())
         if not a._tracked or not mode.enabled:
             return make(out)
 
         def backward(g: Array) -> tuple[Array]:
-            chosen = x == out if out == out else np.isnan(x)
+            chosen = (x == out) | (np.isnan(x) & np.isnan(out))
             return (chosen * (g / np.count_nonzero(chosen)).astype(x.dtype),)
 
         return record(op, out, (a,), backward, (a,))
     d = normal_dim(dim, x.ndim, op)
     if x.ndim == 0:
-        return Extreme(a.clone(), make(np.zeros((), np.int64)))
+        return Extreme(a.clone(), make(constant(0, np.int64, x)))
     indices = np.expand_dims(x.argmax(axis=d) if op == "max" else x.argmin(axis=d), d)
     values = np.take_along_axis(x, indices, axis=d)
     if not keepdim:
@@ -167,9 +168,13 @@ def _extreme(a: Tensor, dim: Any, keepdim: bool, op: str) -> Any:
     shape = x.shape
 
     def backward_along(g: Array) -> tuple[Array]:
-        full = np.zeros(shape, g.dtype)
-        np.put_along_axis(full, indices, g.reshape(indices.shape), axis=d)
-        return (full,)
+        g = g.reshape(indices.shape)
+        if x.__class__ is np.ndarray:
+            full = np.zeros(shape, g.dtype)
+            np.put_along_axis(full, indices, g, axis=d)
+            return (full,)
+        numbers = namespace(x).arange(shape[d]).reshape([-1 if k == d else 1 for k in range(len(shape))])
+        return (np.where(numbers == indices, g, g.dtype.type(0)),)
 
     return Extreme(record(op, values, (a,), backward_along), shown)
 
@@ -203,7 +208,7 @@ def _index_of(a: Tensor, dim: int | None, keepdim: bool, op: str) -> Tensor:
     d = None if dim is None else normal_dim(dim, x.ndim, op)
     if x.size == 0 and (d is None or x.shape[d] == 0):
         raise ValueError(f"{op}: the tensor is {shape_text(x.shape)}; expected at least one element")
-    out = np.asarray(x.argmax(d) if op == "argmax" else x.argmin(d))
+    out = whole(x.argmax(d) if op == "argmax" else x.argmin(d))
     if keepdim:
         out = out.reshape((1,) * x.ndim) if d is None else np.expand_dims(out, d) if x.ndim else out
     return make(out)
@@ -229,7 +234,10 @@ def logsumexp(a: Tensor, dim: int, keepdim: bool = False) -> Tensor:
     """log(sum(exp(a))) along `dim`, without overflow. Gradient: g softmax(a)."""
     x = require_float(a, "logsumexp")
     d = normal_dim(dim, x.ndim, "logsumexp")
-    top = x.max(axis=d, keepdims=True, initial=-np.inf)
+    if x.size:
+        top = x.max(axis=d, keepdims=True)
+    else:
+        top = namespace(x).full([1 if k == d else n for k, n in enumerate(x.shape)], -np.inf, x.dtype)
     top = np.where(np.isfinite(top), top, x.dtype.type(0))
     with np.errstate(divide="ignore", over="ignore"):
         powers = np.exp(x - top)

@@ -1,4 +1,4 @@
-"""The tensor: a NumPy array that remembers what it was computed from."""
+"""The tensor: an array, of the CPU or of a device, that remembers what it was computed from."""
 
 from __future__ import annotations
 
@@ -19,9 +19,20 @@ from dlkit.autograd.base import (
     operand,
     shape_text,
     share,
+    writeable,
 )
 from dlkit.autograd.gradients import clear
 from dlkit.autograd.mode import mode
+from dlkit.kernels.backend import (
+    device_of,
+    is_device_array,
+    is_device_name,
+    mixed_devices,
+    move,
+    namespace,
+    resolve_device,
+    to_host,
+)
 
 if TYPE_CHECKING:
     from dlkit.autograd.base import Array
@@ -65,7 +76,8 @@ class Tensor(TensorBase):
     Parameters
     ----------
     data : array, number, nested list or Tensor
-        An array's memory is shared, not copied (`dlkit.tensor` copies). Python floats become float32, integers int64.
+        An array's memory is shared, not copied (`dlkit.tensor` copies), and stays on its device: arrays of CuPy make
+        tensors on a GPU. Python floats become float32, integers int64.
     requires_grad : bool
         Whether derivatives by this tensor are wanted. Needs float32 or float64.
     dtype : optional
@@ -132,7 +144,7 @@ class Tensor(TensorBase):
 
     @data.setter
     def data(self, value: Any) -> None:
-        array = as_array(value, "Tensor.data", "value", dtype=self._array.dtype)
+        array = as_array(value, "Tensor.data", "value", dtype=self._array.dtype, like=self._array)
         if array.shape != self._array.shape and self._node is not None:
             raise ValueError(
                 f"Tensor.data: value is {shape_text(array.shape)}; "
@@ -152,16 +164,25 @@ class Tensor(TensorBase):
         if value is None:
             clear(self)
             return
-        array = as_array(value, "Tensor.grad", "value", dtype=self._array.dtype)
+        array = as_array(value, "Tensor.grad", "value", dtype=self._array.dtype, like=self._array)
         if array.shape != self._array.shape:
             raise ValueError(
                 f"Tensor.grad: value is {shape_text(array.shape)}; expected {shape_text(self._array.shape)}"
             )
-        usable = array.dtype == self._array.dtype and array.flags.c_contiguous and array.flags.writeable
+        if device_of(array) != device_of(self._array):
+            raise TypeError(
+                f"Tensor.grad: value is on {device_of(array)}; expected {device_of(self._array)}, as the tensor"
+            )
+        usable = array.dtype == self._array.dtype and array.flags.c_contiguous and writeable(array)
         if usable:
             self._grad = value if isinstance(value, Tensor) else make(array)
         else:
-            self._grad = make(np.array(array, self._array.dtype, order="C"))
+            self._grad = make(self._fitting(array))
+
+    def _fitting(self, array: Array) -> Array:
+        fitting: Array = namespace(array).empty(array.shape, self._array.dtype)
+        np.copyto(fitting, array, casting="unsafe")
+        return fitting
 
     @property
     def requires_grad(self) -> bool:
@@ -239,9 +260,27 @@ class Tensor(TensorBase):
         """The number of elements."""
         return self._array.size
 
+    @property
+    def device(self) -> str:
+        """Where the memory is: ``cpu``, ``cuda:0``, ``simt``."""
+        return device_of(self._array)
+
     def numpy(self) -> Array:
-        """The values as the array itself, not a copy. What is done with it is not recorded."""
+        """The values as the array itself, not a copy. What is done with it is not recorded.
+
+        Raises
+        ------
+        TypeError
+            If the tensor is on another device than the CPU: ``tensor.cpu().numpy()`` copies it.
+        """
+        self._require_host("numpy", "write .cpu().numpy()")
         return self._array
+
+    def _require_host(self, operation: str, advice: str) -> None:
+        if is_device_array(self._array):
+            raise TypeError(
+                f"{operation}: the tensor is on {device_of(self._array)}; expected one on the CPU ({advice})"
+            )
 
     def item(self) -> Any:
         """The value of a tensor of one element, as a Python number."""
@@ -254,6 +293,8 @@ class Tensor(TensorBase):
         return self._array.tolist()
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> Array:
+        if self._array.__class__ is not np.ndarray:
+            self._require_host("__array__", "copy it there with .cpu()")
         if dtype is not None and dtype != self._array.dtype:
             if copy is False:
                 raise ValueError(
@@ -263,6 +304,8 @@ class Tensor(TensorBase):
         return self._array.copy() if copy else self._array
 
     def __dlpack__(self, **options: Any) -> Any:
+        if not hasattr(self._array, "__dlpack__"):
+            self._require_host("__dlpack__", "copy it there with .cpu()")
         return self._array.__dlpack__(**options)
 
     def __dlpack_device__(self) -> Any:
@@ -297,17 +340,19 @@ class Tensor(TensorBase):
         return int(self._array)
 
     def __contains__(self, value: Any) -> bool:
-        return bool((self._array == as_array(value, "in", "value")).any())
+        return bool((self._array == as_array(value, "in", "value", like=self._array)).any())
 
     __hash__ = object.__hash__
 
     def __repr__(self) -> str:
-        text = np.array2string(self._array, separator=", ", prefix="tensor(")
+        text = np.array2string(to_host(self._array), separator=", ", prefix="tensor(")
         extra = ""
         if self._array.dtype.name not in ("float32", "int64", "bool"):
             extra += f", dtype={self._array.dtype}"
         if self._array.size == 0:
             extra += f", shape={self._array.shape}"
+        if is_device_array(self._array):
+            extra += f", device={device_of(self._array)!r}"
         if self._node is not None:
             extra += f", grad_fn=<{self._node.op}>"
         elif self._tracked:
@@ -394,7 +439,7 @@ class Tensor(TensorBase):
                 f"{operation}: value requires a gradient; changes in place are not recorded, so that it would be lost: "
                 "use where, cat or stack, or pass a .detach() of it"
             )
-        if not self._array.flags.writeable:
+        if not writeable(self._array):
             raise ValueError(f"{operation}: the tensor's memory is read-only")
 
     def _assign(self, operation: str, function: Any, value: Any) -> Tensor:
@@ -408,6 +453,8 @@ class Tensor(TensorBase):
             )
         try:
             function(array, other, out=array, casting="unsafe")
+        except TypeError as error:
+            raise (mixed_devices(operation, [("the tensor", array), ("value", other)]) or error) from None
         except ValueError:
             raise ValueError(
                 f"{operation}: value is {shape_text(other.shape)}; it does not broadcast to {shape_text(array.shape)}"
@@ -416,13 +463,16 @@ class Tensor(TensorBase):
         return self
 
     def copy_(self, value: Any) -> Tensor:
-        """Copy the values of `value`, broadcast, in place.
+        """Copy the values of `value`, broadcast, in place, from whatever device they are on.
 
         Like all changes in place it is not recorded, and refused where it would have to be: on tensors that require
         gradients it is for use under `no_grad`.
         """
         self._changeable("copy_", value)
-        other = as_array(value, "copy_", "value", dtype=self._array.dtype)
+        other = as_array(value, "copy_", "value", dtype=self._array.dtype, like=self._array)
+        there = device_of(self._array)
+        if device_of(other) != there:
+            other = move(other, there)  # to copy is what was asked for
         try:
             np.copyto(self._array, other, casting="unsafe")
         except ValueError:
@@ -628,9 +678,32 @@ class Tensor(TensorBase):
         """The transpose of a matrix."""
         return arrangement.transposed(self)
 
-    def to(self, dtype: Any) -> Tensor:
-        """The tensor in another dtype. Gradients come back in its own."""
-        return arithmetic.to(self, _dtype(dtype, "to"))
+    def to(self, *what: Any, dtype: Any = None, device: str | None = None) -> Tensor:
+        """The tensor in another dtype, on another device, or both. Gradients come back in its own.
+
+        Parameters
+        ----------
+        *what
+            A dtype, a device (``"cpu"``, ``"cuda"``, ``"cuda:1"``, ``"simt"``), or one of each.
+        dtype, device : optional
+            The same by name.
+
+        Raises
+        ------
+        DeviceUnavailableError
+            If the device is not there; the message says what is missing.
+        """
+        dtype, device = target(what, dtype, device, "to")
+        result = self if dtype is None else arithmetic.to(self, dtype)
+        return result if device is None else arithmetic.to_device(result, device)
+
+    def cpu(self) -> Tensor:
+        """On the CPU: the tensor itself if it is there."""
+        return arithmetic.to_device(self, "cpu")
+
+    def cuda(self, index: int | None = None) -> Tensor:
+        """On a GPU, by default CuPy's current one."""
+        return self.to(device=cuda_name(index))
 
     def astype(self, dtype: Any) -> Tensor:
         """The tensor in another dtype, as `to`."""
@@ -649,12 +722,45 @@ class Tensor(TensorBase):
         return arithmetic.to(self, np.int64)
 
 
+def cuda_name(index: int | None) -> str:
+    """Return the name of the GPU of that number, of the current one for None."""
+    return "cuda" if index is None else f"cuda:{index}"
+
+
+def target(what: tuple[Any, ...], dtype: Any, device: Any, operation: str) -> tuple[Any, str | None]:
+    """Return the dtype and the device that the arguments of ``to`` mean, None for what they do not name.
+
+    Raises
+    ------
+    TypeError, ValueError, DeviceUnavailableError
+        If there is neither, one of them twice, or no such dtype or device.
+    """
+    for value in what:
+        if is_device_name(value):
+            if device is not None:
+                raise TypeError(f"{operation}: device is given twice; expected one")
+            device = value
+        elif dtype is not None:
+            raise TypeError(f"{operation}: dtype is given twice; expected one")
+        else:
+            dtype = value
+            if dtype is None:
+                _dtype(dtype, operation)
+    if dtype is None and device is None:
+        raise TypeError(f"{operation}: nothing is given; expected a dtype or a device")
+    return (
+        None if dtype is None else _dtype(dtype, operation),
+        None if device is None else resolve_device(device, operation),
+    )
+
+
 def _dtype(dtype: Any, operation: str) -> np.dtype[Any]:
     try:
         result: np.dtype[Any] = np.dtype(dtype)
     except TypeError:
         raise TypeError(
             f"{operation}: dtype is {dtype!r}; expected a NumPy dtype such as 'float32'"
+            + (" or a device such as 'cuda'" if operation == "to" else "")
         ) from None
     if result.kind not in "fiub" or result.itemsize > 8 or (result.kind == "f" and result.itemsize < 4):
         raise TypeError(

@@ -48,6 +48,7 @@ def _lines(facts: dict[str, Any]) -> list[tuple[str, str]]:
         "cache_bytes": ("caches", lambda v: ", ".join(f"{n.upper()} {_bytes(b)}" for n, b in v.items())),
         "compiler": ("compiler", str),
         "backends": ("backends built", lambda v: ", ".join(v)),
+        "cuda": ("GPU", str),
     }
     for key, (name, text) in known.items():
         if key in facts:

@@ -25,13 +25,16 @@ def predict(
         help="Swap black and white of an image.",
         show_default="if its edge is bright",
     ),
+    device: str = typer.Option(
+        "cpu", "--device", metavar="NAME", help="Where to compute: cpu, cuda or simt."
+    ),
 ) -> None:
     """Classify the samples of a file with a trained model: a label and a confidence per row."""
     from dlkit.recipes.predictor import load_predictor
 
     from .inputs import read_samples
 
-    predictor = load_predictor(run)
+    predictor = load_predictor(run, device)
     samples = read_samples(file, predictor.card, invert=invert)
     answer = predictor.predict(samples.x)
     names = predictor.card.classes

@@ -32,6 +32,7 @@ def start(
     overwrite: bool,
     progress: bool,
     threads: int | None,
+    device: str | None = None,
 ) -> Result:
     """Run a recipe as the command line asks for, and print what it came to."""
     from dlkit import kernels
@@ -40,7 +41,7 @@ def start(
     if resume:
         if run_dir is None:
             raise SettingsError("--resume needs --run-dir, the folder of the run to go on with")
-        given, threads = _resumed(recipe, given, run_dir, threads)
+        given, threads, device = _resumed(recipe, given, run_dir, threads, device)
     settings = recipe.settings(**given)
     if threads is not None:
         if not 1 <= threads <= 1024:
@@ -52,7 +53,14 @@ def start(
         else folders.new_folder(recipe.name, str(given.get("data", _data(settings))))
     )
     try:
-        result = recipe.run(run_dir=folder, resume=resume, overwrite=overwrite, progress=progress, **given)
+        result = recipe.run(
+            run_dir=folder,
+            resume=resume,
+            overwrite=overwrite,
+            progress=progress,
+            device=device or "cpu",
+            **given,
+        )
     except Interrupted as stop:
         raise Stopped(f"{stop.args[0]}\nresume with: {resume_command(recipe, folder)}") from stop
     show(recipe, result)
@@ -81,16 +89,19 @@ def _data(settings: Settings) -> str:
 
 
 def _resumed(
-    recipe: Recipe, given: dict[str, Any], folder: Path, threads: int | None
-) -> tuple[dict[str, Any], int | None]:
-    """The settings of the run in the folder, with those given now over them, and its threads."""
+    recipe: Recipe, given: dict[str, Any], folder: Path, threads: int | None, device: str | None
+) -> tuple[dict[str, Any], int | None, str | None]:
+    """The settings of the run in the folder, with those given now over them, its threads and its device."""
     made_by, stored = folders.stored_settings(folder)
     if made_by != recipe.name:
         raise SettingsError(f"run folder {folder} was made by `dlkit train {made_by}`, not by {recipe.name}")
     before = stored.pop("threads", None)
     if threads is None and isinstance(before, int) and 1 <= before <= 1024:
         threads = before
-    return {**stored, **given}, threads
+    where = stored.pop("device", None)
+    if device is None and isinstance(where, str):
+        device = where
+    return {**stored, **given}, threads, device
 
 
 def _command(recipe: Recipe) -> Callable[..., None]:
@@ -99,6 +110,7 @@ def _command(recipe: Recipe) -> Callable[..., None]:
     def command(**values: Any) -> None:
         run_dir, resume, overwrite = values.pop("run_dir"), values.pop("resume"), values.pop("overwrite")
         no_progress, threads = values.pop("no_progress"), values.pop("threads")
+        device = values.pop("device")
         given = {name: value for name, value in values.items() if value is not None}
         start(
             recipe,
@@ -108,6 +120,7 @@ def _command(recipe: Recipe) -> Callable[..., None]:
             overwrite=overwrite,
             progress=not no_progress,
             threads=threads,
+            device=device,
         )
 
     parameters = [
@@ -116,6 +129,13 @@ def _command(recipe: Recipe) -> Callable[..., None]:
     ]
     parameters.sort(key=lambda p: ("Data", "Model", "Training", "Run").index(p.default.rich_help_panel))
     parameters += [
+        _fixed(
+            "device",
+            str | None,
+            None,
+            "Where to compute: cpu, cuda, cuda:1, or simt (an emulated GPU, slow). Default: cpu.",
+            "NAME",
+        ),
         _fixed(
             "threads", int | None, None, "Threads of the kernels. Default: all that may be used.", "INTEGER"
         ),

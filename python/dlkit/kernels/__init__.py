@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dlkit.kernels import random
+from dlkit.kernels.backend import DeviceUnavailableError
 from dlkit.kernels.config import (
     config,
     counters,
@@ -20,6 +21,7 @@ from dlkit.kernels.layers import (
     activation_backward,
     adam_step,
     clamp_inplace,
+    clip_factor,
     column_sum,
     cross_entropy,
     dropout,
@@ -48,11 +50,13 @@ from dlkit.kernels.normalisation import (
     layer_norm,
     layer_norm_backward,
 )
+from dlkit.kernels.precision import get_float32_matmul_precision, set_float32_matmul_precision
 from dlkit.kernels.random import initial_seed, manual_seed
 from dlkit.kernels.variants import Variant, variants
 
 __all__ = [
     "ACTIVATIONS",
+    "DeviceUnavailableError",
     "Variant",
     "activation",
     "activation_backward",
@@ -61,6 +65,7 @@ __all__ = [
     "batch_norm_apply",
     "batch_norm_backward",
     "clamp_inplace",
+    "clip_factor",
     "column_sum",
     "config",
     "counters",
@@ -71,6 +76,7 @@ __all__ = [
     "embedding_backward",
     "exp",
     "gelu",
+    "get_float32_matmul_precision",
     "get_num_threads",
     "initial_seed",
     "layer_norm",
@@ -86,6 +92,7 @@ __all__ = [
     "relu",
     "reset_counters",
     "scale_inplace",
+    "set_float32_matmul_precision",
     "set_num_threads",
     "sgd_step",
     "show_config",

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import operator
+import sys
 from typing import Any
 
 from dlkit import _cpu
-from dlkit.kernels.backend import BACKENDS
+from dlkit.kernels.backend import built_backends, why_not
 
 _MOST_THREADS = 1024
 
@@ -41,8 +42,11 @@ def set_num_threads(count: int) -> None:
 
 
 def config() -> dict[str, Any]:
-    """Return processor, instruction sets, threads, cache sizes in bytes, compiler and backends of this build."""
-    return {**_cpu.config(), "backends": list(BACKENDS)}
+    """Return processor, instruction sets, threads, cache sizes in bytes, compiler and backends of this build.
+
+    ``backends`` are those whose kernels were built; ``cuda`` says whether a GPU can be used here, or why not.
+    """
+    return {**_cpu.config(), "backends": built_backends(), "cuda": why_not("cuda") or "can be used"}
 
 
 def show_config() -> None:
@@ -54,14 +58,22 @@ def show_config() -> None:
 def counters() -> dict[str, int]:
     """Return the work of matrix products since `reset_counters`: ``flops``, ``bytes`` and ``calls``.
 
-    A multiply-add is two operations; bytes count each operand and each result once.
+    A multiply-add is two operations; bytes count each operand and each result once. Products on devices are counted
+    when they are launched, those of a recorded graph when it is recorded.
     """
-    return _cpu.counters()
+    counts = _cpu.counters()
+    devices = sys.modules.get("dlkit.kernels.device_matmul")
+    if devices is not None:
+        counts = {name: count + devices.counters().get(name, 0) for name, count in counts.items()}
+    return counts
 
 
 def reset_counters() -> None:
     """Set the work counters to zero."""
     _cpu.reset_counters()
+    devices = sys.modules.get("dlkit.kernels.device_matmul")
+    if devices is not None:
+        devices.reset_counters()
 
 
 def measure_peak(threads: int | None = None, dtype: str = "float32") -> float:

@@ -1,4 +1,4 @@
-"""What happens between matrix products: the chapter csrc/layers, for NumPy arrays.
+"""What happens between matrix products: the chapter csrc/layers, for arrays of the CPU and of devices.
 
 Every function takes float32 or float64 arrays of any strides (contiguous ones without a copy), returns a
 new array unless ``out`` is given, and releases the GIL while it computes. ``variant`` picks a step of the
@@ -7,13 +7,13 @@ ladder by name, see :func:`dlkit.kernels.variants`.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from dlkit import _cpu
-from dlkit.kernels.backend import as_array, nearest
+from dlkit.kernels.backend import as_array, backend_of, is_device_array, nearest
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -24,6 +24,7 @@ __all__ = [
     "activation_backward",
     "adam_step",
     "clamp_inplace",
+    "clip_factor",
     "column_sum",
     "cross_entropy",
     "dropout",
@@ -44,6 +45,17 @@ __all__ = [
     "sum_squares",
     "tanh",
 ]
+
+
+class _Devices:
+    # dlkit.kernels.device_layers, imported when an array of a device asks for it.
+    def __getattr__(self, name: str) -> Any:
+        from dlkit.kernels import device_layers
+
+        return getattr(device_layers, name)
+
+
+devices: Any = _Devices()
 
 ACTIVATIONS: tuple[str, ...] = _cpu.activation_kinds
 """Names that `activation` and `activation_backward` take."""
@@ -77,6 +89,16 @@ def _rung(variant: str | None, operation: str) -> int:
     if variant is None:
         return _AUTOMATIC
     names = tuple(row[0] for row in _LADDERS[operation])
+    if variant not in names:
+        close = nearest(str(variant), names)
+        raise ValueError(f"{operation}: variant is {variant!r}; expected one of {', '.join(names)}{close}")
+    return _RUNGS[variant]
+
+
+def _device_rung(variant: str | None, operation: str, array: Any) -> int:
+    if variant is None:
+        return _AUTOMATIC
+    names = tuple(row[0] for row in devices.ladders(backend_of(array).name).get(operation, ()))
     if variant not in names:
         close = nearest(str(variant), names)
         raise ValueError(f"{operation}: variant is {variant!r}; expected one of {', '.join(names)}{close}")
@@ -132,9 +154,12 @@ def activation(
     ValueError
         If `kind` is unknown, or `out` has another shape, is read-only or overlaps `x` in part.
     """
-    if type(x) is not _ndarray:
-        x = as_array(x, "activation", "x")
     index = _kind(kind, "activation")
+    if type(x) is not _ndarray:
+        if is_device_array(x):
+            rung = _device_rung(variant, "activation", x)
+            return devices.activation(x, index, out, _alpha(kind, alpha), rung)  # type: ignore[no-any-return]
+        x = as_array(x, "activation", "x")
     result: NDArray[Any] = _forward(
         x, index, out, _alpha(kind, alpha), _AUTOMATIC if variant is None else _rung(variant, "activation")
     )
@@ -181,11 +206,15 @@ def activation_backward(
         If shapes differ, or what the kind needs is not given.
     """
     operation = "activation_backward"
-    if type(grad) is not _ndarray:
+    on_device = type(grad) is not _ndarray and is_device_array(grad)
+    if type(grad) is not _ndarray and not on_device:
         grad = as_array(grad, operation, "grad")
     index = _kind(kind, operation)
     slope = _alpha(kind, alpha)
-    rung = _AUTOMATIC if variant is None else _rung(variant, "activation")
+    if on_device:
+        rung = _device_rung(variant, "activation", grad)
+    else:
+        rung = _AUTOMATIC if variant is None else _rung(variant, "activation")
     if kind in _NEEDS_INPUT:
         if x is None:
             raise ValueError(f"{operation}: x is None; {kind} needs the activation's input")
@@ -203,6 +232,10 @@ def activation_backward(
         raise ValueError(
             f"{operation}: x and y are None; {kind} needs the activation's output y, or its input x"
         )
+    if on_device:
+        return devices.activation_backward(  # type: ignore[no-any-return]
+            grad, index, saved, name, out, slope, rung
+        )
     if type(saved) is not _ndarray:
         saved = as_array(saved, operation, name)
     result: NDArray[Any] = _backward(grad, index, saved, name, out, slope, rung)
@@ -212,6 +245,8 @@ def activation_backward(
 def relu(x: Any, *, out: NDArray[Any] | None = None) -> NDArray[Any]:
     """max(x, 0). See `activation`."""
     if type(x) is not _ndarray:
+        if is_device_array(x):
+            return activation(x, "relu", out=out)
         x = as_array(x, "relu", "x")
     result: NDArray[Any] = _forward(x, _KINDS["relu"], out, 0.0, _AUTOMATIC)
     return result
@@ -230,6 +265,8 @@ def elu(x: Any, *, alpha: float = 1.0, out: NDArray[Any] | None = None) -> NDArr
 def sigmoid(x: Any, *, out: NDArray[Any] | None = None) -> NDArray[Any]:
     """1 / (1 + exp(-x)). See `activation`."""
     if type(x) is not _ndarray:
+        if is_device_array(x):
+            return activation(x, "sigmoid", out=out)
         x = as_array(x, "sigmoid", "x")
     result: NDArray[Any] = _forward(x, _KINDS["sigmoid"], out, 0.0, _AUTOMATIC)
     return result
@@ -238,6 +275,8 @@ def sigmoid(x: Any, *, out: NDArray[Any] | None = None) -> NDArray[Any]:
 def tanh(x: Any, *, out: NDArray[Any] | None = None) -> NDArray[Any]:
     """Hyperbolic tangent. See `activation`."""
     if type(x) is not _ndarray:
+        if is_device_array(x):
+            return activation(x, "tanh", out=out)
         x = as_array(x, "tanh", "x")
     result: NDArray[Any] = _forward(x, _KINDS["tanh"], out, 0.0, _AUTOMATIC)
     return result
@@ -278,6 +317,9 @@ def softmax(x: Any, *, out: NDArray[Any] | None = None, variant: str | None = No
     array of the shape and dtype of `x`
     """
     if type(x) is not _ndarray:
+        if is_device_array(x):
+            rung = _device_rung(variant, "softmax", x)
+            return devices.softmax(x, out, False, rung)  # type: ignore[no-any-return]
         x = as_array(x, "softmax", "x")
     result: NDArray[Any] = _cpu.softmax(x, out, False, _rung(variant, "softmax"))
     return result
@@ -286,6 +328,9 @@ def softmax(x: Any, *, out: NDArray[Any] | None = None, variant: str | None = No
 def log_softmax(x: Any, *, out: NDArray[Any] | None = None, variant: str | None = None) -> NDArray[Any]:
     """The logarithm of `softmax`, without forming it."""
     if type(x) is not _ndarray:
+        if is_device_array(x):
+            rung = _device_rung(variant, "softmax", x)
+            return devices.softmax(x, out, True, rung)  # type: ignore[no-any-return]
         x = as_array(x, "log_softmax", "x")
     result: NDArray[Any] = _cpu.softmax(x, out, True, _rung(variant, "softmax"))
     return result
@@ -296,6 +341,9 @@ def softmax_backward(
 ) -> NDArray[Any]:
     """The gradient by x from `grad`, the gradient by ``y = softmax(x)``: y (grad - sum grad y)."""
     if type(grad) is not _ndarray:
+        if is_device_array(grad):
+            rung = _device_rung(variant, "softmax", grad)
+            return devices.softmax_backward(grad, y, out, False, rung)  # type: ignore[no-any-return]
         grad = as_array(grad, "softmax_backward", "grad")
     if type(y) is not _ndarray:
         y = as_array(y, "softmax_backward", "y")
@@ -308,6 +356,9 @@ def log_softmax_backward(
 ) -> NDArray[Any]:
     """The gradient by x from `grad`, the gradient by ``y = log_softmax(x)``: grad - exp(y) sum grad."""
     if type(grad) is not _ndarray:
+        if is_device_array(grad):
+            rung = _device_rung(variant, "softmax", grad)
+            return devices.softmax_backward(grad, y, out, True, rung)  # type: ignore[no-any-return]
         grad = as_array(grad, "log_softmax_backward", "grad")
     if type(y) is not _ndarray:
         y = as_array(y, "log_softmax_backward", "y")
@@ -372,8 +423,15 @@ def cross_entropy(
             + nearest(str(reduction), tuple(_REDUCTIONS))
         )
     if type(logits) is not _ndarray:
+        if is_device_array(logits):
+            return devices.cross_entropy(  # type: ignore[no-any-return]
+                *(logits, labels, bool(need_grad), grad_scale, label_smoothing, ignore_index, out),
+                *(_device_rung(variant, "cross_entropy", logits), _REDUCTIONS[reduction]),
+            )
         logits = as_array(logits, "cross_entropy", "logits")
     if type(labels) is not _ndarray:
+        if is_device_array(labels):
+            as_array(labels, "cross_entropy", "labels")
         labels = np.asarray(labels)
     result: tuple[NDArray[Any], NDArray[Any] | None] = _cross_entropy(
         logits,
@@ -419,6 +477,9 @@ def dropout(
     array of the shape and dtype of `x`
     """
     if type(x) is not _ndarray:
+        if is_device_array(x):
+            rung = _device_rung(variant, "dropout", x)
+            return devices.dropout(x, p, seed, offset, out, rung)  # type: ignore[no-any-return]
         x = as_array(x, "dropout", "x")
     result: NDArray[Any] = _cpu.dropout(x, p, seed, offset, out, _rung(variant, "dropout"))
     return result
@@ -443,6 +504,9 @@ def column_sum(
         The same bits on any number of threads.
     """
     if type(x) is not _ndarray:
+        if is_device_array(x):
+            rung = _device_rung(variant, "column_sum", x)
+            return devices.column_sum(x, out, accumulate, rung)  # type: ignore[no-any-return]
         x = as_array(x, "column_sum", "x")
     result: NDArray[Any] = _column_sum(
         x, out, bool(accumulate), _AUTOMATIC if variant is None else _rung(variant, "column_sum")
@@ -451,6 +515,10 @@ def column_sum(
 
 
 Arrays = Sequence["NDArray[Any]"]
+
+
+def _on_devices(arrays: Any) -> bool:
+    return len(arrays) > 0 and type(arrays[0]) is not _ndarray and is_device_array(arrays[0])
 
 
 def sgd_step(
@@ -465,6 +533,7 @@ def sgd_step(
     nesterov: bool = False,
     first: bool = False,
     variant: str | None = None,
+    settings: Callable[[], dict[str, Any]] | None = None,
 ) -> None:
     """One step of stochastic gradient descent on all parameters, in place, as PyTorch defines it.
 
@@ -483,6 +552,8 @@ def sgd_step(
     first : bool
         Whether the velocities are to begin as g, whatever they hold.
     variant : {"naive", "fused"}, optional
+    settings : callable, optional
+        Gives, as a dictionary, the settings of each replay of a recorded step (`dlkit.cuda.Graph`); has no use else.
 
     Raises
     ------
@@ -490,6 +561,12 @@ def sgd_step(
         Before anything is written, if lists differ in length, arrays in shape or dtype, or a setting makes no
         sense.
     """
+    if len(params) and type(params[0]) is not _ndarray and is_device_array(params[0]):
+        devices.sgd_step(
+            *(params, grads, velocities, lr, momentum, dampening, weight_decay, bool(nesterov), bool(first)),
+            *(_device_rung(variant, "sgd_step", params[0]), settings),
+        )
+        return
     _sgd_step(
         params,
         grads,
@@ -518,6 +595,7 @@ def adam_step(
     weight_decay: float = 0.0,
     decoupled: bool = False,
     variant: str | None = None,
+    settings: Callable[[], dict[str, Any]] | None = None,
 ) -> None:
     """One step of Adam or AdamW on all parameters, in place, in one pass over memory.
 
@@ -537,6 +615,8 @@ def adam_step(
         instead (AdamW; Loshchilov & Hutter, 2019).
     decoupled : bool
     variant : {"naive", "estimate", "fused"}, optional
+    settings : callable, optional
+        Gives, as a dictionary, the settings of each replay of a recorded step (`dlkit.cuda.Graph`); has no use else.
 
     Raises
     ------
@@ -544,6 +624,24 @@ def adam_step(
         Before anything is written, if lists differ in length, arrays in shape or dtype, or a setting makes no
         sense.
     """
+    if len(params) and type(params[0]) is not _ndarray and is_device_array(params[0]):
+        devices.adam_step(
+            *(
+                params,
+                grads,
+                exp_avgs,
+                exp_avg_sqs,
+                step,
+                lr,
+                beta1,
+                beta2,
+                eps,
+                weight_decay,
+                bool(decoupled),
+            ),
+            *(_device_rung(variant, "adam_step", params[0]), settings),
+        )
+        return
     _adam_step(
         params,
         grads,
@@ -560,17 +658,48 @@ def adam_step(
     )
 
 
-def sum_squares(arrays: Arrays) -> float:
-    """Sum of the squares of all elements of all arrays; the same bits on any number of threads."""
-    result: float = _cpu.sum_squares(arrays)
-    return result
+def sum_squares(arrays: Arrays) -> Any:
+    """Sum of the squares of all elements of all arrays; the same bits on any number of threads.
+
+    Returns
+    -------
+    float
+        Of arrays of a device, an array of one float64 there, so that nothing waits for it.
+    """
+    return devices.sum_squares(arrays) if _on_devices(arrays) else _cpu.sum_squares(arrays)
 
 
-def scale_inplace(arrays: Arrays, factor: float) -> None:
-    """Multiply all elements of all arrays by `factor`, in place."""
-    _cpu.scale_inplace(arrays, factor)
+def clip_factor(total: Any, max_norm: float) -> Any:
+    """Return what to multiply gradients by so that their norm is at most `max_norm`.
+
+    Parameters
+    ----------
+    total : float, or array of one float64 on a device
+        The sum of their squares, as `sum_squares` gives it.
+    max_norm : float
+
+    Returns
+    -------
+    float, or array of one float64 on a device
+        ``min(1, max_norm / (sqrt(total) + 1e-6))``; NaN of NaN.
+    """
+    if is_device_array(total):
+        return devices.clip_factor(total, max_norm)
+    factor = max_norm / (float(total) ** 0.5 + 1e-6)
+    return factor if not factor >= 1 else 1.0
+
+
+def scale_inplace(arrays: Arrays, factor: Any) -> None:
+    """Multiply all elements of all arrays by `factor`, in place: a number, or what `clip_factor` gives."""
+    if _on_devices(arrays):
+        devices.scale_inplace(arrays, factor)
+    else:
+        _cpu.scale_inplace(arrays, factor)
 
 
 def clamp_inplace(arrays: Arrays, limit: float) -> None:
     """Bring all elements of all arrays into [-limit, limit], in place. A NaN stays."""
-    _cpu.clamp_inplace(arrays, limit)
+    if _on_devices(arrays):
+        devices.clamp_inplace(arrays, limit)
+    else:
+        _cpu.clamp_inplace(arrays, limit)

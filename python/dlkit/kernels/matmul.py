@@ -1,4 +1,4 @@
-"""Matrix product: the chapter csrc/matmul, for NumPy arrays."""
+"""Matrix product: the chapter csrc/matmul, for arrays of the CPU and of devices."""
 
 from __future__ import annotations
 
@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from dlkit import _cpu
-from dlkit.kernels.backend import as_array, check_backend
+from dlkit.kernels.backend import as_array, check_backend, device_of, is_device_array
+from dlkit.kernels.precision import Precision, check
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -29,6 +30,7 @@ def matmul(
     activation: Activation | None = None,
     accumulate: bool = False,
     variant: str | None = None,
+    precision: Precision | None = None,
     backend: str | None = None,
 ) -> NDArray[Any]:
     """Matrix product of two arrays, with optional bias and activation in the same pass.
@@ -39,11 +41,12 @@ def matmul(
     Parameters
     ----------
     a : array of shape (..., M, K) or (K,), float32 or float64
-        With ``trans_a`` of shape (..., K, M). Any strides.
+        With ``trans_a`` of shape (..., K, M). Any strides. On devices also float16 and bfloat16.
     b : array of shape (..., K, N) or (K,), same dtype
         With ``trans_b`` of shape (..., N, K), as a ``Linear`` layer keeps its weight.
     out : array of shape (..., M, N), optional
-        Where the result goes. Must not overlap the operands.
+        Where the result goes. Must not overlap the operands. On devices it may be float32 where the operands are of
+        half precision: sums are in float32 anyway.
     trans_a, trans_b : bool
         Take the last two dimensions of ``a``, ``b`` the other way round. Costs no copy.
     bias : array of shape (N,), optional
@@ -54,8 +57,12 @@ def matmul(
         Add to what ``out`` holds instead of overwriting it. Needs ``out``, excludes ``activation``.
     variant : str, optional
         A step of the ladder, one of ``variants("matmul")``. The default is the fastest for the shape.
-    backend : {"cpu"}, optional
-        Where to compute. The default follows the arrays.
+    precision : {"float32", "tf32", "bf16"}, optional
+        What the operands of float32 products may be rounded to on a device with tensor cores; sums are in float32.
+        By default as `dlkit.set_float32_matmul_precision` has it. The CPU computes in float32 whatever is asked for.
+    backend : {"cpu", "cuda", "simt"}, optional
+        Where to compute. The default follows the arrays. NumPy arrays are copied to a device and back: with
+        ``"simt"`` the CUDA kernels run on an emulated GPU, on any machine.
 
     Returns
     -------
@@ -65,7 +72,7 @@ def matmul(
     Raises
     ------
     TypeError
-        If an argument is no array of float32 or float64, or their dtypes differ.
+        If an argument is no array of float32 or float64, their dtypes differ, or they are on several devices.
     ValueError
         If shapes do not fit, ``out`` is read-only or overlaps an operand, or a name is unknown.
 
@@ -73,13 +80,50 @@ def matmul(
     -----
     Goto & van de Geijn, "Anatomy of High-Performance Matrix Multiplication", 2008.
     """
-    if type(a) is not _ndarray:
-        a = as_array(a, "matmul", "a")
-    if type(b) is not _ndarray:
-        b = as_array(b, "matmul", "b")
+    if type(a) is not _ndarray or type(b) is not _ndarray or backend is not None or precision is not None:
+        if backend is not None:
+            check_backend(backend, "matmul")
+        check(precision, "matmul")
+        if is_device_array(a) or is_device_array(b) or backend not in (None, "cpu"):
+            return _on_device(  # type: ignore[no-any-return]
+                a,
+                b,
+                backend,
+                out=out,
+                trans_a=trans_a,
+                trans_b=trans_b,
+                bias=bias,
+                activation=activation,
+                accumulate=accumulate,
+                variant=variant,
+                precision=precision,
+            )
+        a, b = as_array(a, "matmul", "a"), as_array(b, "matmul", "b")
     if bias is not None and type(bias) is not _ndarray:
         bias = as_array(bias, "matmul", "bias")
-    if backend is not None:
-        check_backend(backend, "matmul")
-    result: NDArray[Any] = _multiply(a, b, out, trans_a, trans_b, bias, activation, accumulate, variant)
+    try:
+        result: NDArray[Any] = _multiply(a, b, out, trans_a, trans_b, bias, activation, accumulate, variant)
+    except TypeError:
+        if is_device_array(out):
+            as_array(out, "matmul", "out")  # says that it is on another device
+        raise
     return result
+
+
+def _on_device(a: Any, b: Any, backend: str | None, **arguments: Any) -> Any:
+    from dlkit.kernels import device_matmul  # here, for the sake of `import dlkit`
+
+    if is_device_array(a) or is_device_array(b):
+        here = device_of(a if is_device_array(a) else b)
+        if backend not in (None, here.partition(":")[0]):
+            raise ValueError(
+                f"matmul: backend is {backend!r} but the arrays are on {here}; expected None, or NumPy arrays"
+            )
+        return device_matmul.matmul(a, b, **arguments)
+    assert backend is not None
+    for name in ("out", "bias"):
+        if arguments[name] is not None:
+            arguments[name] = as_array(arguments[name], "matmul", name)
+    return device_matmul.matmul_on(
+        backend, as_array(a, "matmul", "a"), as_array(b, "matmul", "b"), **arguments
+    )

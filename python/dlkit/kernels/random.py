@@ -85,6 +85,12 @@ def next_offset(count: int) -> tuple[int, int]:
         return _seed_or_entropy(), begin
 
 
+def position() -> tuple[int, int]:
+    """Return the seed, and the offset that `next_offset` would hand out next."""
+    with _lock:
+        return _seed_or_entropy(), _offset
+
+
 def get_state() -> dict[str, Any]:
     """Return everything that later numbers depend on, as a dictionary that JSON can hold."""
     bits: Any = generator().bit_generator.state

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from dlkit import _cpu
-from dlkit.kernels.backend import nearest
+from dlkit.kernels.backend import check_backend, nearest
 from dlkit.kernels.layers import ladders
 
 
@@ -17,15 +17,30 @@ class Variant(NamedTuple):
     needs: str
 
 
-def variants(operation: str) -> list[Variant]:
+def variants(operation: str, backend: str = "cpu") -> list[Variant]:
     """Return the variants of an operation, the textbook's definition first.
+
+    Parameters
+    ----------
+    operation : str
+    backend : {"cpu", "cuda", "simt"}
+        Whose: ``simt`` has those of ``cuda`` that an emulated GPU can run.
 
     Raises
     ------
     ValueError
-        If `operation` has no ladder.
+        If `operation` has no ladder, or the backend is unknown.
+    DeviceUnavailableError
+        If this build does not have the backend.
     """
-    tables: dict[str, list[tuple[str, str, str]]] = {"matmul": _cpu.matmul_variants(), **ladders()}
+    check_backend(backend, "variants")
+    tables: dict[str, list[tuple[str, str, str]]]
+    if backend == "cpu":
+        tables = {"matmul": _cpu.matmul_variants(), **ladders()}
+    else:
+        from dlkit.kernels import device_layers, device_matmul
+
+        tables = {"matmul": device_matmul.variants(backend), **device_layers.ladders(backend)}
     if operation not in tables:
         names = tuple(tables)
         close = nearest(operation, names)

@@ -9,6 +9,8 @@ from numpy.typing import ArrayLike, NDArray
 
 from dlkit import kernels
 from dlkit.autograd import Tensor
+from dlkit.autograd.base import as_array
+from dlkit.kernels.backend import is_device_array, move, namespace, to_host
 from dlkit.nn import Module, Parameter
 from dlkit.nn import functional as F
 
@@ -123,12 +125,13 @@ class Perceptron(Module):
         samples X the scores ``X Wᵀ`` and the Gram matrix ``X Xᵀ`` are computed at once. A mistake on sample i
         then changes the scores of the later samples j of the block by ``lr * (x_i · x_j + 1)``, which is a
         row of the Gram matrix, and all corrections of a block reach the weights in a third product. Decisions
-        and weights are those of the sample-by-sample rule up to rounding.
+        and weights are those of the sample-by-sample rule up to rounding. On a device the products are computed there,
+        and the decisions, one after another, on the host.
         """
-        samples = np.ascontiguousarray(x, dtype=self.weight.data.dtype)
-        labels = np.asarray(y)
+        samples = self._moved(x)
+        labels = to_host(as_array(y, "Perceptron", "y"))
         self._check(samples, labels, lr)
-        scores = np.empty((len(samples), self.out_features), samples.dtype)
+        scores = np.empty((len(samples), self.out_features), self.weight.dtype)
         for start in range(0, len(samples), _BLOCK):
             rows = slice(start, start + _BLOCK)
             self._learn_block(samples[rows], labels[rows].tolist(), lr, scores[rows])
@@ -136,17 +139,30 @@ class Perceptron(Module):
 
     def predict(self, x: ArrayLike) -> NDArray[np.int64]:
         """Return the class numbers, shape (N,), for samples of shape (N, in_features)."""
-        samples = np.ascontiguousarray(x, dtype=self.weight.data.dtype)
+        samples = self._moved(x)
         if samples.ndim != 2 or samples.shape[1] != self.in_features:
             raise ValueError(f"Perceptron: x is {samples.shape}, expected (N, {self.in_features})")
         weight, bias = self.weight.data, self.bias.data
         if self.averaged and not self.training and self.samples_seen.data[0] > 0:
             weight, bias = self.average()
-        return decide(kernels.matmul(samples, weight, trans_b=True, bias=bias))
+        return decide(to_host(kernels.matmul(samples, weight, trans_b=True, bias=bias)))
+
+    def _moved(self, x: Any) -> Any:
+        # Contiguous, in the dtype of the weights and on their device.
+        array, dtype = (x.data if isinstance(x, Tensor) else x), self.weight.dtype
+        if is_device_array(array):
+            array = array.astype(dtype, copy=False)
+        else:
+            array = np.ascontiguousarray(array, dtype=dtype)
+        return move(array, self.weight.device)
 
     def _learn_block(self, x: NDArray[Any], labels: list[int], lr: float, scores: NDArray[Any]) -> None:
         weight, bias, n = self.weight.data, self.bias.data, len(x)
-        kernels.matmul(x, weight, trans_b=True, bias=bias, out=scores)
+        device = self.weight.device
+        if device == "cpu":
+            kernels.matmul(x, weight, trans_b=True, bias=bias, out=scores)
+        else:
+            scores[...] = to_host(kernels.matmul(x, weight, trans_b=True, bias=bias))
         binary = self.out_features == 1
         corrections: NDArray[Any] | None = None
         predicted = decide(scores).tolist()
@@ -158,7 +174,7 @@ class Perceptron(Module):
                 continue
             if corrections is None:
                 corrections = np.zeros((n, self.out_features), x.dtype)
-                influence = kernels.matmul(x, x, trans_b=True)
+                influence = to_host(kernels.matmul(x, x, trans_b=True))
                 influence += 1  # the bias sees x = 1
                 influence *= lr
             if binary:
@@ -173,8 +189,8 @@ class Perceptron(Module):
         if self.averaged:
             self._add_to_average(x, corrections)
         if corrections is not None:
-            kernels.matmul(corrections, x, trans_a=True, out=weight, accumulate=True)
-            bias += corrections.sum(axis=0)
+            kernels.matmul(move(corrections, device), x, trans_a=True, out=weight, accumulate=True)
+            bias += move(corrections.sum(axis=0), device)
 
     def _add_to_average(self, x: NDArray[Any], corrections: NDArray[Any] | None) -> None:
         """Add the weights after each sample; the correction of sample i is in the last n - i of them."""
@@ -184,9 +200,10 @@ class Perceptron(Module):
         bias_sum += n * self.bias.data
         self.samples_seen.data[0] += n
         if corrections is not None:
+            device = self.weight.device
             repeated = corrections * np.arange(n, 0, -1, dtype=x.dtype)[:, None]
-            weight_sum += kernels.matmul(repeated, x, trans_a=True)
-            bias_sum += repeated.sum(axis=0)
+            weight_sum += kernels.matmul(move(repeated, device), x, trans_a=True)
+            bias_sum += move(repeated.sum(axis=0), device)
 
     def _check(self, x: NDArray[Any], y: NDArray[Any], lr: float) -> None:
         if x.ndim != 2 or x.shape[1] != self.in_features:
@@ -200,7 +217,7 @@ class Perceptron(Module):
             raise ValueError(
                 f"Perceptron: labels lie in {int(y.min())} … {int(y.max())}, expected 0 … {classes - 1}"
             )
-        if len(x) and not np.isfinite(x.sum(dtype=np.float64)) and not np.isfinite(x).all():
+        if len(x) and not np.isfinite(to_host(x.sum(dtype=np.float64))) and not np.isfinite(x).all():
             raise ValueError("Perceptron: x holds NaN or infinity, expected finite numbers")
         if not (np.isfinite(lr) and lr > 0):
             raise ValueError(f"Perceptron: lr is {lr!r}, expected a positive number")
@@ -224,7 +241,7 @@ def perceptron_loss(scores: Tensor, labels: ArrayLike) -> Tensor:
     labels
         Class numbers, shape (N,).
     """
-    numbers = np.asarray(labels)
+    numbers = as_array(labels, "perceptron_loss", "labels", like=scores.data)
     if scores.ndim != 2 or numbers.shape != (scores.shape[0],):
         raise ValueError(
             f"perceptron_loss: scores is {scores.shape} and labels {numbers.shape}, expected (N, classes) "
@@ -233,7 +250,7 @@ def perceptron_loss(scores: Tensor, labels: ArrayLike) -> Tensor:
     if scores.shape[1] == 1:
         sign = (2 * numbers - 1).astype(scores.dtype)
         return (scores.flatten() * Tensor(-sign)).relu().mean()
-    rows = np.arange(len(numbers))
+    rows = namespace(scores.data).arange(len(numbers))
     best = scores.data.argmax(axis=1)
     return (scores[rows, best] - scores[rows, numbers]).mean()
 

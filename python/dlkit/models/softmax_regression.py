@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from dlkit import kernels
+from dlkit.kernels.backend import move, to_host
 from dlkit.nn import Linear
 
 
@@ -42,6 +43,6 @@ class SoftmaxRegression(Linear):
 
     def predict_proba(self, x: ArrayLike) -> NDArray[Any]:
         """Return the class probabilities, shape (N, classes), of samples of shape (N, in_features)."""
-        samples = np.ascontiguousarray(x, dtype=self.weight.data.dtype)
+        samples = move(np.ascontiguousarray(x, dtype=self.weight.data.dtype), self.weight.device)
         bias = self.bias.data if self.bias is not None else None
-        return kernels.softmax(kernels.matmul(samples, self.weight.data, trans_b=True, bias=bias))
+        return to_host(kernels.softmax(kernels.matmul(samples, self.weight.data, trans_b=True, bias=bias)))

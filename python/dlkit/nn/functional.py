@@ -13,6 +13,7 @@ from dlkit.autograd.base import TensorBase, as_array, make, record, shape_text
 from dlkit.autograd.mode import mode
 from dlkit.autograd.product import bias_gradient, weight_gradient
 from dlkit.autograd.tensor import Tensor
+from dlkit.kernels.backend import mixed_devices, namespace
 from dlkit.nn.embedding_functional import embedding
 from dlkit.nn.losses_functional import (
     binary_cross_entropy,
@@ -63,7 +64,7 @@ def linear(x: Any, weight: Tensor, bias: Tensor | None = None, activation: str |
         If shapes do not fit, or the activation is unknown.
     """
     if not isinstance(x, TensorBase):
-        x = make(as_array(x, "linear", "x"))
+        x = make(as_array(x, "linear", "x", like=getattr(weight, "_array", None)))
     try:
         inputs, w = x._array, weight._array
         b = bias._array if bias is not None else None
@@ -114,6 +115,11 @@ def _explain(x: Array, weight: Array, bias: Array | None, activation: str | None
         raise ValueError(
             f"linear: activation is {activation!r}; expected None, 'relu', 'sigmoid' or 'tanh'"
         ) from None
+    mixed = mixed_devices(
+        "linear", [("x", x), ("weight", weight)] + ([("bias", bias)] if bias is not None else [])
+    )
+    if mixed is not None:
+        raise mixed from None
     if weight.ndim != 2:
         raise ValueError(f"linear: weight is {shape_text(weight.shape)}; expected (out, in)") from None
     if x.ndim == 0 or x.shape[-1] != weight.shape[1]:
@@ -219,12 +225,15 @@ def one_hot(labels: Any, num_classes: int = -1) -> Tensor:
     numbers = as_array(labels, "one_hot", "labels")
     if numbers.dtype.kind not in "iu":
         raise TypeError(f"one_hot: labels are of dtype {numbers.dtype}; expected integers")
-    classes = int(numbers.max(initial=-1)) + 1 if num_classes in (-1, None) else num_classes
+    if num_classes in (-1, None):
+        classes = int(numbers.max()) + 1 if numbers.size else 0
+    else:
+        classes = num_classes
     if numbers.size and not 0 <= int(numbers.min()) <= int(numbers.max()) < classes:
         raise ValueError(
             f"one_hot: labels are {numbers.min()} to {numbers.max()}; expected 0 to {classes - 1}"
         )
-    return make((numbers[..., None] == np.arange(classes)).astype(np.int64))
+    return make((numbers[..., None] == namespace(numbers).arange(classes)).astype(np.int64))
 
 
 __all__ = [

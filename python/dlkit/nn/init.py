@@ -9,13 +9,16 @@ from typing import Any
 import numpy as np
 
 from dlkit import kernels
-from dlkit.autograd.base import TensorBase, mark_changed, shape_text
+from dlkit.autograd.base import TensorBase, mark_changed, shape_text, writeable
 from dlkit.autograd.tensor import Tensor
+from dlkit.kernels.backend import device_of, move
 
 
 def _fill(tensor: Tensor, values: Any) -> Tensor:
-    if not tensor._array.flags.writeable:
+    if not writeable(tensor._array):
         raise ValueError("init: the tensor's memory is read-only")
+    # Drawn on the host whatever the device: the same seed gives the same numbers everywhere.
+    values = move(np.asarray(values, tensor.dtype), device_of(tensor._array))
     np.copyto(tensor._array, values, casting="same_kind")
     mark_changed(tensor)
     return tensor

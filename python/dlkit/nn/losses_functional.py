@@ -9,9 +9,10 @@ import numpy as np
 from dlkit import kernels
 from dlkit.autograd.base import TensorBase, as_array, make, record, shape_text
 from dlkit.autograd.elementwise import activate, where
-from dlkit.autograd.engine import ONE
+from dlkit.autograd.engine import unit
 from dlkit.autograd.mode import mode
 from dlkit.autograd.tensor import Tensor
+from dlkit.kernels.backend import mixed_devices, namespace
 
 if TYPE_CHECKING:
     from dlkit.autograd.base import Array
@@ -60,7 +61,8 @@ def cross_entropy(
     TypeError
         If logits are not of float32 or float64, or labels no integers.
     ValueError
-        If shapes do not fit, or a label is out of range.
+        If shapes do not fit, or a label is out of range. (On a device such a label gives NaN: to raise would mean to
+        wait for the device in every step.)
 
     Notes
     -----
@@ -73,7 +75,7 @@ def cross_entropy(
     x = logits._array
     labels = target._array if isinstance(target, TensorBase) else target
     if labels.__class__ is not np.ndarray:
-        labels = as_array(labels, "cross_entropy", "target")
+        labels = as_array(labels, "cross_entropy", "target", like=x)
     if x.dtype not in _FLOATS:
         raise TypeError(f"cross_entropy: logits are of dtype {x.dtype}; expected float32 or float64")
     if not 0 <= label_smoothing <= 1:
@@ -109,7 +111,8 @@ def cross_entropy(
     ready = gradient
 
     def backward(g: Array) -> tuple[Array]:
-        if g is ONE[ready.dtype] or (g.ndim == 0 and g == 1):
+        # On a device only by identity: to look at the number means to wait for it.
+        if g is unit(ready) or (g.__class__ is np.ndarray and g.ndim == 0 and g == 1):
             return (ready,)
         return (ready * (g[:, None] if g.ndim else g),)
 
@@ -136,10 +139,13 @@ def _reshaped(
     return out.reshape(expected) if reduction == "none" else out
 
 
-def _class_weights(weight: Any, classes: int, dtype: Any, operation: str) -> Array:
-    array = as_array(weight, operation, "weight")
+def _class_weights(weight: Any, classes: int, dtype: Any, operation: str, like: Array) -> Array:
+    array = as_array(weight, operation, "weight", like=like)
     if array.shape != (classes,):
         raise ValueError(f"{operation}: weight is {shape_text(array.shape)}; expected ({classes},)")
+    mixed = mixed_devices(operation, [("input", like), ("weight", array)])
+    if mixed is not None:
+        raise mixed
     return array.astype(dtype, copy=False)
 
 
@@ -148,23 +154,44 @@ def _weighted(
 ) -> Tensor:
     x = logits._array
     classes = x.shape[1]
-    factors = _class_weights(weight, classes, x.dtype, "cross_entropy")
+    factors = _class_weights(weight, classes, x.dtype, "cross_entropy", x)
     _check_classes(logits, labels, "cross_entropy", ignore_index)
     kept = labels != ignore_index
-    safe = np.where(kept, labels, 0).astype(np.int64)
-    of_label = factors[safe] * kept
+    safe, counts = _safe(labels, kept, x)
+    of_label = factors[safe] * counts
     logs = logits.log_softmax(1)
     losses = _picked(logs, safe, kept) * make((label_smoothing - 1) * of_label)
     if label_smoothing:
-        smooth = factors * kept[:, None] * (-label_smoothing / classes)
-        losses = losses + (where(kept[:, None], logs, 0.0) * make(smooth.astype(x.dtype))).sum(1)
+        smooth = factors * counts[:, None] * (-label_smoothing / classes)
+        losses = losses + (where(make(kept[:, None]), logs, 0.0) * make(smooth.astype(x.dtype))).sum(1)
     return _weighted_mean(losses, of_label, reduction)
+
+
+def _safe(labels: Array, kept: Array, like: Array) -> tuple[Array, Array]:
+    # Class numbers that are in range, and for each row how often it counts: 1, 0 where it is ignored, and on devices
+    # NaN where the label is out of range.
+    safe = np.where(kept, labels, labels.dtype.type(0)).astype(np.int64)
+    counts = kept.astype(like.dtype)
+    if labels.__class__ is not np.ndarray:
+        valid = (safe >= 0) & (safe < like.shape[1])
+        safe = np.where(valid, safe, np.int64(0))
+        counts = np.where(valid, counts, like.dtype.type(np.nan))
+    return safe, counts
+
+
+def _at_labels(x: Tensor, labels: Array) -> Tensor:
+    # Of each row the element of its label. On a device by a mask: an index would have to be looked at first.
+    array = x._array
+    if array.__class__ is np.ndarray:
+        return x[np.arange(len(labels)), labels]
+    chosen = labels[:, None] == namespace(array).arange(array.shape[1])
+    return where(make(chosen), x, 0.0).sum(1)
 
 
 def _picked(x: Tensor, labels: Array, kept: Array) -> Tensor:
     # Rows that do not count may hold anything: 0 instead, for infinity times 0 is NaN.
-    picked = x[np.arange(len(labels)), labels]
-    return picked if kept.all() else where(kept, picked, 0.0)
+    picked = _at_labels(x, labels)
+    return picked if kept.__class__ is np.ndarray and kept.all() else where(make(kept), picked, 0.0)
 
 
 def _weighted_mean(losses: Tensor, factors: Array, reduction: str) -> Tensor:
@@ -173,6 +200,8 @@ def _weighted_mean(losses: Tensor, factors: Array, reduction: str) -> Tensor:
     total = losses.sum()
     if reduction == "sum":
         return total
+    if factors.__class__ is not np.ndarray:
+        return total / make(factors.sum())  # 0 / 0 is NaN, too
     count = float(factors.sum())
     return total * (1 / count if count else float("nan"))
 
@@ -182,14 +211,16 @@ def _soft_cross_entropy(
 ) -> Tensor:
     shape = logits.shape
     given: Any = (
-        target if isinstance(target, TensorBase) else make(as_array(target, "cross_entropy", "target"))
+        target
+        if isinstance(target, TensorBase)
+        else make(as_array(target, "cross_entropy", "target", like=logits._array))
     )
     goal: Tensor = given.to(logits.dtype)
     d = 0 if len(shape) == 1 else 1
     if label_smoothing:
         goal = goal * (1 - label_smoothing) + label_smoothing / shape[d]
     if weight is not None:
-        factors = _class_weights(weight, shape[d], logits.dtype, "cross_entropy")
+        factors = _class_weights(weight, shape[d], logits.dtype, "cross_entropy", logits._array)
         goal = goal * make(factors.reshape(-1, *(1,) * (len(shape) - 1 - d)))
     losses = -(logits.log_softmax(d) * goal).sum(d)
     return _reduced(losses, reduction)
@@ -210,13 +241,12 @@ def nll_loss(
     """
     check_reduction(reduction, "nll_loss")
     x = _tensor(log_probabilities, "nll_loss", "log_probabilities")
-    labels = as_array(target, "nll_loss", "target")
+    labels = as_array(target, "nll_loss", "target", like=x._array)
     _check_classes(x, labels, "nll_loss", ignore_index)
     kept = labels != ignore_index
-    safe = np.where(kept, labels, 0).astype(np.int64)
-    factors = kept.astype(x.dtype)
+    safe, factors = _safe(labels, kept, x._array)
     if weight is not None:
-        factors = factors * _class_weights(weight, x.shape[1], x.dtype, "nll_loss")[safe]
+        factors = factors * _class_weights(weight, x.shape[1], x.dtype, "nll_loss", x._array)[safe]
     return _weighted_mean(-_picked(x, safe, kept) * make(factors), factors, reduction)
 
 
@@ -228,6 +258,11 @@ def _check_classes(x: Tensor, labels: Array, operation: str, ignore_index: int |
         )
     if labels.dtype.kind not in "iu":
         raise TypeError(f"{operation}: target is of dtype {labels.dtype}; expected integers")
+    mixed = mixed_devices(operation, [("the input", x._array), ("target", labels)])
+    if mixed is not None:
+        raise mixed
+    if labels.__class__ is not np.ndarray:
+        return  # to look at them means to wait for the device
     wrong = (labels < 0) | (labels >= x.shape[1])
     if ignore_index is not None:
         wrong &= labels != ignore_index
@@ -249,7 +284,10 @@ def _tensor(value: Any, operation: str, argument: str) -> Tensor:
 def _pair(x: Any, target: Any, operation: str, reduction: str) -> tuple[Tensor, Tensor]:
     check_reduction(reduction, operation)
     tensor = _tensor(x, operation, "input")
-    goal = target if isinstance(target, TensorBase) else make(as_array(target, operation, "target"))
+    if isinstance(target, TensorBase):
+        goal = target
+    else:
+        goal = make(as_array(target, operation, "target", like=tensor._array))
     if tensor.shape != goal._array.shape:
         raise ValueError(
             f"{operation}: the input is {shape_text(tensor.shape)} but target is "
@@ -268,6 +306,8 @@ def _reduced(losses: Tensor, reduction: str) -> Tensor:
 
 
 def _check_targets(target: Array, accepted: Array, operation: str, expected: str) -> None:
+    if target.__class__ is not np.ndarray:
+        return  # to look at them means to wait for the device
     if not accepted.all():
         place = tuple(int(i) for i in np.argwhere(~accepted)[0])
         where_text = f"[{', '.join(map(str, place))}]" if place else ""
@@ -275,7 +315,11 @@ def _check_targets(target: Array, accepted: Array, operation: str, expected: str
 
 
 def _factor(value: Any, like: Tensor, operation: str, argument: str) -> Tensor:
-    factor: Any = value if isinstance(value, TensorBase) else make(as_array(value, operation, argument))
+    factor: Any = (
+        value
+        if isinstance(value, TensorBase)
+        else make(as_array(value, operation, argument, like=like._array))
+    )
     try:
         fits = np.broadcast_shapes(factor.shape, like.shape) == like.shape
     except ValueError:
@@ -331,7 +375,8 @@ def binary_cross_entropy(x: Any, target: Any, weight: Any = None, reduction: str
     """
     operation = "binary_cross_entropy"
     a, t = _pair(x, target, operation, reduction)
-    if a._array.size and not (a._array.min() >= 0 and a._array.max() <= 1):
+    looked_at = a._array.size and a._array.__class__ is np.ndarray
+    if looked_at and not (a._array.min() >= 0 and a._array.max() <= 1):
         raise ValueError(
             f"{operation}: the input is {a._array.min()} to {a._array.max()}; expected probabilities from 0 to 1"
         )
@@ -394,15 +439,15 @@ def multi_margin_loss(
     if p not in (1, 2):
         raise ValueError(f"multi_margin_loss: p is {p}; expected 1 or 2")
     a = _tensor(x, "multi_margin_loss", "input")
-    labels = as_array(target, "multi_margin_loss", "target")
+    labels = as_array(target, "multi_margin_loss", "target", like=a._array)
     _check_classes(a, labels, "multi_margin_loss")
-    rows, classes = np.arange(len(labels)), a.shape[1]
-    factors = np.full(len(labels), 1 / max(classes, 1), a.dtype)
+    classes, xp = a.shape[1], namespace(a._array)
+    labels, counts = _safe(labels, labels == labels, a._array)
+    factors = counts * a.dtype.type(1 / max(classes, 1))
     if weight is not None:
-        factors = factors * _class_weights(weight, classes, a.dtype, "multi_margin_loss")[labels]
-    others = np.ones(a.shape, a.dtype)
-    others[rows, labels] = 0
-    excess = (a - a[rows, labels].unsqueeze(1) + margin).relu() * make(others)
+        factors = factors * _class_weights(weight, classes, a.dtype, "multi_margin_loss", a._array)[labels]
+    others = (labels[:, None] != xp.arange(classes)).astype(a.dtype)
+    excess = (a - _at_labels(a, labels).unsqueeze(1) + margin).relu() * make(others)
     if p == 2:
         excess = excess * excess
     return _reduced(excess.sum(1) * make(factors), reduction)

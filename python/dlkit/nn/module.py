@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 import numpy as np
 
-from dlkit.autograd.base import as_array, mark_changed, shape_text
+from dlkit.autograd.base import as_array, make, mark_changed, shape_text
 from dlkit.autograd.gradients import clear
-from dlkit.autograd.tensor import Tensor
+from dlkit.autograd.tensor import Tensor, cuda_name, target
+from dlkit.kernels.backend import device_of, is_device_name, move
 from dlkit.nn.parameter import Parameter
 
 if TYPE_CHECKING:
@@ -35,7 +36,8 @@ def float_dtype(dtype: Any, operation: str) -> np.dtype[Any]:
         wanted = None
     if dtype is None or wanted is None or wanted not in (np.float32, np.float64):
         shown = repr(dtype) if wanted is None or dtype is None else wanted
-        raise TypeError(f"{operation}: dtype is {shown}; expected float32 or float64") from None
+        device = " or a device such as 'cuda'" if operation == "to" else ""
+        raise TypeError(f"{operation}: dtype is {shown}; expected float32 or float64{device}") from None
     return wanted
 
 
@@ -356,7 +358,8 @@ class Module:
         Returns
         -------
         dict of str to array
-            The arrays themselves: copy them to keep what they hold now.
+            The arrays themselves, on the device that the module is on: copy them to keep what they hold now.
+            `save_safetensors` copies them to the host.
         """
         return {name: tensor._array for name, tensor in self._state()}
 
@@ -366,7 +369,7 @@ class Module:
         Parameters
         ----------
         state_dict : mapping of str to array or tensor
-            Converted to the dtype that the module has.
+            Converted to the dtype, and copied to the device, that the module has.
         strict : bool
             Whether names on one side alone are an error.
 
@@ -408,7 +411,8 @@ class Module:
                 f"load_state_dict: the state does not fit {type(self).__name__}: {'; '.join(problems)}"
             )
         for name, array in arrays.items():
-            np.copyto(own[name]._array, array, casting="unsafe")
+            there = own[name]._array
+            np.copyto(there, move(array, device_of(there)), casting="unsafe")
             mark_changed(own[name])
         return IncompatibleKeys(missing, unexpected)
 
@@ -436,7 +440,7 @@ class Module:
             if set_to_none:
                 clear(parameter)
             elif parameter._grad is not None:
-                parameter._grad._array[...] = 0
+                parameter._grad._array.fill(0)
 
     def apply(self: Self, function: Callable[[Module], Any]) -> Self:
         """Call a function with every module in the tree, the innermost first."""
@@ -445,14 +449,50 @@ class Module:
         function(self)
         return self
 
-    def to(self: Self, dtype: Any) -> Self:
-        """Convert parameters and floating-point buffers to float32 or float64, in place. Gradients are dropped."""
-        wanted = float_dtype(dtype, "to")
+    def to(self: Self, *what: Any, dtype: Any = None, device: str | None = None) -> Self:
+        """Convert parameters and floating-point buffers, or move all of them to a device, in place.
+
+        Parameters
+        ----------
+        *what
+            float32 or float64, a device (``"cpu"``, ``"cuda"``, ``"cuda:1"``, ``"simt"``), or one of each.
+        dtype, device : optional
+            The same by name.
+
+        Returns
+        -------
+        Module
+            Itself. Gradients go along to a device; another dtype drops them. An optimizer, made before or after,
+            takes its state along at its next step.
+
+        Raises
+        ------
+        DeviceUnavailableError
+            If the device is not there; the message says what is missing. Nothing is changed then.
+        """
+        for value in what:
+            if not is_device_name(value):
+                float_dtype(value, "to")
+        wanted, there = target(what, None if dtype is None else float_dtype(dtype, "to"), device, "to")
         for tensor in [*self.parameters(), *self.buffers()]:
-            if tensor.dtype.kind == "f" and tensor.dtype != wanted:
+            if wanted is not None and tensor.dtype.kind == "f" and tensor.dtype != wanted:
                 tensor._grad = tensor._buffer = None
                 tensor._array = tensor._array.astype(wanted)
+            if there is not None and device_of(tensor._array) != there:
+                tensor._buffer = None
+                if tensor._grad is not None:
+                    tensor._grad = make(move(tensor._grad._array, there))
+                tensor._array = move(tensor._array, there)
+                mark_changed(tensor)
         return self
+
+    def cpu(self: Self) -> Self:
+        """Move it to the CPU, in place."""
+        return self.to("cpu")
+
+    def cuda(self: Self, index: int | None = None) -> Self:
+        """Move it to a GPU, by default CuPy's current one, in place."""
+        return self.to(cuda_name(index))
 
     def float(self: Self) -> Self:
         """Convert to float32, in place."""

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
-
 from dlkit.autograd.tensor import Tensor
+from dlkit.kernels.backend import namespace
 
 
 class Parameter(Tensor):
@@ -32,7 +31,7 @@ class Parameter(Tensor):
     def __init__(self, data: Any, requires_grad: bool = True, name: str | None = None) -> None:
         super().__init__(data, requires_grad, name=name)
         if not self._array.flags.c_contiguous:
-            self._array = np.ascontiguousarray(self._array)
+            self._array = namespace(self._array).ascontiguousarray(self._array)
 
     def __repr__(self) -> str:
         return f"Parameter containing:\n{super().__repr__()}"

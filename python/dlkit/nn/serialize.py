@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from dlkit.autograd.base import as_array
+from dlkit.kernels.backend import to_host
 from dlkit.nn.module import Module, without_graph
 
 if TYPE_CHECKING:
@@ -74,7 +75,7 @@ def save_safetensors(
             raise ValueError(
                 "save_safetensors: the name '__metadata__' is the format's own; expected another"
             )
-        array = as_array(without_graph(value), "save_safetensors", name, half=True)
+        array = to_host(as_array(without_graph(value), "save_safetensors", name, half=True))
         arrays[name] = np.ascontiguousarray(array).reshape(array.shape)
     for key, text in (metadata or {}).items():
         if not isinstance(key, str) or not isinstance(text, str):
@@ -129,6 +130,12 @@ def load_safetensors(path: str | os.PathLike[str]) -> dict[str, NDArray[Any]]:
             f"load_safetensors: {os.fspath(path)} holds a dtype that NumPy has not ({error}); convert it to float32"
         ) from error
     _check_names(path)
+    for name, array in state.items():
+        if array.dtype.kind not in "biufc":  # bfloat16, where ml_dtypes brings it along
+            raise ValueError(
+                f"load_safetensors: {os.fspath(path)} holds a dtype that NumPy has not ({name} is {array.dtype}); "
+                "convert it to float32"
+            )
     return state
 
 

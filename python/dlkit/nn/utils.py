@@ -43,7 +43,8 @@ def clip_grad_norm_(
     Returns
     -------
     Tensor
-        The norm before, a single value. Pascanu et al., 2013.
+        The norm before, a single value. Pascanu et al., 2013. On a device nothing waits for it, but that
+        `error_if_nonfinite` has to.
     """
     max_norm, norm_type = float(max_norm), float(norm_type)
     if not max_norm >= 0:
@@ -53,6 +54,8 @@ def clip_grad_norm_(
     gradients = _gradients(parameters, "clip_grad_norm_")
     if not gradients:
         return make(np.zeros((), np.float32))
+    if gradients[0].__class__ is not np.ndarray:
+        return _clip_on_device(gradients, max_norm, norm_type, error_if_nonfinite)
     if norm_type == 2:
         total = sum(kernels.sum_squares(part) for part in by_dtype(gradients)) ** 0.5
     elif norm_type == float("inf"):
@@ -69,6 +72,29 @@ def clip_grad_norm_(
         for part in by_dtype(gradients):
             kernels.scale_inplace(part, factor)
     return make(np.asarray(total, gradients[0].dtype))
+
+
+def _clip_on_device(gradients: list[Any], max_norm: float, norm_type: float, check: bool) -> Tensor:
+    parts = by_dtype(gradients)
+    if norm_type == 2:
+        squares = kernels.sum_squares(parts[0])
+        for part in parts[1:]:
+            squares = squares + kernels.sum_squares(part)
+        total = np.sqrt(squares)
+        factor = kernels.clip_factor(squares, max_norm)
+    else:
+        if norm_type == float("inf"):
+            sizes = [np.abs(g).max().astype(np.float64) for g in gradients if g.size]
+            total = np.stack(sizes).max() if sizes else kernels.sum_squares(gradients)
+        else:
+            powers = [(np.abs(g.astype(np.float64)) ** norm_type).sum() for g in gradients]
+            total = np.stack(powers).sum() ** (1 / norm_type)
+        factor = np.minimum(max_norm / (total + 1e-6), 1.0)
+    if check and not np.isfinite(norm := total.item()):
+        raise RuntimeError(f"clip_grad_norm_: the norm of the gradients is {norm}; expected a finite number")
+    for part in parts:
+        kernels.scale_inplace(part, factor)
+    return make(total.astype(gradients[0].dtype))
 
 
 def clip_grad_value_(parameters: Tensor | Iterable[Tensor], clip_value: float) -> None:

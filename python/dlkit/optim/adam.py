@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
-import numpy as np
-
 from dlkit import kernels
+from dlkit.autograd.base import whole
+from dlkit.kernels import recording
+from dlkit.kernels.backend import namespace
 from dlkit.optim.optimizer import Optimizer, is_number
 
 
@@ -95,9 +96,11 @@ class Adam(Optimizer):
             if entry is None:
                 entry = state[tensor] = {
                     "step": 0,
-                    "exp_avg": np.zeros(array.shape, array.dtype),
-                    "exp_avg_sq": np.zeros(array.shape, array.dtype),
+                    "exp_avg": namespace(array).zeros(array.shape, array.dtype),
+                    "exp_avg_sq": namespace(array).zeros(array.shape, array.dtype),
                 }
+            elif entry["exp_avg"].__class__ is not array.__class__:
+                self._follow(entry, array)
             step = entry["step"] = entry["step"] + 1
             if key is None or step != key[0] or array.dtype is not key[1]:
                 key = (step, array.dtype)
@@ -105,7 +108,7 @@ class Adam(Optimizer):
                     batches[key] = ([], [], [], [])
                 arrays, gradients, means, squares = batches[key]
             arrays.append(array)
-            gradients.append(np.asarray(-grad._array) if group["maximize"] else grad._array)
+            gradients.append(whole(-grad._array) if group["maximize"] else grad._array)
             means.append(entry["exp_avg"])
             squares.append(entry["exp_avg_sq"])
             tensor._version += 1
@@ -125,6 +128,7 @@ class Adam(Optimizer):
                     eps=group["eps"],
                     weight_decay=group["weight_decay"],
                     decoupled=self._decoupled,
+                    settings=self._replayed(group, key) if recording.active() else None,
                 )
                 made.append(key)
         except BaseException:
@@ -133,6 +137,30 @@ class Adam(Optimizer):
                 if tensor._grad is not None and (state[tensor]["step"], tensor._array.dtype) not in made:
                     state[tensor]["step"] -= 1
             raise
+
+    def _replayed(self, group: dict[str, Any], key: Any) -> Callable[[], dict[str, Any]]:
+        # For a step that is being recorded: what each of its replays makes of the parameters of one call.
+        entries = []
+        for tensor in group["params"]:
+            entry = self.state.get(tensor)
+            if tensor._grad is not None and entry is not None and (entry["step"], tensor._array.dtype) == key:
+                entries.append((tensor, entry))
+
+        def settings() -> dict[str, Any]:
+            for tensor, entry in entries:
+                entry["step"] += 1
+                tensor._version += 1
+            beta1, beta2 = group["betas"]
+            return {
+                "step": entries[0][1]["step"],
+                "lr": group["lr"],
+                "beta1": beta1,
+                "beta2": beta2,
+                "eps": group["eps"],
+                "weight_decay": group["weight_decay"],
+            }
+
+        return settings
 
 
 class AdamW(Adam):

@@ -12,6 +12,7 @@ from dlkit.autograd.base import TensorBase, as_array
 from dlkit.autograd.gradients import clear
 from dlkit.autograd.mode import enable_grad
 from dlkit.autograd.tensor import Tensor
+from dlkit.kernels.backend import device_of, is_device_array, move, to_host
 
 
 def is_number(value: Any) -> bool:
@@ -130,7 +131,7 @@ class Optimizer:
                     if set_to_none:
                         clear(tensor)
                     else:
-                        tensor._grad._array[...] = 0
+                        tensor._grad._array.fill(0)
 
     def step(self, closure: Callable[[], Any] | None = None) -> Any:
         """Update all parameters that have a gradient.
@@ -251,13 +252,22 @@ class Optimizer:
             return int(step)
         if value is None or (self._kept is None and isinstance(value, (int, float, str, bool))):
             return value
-        array = np.array(as_array(value, type(self).__name__, name), parameter._array.dtype, order="C")
+        array = np.array(
+            to_host(as_array(value, type(self).__name__, name)), parameter._array.dtype, order="C"
+        )
         if array.shape != parameter._array.shape:
             raise ValueError(
                 f"{type(self).__name__}: {name} is {array.shape}; "
                 f"expected the parameter's shape {parameter._array.shape}"
             )
-        return array
+        return move(array, device_of(parameter._array))
+
+    def _follow(self, entry: dict[str, Any], array: Any) -> None:
+        # The module has been moved to another device since: its state goes along.
+        there = device_of(array)
+        for name, value in entry.items():
+            if isinstance(value, np.ndarray) or is_device_array(value):
+                entry[name] = move(value, there)
 
     def __repr__(self) -> str:
         lines = []

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
-import numpy as np
-
 from dlkit import kernels
+from dlkit.autograd.base import whole
+from dlkit.kernels import recording
+from dlkit.kernels.backend import namespace
 from dlkit.optim.optimizer import Optimizer, is_number
 
 
@@ -84,18 +86,25 @@ class SGD(Optimizer):
             if momentum:
                 entry = self.state.get(tensor)
                 velocity = entry.get("momentum_buffer") if entry else None
+                if velocity is not None and velocity.__class__ is not array.__class__:
+                    self._follow(entry, array)  # type: ignore[arg-type]
+                    velocity = entry["momentum_buffer"]  # type: ignore[index]
                 if velocity is None:
                     first = True
-                    velocity = np.empty(array.shape, array.dtype)
+                    velocity = namespace(array).empty(array.shape, array.dtype)
                     beginning.append((tensor, velocity))
             key = (array.dtype, first)
             if key not in batches:
                 batches[key] = ([], [], [])
             arrays, gradients, velocities = batches[key]
             arrays.append(array)
-            gradients.append(np.asarray(-grad._array) if group["maximize"] else grad._array)
+            gradients.append(whole(-grad._array) if group["maximize"] else grad._array)
             velocities.append(velocity)
             tensor._version += 1
+        if recording.active() and any(first for _, first in batches):
+            raise RuntimeError(
+                "SGD: the first step with momentum cannot be recorded; expected one step before the recording"
+            )
         for (_, first), (arrays, gradients, velocities) in batches.items():
             kernels.sgd_step(
                 arrays,
@@ -107,7 +116,21 @@ class SGD(Optimizer):
                 weight_decay=group["weight_decay"],
                 nesterov=group["nesterov"],
                 first=first,
+                settings=self._replayed(group) if recording.active() else None,
             )
         # Not before the kernels have filled them: after an error there is no state that was never written.
         for tensor, velocity in beginning:
             self.state[tensor] = {"momentum_buffer": velocity}
+
+    @staticmethod
+    def _replayed(group: dict[str, Any]) -> Callable[[], dict[str, Any]]:
+        # For a step that is being recorded: the settings of each of its replays.
+        tensors = [tensor for tensor in group["params"] if tensor._grad is not None]
+
+        def settings() -> dict[str, Any]:
+            for tensor in tensors:
+                tensor._version += 1
+            names = ("lr", "momentum", "dampening", "weight_decay", "nesterov")
+            return {name: group[name] for name in names}
+
+        return settings

@@ -122,6 +122,9 @@ def train_classifier(
     kernels.manual_seed(settings.seed)
     batches = Batches(x, y, batch_size=settings.batch_size, seed=settings.seed)
     parts = build(dataset, len(batches))
+    parts.model.to(options.device)
+    if isinstance(parts.loss, Module):
+        parts.loss.to(options.device)
 
     run = open_run(name, settings, options, may_change=settings.may_change)
     write_json(run, CARD_FILE, parts.card.as_dict())
@@ -153,7 +156,7 @@ def train_classifier(
         "epochs": trainer.epoch,
         "parameters": sum(int(p.data.size) for p in parts.model.parameters()),
         "stop_reason": trainer.stop_reason,
-        **work_of(history),
+        **work_of(history, options.device),
     }
     watched_name = "validation" if settings.validation else "test"
     drops = getattr(settings, "dropout", 0) or getattr(settings, "input_dropout", 0)

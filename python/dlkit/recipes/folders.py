@@ -56,12 +56,17 @@ def open_run(
     folder = options.folder if options.folder is not None else new_folder(recipe, data)
     if options.overwrite:
         clear(folder)
-    values = {"recipe": recipe, **settings.as_dict(), "threads": kernels.get_num_threads()}
-    return RunFolder(folder, values, resume=options.resume, may_change={"threads", *may_change})
+    values = {
+        "recipe": recipe,
+        **settings.as_dict(),
+        "threads": kernels.get_num_threads(),
+        "device": options.device,
+    }
+    return RunFolder(folder, values, resume=options.resume, may_change={"threads", "device", *may_change})
 
 
 def stored_settings(folder: Path) -> tuple[str, dict[str, Any]]:
-    """Return the recipe's name and the settings, ``threads`` included, that a run was made with.
+    """Return the recipe's name and the settings, ``threads`` and ``device`` included, that a run was made with.
 
     Raises
     ------

@@ -126,7 +126,7 @@ def train(settings: DescentComparisonSettings, options: RunOptions) -> Result:
     ):
         # The seed before each model: all three start from the same weights.
         kernels.manual_seed(settings.seed)
-        model = MLP(**arguments)
+        model = MLP(**arguments).to(options.device)
         batches = Batches(x, y, batch_size=batch_size, seed=settings.seed)
         recorder = CurveRecorder(x, y, len(batches) * settings.epochs, len(batches))
         trainer, resume = _trainer(run, name, settings, model, lr, batch_size, recorder, options)
@@ -188,8 +188,9 @@ def _trainer(
         **settings.as_dict(),
         "lr": lr,
         "batch_size": batch_size,
+        "device": options.device,
     }
-    part = RunFolder(folder, values, resume=resume)
+    part = RunFolder(folder, values, resume=resume, may_change={"device"})
     trainer = Trainer(
         model,
         optim.SGD(list(model.parameters()), lr=lr),

@@ -9,6 +9,7 @@ import numpy as np
 
 from dlkit import autograd
 from dlkit.autograd import Tensor
+from dlkit.kernels.backend import move
 
 from .folders import open_run, write_json
 from .recipe import Recipe, Result, RunOptions, Target
@@ -26,8 +27,8 @@ class GraphSettings(Settings):
 def train(settings: GraphSettings, options: RunOptions) -> Result:
     """Build the graph, go through it backwards, write the table and draw it."""
     run = open_run("graph", settings, options)
-    a = Tensor(np.array(settings.a), requires_grad=True, name="a")
-    b = Tensor(np.array(settings.b), requires_grad=True, name="b")
+    a = Tensor(move(np.array(settings.a), options.device), requires_grad=True, name="a")
+    b = Tensor(move(np.array(settings.b), options.device), requires_grad=True, name="b")
     c = a + b
     d = b + 1
     e = c * d

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
-
 from dlkit.autograd import Tensor
+from dlkit.autograd.base import as_array
+from dlkit.kernels.backend import namespace
 from dlkit.nn import Module
 
 
@@ -29,8 +29,10 @@ class QuadraticCost(Module):
 
     def forward(self, logits: Tensor, labels: Any) -> Tensor:
         """Return the cost, a scalar, of logits (N, classes) and class numbers (N,)."""
-        numbers = labels.data if isinstance(labels, Tensor) else np.asarray(labels)
-        target = np.full(logits.shape, self.label_smoothing / logits.shape[1], logits.dtype)
-        target[np.arange(len(numbers)), numbers] += 1 - self.label_smoothing
+        numbers = as_array(labels, "QuadraticCost", "labels", like=logits.data)
+        real = logits.dtype.type
+        rest = real(self.label_smoothing / logits.shape[1])
+        chosen = numbers[:, None] == namespace(numbers).arange(logits.shape[1])
+        target = chosen * real(1 - self.label_smoothing) + rest
         difference = logits.sigmoid() - Tensor(target)
         return (difference * difference).sum() * (0.5 / len(numbers))

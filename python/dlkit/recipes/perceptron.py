@@ -5,12 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 from numpy.typing import NDArray
 
 from dlkit import optim
 from dlkit.autograd import Tensor
 from dlkit.data import Dataset
+from dlkit.kernels.backend import to_host
 from dlkit.models import Perceptron, perceptron_loss
 from dlkit.train import RunFolder, Trainer
 
@@ -38,10 +38,10 @@ class PerceptronTrainer(Trainer):
 
     model: Perceptron
 
-    def train_batch(self, x: NDArray[Any], y: NDArray[Any]) -> tuple[float, NDArray[Any]]:
+    def train_batch(self, x: Any, y: Any) -> tuple[float, NDArray[Any]]:
         """Apply the rule to the samples of a batch, one by one."""
         scores = self.model.learn(x, y, lr=self.lr)
-        return perceptron_loss(Tensor(scores), y).item(), scores
+        return perceptron_loss(Tensor(scores), to_host(y)).item(), scores
 
 
 def rule(model: Perceptron) -> optim.Optimizer:
@@ -61,7 +61,7 @@ def train(settings: PerceptronSettings, options: RunOptions) -> Result:
         model = Perceptron(dataset.features, len(dataset.classes), settings.averaged)
 
         def draw(run: RunFolder) -> None:
-            weight: NDArray[np.float32] = model.average()[0] if settings.averaged else model.weight.data
+            weight = to_host(model.average()[0] if settings.averaged else model.weight.data)
             class_weights(
                 weight, run.path("weights.png"), classes=dataset.classes, image_shape=dataset.image_shape
             )

@@ -13,6 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from dlkit import kernels
 from dlkit.autograd import Tensor, no_grad
+from dlkit.kernels.backend import move, resolve_device, to_host
 from dlkit.nn import Module, load_safetensors
 from dlkit.train import RunFolder
 
@@ -54,10 +55,13 @@ class Predictor:
         The trained module.
     card
         What it takes and answers.
+    device
+        Where to compute.
     """
 
-    def __init__(self, model: Module, card: Card) -> None:
-        self.model = model.eval()
+    def __init__(self, model: Module, card: Card, device: str = "cpu") -> None:
+        self.device = resolve_device(device, "predict")
+        self.model = model.eval().to(self.device)
         self.card = card
 
     def predict(self, x: ArrayLike) -> Prediction:
@@ -84,7 +88,10 @@ class Predictor:
                 f"predict: x holds NaN or infinity (first in row {row}), expected finite numbers"
             )
         with no_grad():
-            parts = [self.model(Tensor(samples[i : i + _BATCH])).data for i in range(0, len(samples), _BATCH)]
+            parts = [
+                to_host(self.model(Tensor(move(samples[i : i + _BATCH], self.device))).data)
+                for i in range(0, len(samples), _BATCH)
+            ]
         scores: NDArray[Any] = np.concatenate(parts)
         probabilities = as_probabilities(scores, self.card.probabilities)
         if scores.shape[1] == 1:
@@ -104,8 +111,8 @@ def as_probabilities(scores: NDArray[Any], how: str) -> NDArray[Any] | None:
     return None
 
 
-def load_predictor(folder: str | os.PathLike[str]) -> Predictor:
-    """Load the model of a run folder.
+def load_predictor(folder: str | os.PathLike[str], device: str = "cpu") -> Predictor:
+    """Load the model of a run folder onto a device.
 
     Raises
     ------
@@ -140,7 +147,7 @@ def load_predictor(folder: str | os.PathLike[str]) -> Predictor:
         raise PredictorError(str(error)) from error
     except (ValueError, KeyError, RuntimeError, TypeError, OSError) as error:
         raise PredictorError(f"run folder {path}: {RunFolder.MODEL} does not fit {FILE}: {error}") from error
-    return Predictor(model, card)
+    return Predictor(model, card, device)
 
 
 def _check_size(card: Card, numbers: int) -> None:

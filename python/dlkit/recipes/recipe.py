@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from dlkit.kernels.backend import resolve_device
+
 from .settings import Settings, SettingsError, nearest
 
 
@@ -48,12 +50,15 @@ class RunOptions:
         Remove what an earlier run left in `folder` first.
     progress
         Show a progress bar.
+    device
+        Where to compute: ``cpu``, ``cuda:0``, ``simt``. Changes rounding alone.
     """
 
     folder: Path | None = None
     resume: bool = False
     overwrite: bool = False
     progress: bool = True
+    device: str = "cpu"
 
 
 @dataclass
@@ -140,6 +145,7 @@ class Recipe:
         resume: bool = False,
         overwrite: bool = False,
         progress: bool = True,
+        device: str = "cpu",
         **given: Any,
     ) -> Result:
         """Train with the defaults and the settings given.
@@ -154,6 +160,8 @@ class Recipe:
             Remove what an earlier run left in `run_dir` first.
         progress
             Show a progress bar.
+        device
+            Where to compute: ``cpu``, ``cuda``, ``cuda:1``, or ``simt``, an emulated GPU, for small models.
         **given
             Settings that differ from the defaults.
 
@@ -161,6 +169,8 @@ class Recipe:
         ------
         SettingsError
             A setting is wrong.
+        dlkit.kernels.DeviceUnavailableError
+            The device is not there.
         dlkit.train.RunFolderError, dlkit.train.TrainError, dlkit.data.DataError
             As their rooms say.
         """
@@ -172,7 +182,11 @@ class Recipe:
             raise SettingsError(
                 f"{self.name}: resume and overwrite are both given, expected one of them at most"
             )
-        return self.train(settings, RunOptions(folder, resume, overwrite, progress))
+        try:
+            there = resolve_device(device, self.name)
+        except (TypeError, ValueError) as error:
+            raise SettingsError(str(error)) from None
+        return self.train(settings, RunOptions(folder, resume, overwrite, progress, there))
 
     def target(self, data: str = "") -> Target | None:
         """What it must reach on a data set."""

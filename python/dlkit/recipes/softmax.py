@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from dlkit import nn
 from dlkit.data import Dataset
+from dlkit.kernels.backend import to_host
 from dlkit.models import SoftmaxRegression
 from dlkit.train import RunFolder
 
@@ -31,7 +32,7 @@ def train(settings: SoftmaxSettings, options: RunOptions) -> Result:
 
         def draw(run: RunFolder) -> None:
             class_weights(
-                model.weight.data,
+                to_host(model.weight.data),
                 run.path("weights.png"),
                 classes=dataset.classes,
                 image_shape=dataset.image_shape,

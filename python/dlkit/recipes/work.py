@@ -9,29 +9,30 @@ from typing import Any
 from dlkit import kernels
 
 
-def work_of(history: Iterable[Mapping[str, Any]]) -> dict[str, float]:
-    """Sum up the records of a training run, and measure the machine's ceiling to compare with.
+def work_of(history: Iterable[Mapping[str, Any]], device: str = "cpu") -> dict[str, float]:
+    """Sum up the records of a training run, and measure the processor's ceiling to compare with.
 
     Returns
     -------
     dict
         ``train_seconds`` (the training loop alone, without validation), ``samples_per_s``, ``gflops`` (10^9
         operations of matrix products per second of training), ``peak_gflops`` (fused multiply-adds on
-        registers, measured now), ``percent_of_peak``.
+        registers, measured now), ``percent_of_peak``; the last two only for the CPU.
     """
     records = list(history)
     seconds = sum(float(record["seconds"]) for record in records)
     samples = sum(float(record["samples_per_s"]) * float(record["seconds"]) for record in records)
     operations = sum(float(record["gflops"]) * float(record["seconds"]) for record in records)
-    peak = kernels.measure_peak() / 1e9
     gflops = operations / seconds if seconds > 0 else 0.0
-    return {
+    work = {
         "train_seconds": seconds,
         "samples_per_s": samples / seconds if seconds > 0 else 0.0,
         "gflops": gflops,
-        "peak_gflops": peak,
-        "percent_of_peak": 100 * gflops / peak,
     }
+    if device == "cpu":
+        work["peak_gflops"] = peak = kernels.measure_peak() / 1e9
+        work["percent_of_peak"] = 100 * gflops / peak
+    return work
 
 
 def peak_memory() -> int | None:
@@ -49,14 +50,16 @@ def work_lines(metrics: Mapping[str, Any], epochs: int) -> list[tuple[str, str]]
     threads = kernels.get_num_threads()
     plural = "" if threads == 1 else "s"
     each = "" if epochs == 1 else "s"
+    arithmetic = f"{metrics['gflops']:.1f} GFLOP/s"
+    if "peak_gflops" in metrics:
+        arithmetic += (
+            f", {metrics['percent_of_peak']:.1f}% of the FMA peak "
+            f"({metrics['peak_gflops']:.0f} GFLOP/s on {threads} thread{plural})"
+        )
     lines = [
         ("training", f"{epochs} epoch{each} in {metrics['train_seconds']:.2f} s"),
         ("throughput", f"{metrics['samples_per_s']:,.0f} samples/s"),
-        (
-            "arithmetic",
-            f"{metrics['gflops']:.1f} GFLOP/s, {metrics['percent_of_peak']:.1f}% of the FMA peak "
-            f"({metrics['peak_gflops']:.0f} GFLOP/s on {threads} thread{plural})",
-        ),
+        ("arithmetic", arithmetic),
     ]
     if metrics.get("peak_memory"):
         lines.append(("peak memory", f"{metrics['peak_memory'] / 1e6:.0f} MB"))

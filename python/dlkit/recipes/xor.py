@@ -11,6 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 from dlkit import kernels, nn, optim
 from dlkit.autograd import Tensor, no_grad
 from dlkit.data import Batches
+from dlkit.kernels.backend import move, to_host
 from dlkit.models import MLP, Perceptron
 from dlkit.models.mlp import ACTIVATIONS
 from dlkit.train import Trainer
@@ -46,7 +47,7 @@ class XorSettings(Settings):
 def train(settings: XorSettings, options: RunOptions) -> Result:
     """Train both and draw their decision boundaries side by side."""
     kernels.manual_seed(settings.seed)
-    perceptron, perceptron_wrong = _train_perceptron(settings)
+    perceptron, perceptron_wrong = _train_perceptron(settings, options.device)
 
     arguments: dict[str, Any] = {
         "in_features": 2,
@@ -54,7 +55,7 @@ def train(settings: XorSettings, options: RunOptions) -> Result:
         "out_features": 2,
         "activation": settings.activation,
     }
-    network = MLP(**arguments)
+    network = MLP(**arguments).to(options.device)
     run = open_run("xor", settings, options, may_change=settings.may_change)
     card = Card("MLP", arguments, ["0", "1"], features=2)
     write_json(run, CARD_FILE, card.as_dict())
@@ -71,7 +72,8 @@ def train(settings: XorSettings, options: RunOptions) -> Result:
 
     def ask_network(points: NDArray[np.float32]) -> ArrayLike:
         with no_grad():
-            classes: ArrayLike = network(Tensor(points)).data.argmax(axis=1)
+            outputs = network(Tensor(move(np.asarray(points), options.device)))
+            classes: ArrayLike = to_host(outputs.data).argmax(axis=1)
             return classes
 
     boundaries(
@@ -121,7 +123,7 @@ def train(settings: XorSettings, options: RunOptions) -> Result:
     return Result("xor", run.folder, metrics, lines, target)
 
 
-def _train_perceptron(settings: XorSettings) -> tuple[Perceptron, list[int]]:
+def _train_perceptron(settings: XorSettings, device: str) -> tuple[Perceptron, list[int]]:
     """Return the perceptron with the weights of its best epoch, and how many samples were wrong after each.
 
     It begins with random weights and takes small steps: from zero weights its lines would run through the
@@ -131,6 +133,7 @@ def _train_perceptron(settings: XorSettings) -> tuple[Perceptron, list[int]]:
     generator = kernels.random.generator()
     perceptron.weight.data[...] = generator.standard_normal((1, 2))
     perceptron.bias.data[...] = generator.standard_normal(1)
+    perceptron.to(device)
     samples = Batches(X, Y, batch_size=len(X), seed=settings.seed)
     wrong: list[int] = []
     best = perceptron.weight.data.copy(), perceptron.bias.data.copy()
@@ -148,7 +151,8 @@ def _hidden_lines(network: MLP) -> list[tuple[float, float, float]]:
     """Where the input of each hidden unit of the first layer is zero."""
     state = network.state_dict()
     weight, bias = state["0.weight"], state["0.bias"]
-    return [(float(w[0]), float(w[1]), float(b)) for w, b in zip(weight, bias, strict=True)]
+    lines = zip(to_host(weight).tolist(), to_host(bias).tolist(), strict=True)
+    return [(w[0], w[1], b) for w, b in lines]
 
 
 def _solved_after(wrong: list[int]) -> int | None:

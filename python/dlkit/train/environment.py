@@ -9,19 +9,25 @@ from datetime import datetime, timezone
 from typing import Any
 
 from dlkit import kernels
+from dlkit.kernels.backend import backend_named
 
 _PACKAGES = ("numpy", "scikit-learn", "matplotlib", "safetensors", "pooch")
 
 
-def environment() -> dict[str, Any]:
+def environment(device: str = "cpu") -> dict[str, Any]:
     """Describe the machine and the software.
+
+    Parameters
+    ----------
+    device
+        What the run computes on.
 
     Returns
     -------
     dict
         JSON-serialisable: ``time`` (UTC, ISO 8601), ``command``, ``cpu``, ``cpus`` (that this process may
         use), ``system``, ``python``, ``threads``, ``kernels`` (as `dlkit.kernels.config` says: instruction
-        set, …) and ``versions``.
+        set, …), ``versions`` and ``device`` (with a GPU's name and driver).
     """
     # Here, not above: describing a run is rare, importing dlkit is not.
     from importlib import metadata
@@ -44,7 +50,22 @@ def environment() -> dict[str, Any]:
         "threads": kernels.get_num_threads(),
         "kernels": kernels.config(),
         "versions": versions,
+        "device": _described(device),
     }
+
+
+def _described(device: str) -> dict[str, Any]:
+    described: dict[str, Any] = {"name": device}
+    kind, _, number = device.partition(":")
+    if kind == "cuda":
+        cuda = backend_named(kind)
+        properties = cuda.xp.cuda.runtime.getDeviceProperties(int(number or 0))
+        described["gpu"] = bytes(properties["name"]).decode(errors="replace")
+        described["memory_bytes"] = int(properties["totalGlobalMem"])
+        described["driver"] = cuda.library.driver_version()
+        described["runtime"] = cuda.library.runtime_version()
+        described["cupy"] = cuda.xp.__version__
+    return described
 
 
 def cpu_model() -> str:

@@ -196,7 +196,7 @@ class RunFolder:
                 starts = json.loads(file.read_text(encoding="utf-8"))["starts"]
             except (OSError, ValueError, KeyError, TypeError):
                 starts = []  # a damaged description of an earlier start is no reason not to go on
-        starts.append(environment())
+        starts.append(environment(str(self.settings.get("device", "cpu"))))
         write_atomic(file, _pretty({"starts": starts}))
 
     def _records(self) -> Iterator[dict[str, Any]]:

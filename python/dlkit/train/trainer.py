@@ -16,6 +16,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from dlkit import kernels
 from dlkit.autograd import Tensor, no_grad
+from dlkit.kernels.backend import is_device_array, move, to_host
 
 from .callback import Callback
 from .checkpoint import load_checkpoint, require_safetensors, save_checkpoint
@@ -24,6 +25,7 @@ from .checks import integer
 from .errors import CheckpointError, Interrupted, RunFolderError, TrainError
 from .history import History
 from .non_finite import non_finite_error
+from .pending import Pending
 from .progress import ProgressBar
 from .run_folder import RunFolder
 from .signals import StopSignals
@@ -36,6 +38,9 @@ if TYPE_CHECKING:
 #: Samples per forward pass of `Trainer.evaluate` and `Trainer.predict`: large enough for full speed, small
 #: enough that the activations stay in the cache.
 _EVALUATION_BATCH = 512
+#: Batches after which a loss that a device has computed is read at the latest. To read it means to wait for the
+#: device, and nothing can be launched meanwhile.
+_READ_EVERY = 50
 #: Seconds between the checkpoints that a trainer with a run folder writes by itself.
 _CHECKPOINT_SECONDS = 60.0
 
@@ -104,6 +109,8 @@ class Trainer:
         What has been gathered of the epoch under way.
     batch_loss : float
         Loss of the last batch.
+    device : str
+        That of the model's parameters: batches are moved there.
     stop_reason : str or None
         Why training stopped early.
 
@@ -111,7 +118,10 @@ class Trainer:
     -----
     With the same seed and thread count, a run that was interrupted and resumed, at any batch, ends with the
     same bits as one that was not: a checkpoint holds weights, optimizer, schedule, random state, position in
-    the data, history and the callbacks' states.
+    the data, history and the callbacks' states. A checkpoint can be resumed on another device.
+
+    On a GPU the loss of a batch is computed but not waited for: `batch_loss` and `partial` read what has been gathered
+    when they are asked for, at the latest after some tens of batches.
     """
 
     def __init__(
@@ -165,8 +175,10 @@ class Trainer:
         self.history = History()
         self.epoch = 0
         self.step = 0
-        self.partial = Partial()
-        self.batch_loss = float("nan")
+        self._pending = Pending()
+        self._partial = Partial()
+        self._batch_loss = float("nan")
+        self._last_batch: tuple[Any, Any, Any] | None = None
         self.stop_reason: str | None = None
         self.target_epoch = 0
         self.batches_per_epoch: int | None = None
@@ -175,6 +187,47 @@ class Trainer:
         self._clip: Callable[[], Any] | None = None
         self._loop_start: float | None = None
         self._flops_start = 0
+
+    @property
+    def device(self) -> str:
+        """The device of the model's parameters."""
+        parameter = next(iter(self.model.parameters()), None)
+        return "cpu" if parameter is None else parameter.device
+
+    @property
+    def partial(self) -> Partial:
+        """What has been gathered of the epoch under way."""
+        self._read()
+        return self._partial
+
+    @partial.setter
+    def partial(self, value: Partial) -> None:
+        self._pending = Pending()
+        self._partial = value
+
+    @property
+    def batch_loss(self) -> float:
+        """Loss of the last batch."""
+        self._read()
+        return self._batch_loss
+
+    def _read(self) -> None:
+        # Waits for the device, if there is anything to wait for.
+        if not self._pending.batches:
+            return
+        count = self._pending.batches
+        total, self._batch_loss, correct = self._pending.read()
+        if not isfinite(total):
+            assert self._last_batch is not None
+            raise non_finite_error(
+                self,
+                self._batch_loss if not isfinite(self._batch_loss) else total,
+                *self._last_batch,
+                within=count,
+            )
+        self._partial.loss_sum += total
+        if correct is not None:
+            self._partial.correct = correct + (self._partial.correct or 0)
 
     @property
     def lr(self) -> float:
@@ -223,7 +276,8 @@ class Trainer:
         Interrupted
             Ctrl-C or SIGTERM; the checkpoint is in its ``path``. A second Ctrl-C stops at once, without one.
         NonFiniteLossError
-            The loss became NaN or infinite; the weights are those before that batch.
+            The loss became NaN or infinite; the weights are those before that batch (on a GPU, where the loss is read
+            later, those of when it was read).
         CheckpointError
             The checkpoint to resume from is damaged or belongs to another model, optimizer or data.
         RunFolderError
@@ -275,18 +329,22 @@ class Trainer:
                 f"evaluate: x has {len(inputs)} samples and y {len(labels)}, expected as many, at least one"
             )
         self._check_dtype("evaluate", inputs)
-        total = 0.0
-        correct: int | None = 0
+        device = self.device
+        # Summed up where it is computed: nothing waits for a device before the end.
+        total: Any = 0.0
+        correct: Any = 0
         with _evaluating(self.model):
             for start in range(0, len(inputs), _EVALUATION_BATCH):
-                some = labels[start : start + _EVALUATION_BATCH]
-                outputs = self.model(Tensor(inputs[start : start + _EVALUATION_BATCH]))
-                total += self.loss(outputs, _target(some)).item() * len(some)
-                right = count_correct(outputs.data, some)
+                some = move(labels[start : start + _EVALUATION_BATCH], device)
+                outputs = self.model(Tensor(move(inputs[start : start + _EVALUATION_BATCH], device)))
+                loss = self.loss(outputs, _target(some))
+                value = loss.item() if device == "cpu" else loss.data.astype(np.float64)
+                total = total + value * len(some)
+                right = _hits(outputs.data, some)
                 correct = None if correct is None or right is None else correct + right
         return {
-            "loss": total / len(inputs),
-            "accuracy": None if correct is None else correct / len(inputs),
+            "loss": float(total) / len(inputs),
+            "accuracy": None if correct is None else int(correct) / len(inputs),
         }
 
     def predict(self, x: ArrayLike) -> NDArray[Any]:
@@ -307,8 +365,9 @@ class Trainer:
             raise TrainError(f"predict: x is {inputs.shape}, expected at least one sample")
         self._check_dtype("predict", inputs)
         with _evaluating(self.model):
+            device = self.device
             parts = [
-                self.model(Tensor(inputs[start : start + _EVALUATION_BATCH])).data
+                to_host(self.model(Tensor(move(inputs[start : start + _EVALUATION_BATCH], device))).data)
                 for start in range(0, len(inputs), _EVALUATION_BATCH)
             ]
         return np.concatenate(parts)
@@ -444,23 +503,25 @@ class Trainer:
                 self.run.rewind(self.epoch)
         self.target_epoch = self._first_epoch + epochs
 
-    def train_batch(self, x: NDArray[Any], y: NDArray[Any]) -> tuple[float, NDArray[Any]]:
-        """Learn from one batch: forward, loss, backward, clipping, update.
+    def train_batch(self, x: Any, y: Any) -> tuple[Any, Any]:
+        """Learn from one batch, arrays on the trainer's device: forward, loss, backward, clipping, update.
 
         Override it for a model that has a learning rule of its own.
 
         Returns
         -------
-        float
+        float, or array of one element on the device
             The mean loss over the batch, before the update.
-        ndarray
+        array
             The outputs before the update, for the training accuracy.
         """
         outputs = self.model(Tensor(x))
         loss = self.loss(outputs, _target(y))
-        value = loss.item()
-        if not isfinite(value):
-            raise non_finite_error(self, value, x, y, outputs.data)
+        value = loss.data
+        if value.__class__ is np.ndarray:
+            value = loss.item()
+            if not isfinite(value):
+                raise non_finite_error(self, value, x, y, outputs.data)
         self.optimizer.zero_grad()
         loss.backward()
         if self._clip is not None:
@@ -479,26 +540,35 @@ class Trainer:
         for callback in self.callbacks:
             callback.on_epoch_start(self)
         self.model.train()
-        partial = self.partial
+        partial, device = self.partial, self.device
         counts: bool | None = None
         self._flops_start = int(kernels.counters()["flops"])
         self._loop_start = perf_counter()
         for x, y in self._batches:
+            if device != "cpu":
+                x, y = move(x, device), move(y, device)
             value, outputs = train_batch(x, y)
             if step_scheduler is not None:
                 step_scheduler.step()
 
             samples = len(y)
-            partial.loss_sum += value * samples
             partial.samples += samples
             partial.batches += 1
+            right = None
             if counts is not False:
-                right = count_correct(outputs, y)
+                right = _hits(outputs, y)
                 counts = right is not None
-                if right is not None:
-                    partial.correct = right + (partial.correct or 0)
             self.step += 1
-            self.batch_loss = value
+            if not is_device_array(value):
+                partial.loss_sum += value * samples
+                self._batch_loss = value
+                if right is not None:
+                    partial.correct = int(right) + (partial.correct or 0)
+            else:
+                self._pending.add(value, samples, right)
+                self._last_batch = x, y, outputs
+                if self._pending.batches >= _READ_EVERY:
+                    self._read()
             for call in on_batch_end:
                 call(self)
             if signals.received is not None:
@@ -599,14 +669,22 @@ class Trainer:
             raise write_error(run.model, error) from error
 
 
-def count_correct(outputs: NDArray[Any], labels: NDArray[Any]) -> int | None:
+def count_correct(outputs: Any, labels: Any) -> int | None:
     """How many rows have their greatest value at the label; None if these are no class scores and labels."""
+    right = _hits(outputs, labels)
+    return None if right is None else int(right)
+
+
+def _hits(outputs: Any, labels: Any) -> Any:
+    # As `count_correct`; of arrays on a device a number there, which nobody has waited for.
     if outputs.ndim != 2 or outputs.shape[1] < 2 or labels.ndim != 1 or labels.dtype.kind not in "iu":
         return None
-    return int(np.count_nonzero(outputs.argmax(axis=1) == labels))
+    if outputs.__class__ is np.ndarray:
+        labels = to_host(labels)
+    return np.count_nonzero(outputs.argmax(axis=1) == labels)
 
 
-def _target(y: NDArray[Any]) -> Any:
+def _target(y: Any) -> Any:
     return Tensor(y) if y.dtype.kind == "f" else y
 
 

@@ -1,0 +1,42 @@
+# What csrc/bindings/device adds to the module dlkit._cuda: the interface of dlkit._simt, on GPUs.
+from dlkit._simt import DeviceError as DeviceError
+from dlkit._simt import activation as activation
+from dlkit._simt import activation_backward as activation_backward
+from dlkit._simt import adam_factors as adam_factors
+from dlkit._simt import adam_step as adam_step
+from dlkit._simt import batch_norm as batch_norm
+from dlkit._simt import batch_norm_apply as batch_norm_apply
+from dlkit._simt import batch_norm_backward as batch_norm_backward
+from dlkit._simt import batch_norm_scratch as batch_norm_scratch
+from dlkit._simt import clamp_inplace as clamp_inplace
+from dlkit._simt import clip_factor as clip_factor
+from dlkit._simt import column_sum as column_sum
+from dlkit._simt import column_sum_scratch as column_sum_scratch
+from dlkit._simt import cross_entropy as cross_entropy
+from dlkit._simt import cross_entropy_scratch as cross_entropy_scratch
+from dlkit._simt import dropout as dropout
+from dlkit._simt import embedding as embedding
+from dlkit._simt import embedding_backward as embedding_backward
+from dlkit._simt import embedding_backward_scratch as embedding_backward_scratch
+from dlkit._simt import layer_norm as layer_norm
+from dlkit._simt import layer_norm_backward as layer_norm_backward
+from dlkit._simt import layer_norm_backward_scratch as layer_norm_backward_scratch
+from dlkit._simt import layer_variants as layer_variants
+from dlkit._simt import matmul as matmul
+from dlkit._simt import matmul_choice as matmul_choice
+from dlkit._simt import matmul_variants as matmul_variants
+from dlkit._simt import matmul_workspace as matmul_workspace
+from dlkit._simt import scale_inplace as scale_inplace
+from dlkit._simt import sgd_factors as sgd_factors
+from dlkit._simt import sgd_step as sgd_step
+from dlkit._simt import softmax as softmax
+from dlkit._simt import softmax_backward as softmax_backward
+from dlkit._simt import sum_squares as sum_squares
+from dlkit._simt import sum_squares_scratch as sum_squares_scratch
+
+def device_count() -> int: ...
+def driver_version() -> int: ...
+def runtime_version() -> int: ...
+def architectures() -> list[str]: ...
+def compute_capability(device: int) -> tuple[int, int]: ...
+def require_device(device: int) -> None: ...

@@ -1,0 +1,289 @@
+# What csrc/bindings/device adds to the module dlkit._simt, and to dlkit._cuda alike: kernels on addresses.
+#
+# Addresses and streams are integers, 0 for none. dtype: 0 float32, 1 float64, 2 float16, 3 bfloat16. Strides are in
+# elements. rung: 0 naive, 1 estimate, 2 fused, 3 automatic. Everything is launched on `stream`; nothing waits.
+from collections.abc import Sequence
+from typing import Any, TypeAlias
+
+Pairs: TypeAlias = Sequence[tuple[int, int]]
+Entries4: TypeAlias = Sequence[tuple[int, int, int, int]]
+Entries5: TypeAlias = Sequence[tuple[int, int, int, int, int]]
+
+class DeviceError(RuntimeError): ...
+
+# Matmul
+def matmul(
+    stream: int,
+    dtype: int,
+    out_dtype: int,
+    variant: str | None,
+    precision: int,
+    m: int,
+    n: int,
+    k: int,
+    batch: int,
+    a: int,
+    a_row: int,
+    a_col: int,
+    a_batch: int,
+    b: int,
+    b_row: int,
+    b_col: int,
+    b_batch: int,
+    c: int,
+    c_row: int,
+    c_batch: int,
+    bias: int,
+    activation: int,
+    accumulate: bool,
+    workspace: int,
+    workspace_bytes: int,
+) -> None: ...
+def matmul_workspace(
+    dtype: int,
+    out_dtype: int,
+    variant: str | None,
+    precision: int,
+    m: int,
+    n: int,
+    k: int,
+    batch: int,
+    a_row: int,
+    a_col: int,
+    b_row: int,
+    b_col: int,
+) -> int: ...
+def matmul_variants() -> list[tuple[str, str, str]]: ...
+def matmul_choice(
+    dtype: int,
+    out_dtype: int,
+    precision: int,
+    m: int,
+    n: int,
+    k: int,
+    batch: int,
+    a_row: int,
+    a_col: int,
+    b_row: int,
+    b_col: int,
+) -> str: ...
+
+# Layers
+def layer_variants() -> list[tuple[str, str, str, str]]: ...
+def activation(
+    stream: int, dtype: int, kind: int, x: int, y: int, n: int, alpha: float, rung: int
+) -> None: ...
+def activation_backward(
+    stream: int, dtype: int, kind: int, grad: int, saved: int, out: int, n: int, alpha: float, rung: int
+) -> None: ...
+def softmax(
+    stream: int,
+    dtype: int,
+    x: int,
+    row_stride: int,
+    out: int,
+    rows: int,
+    cols: int,
+    logarithm: bool,
+    rung: int,
+) -> None: ...
+def softmax_backward(
+    stream: int, dtype: int, grad: int, y: int, out: int, rows: int, cols: int, logarithm: bool, rung: int
+) -> None: ...
+def cross_entropy(
+    stream: int,
+    dtype: int,
+    logits: int,
+    row_stride: int,
+    labels: int,
+    rows: int,
+    cols: int,
+    label_smoothing: float,
+    ignore_index: int,
+    grad_scale: float,
+    reduction: int,
+    losses: int,
+    result: int,
+    grad: int,
+    scratch: int,
+    rung: int,
+) -> None: ...
+def cross_entropy_scratch(dtype: int, rows: int) -> int: ...
+def dropout(
+    stream: int,
+    dtype: int,
+    x: int,
+    y: int,
+    n: int,
+    p: float,
+    seed: int,
+    offset: int,
+    offset_pointer: int,
+    rung: int,
+) -> None: ...
+def column_sum(
+    stream: int,
+    dtype: int,
+    x: int,
+    row_stride: int,
+    rows: int,
+    cols: int,
+    out: int,
+    accumulate: bool,
+    scratch: int,
+    rung: int,
+) -> None: ...
+def column_sum_scratch(dtype: int, rows: int, cols: int) -> int: ...
+def sum_squares(stream: int, dtype: int, arrays: Pairs, out: int, scratch: int) -> None: ...
+def sum_squares_scratch(dtype: int, sizes: Sequence[int]) -> int: ...
+def scale_inplace(stream: int, dtype: int, arrays: Pairs, factor: float, factor_pointer: int) -> None: ...
+def clip_factor(stream: int, sum_squares: int, max_norm: float, out: int) -> None: ...
+def clamp_inplace(stream: int, dtype: int, arrays: Pairs, limit: float) -> None: ...
+def sgd_step(
+    stream: int,
+    dtype: int,
+    parameters: Entries4,
+    lr: float,
+    momentum: float,
+    dampening: float,
+    weight_decay: float,
+    nesterov: bool,
+    first_step: bool,
+    factors_pointer: int,
+    rung: int,
+) -> None: ...
+def sgd_factors(
+    dtype: int,
+    lr: float,
+    momentum: float,
+    dampening: float,
+    weight_decay: float,
+    nesterov: bool,
+    first_step: bool,
+) -> bytes: ...
+def adam_step(
+    stream: int,
+    dtype: int,
+    parameters: Entries5,
+    step: int,
+    lr: float,
+    beta1: float,
+    beta2: float,
+    eps: float,
+    weight_decay: float,
+    decoupled: bool,
+    factors_pointer: int,
+    rung: int,
+) -> None: ...
+def adam_factors(
+    dtype: int,
+    step: int,
+    lr: float,
+    beta1: float,
+    beta2: float,
+    eps: float,
+    weight_decay: float,
+    decoupled: bool,
+) -> bytes: ...
+def embedding(
+    stream: int, dtype: int, weight: int, rows: int, cols: int, indices: int, n: int, out: int, rung: int
+) -> None: ...
+def embedding_backward(
+    stream: int,
+    dtype: int,
+    grad: int,
+    indices: int,
+    n: int,
+    rows: int,
+    cols: int,
+    padding_idx: int,
+    out: int,
+    scratch: int,
+    rung: int,
+) -> None: ...
+def embedding_backward_scratch(dtype: int, n: int, rows: int, cols: int) -> int: ...
+def layer_norm(
+    stream: int,
+    dtype: int,
+    x: int,
+    weight: int,
+    bias: int,
+    out: int,
+    mean: int,
+    rstd: int,
+    rows: int,
+    cols: int,
+    eps: float,
+    rung: int,
+) -> None: ...
+def layer_norm_backward(
+    stream: int,
+    dtype: int,
+    grad: int,
+    x: int,
+    weight: int,
+    mean: int,
+    rstd: int,
+    dx: int,
+    dweight: int,
+    dbias: int,
+    scratch: int,
+    rows: int,
+    cols: int,
+    rung: int,
+) -> None: ...
+def layer_norm_backward_scratch(dtype: int, rows: int, cols: int) -> int: ...
+def batch_norm(
+    stream: int,
+    dtype: int,
+    x: int,
+    weight: int,
+    bias: int,
+    out: int,
+    mean: int,
+    rstd: int,
+    n: int,
+    channels: int,
+    inner: int,
+    eps: float,
+    scratch: int,
+    rung: int,
+) -> None: ...
+def batch_norm_apply(
+    stream: int,
+    dtype: int,
+    x: int,
+    weight: int,
+    bias: int,
+    mean: int,
+    var: int,
+    out: int,
+    n: int,
+    channels: int,
+    inner: int,
+    eps: float,
+) -> None: ...
+def batch_norm_backward(
+    stream: int,
+    dtype: int,
+    grad: int,
+    x: int,
+    weight: int,
+    mean: int,
+    rstd: int,
+    dx: int,
+    dweight: int,
+    dbias: int,
+    n: int,
+    channels: int,
+    inner: int,
+    scratch: int,
+    rung: int,
+) -> None: ...
+def batch_norm_scratch(dtype: int, n: int, channels: int, inner: int) -> int: ...
+
+# Only here: csrc/simt
+def counters() -> list[dict[str, Any]]: ...
+def reset_counters() -> None: ...
+def set_mode(mode: str) -> None: ...
+def get_mode() -> str: ...

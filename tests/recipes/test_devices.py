@@ -1,0 +1,125 @@
+"""Every recipe on an emulated GPU: from the command line, resumed elsewhere, and asked for predictions."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import numpy as np
+import pytest
+
+from dlkit.cli import main
+from dlkit.recipes.predictor import load_predictor
+from dlkit.recipes.registry import get, names
+from dlkit.recipes.settings import SettingsError
+
+SMALL: dict[str, list[str]] = {
+    "mlp": ["--hidden", "8", "--epochs", "1"],
+    "softmax": ["--epochs", "1"],
+    "perceptron": ["--epochs", "1"],
+    "xor": ["--epochs", "5", "--perceptron-epochs", "5"],
+    "gradient-descent": ["--epochs", "1", "--batch-size", "128", "--online-lr", "0.01"],
+    "graph": [],
+}
+
+
+@pytest.fixture(autouse=True)
+def _few_samples(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of the digits, 96 to train on and 32 to test: emulation is slow."""
+    import dataclasses
+
+    from dlkit.data import registry
+    from dlkit.data.digits import load_digits
+
+    def few() -> Any:
+        digits = load_digits()
+        return dataclasses.replace(
+            digits,
+            x_train=digits.x_train[:96],
+            y_train=digits.y_train[:96],
+            x_test=digits.x_test[:32],
+            y_test=digits.y_test[:32],
+        )
+
+    monkeypatch.setitem(registry._LOADERS, "digits", few)
+
+
+@pytest.mark.parametrize("name", names())
+def test_every_recipe(simt: Any, tmp_path: Any, capsys: pytest.CaptureFixture[str], name: str) -> None:
+    results = []
+    for device in ("cpu", "simt"):
+        folder = tmp_path / device
+        command = ["train", name, "--device", device, "--no-progress", "--run-dir", str(folder), *SMALL[name]]
+        assert main(command) == 0, capsys.readouterr().err
+        assert json.loads((folder / "settings.json").read_text())["device"] == device
+        starts = json.loads((folder / "environment.json").read_text())["starts"]
+        assert starts[0]["device"]["name"] == device
+        results.append(json.loads((folder / "result.json").read_text()))
+    capsys.readouterr()
+    for key, expected in results[0].items():
+        if isinstance(expected, float) and key.endswith("loss"):
+            assert results[1][key] == pytest.approx(expected, rel=1e-2), key
+
+
+def test_a_run_is_resumed_where_it_was_and_elsewhere_if_asked(
+    simt: Any, tmp_path: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = tmp_path / "run"
+    begin = [
+        "train",
+        "mlp",
+        "--no-progress",
+        "--run-dir",
+        str(folder),
+        "--hidden",
+        "8",
+        "--schedule",
+        "constant",
+    ]
+    assert main([*begin, "--device", "simt", "--epochs", "1"]) == 0
+    again = ["train", "mlp", "--no-progress", "--run-dir", str(folder), "--resume"]
+    for more, device in ((["--epochs", "2"], "simt"), (["--epochs", "3", "--device", "cpu"], "cpu")):
+        assert main([*again, *more]) == 0, capsys.readouterr().err
+        assert json.loads((folder / "settings.json").read_text())["device"] == device
+    records = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+    assert [record["epoch"] for record in records] == [1, 2, 3]
+
+
+def test_predictions(simt: Any, tmp_path: Any, capsys: pytest.CaptureFixture[str]) -> None:
+    folder = tmp_path / "run"
+    get("mlp").run(run_dir=folder, progress=False, hidden=(8,), epochs=1)
+    samples = np.random.default_rng(0).random((5, 64), np.float32)
+    expected, got = (load_predictor(folder, device).predict(samples) for device in ("cpu", "simt"))
+    np.testing.assert_array_equal(got.classes, expected.classes)
+    np.testing.assert_allclose(got.probabilities, expected.probabilities, rtol=1e-4)
+    np.save(tmp_path / "samples.npy", samples)
+    answers = []
+    for device in ("cpu", "simt"):
+        assert (
+            main(["predict", str(folder), str(tmp_path / "samples.npy"), "--json", "--device", device]) == 0
+        )
+        answers.append([row["class"] for row in json.loads(capsys.readouterr().out)])
+    assert answers[0] == answers[1]
+
+
+def test_devices_that_are_not_there(
+    tmp_path: Any, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import sys
+
+    from dlkit.kernels import backend
+
+    monkeypatch.setitem(sys.modules, "cupy", None)
+    monkeypatch.setattr(backend, "_BY_NAME", {"cpu": backend.CPU})
+    folder = ["--run-dir", str(tmp_path / "run")]
+    assert main(["train", "graph", "--device", "cuda", *folder]) == 1
+    text = " ".join(capsys.readouterr().err.split())
+    assert "pip install cupy-cuda13x" in text
+    assert "Traceback" not in text
+    assert main(["train", "graph", "--device", "gpu", *folder]) == 2
+    assert "device is 'gpu'; expected 'cpu', 'cuda', 'cuda:0' or 'simt'" in " ".join(
+        capsys.readouterr().err.split()
+    )
+    assert not (tmp_path / "run").exists()
+    with pytest.raises(SettingsError, match="graph: device is 'gpu'"):
+        get("graph").run(run_dir=tmp_path / "run", device="gpu")
