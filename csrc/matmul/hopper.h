@@ -10,7 +10,8 @@
 namespace dlkit::device {
 
 // Whether the automatic choice may pick these. Not before they have been measured beside the plain kernels on a Hopper
-// GPU; until then they run where they are asked for by name.
+// GPU; until then they run where they are asked for by name. Who sets this also has to see to operands that are not
+// aligned: the workspace is asked for before their addresses are known, so their fallback may not be one that needs it.
 constexpr bool kHopperMeasured = false;
 
 // On the current device. Where A or B is null, as if it were aligned.

@@ -124,6 +124,11 @@ void multiply(Address stream, int dtype, int out_dtype, const std::optional<std:
   require(0 <= activation && activation <= 3, "activation", activation, "0 (none), 1 (relu), 2 (sigmoid) or 3 (tanh)");
   require(!accumulate || activation == 0, "activation", activation, "0 with accumulate, which adds to c");
   require(workspace_bytes >= 0, "workspace_bytes", workspace_bytes, "0 or more");
+  // What a variant takes may depend on how operands are aligned.
+  p.a = reinterpret_cast<const void*>(a);
+  p.a_batch = a_batch;
+  p.b = reinterpret_cast<const void*>(b);
+  p.b_batch = b_batch;
   const DeviceMatmulVariant& variant = variant_named(variant_name, p);
 
   const std::size_t item = size_of(p.type), out_item = size_of(p.out_type);
@@ -144,10 +149,6 @@ void multiply(Address stream, int dtype, int out_dtype, const std::optional<std:
     require(false, "workspace_bytes", workspace_bytes, std::to_string(needed) + " or more");
   require_address("workspace", workspace, needed, 16);
 
-  p.a = reinterpret_cast<const void*>(a);
-  p.a_batch = a_batch;
-  p.b = reinterpret_cast<const void*>(b);
-  p.b_batch = b_batch;
   p.c = reinterpret_cast<void*>(c);
   p.c_row = c_row;
   p.c_batch = c_batch;
