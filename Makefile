@@ -20,6 +20,10 @@ say     = @printf '\033[1m==>\033[0m %s\n'
 
 # What the extension is made of; C++ sources that come or go count as a change.
 BUILD_INPUTS := CMakeLists.txt pyproject.toml $(shell find cmake csrc -type f -o -type d)
+# The GPU module, built for one architecture: that shows that it compiles, links, and imports without a driver.
+NVCC := $(shell command -v nvcc 2>/dev/null)
+CUDA_ARCHITECTURES ?= 90a-real
+CUDA_MODULE := build/cuda/built
 SANITIZE_VENV := .venv-sanitize
 SANITIZE_TESTS ?= tests/core tests/kernels tests/layers tests/matmul
 
@@ -28,7 +32,7 @@ extras = $(foreach extra,$(subst $(comma), ,$(1)),$(STAMPS)/extra-$(extra))
 
 .DEFAULT_GOAL := help
 .PHONY: help build demo test bench study profile-step footprint figures tables lint format docs serve-docs reproduce \
-  reproduce-mlp sanitize wheel clean
+  reproduce-mlp sanitize cuda wheel clean
 .SECONDARY:
 .NOTPARALLEL:
 
@@ -42,7 +46,7 @@ demo: $(call extras,cli) ## train a network on real handwritten digits
 	$(say) "training a multi-layer perceptron on real digits; its run folder is $(DEMO_DIR)"
 	@$(BIN)/dlkit train mlp --data digits --run-dir "$(DEMO_DIR)" --overwrite
 
-test: $(call extras,$(TEST_EXTRAS)) ## every test; needs no network and no GPU
+test: $(call extras,$(TEST_EXTRAS)) $(if $(NVCC),$(CUDA_MODULE)) ## every test; needs no network and no GPU
 	@$(BIN)/python -m pytest -m "not slow" $(PYTEST_ARGS)
 
 bench: $(call extras,cli$(comma)bench) ## dlkit beside NumPy, PyTorch and JAX; results into bench/results
@@ -97,6 +101,8 @@ sanitize: $(SANITIZE_VENV)/stamps/extension ## kernel tests under Address- and U
 	PYTHONMALLOC=malloc $(SANITIZE_VENV)/bin/python -m pytest --capture=sys -m "not slow" \
 	  $(SANITIZE_TESTS) $(PYTEST_ARGS)
 
+cuda: $(CUDA_MODULE) ## the GPU module, in build/cuda: shows that it compiles, where there is nvcc but no GPU
+
 wheel: $(STAMPS)/extension ## dist/dlkit-*.whl
 	@$(PIP) wheel --no-build-isolation --no-deps --wheel-dir dist .
 	@ls -l dist/*.whl
@@ -142,6 +148,15 @@ $(SANITIZE_VENV)/stamps/extension: $(BUILD_INPUTS)
 	@$(SANITIZE_VENV)/bin/python -m pip --disable-pip-version-check --quiet install --no-build-isolation \
 	  --config-settings=cmake.define.DLKIT_SANITIZE=ON --config-settings=build-dir=build/sanitize \
 	  --config-settings=install.strip=false --editable . pytest hypothesis threadpoolctl
+	@touch $@
+
+$(CUDA_MODULE): $(BUILD_INPUTS) | $(STAMPS)/build-tools
+	@test -n "$(NVCC)" || { echo "make: no nvcc on the path; the GPU module needs CUDA 12.4 or newer" >&2; exit 1; }
+	$(say) "building the GPU module into build/cuda, for $(CUDA_ARCHITECTURES) (some minutes on two cores)"
+	@$(BIN)/cmake -S . -B build/cuda -G Ninja -DCMAKE_MAKE_PROGRAM="$(CURDIR)/$(BIN)/ninja" -DDLKIT_CUDA=ON \
+	  -DDLKIT_CUDA_ARCHITECTURES="$(CUDA_ARCHITECTURES)" -DPython_EXECUTABLE="$(CURDIR)/$(BIN)/python" \
+	  -Dpybind11_DIR="$$($(BIN)/python -m pybind11 --cmakedir)" --log-level=WARNING
+	@$(BIN)/ninja -C build/cuda --quiet _cuda
 	@touch $@
 
 # A compiler that knows C++20, and the headers of the interpreter: the two things that pip cannot bring.
