@@ -38,6 +38,8 @@ def prepare(workload: Workload, inputs: Arrays, options: dict[str, Any]) -> Prep
         )
     if kind in ("cross_entropy", "cross_entropy_autograd"):
         return _cross_entropy(t["logits"], t["labels"])
+    if kind in ("layer_norm", "batch_norm"):
+        return _norm(kind, t)
     if kind == "adam":
         return _adam(p["lr"], inputs)
     if kind == "mlp_step":
@@ -71,6 +73,29 @@ def _cross_entropy(logits: Any, labels: Any) -> Prepared:
         return {"loss": np.asarray(loss), "grad": np.asarray(grad)}
 
     return Prepared(lambda: _wait(compiled(logits, labels)), result)
+
+
+def _norm(kind: str, t: dict[str, Any]) -> Prepared:
+    axes = (-1,) if kind == "layer_norm" else (0, *range(2, t["x"].ndim))
+    per_channel = (1, -1) + (1,) * (t["x"].ndim - 2)
+
+    def normalise(x: Any, weight: Any, bias: Any) -> Any:
+        if kind == "batch_norm":
+            weight, bias = weight.reshape(per_channel), bias.reshape(per_channel)
+        centred = x - x.mean(axes, keepdims=True)
+        return centred * jax.lax.rsqrt((centred**2).mean(axes, keepdims=True) + 1e-5) * weight + bias
+
+    def step(x: Any, weight: Any, bias: Any, grad: Any) -> Any:
+        out, backward = jax.vjp(normalise, x, weight, bias)
+        return out, *backward(grad)
+
+    compiled = jax.jit(step)
+    arguments = (t["x"], t["weight"], t["bias"], t["grad"])
+    names = ("out", "by_x", "by_weight", "by_bias")
+    return Prepared(
+        lambda: _wait(compiled(*arguments)),
+        lambda: dict(zip(names, map(np.asarray, compiled(*arguments)), strict=True)),
+    )
 
 
 def _adam_update(state: Any, grads: Any, lr: float) -> Any:
