@@ -37,10 +37,13 @@ mkdir -p "$parts"
 : > "$stages"
 : > "$log"
 SECONDS=0
+# A dry run may be on a machine of few cores.
+patience=1
+[ -z "$dry_run" ] || { patience=6 total=$((6 * total)); }
 
 # stage NAME LIMIT COMMAND...: within LIMIT seconds and what is left of all, less 5 for the report.
 stage() {
-  local name="$1" limit="$2" left=$((total - SECONDS - 5)) begin=$SECONDS code=99 output="$build/stage.log"
+  local name="$1" limit=$(($2 * patience)) left=$((total - SECONDS - 5)) begin=$SECONDS code=99 output="$build/stage.log"
   shift 2
   [ "$limit" -le "$left" ] || limit=$left
   printf '\n===== %s\n' "$name" >> "$log"
