@@ -52,11 +52,13 @@ test: $(call extras,$(TEST_EXTRAS)) $(if $(NVCC),$(CUDA_MODULE)) ## every test; 
 bench: $(call extras,cli$(comma)bench) ## dlkit beside NumPy, PyTorch and JAX; results into bench/results
 	@$(BIN)/python -m pytest bench $(BENCH_ARGS)
 
-study: $(call extras,cli) ## ladders, roofline and step profile for the docs; results into bench/results
+study: $(call extras,cli) ## ladders, counts, roofline and step profile for the docs; results into bench/results
 	@$(BIN)/python -m dlkit.study ladder matmul --threads 1,2 --json bench/results
 	@$(BIN)/python -m dlkit.study ladder layers --threads 1,2 --json bench/results
 	@$(BIN)/python -m dlkit.study roofline --threads 1,2 --json bench/results
 	@$(BIN)/python -m dlkit.study choice --json bench/results
+	@$(BIN)/python -m dlkit.study simt matmul --json bench/results
+	@$(BIN)/python -m dlkit.study simt layers --json bench/results
 	@$(BIN)/python -m dlkit.study step-profile --threads 1,2 --json bench/results
 
 profile-step: $(STAMPS)/extension ## where the time of a training step goes; results into bench/results

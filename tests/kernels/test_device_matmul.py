@@ -174,11 +174,19 @@ def test_errors_of_out(simt: Any) -> None:
         K.matmul(a, simt.ones((4, 4)), bias=simt.ones(3))
     with pytest.raises(ValueError, match=r"variant is 'tilde'; expected None or one of naive.*did you mean"):
         K.matmul(a, a.copy(), variant="tilde")
+    with pytest.raises(ValueError, match=r"variant is 'warp_tiled/1x1'; expected None or one of naive"):
+        K.matmul(a, a.copy(), variant="warp_tiled/1x1")
     for dtypes in ((np.int64, np.int64), (np.float32, np.float64)):
         with pytest.raises(TypeError, match="matmul: "):
             K.matmul(simt.ones((4, 4), dtypes[0]), simt.ones((4, 4), dtypes[1]))
     with pytest.raises(TypeError, match="a is float32 but out is float64"):
         K.matmul(simt.ones((4, 4), np.float32), simt.ones((4, 4), np.float32), out=simt.zeros((4, 4)))
+
+
+def test_a_tile_by_its_name(simt: Any) -> None:
+    a, b = np.arange(48, dtype=np.float32).reshape(6, 8), np.arange(40, dtype=np.float32).reshape(8, 5)
+    c = K.matmul(simt.array(a), simt.array(b), variant="warp_tiled/128x64")
+    np.testing.assert_array_equal(c.get(), a @ b)
 
 
 def test_mixed_devices(simt: Any) -> None:

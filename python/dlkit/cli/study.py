@@ -15,13 +15,15 @@ from .bench import Json, Threads, thread_counts
 from .console import errors
 
 app = typer.Typer(
-    help="Study the kernels: ladders of variants, rooflines, the profile of a step.", no_args_is_help=True
+    help="Study the kernels: ladders of variants, rooflines, the profile of a step, what a GPU would do.",
+    no_args_is_help=True,
 )
 
 Shapes = Annotated[
     list[str] | None,
     typer.Argument(metavar="[MxKxN]...", help="Shapes, as for dlkit bench matmul.", show_default="a choice"),
 ]
+Backend = Annotated[str, typer.Option(help="simt: the CUDA kernels on an emulated GPU.")]
 Plot = Annotated[Path | None, typer.Option(help="A PNG to draw.", show_default=False)]
 
 
@@ -69,17 +71,56 @@ def step(threads: Threads = "1", json: Json = None) -> None:
     _measure("step-profile", threads, json)
 
 
-def _measure(name: str, threads: str, json_path: Path | None, **settings: Any) -> list[dict[str, Any]]:
+@app.command("matmul")
+def matmul(
+    backend: Backend = "simt",
+    size: Annotated[
+        str | None,
+        typer.Option(metavar="MxKxN", help="A shape; one number for a square.", show_default="256x256x256"),
+    ] = None,
+    json: Json = None,
+) -> None:
+    """Count what each step of matmul's CUDA ladder does, on the emulated GPU."""
+    _count("matmul", backend, size, json)
+
+
+@app.command("layers")
+def layers(
+    backend: Backend = "simt",
+    size: Annotated[
+        str | None, typer.Option(metavar="N", help="Elements of the arrays, about.", show_default="20000")
+    ] = None,
+    json: Json = None,
+) -> None:
+    """Count what each step of the layers' CUDA ladders does, on the emulated GPU."""
+    _count("layers", backend, size, json)
+
+
+def _progress(line: str) -> None:
+    errors().print(line, style="dim", markup=False, highlight=False, soft_wrap=True)
+
+
+def _count(operation: str, backend: str, size: str | None, json_path: Path | None) -> None:
+    if backend != "simt":
+        raise SettingsError(
+            f"study: backend is {backend!r}, expected simt: only the emulated GPU counts (times of the CPU: "
+            f"dlkit study ladder {operation})"
+        )
     from dlkit.study import studies
 
-    def progress(line: str) -> None:
-        errors().print(line, style="dim", markup=False, highlight=False, soft_wrap=True)
+    command = shlex.join(["dlkit", *sys.argv[1:]])
+    record = studies.count(operation, json_path=json_path, progress=_progress, size=size, command=command)
+    print(studies.text(record))
+
+
+def _measure(name: str, threads: str, json_path: Path | None, **settings: Any) -> list[dict[str, Any]]:
+    from dlkit.study import studies
 
     records = studies.study(
         name,
         thread_counts(threads),
         json_path=json_path,
-        progress=progress,
+        progress=_progress,
         command=shlex.join(["dlkit", *sys.argv[1:]]),
         **settings,
     )

@@ -169,7 +169,9 @@ def matmul(
         )
     if variant is not None:
         names = tuple(row[0] for row in backend.library.matmul_variants())
-        if variant not in names:
+        if (
+            str(variant).partition("/")[0] not in names
+        ):  # a tile of it, such as warp_tiled/128x64, the library looks up
             raise ValueError(
                 f"matmul: variant is {variant!r}; expected None or one of {', '.join(names)}"
                 + nearest(str(variant), names)

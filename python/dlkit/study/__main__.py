@@ -58,6 +58,11 @@ def _parser() -> argparse.ArgumentParser:
     command = commands.add_parser("step-profile", help="where the time of a training step goes")
     command.set_defaults(run=_study, study="step-profile")
     _common(command)
+    command = commands.add_parser("simt", help="the CUDA ladders on the SIMT machine, counted")
+    command.add_argument("operation", nargs="?", default="matmul", choices=("matmul", "layers"))
+    command.add_argument("--size", help="MxKxN or one number; of layers the number of elements")
+    command.add_argument("--json", help="a file or a folder for the results")
+    command.set_defaults(run=_simt)
     command = commands.add_parser("footprint", help="import time, wheel size, memory of the demo")
     command.add_argument("--root", type=Path, default=Path.cwd(), help="the repository (default: here)")
     command.add_argument("--json", help="a file or a folder for the results")
@@ -106,6 +111,16 @@ def _study(chosen: Any, command: str) -> int:
         print(studies.text(record), end="\n\n")
     if getattr(chosen, "plot", None):
         print(roofline.plot(records[-1], chosen.plot))
+    return 0
+
+
+def _simt(chosen: Any, command: str) -> int:
+    from dlkit.study import studies
+
+    record = studies.count(
+        chosen.operation, json_path=chosen.json, progress=_say, size=chosen.size, command=command
+    )
+    print(studies.text(record))
     return 0
 
 

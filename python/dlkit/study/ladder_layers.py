@@ -26,34 +26,48 @@ class Case(NamedTuple):
     run: Callable[..., Any]
 
 
-def cases(count: int = 1_000_000) -> list[Case]:
-    """Return the operations that have ladders, on about `count` elements of float32."""
+def _as_it_is(array: Any) -> Any:
+    return array
+
+
+def cases(count: int = 1_000_000, put: Callable[[Any], Any] = _as_it_is) -> list[Case]:
+    """Return the operations that have ladders, on about `count` elements of float32.
+
+    Parameters
+    ----------
+    count : int
+    put : callable, optional
+        Given each array of NumPy, returns what to compute with: the array on a device, or of another dtype.
+    """
     rng = np.random.default_rng(0)
-    x, grad, out = (rng.standard_normal(count, dtype=np.float32) for _ in range(3))
+    x, grad, out = (put(rng.standard_normal(count, dtype=np.float32)) for _ in range(3))
     size = f"{count / 1e6:g} M values"
     rows, classes = max(count * 7 // 10_000, 1), min(10_000, count)
-    logits = rng.standard_normal((rows, classes), dtype=np.float32)
-    labels = rng.integers(0, classes, rows)
+    logits = put(rng.standard_normal((rows, classes), dtype=np.float32))
+    labels = put(rng.integers(0, classes, rows))
     by_logit = np.empty_like(logits)
-    batch = rng.standard_normal((64, max(count // 1000, 1)), dtype=np.float32)
-    sums = np.empty(batch.shape[1], np.float32)
-    table = rng.standard_normal((max(count // 100, 1), 200), dtype=np.float32)
+    batch = put(rng.standard_normal((64, max(count // 1000, 1)), dtype=np.float32))
+    sums = put(np.empty(batch.shape[1], np.float32))
+    table = put(rng.standard_normal((max(count // 100, 1), 200), dtype=np.float32))
     # As words are spread in a text: the k-th most common one has a share of about 1 / k.
-    words = np.minimum(rng.zipf(1.2, max(count // 200, 1)), len(table)) - 1
-    vectors, by_table = rng.standard_normal((len(words), 200), dtype=np.float32), np.empty_like(table)
+    words = put(np.minimum(rng.zipf(1.2, max(count // 200, 1)), len(table)) - 1)
+    vectors = put(rng.standard_normal((len(words), 200), dtype=np.float32))
+    by_table = np.empty_like(table)
     rows_of = rng.standard_normal((max(count // 768, 1), 768), dtype=np.float32)
     images = rng.standard_normal((max(count // (64 * 28 * 28), 2), 64, 28, 28), dtype=np.float32)
-    state = [[rng.standard_normal(count, dtype=np.float32)] for _ in range(3)]
+    state = [[put(rng.standard_normal(count, dtype=np.float32))] for _ in range(3)]
     np.square(state[2][0], out=state[2][0])
 
-    def adam(variant: str) -> None:
+    def adam(variant: str | None = None) -> Any:
         K.adam_step(state[0], [grad], state[1], state[2], step=10, lr=1e-6, variant=variant)
+        return state
 
-    def sgd(variant: str) -> None:
+    def sgd(variant: str | None = None) -> Any:
         K.sgd_step(state[0], [grad], state[1], lr=1e-6, momentum=0.9, variant=variant)
+        return state[:2]
 
-    def embedding_backward(variant: str) -> None:
-        K.embedding_backward(vectors, words, len(table), out=by_table, variant=variant)
+    def embedding_backward(variant: str | None = None) -> Any:
+        return K.embedding_backward(vectors, words, len(table), out=by_table, variant=variant)
 
     return [
         Case("activation", f"sigmoid, {size}", 8.0 * count, partial(K.activation, x, "sigmoid", out=out)),
@@ -91,18 +105,22 @@ def cases(count: int = 1_000_000) -> list[Case]:
             12.0 * vectors.size + 4.0 * table.size,
             embedding_backward,
         ),
-        *_normalisation("layer_norm", "layer norm", rows_of, K.layer_norm, K.layer_norm_backward),
-        *_normalisation("batch_norm", "batch norm", images, K.batch_norm, K.batch_norm_backward),
+        *_normalisation("layer_norm", "layer norm", rows_of, put, K.layer_norm, K.layer_norm_backward),
+        *_normalisation("batch_norm", "batch norm", images, put, K.batch_norm, K.batch_norm_backward),
         Case("sgd_step", f"SGD with momentum, {size}", 20.0 * count, sgd),
         Case("adam_step", f"Adam, {size}", 28.0 * count, adam),
     ]
 
 
-def _normalisation(operation: str, name: str, x: Any, forward: Any, backward: Any) -> list[Case]:
+def _normalisation(
+    operation: str, name: str, x: Any, put: Callable[[Any], Any], forward: Any, backward: Any
+) -> list[Case]:
     size = x.shape[-1 if operation == "layer_norm" else 1]
-    weight, bias, out = np.ones(size, np.float32), np.zeros(size, np.float32), np.empty_like(x)
     shape = "×".join(map(str, x.shape))
-    _, mean, rstd = forward(x, weight, bias)
+    weight, bias = np.ones(size, np.float32), np.zeros(size, np.float32)
+    _, *saved = forward(x, weight, bias)
+    x, weight, bias, mean, rstd = (put(array) for array in (x, weight, bias, *saved))
+    out = np.empty_like(x)
     return [
         Case(operation, f"{name}, {shape}", 8.0 * x.size, partial(forward, x, weight, bias, out=out)),
         Case(

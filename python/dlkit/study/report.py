@@ -7,10 +7,10 @@ A page says where a table goes::
 
 The name is chapter and thread count of a file in ``bench/results`` (``matmul-1t``, ``layers-2t``,
 ``models-1t``, ``ladder-matmul-1t``, ``ladder-layers-1t``, ``roofline-matmul-1t``, ``choice-matmul-1t``,
-``step-profile-1t``; ``footprint`` has no thread count), with the instruction set where one was forced
-(``matmul-1t-avx2``). With ``-summary`` appended: fewer columns. Of several files, the one measured last is
-shown. Run ``make tables`` or ``python -m dlkit.study report``; where no result changed, it changes nothing,
-and a table without results stays as it is.
+``step-profile-1t``; ``footprint``, ``simt-matmul`` and ``simt-layers`` have no thread count), with the
+instruction set where one was forced (``matmul-1t-avx2``). With ``-summary`` appended: fewer columns. Of
+several files, the one measured last is shown. Run ``make tables`` or ``python -m dlkit.study report``; where
+no result changed, it changes nothing, and a table without results stays as it is.
 """
 
 from __future__ import annotations
@@ -49,7 +49,9 @@ def find_record(name: str, folder: Path) -> dict[str, Any]:
     isa = match["isa"] or ""
     found = [
         record
-        for path in sorted(folder.glob(f"{match['chapter']}-*.json"))
+        for path in sorted(
+            {*folder.glob(f"{match['chapter']}.json"), *folder.glob(f"{match['chapter']}-*.json")}
+        )
         if (record := results.read(path))["chapter"] == match["chapter"]
         and (match["threads"] is None or record["threads"] == int(match["threads"]))
         and record["machine"].get("dlkit_isa", "") == isa
@@ -64,7 +66,7 @@ def render(name: str, folder: Path) -> str:
     summary = name.endswith("-summary")
     record = find_record(name.removesuffix("-summary"), folder)
     if studies.is_study(record):
-        return studies.markdown(record)
+        return studies.markdown(record, summary)
     return table.summary(record) if summary else table.markdown(record)
 
 

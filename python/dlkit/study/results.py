@@ -1,4 +1,4 @@
-"""Results as files: one JSON record for a chapter, a processor and a thread count."""
+"""Results as files: one JSON record for a chapter, a processor and a thread count; counts are one for all."""
 
 from __future__ import annotations
 
@@ -11,7 +11,12 @@ from dlkit.study.machine import slug
 
 
 def file_name(record: dict[str, Any]) -> str:
-    """Return the name of a record's file, such as ``matmul-amd-epyc-family-26-model-2-1t.json``."""
+    """Return the name of a record's file, such as ``matmul-amd-epyc-family-26-model-2-1t.json``.
+
+    One that names no processor has only its chapter for a name: ``simt-matmul.json``.
+    """
+    if "cpu" not in record["machine"]:
+        return f"{record['chapter']}.json"
     isa = record["machine"].get("dlkit_isa", "")
     parts = [record["chapter"], slug(record["machine"]["cpu"]), f"{record['threads']}t", *filter(None, [isa])]
     return "-".join(parts) + ".json"

@@ -8,7 +8,17 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from dlkit.study import choice, footprint, ladder, ladder_layers, results, roofline, step_profile, table
+from dlkit.study import (
+    choice,
+    footprint,
+    ladder,
+    ladder_layers,
+    results,
+    roofline,
+    simt_counts,
+    step_profile,
+    table,
+)
 
 #: Which module shows a record of which chapter, and the unit of its table.
 _SHOWN: dict[str, tuple[ModuleType, str]] = {
@@ -18,9 +28,11 @@ _SHOWN: dict[str, tuple[ModuleType, str]] = {
     "choice-matmul": (choice, "GFLOP/s. "),
     "step-profile": (step_profile, ""),
     "footprint": (footprint, ""),
+    "simt-matmul": (simt_counts, ""),
+    "simt-layers": (simt_counts, ""),
 }
-#: Studies whose records are one for a machine, whatever the number of threads.
-THREADLESS = frozenset(("footprint",))
+#: Studies whose records are one, whatever the number of threads: for a machine, or for all.
+THREADLESS = frozenset(("footprint", "simt-matmul", "simt-layers"))
 
 LADDERS = ("matmul", "layers")
 
@@ -72,6 +84,31 @@ def study(
     return records
 
 
+def count(
+    operation: str,
+    *,
+    json_path: str | Path | None = None,
+    progress: Callable[[str], None] | None = None,
+    **settings: Any,
+) -> dict[str, Any]:
+    """Count what the CUDA ladders of ``matmul`` or ``layers`` do on the SIMT machine, and write the record.
+
+    Parameters
+    ----------
+    operation : {"matmul", "layers"}
+    json_path : path, optional
+        A file or a folder.
+    progress : callable, optional
+        Called with one line before each step.
+    **settings
+        Passed on to `dlkit.study.simt_counts.measure`.
+    """
+    record = simt_counts.measure(operation, progress=progress, **settings)
+    if json_path is not None:
+        results.write(record, json_path)
+    return record
+
+
 def is_study(record: dict[str, Any]) -> bool:
     """Return whether a record is of a study, not of a comparison with peers."""
     return record["chapter"] in _SHOWN
@@ -79,6 +116,8 @@ def is_study(record: dict[str, Any]) -> bool:
 
 def head(record: dict[str, Any]) -> str:
     """Return the line that says where, with what and how a record was measured."""
+    if record["machine"].get("device") == "simt":
+        return simt_counts.head(record)
     machine, ceiling, count = record["machine"], record.get("ceiling"), record["threads"]
     unit = _SHOWN[record["chapter"]][1]
     text = f"{unit}{machine['cpu']}, {record['isa']}, {count} thread{'s' * (count > 1)}; "
@@ -89,16 +128,17 @@ def head(record: dict[str, Any]) -> str:
     return text + f"{record['date']}; `{record['command']}`"
 
 
-def _cells(record: dict[str, Any]) -> tuple[list[str], list[list[str]], int]:
+def _cells(record: dict[str, Any], summary: bool = False) -> tuple[list[str], list[list[str]], int]:
     module = _SHOWN[record["chapter"]][0]
-    titles: list[str] = module.columns(record)
-    cells: list[list[str]] = module.rows(record)
+    fewer = {"summary": True} if summary and module is simt_counts else {}
+    titles: list[str] = module.columns(record, **fewer)
+    cells: list[list[str]] = module.rows(record, **fewer)
     return titles, cells, 2 if "idea" in titles else 1
 
 
-def markdown(record: dict[str, Any]) -> str:
-    """Return a record as a Markdown table with its head line above."""
-    titles, cells, text_columns = _cells(record)
+def markdown(record: dict[str, Any], summary: bool = False) -> str:
+    """Return a record as a Markdown table with its head line above; with `summary` fewer columns of those that can."""
+    titles, cells, text_columns = _cells(record, summary)
     # The site keeps the column of this word wide enough for a sentence.
     titles = ['<span class="wide">idea</span>' if title == "idea" else title for title in titles]
     return "\n".join([head(record), "", *table.markdown_lines(titles, cells, text_columns=text_columns)])
