@@ -41,20 +41,19 @@ class Cuda(Numbered):
         try:
             from dlkit import _cuda
         except ImportError as error:
-            raise DeviceUnavailableError(
-                f"cuda: this build of dlkit has no CUDA kernels ({error}): {_BUILD}"
-            ) from error
+            # Not there, or there and unable to load.
+            text = f"cannot load its CUDA kernels ({error})" if self._is_built() else "has no CUDA kernels"
+            raise DeviceUnavailableError(f"cuda: this build of dlkit {text}: {_BUILD}") from error
         return _cuda
 
     @staticmethod
-    def _and_kernels() -> str:
+    def _is_built() -> bool:
         from importlib.util import find_spec
 
-        return (
-            f"; and this build of dlkit has no CUDA kernels: {_BUILD}"
-            if find_spec("dlkit._cuda") is None
-            else ""
-        )
+        return find_spec("dlkit._cuda") is not None
+
+    def _and_kernels(self) -> str:
+        return "" if self._is_built() else f"; and this build of dlkit has no CUDA kernels: {_BUILD}"
 
     def resolve(self, number: str) -> str:
         """Return ``cuda:N``, once it is certain that the GPU is there and that the kernels run on it."""
