@@ -47,7 +47,9 @@ def test_has_what_the_emulated_gpu_has(module: ModuleType) -> None:
 def test_without_a_driver_one_sentence_says_so(module: ModuleType) -> None:
     if module.driver_version() > 0:
         pytest.skip("this machine has an NVIDIA driver")
-    with pytest.raises(module.DeviceError, match=r"^cuda: no NVIDIA driver on this machine; expected one of CUDA"):
+    with pytest.raises(
+        module.DeviceError, match=r"^cuda: no NVIDIA driver on this machine; expected one of CUDA"
+    ):
         module.require_device(0)
     with pytest.raises(module.DeviceError, match=r"^cuda: device is 0; this machine has 0"):
         module.compute_capability(0)
