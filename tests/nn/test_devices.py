@@ -197,6 +197,135 @@ def test_a_training_step_waits_for_nothing(
         update.step()
 
 
+NUMBERS = np.array([[0, 3, 1], [2, 2, 5], [0, 4, 0], [1, 5, 3]])
+# A module that normalises or embeds, the sizes of what goes into it (None: NUMBERS), and the size of what comes out.
+LAYERS: dict[str, tuple[Callable[[], Any], Any, int]] = {
+    "Embedding": (lambda: nn.Embedding(6, 5), None, 15),
+    "Embedding padding": (lambda: nn.Embedding(6, 5, padding_idx=2), None, 15),
+    "LayerNorm": (lambda: nn.LayerNorm(5), (4, 5), 5),
+    "LayerNorm 2d": (lambda: nn.LayerNorm((3, 2), eps=0.01, bias=False), (4, 3, 2), 6),
+    "LayerNorm plain": (lambda: nn.LayerNorm(5, elementwise_affine=False), (4, 2, 5), 10),
+    "BatchNorm1d": (lambda: nn.BatchNorm1d(5), (4, 5), 5),
+    "BatchNorm1d 3d": (lambda: nn.BatchNorm1d(3, eps=0.01, momentum=0.3), (4, 3, 2), 6),
+    "BatchNorm1d plain": (lambda: nn.BatchNorm1d(5, affine=False), (4, 5), 5),
+    "BatchNorm1d untracked": (lambda: nn.BatchNorm1d(5, track_running_stats=False), (4, 5), 5),
+    "BatchNorm2d": (lambda: nn.BatchNorm2d(3), (4, 3, 2, 2), 12),
+    "BatchNorm2d mean of all": (lambda: nn.BatchNorm2d(3, momentum=None), (4, 3, 2, 2), 12),
+}
+
+
+def _with_layer(name: str) -> tuple[Any, Any]:
+    layer, shape, width = LAYERS[name]
+    dl.manual_seed(5)
+    model = nn.Sequential(layer(), nn.Flatten(), nn.Linear(width, 3))
+    x = NUMBERS if shape is None else np.random.default_rng(6).normal(1, 2, shape).astype(np.float32)
+    return model, x
+
+
+def _close(got: Any, expected: Any) -> None:
+    np.testing.assert_allclose(got, expected, rtol=2e-4, atol=1e-5)
+
+
+def _host(state: Any) -> dict[str, Any]:
+    return {name: dl.tensor(array).cpu().numpy().copy() for name, array in state.items()}
+
+
+@pytest.mark.parametrize("name", LAYERS)
+def test_embeddings_and_norms_train_as_on_the_cpu_and_wait_for_nothing(
+    simt: Any, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    results = []
+    for device in ("cpu", "simt"):
+        model, host = _with_layer(name)
+        model.to(device)
+        update = dl.optim.SGD(model.parameters(), lr=0.1)
+        x = dl.tensor(host, device=device, requires_grad=host.dtype.kind == "f")
+        labels = dl.tensor([0, 1, 2, 1], device=device)
+        seen = []
+        with monkeypatch.context() as patch:
+            for way in NoReading.ways:
+                patch.setattr(simt.SimtArray, way, _waits)
+            for training in (True, True, False):  # the last one with running statistics
+                model.train(training)
+                loss = F.cross_entropy(model(x), labels)
+                update.zero_grad()
+                loss.backward()
+                seen += [loss.detach(), *(p.grad.clone() for p in model.parameters())]
+                update.step()
+        assert {t.device for t in [*seen, *model.parameters(), *model.buffers()]} == {device}
+        if x.grad is not None:
+            seen.append(x.grad)
+        results.append(([t.cpu().numpy() for t in seen], _host(model.state_dict())))
+    for expected, got in zip(results[0][0], results[1][0], strict=True):
+        _close(got, expected)
+    assert list(results[0][1]) == list(results[1][1])
+    for key, expected in results[0][1].items():
+        assert results[1][1][key].dtype == expected.dtype
+        _close(results[1][1][key], expected)
+
+
+@pytest.mark.parametrize("name", LAYERS)
+def test_embeddings_and_norms_move_in_the_middle_of_training(simt: Any, name: str) -> None:
+    results = []
+    for devices in (("cpu",) * 4, ("cpu", "simt", "simt", "cpu"), ("simt", "cpu", "cpu", "simt")):
+        model, host = _with_layer(name)
+        update = dl.optim.Adam(model.parameters(), lr=0.1)
+        for device in devices:
+            model.to(device)
+            loss = model(dl.tensor(host, device=device)).square().sum()
+            update.zero_grad()
+            loss.backward()
+            update.step()
+        state = model.state_dict()
+        results.append(_host(state))
+        for there in ("cpu", "simt"):  # the state goes either way
+            other = _with_layer(name)[0].to(there)
+            other.load_state_dict(state)
+            assert {t.device for t in [*other.parameters(), *other.buffers()]} == {there}
+            for key, array in _host(other.state_dict()).items():
+                np.testing.assert_array_equal(array, results[-1][key])
+            _close(
+                other.eval()(dl.tensor(host, device=there)).tolist(),
+                model.eval()(dl.tensor(host, device=devices[-1])).tolist(),
+            )
+    for got in results[1:]:
+        for key, expected in results[0].items():
+            np.testing.assert_allclose(got[key], expected, rtol=1e-2, atol=1e-3)
+
+
+def test_an_embedding_on_a_device(simt: Any) -> None:
+    table = dl.tensor(np.arange(6.0).reshape(3, 2), device="simt")
+    layer = nn.Embedding.from_pretrained(table, freeze=False)
+    assert layer.weight.device == "simt"
+    assert layer.weight.tolist() == table.tolist()
+    assert layer([[0, 2]]).tolist() == [[[0, 1], [4, 5]]]
+    assert layer(np.zeros((2, 0), int).tolist()).shape == (2, 0, 2)
+    out = layer(dl.tensor([0, 3, -1], device="simt"))
+    assert np.isnan(out.cpu().detach().numpy()).any(axis=1).tolist() == [False, True, True]
+    for _ in range(2):  # the second time added to the first
+        layer(dl.tensor([0, 3, 0], device="simt")).sum().backward()
+    assert layer.weight.grad is not None
+    assert layer.weight.grad.tolist() == [[4, 4], [0, 0], [0, 0]]
+    assert (nn.Embedding(4, 2, padding_idx=1).to("simt").weight[1] == 0).all().item()
+    layer.reset_parameters()
+    assert layer.weight.device == "simt"
+
+
+def test_embeddings_and_norms_refuse_several_devices(simt: Any) -> None:
+    x, there = dl.ones(4, 3), dl.ones(4, 3, device="simt")
+    numbers = dl.tensor([0, 1])
+    for call, match in (
+        (lambda: nn.Embedding(4, 3).to("simt")(numbers), "embedding: x is on cpu but weight is on simt"),
+        (lambda: nn.Embedding(4, 3)(numbers.to("simt")), "embedding: x is on simt but weight is on cpu"),
+        (lambda: nn.LayerNorm(3)(there), "layer_norm: x is on simt but weight is on cpu"),
+        (lambda: nn.LayerNorm(3).to("simt")(x), "layer_norm: x is on cpu but weight is on simt"),
+        (lambda: nn.BatchNorm1d(3)(there), "batch_norm: x is on simt but running_mean is on cpu"),
+        (lambda: nn.BatchNorm1d(3).to("simt")(x), "batch_norm: x is on cpu but running_mean is on simt"),
+    ):
+        with pytest.raises(TypeError, match=match):
+            call()
+
+
 @pytest.mark.parametrize("norm_type", [1.0, 2.0, 3.0, float("inf")])
 @pytest.mark.parametrize("dtypes", [("float32",), ("float32", "float64")])
 def test_clipping(simt: Any, rng: np.random.Generator, norm_type: float, dtypes: tuple[str, ...]) -> None:

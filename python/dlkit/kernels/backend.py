@@ -26,6 +26,24 @@ BACKENDS = ("cpu", "cuda", "simt")
 _ndarray = np.ndarray
 
 
+class OnDemand:
+    """A module that is imported when something of it is asked for.
+
+    Parameters
+    ----------
+    name : str
+        Of the module.
+    """
+
+    def __init__(self, name: str) -> None:
+        self._module = name
+
+    def __getattr__(self, name: str) -> Any:
+        import importlib
+
+        return getattr(importlib.import_module(self._module), name)
+
+
 class DeviceUnavailableError(RuntimeError):
     """A device was asked for that this machine, or this build of dlkit, does not have."""
 

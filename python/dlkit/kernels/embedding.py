@@ -1,4 +1,4 @@
-"""Embeddings: rows of a table by their numbers, and the way back (csrc/layers/embedding.cpp)."""
+"""Embeddings: rows of a table by their numbers, and the way back (csrc/layers/embedding.cpp, embedding.cu)."""
 
 from __future__ import annotations
 
@@ -7,13 +7,15 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from dlkit import _cpu
-from dlkit.kernels.backend import as_array
-from dlkit.kernels.layers import _rung
+from dlkit.kernels.backend import OnDemand, as_array, is_device_array
+from dlkit.kernels.layers import device_rung_of, rung_of
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 __all__ = ["embedding", "embedding_backward"]
+
+devices: Any = OnDemand("dlkit.kernels.device_embedding")
 
 _ndarray = np.ndarray
 _embedding = _cpu.embedding
@@ -36,6 +38,7 @@ def embedding(
     Returns
     -------
     array of shape (*indices.shape, D)
+        On a device an index out of range gives a row of NaN: to raise would mean to wait for the device.
 
     Raises
     ------
@@ -44,11 +47,17 @@ def embedding(
     ValueError
         If `weight` is no matrix, or `out` has another shape, is read-only or shares memory with `weight`.
     IndexError
-        Before anything is written, if an index is out of range: the message names its place, value and range.
+        On the CPU, before anything is written, if an index is out of range: the message names its place, value and
+        range.
     """
     if type(weight) is not _ndarray:
+        if is_device_array(weight):
+            rung = device_rung_of(variant, "embedding", weight)
+            return devices.embedding(weight, indices, out, rung)  # type: ignore[no-any-return]
         weight = as_array(weight, "embedding", "weight")
-    result: NDArray[Any] = _embedding(weight, _integers(indices), out, _rung(variant, "embedding"))
+    result: NDArray[Any] = _embedding(
+        weight, _integers(indices, "embedding"), out, rung_of(variant, "embedding")
+    )
     return result
 
 
@@ -79,11 +88,13 @@ def embedding_backward(
     accumulate : bool
         Add to what `out` holds. Needs `out`.
     variant : {"naive", "fused"}, optional
+        On devices also "atomic", whose order of additions is left to chance.
 
     Returns
     -------
     array of shape (V, D)
-        Sums in order of position: the same bits on any number of threads.
+        Sums in order of position: the same bits on any number of threads. On a device a gradient at an index out of
+        range is added to no row.
 
     Raises
     ------
@@ -92,24 +103,31 @@ def embedding_backward(
     ValueError
         If shapes do not fit, or `padding_idx` is no row.
     IndexError
-        If an index is out of range.
+        On the CPU, if an index is out of range.
     """
     if type(grad) is not _ndarray:
+        if is_device_array(grad):
+            return devices.embedding_backward(  # type: ignore[no-any-return]
+                *(grad, indices, num_embeddings, padding_idx, out, bool(accumulate)),
+                device_rung_of(variant, "embedding_backward", grad),
+            )
         grad = as_array(grad, "embedding_backward", "grad")
     result: NDArray[Any] = _embedding_backward(
         grad,
-        _integers(indices),
+        _integers(indices, "embedding_backward"),
         num_embeddings,
         padding_idx,
         out,
         bool(accumulate),
-        _rung(variant, "embedding"),
+        rung_of(variant, "embedding"),
     )
     return result
 
 
-def _integers(indices: Any) -> NDArray[Any]:
+def _integers(indices: Any, operation: str) -> NDArray[Any]:
     if type(indices) is _ndarray:
         return indices
+    if is_device_array(indices):
+        as_array(indices, operation, "indices")  # raises
     array = np.asarray(indices)
     return array.astype(np.int64) if array.size == 0 and isinstance(indices, (list, tuple)) else array

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from dlkit import _cpu
-from dlkit.kernels.backend import as_array, backend_of, is_device_array, nearest
+from dlkit.kernels.backend import OnDemand, as_array, backend_of, is_device_array, nearest
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -47,15 +47,7 @@ __all__ = [
 ]
 
 
-class _Devices:
-    # dlkit.kernels.device_layers, imported when an array of a device asks for it.
-    def __getattr__(self, name: str) -> Any:
-        from dlkit.kernels import device_layers
-
-        return getattr(device_layers, name)
-
-
-devices: Any = _Devices()
+devices: Any = OnDemand("dlkit.kernels.device_layers")
 
 ACTIVATIONS: tuple[str, ...] = _cpu.activation_kinds
 """Names that `activation` and `activation_backward` take."""
@@ -72,8 +64,8 @@ _KINDS = {name: index for index, name in enumerate(ACTIVATIONS)}
 _DEFAULT_ALPHA = {"leaky_relu": 0.01, "elu": 1.0}
 _NEEDS_INPUT = frozenset(("silu", "gelu"))
 
-# The order of `enum class Rung` in csrc/layers/layers.h.
-_RUNGS = {"naive": 0, "estimate": 1, "fused": 2}
+# The order of `enum class Rung` in csrc/layers/layers.h; "atomic" is the middle rung of an embedding's gradient.
+_RUNGS = {"naive": 0, "estimate": 1, "atomic": 1, "fused": 2}
 _AUTOMATIC = 3
 _LADDERS: dict[str, list[tuple[str, str, str]]] = {}
 for _operation, *_row in _cpu.layer_variants():
@@ -85,7 +77,14 @@ def ladders() -> dict[str, list[tuple[str, str, str]]]:
     return _LADDERS
 
 
-def _rung(variant: str | None, operation: str) -> int:
+def rung_of(variant: str | None, operation: str) -> int:
+    """Return the number of a variant of an operation of the CPU, as kernels take it.
+
+    Raises
+    ------
+    ValueError
+        If the operation has none of that name.
+    """
     if variant is None:
         return _AUTOMATIC
     names = tuple(row[0] for row in _LADDERS[operation])
@@ -95,7 +94,8 @@ def _rung(variant: str | None, operation: str) -> int:
     return _RUNGS[variant]
 
 
-def _device_rung(variant: str | None, operation: str, array: Any) -> int:
+def device_rung_of(variant: str | None, operation: str, array: Any) -> int:
+    """As `rung_of`, of an operation of the device that an array is on."""
     if variant is None:
         return _AUTOMATIC
     names = tuple(row[0] for row in devices.ladders(backend_of(array).name).get(operation, ()))
@@ -157,11 +157,11 @@ def activation(
     index = _kind(kind, "activation")
     if type(x) is not _ndarray:
         if is_device_array(x):
-            rung = _device_rung(variant, "activation", x)
+            rung = device_rung_of(variant, "activation", x)
             return devices.activation(x, index, out, _alpha(kind, alpha), rung)  # type: ignore[no-any-return]
         x = as_array(x, "activation", "x")
     result: NDArray[Any] = _forward(
-        x, index, out, _alpha(kind, alpha), _AUTOMATIC if variant is None else _rung(variant, "activation")
+        x, index, out, _alpha(kind, alpha), _AUTOMATIC if variant is None else rung_of(variant, "activation")
     )
     return result
 
@@ -212,9 +212,9 @@ def activation_backward(
     index = _kind(kind, operation)
     slope = _alpha(kind, alpha)
     if on_device:
-        rung = _device_rung(variant, "activation", grad)
+        rung = device_rung_of(variant, "activation", grad)
     else:
-        rung = _AUTOMATIC if variant is None else _rung(variant, "activation")
+        rung = _AUTOMATIC if variant is None else rung_of(variant, "activation")
     if kind in _NEEDS_INPUT:
         if x is None:
             raise ValueError(f"{operation}: x is None; {kind} needs the activation's input")
@@ -318,10 +318,10 @@ def softmax(x: Any, *, out: NDArray[Any] | None = None, variant: str | None = No
     """
     if type(x) is not _ndarray:
         if is_device_array(x):
-            rung = _device_rung(variant, "softmax", x)
+            rung = device_rung_of(variant, "softmax", x)
             return devices.softmax(x, out, False, rung)  # type: ignore[no-any-return]
         x = as_array(x, "softmax", "x")
-    result: NDArray[Any] = _cpu.softmax(x, out, False, _rung(variant, "softmax"))
+    result: NDArray[Any] = _cpu.softmax(x, out, False, rung_of(variant, "softmax"))
     return result
 
 
@@ -329,10 +329,10 @@ def log_softmax(x: Any, *, out: NDArray[Any] | None = None, variant: str | None 
     """The logarithm of `softmax`, without forming it."""
     if type(x) is not _ndarray:
         if is_device_array(x):
-            rung = _device_rung(variant, "softmax", x)
+            rung = device_rung_of(variant, "softmax", x)
             return devices.softmax(x, out, True, rung)  # type: ignore[no-any-return]
         x = as_array(x, "log_softmax", "x")
-    result: NDArray[Any] = _cpu.softmax(x, out, True, _rung(variant, "softmax"))
+    result: NDArray[Any] = _cpu.softmax(x, out, True, rung_of(variant, "softmax"))
     return result
 
 
@@ -342,12 +342,12 @@ def softmax_backward(
     """The gradient by x from `grad`, the gradient by ``y = softmax(x)``: y (grad - sum grad y)."""
     if type(grad) is not _ndarray:
         if is_device_array(grad):
-            rung = _device_rung(variant, "softmax", grad)
+            rung = device_rung_of(variant, "softmax", grad)
             return devices.softmax_backward(grad, y, out, False, rung)  # type: ignore[no-any-return]
         grad = as_array(grad, "softmax_backward", "grad")
     if type(y) is not _ndarray:
         y = as_array(y, "softmax_backward", "y")
-    result: NDArray[Any] = _cpu.softmax_backward(grad, y, out, False, _rung(variant, "softmax"))
+    result: NDArray[Any] = _cpu.softmax_backward(grad, y, out, False, rung_of(variant, "softmax"))
     return result
 
 
@@ -357,12 +357,12 @@ def log_softmax_backward(
     """The gradient by x from `grad`, the gradient by ``y = log_softmax(x)``: grad - exp(y) sum grad."""
     if type(grad) is not _ndarray:
         if is_device_array(grad):
-            rung = _device_rung(variant, "softmax", grad)
+            rung = device_rung_of(variant, "softmax", grad)
             return devices.softmax_backward(grad, y, out, True, rung)  # type: ignore[no-any-return]
         grad = as_array(grad, "log_softmax_backward", "grad")
     if type(y) is not _ndarray:
         y = as_array(y, "log_softmax_backward", "y")
-    result: NDArray[Any] = _cpu.softmax_backward(grad, y, out, True, _rung(variant, "softmax"))
+    result: NDArray[Any] = _cpu.softmax_backward(grad, y, out, True, rung_of(variant, "softmax"))
     return result
 
 
@@ -426,7 +426,7 @@ def cross_entropy(
         if is_device_array(logits):
             return devices.cross_entropy(  # type: ignore[no-any-return]
                 *(logits, labels, bool(need_grad), grad_scale, label_smoothing, ignore_index, out),
-                *(_device_rung(variant, "cross_entropy", logits), _REDUCTIONS[reduction]),
+                *(device_rung_of(variant, "cross_entropy", logits), _REDUCTIONS[reduction]),
             )
         logits = as_array(logits, "cross_entropy", "logits")
     if type(labels) is not _ndarray:
@@ -441,7 +441,7 @@ def cross_entropy(
         label_smoothing,
         ignore_index,
         out,
-        _AUTOMATIC if variant is None else _rung(variant, "cross_entropy"),
+        _AUTOMATIC if variant is None else rung_of(variant, "cross_entropy"),
         _REDUCTIONS[reduction],
     )
     return result
@@ -478,10 +478,10 @@ def dropout(
     """
     if type(x) is not _ndarray:
         if is_device_array(x):
-            rung = _device_rung(variant, "dropout", x)
+            rung = device_rung_of(variant, "dropout", x)
             return devices.dropout(x, p, seed, offset, out, rung)  # type: ignore[no-any-return]
         x = as_array(x, "dropout", "x")
-    result: NDArray[Any] = _cpu.dropout(x, p, seed, offset, out, _rung(variant, "dropout"))
+    result: NDArray[Any] = _cpu.dropout(x, p, seed, offset, out, rung_of(variant, "dropout"))
     return result
 
 
@@ -505,11 +505,11 @@ def column_sum(
     """
     if type(x) is not _ndarray:
         if is_device_array(x):
-            rung = _device_rung(variant, "column_sum", x)
+            rung = device_rung_of(variant, "column_sum", x)
             return devices.column_sum(x, out, accumulate, rung)  # type: ignore[no-any-return]
         x = as_array(x, "column_sum", "x")
     result: NDArray[Any] = _column_sum(
-        x, out, bool(accumulate), _AUTOMATIC if variant is None else _rung(variant, "column_sum")
+        x, out, bool(accumulate), _AUTOMATIC if variant is None else rung_of(variant, "column_sum")
     )
     return result
 
@@ -564,7 +564,7 @@ def sgd_step(
     if len(params) and type(params[0]) is not _ndarray and is_device_array(params[0]):
         devices.sgd_step(
             *(params, grads, velocities, lr, momentum, dampening, weight_decay, bool(nesterov), bool(first)),
-            *(_device_rung(variant, "sgd_step", params[0]), settings),
+            *(device_rung_of(variant, "sgd_step", params[0]), settings),
         )
         return
     _sgd_step(
@@ -577,7 +577,7 @@ def sgd_step(
         weight_decay,
         bool(nesterov),
         bool(first),
-        _AUTOMATIC if variant is None else _rung(variant, "sgd_step"),
+        _AUTOMATIC if variant is None else rung_of(variant, "sgd_step"),
     )
 
 
@@ -639,7 +639,7 @@ def adam_step(
                 weight_decay,
                 bool(decoupled),
             ),
-            *(_device_rung(variant, "adam_step", params[0]), settings),
+            *(device_rung_of(variant, "adam_step", params[0]), settings),
         )
         return
     _adam_step(
@@ -654,7 +654,7 @@ def adam_step(
         eps,
         weight_decay,
         bool(decoupled),
-        _AUTOMATIC if variant is None else _rung(variant, "adam_step"),
+        _AUTOMATIC if variant is None else rung_of(variant, "adam_step"),
     )
 
 

@@ -1,4 +1,4 @@
-"""Layer and batch normalisation, and their gradients (csrc/layers/normalisation.cpp).
+"""Layer and batch normalisation, and their gradients (csrc/layers/normalisation.cpp, layer_norm.cu, batch_norm.cu).
 
 Both make ``(x - mean) rstd weight + bias`` with ``rstd = 1 / sqrt(variance + eps)``: a layer norm with the mean and
 variance of each row, a batch norm with those of each channel over all samples. The variance is that of the population
@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from dlkit import _cpu
-from dlkit.kernels.backend import as_array
-from dlkit.kernels.layers import _rung
+from dlkit.kernels.backend import OnDemand, as_array, is_device_array
+from dlkit.kernels.layers import device_rung_of, rung_of
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     Array = NDArray[Any]
 
 __all__ = ["batch_norm", "batch_norm_apply", "batch_norm_backward", "layer_norm", "layer_norm_backward"]
+
+devices: Any = OnDemand("dlkit.kernels.device_normalisation")
 
 _ndarray = np.ndarray
 _layer_norm = _cpu.layer_norm
@@ -68,13 +70,18 @@ def layer_norm(
     ValueError
         If shapes do not fit, `eps` is negative, or `out` overlaps an input in part.
     """
+    if type(x) is not _ndarray:
+        if is_device_array(x):
+            rung = device_rung_of(variant, "layer_norm", x)
+            return devices.layer_norm(x, weight, bias, eps, out, rung)  # type: ignore[no-any-return]
+        x = as_array(x, "layer_norm", "x")
     result: tuple[Array, Array, Array] = _layer_norm(
-        x if type(x) is _ndarray else as_array(x, "layer_norm", "x"),
+        x,
         _optional(weight, "layer_norm", "weight"),
         _optional(bias, "layer_norm", "bias"),
         eps,
         out,
-        _rung(variant, "layer_norm"),
+        rung_of(variant, "layer_norm"),
     )
     return result
 
@@ -159,13 +166,18 @@ def batch_norm(
     ValueError
         If shapes do not fit, `eps` is negative, or `out` overlaps an input in part.
     """
+    if type(x) is not _ndarray:
+        if is_device_array(x):
+            rung = device_rung_of(variant, "batch_norm", x)
+            return devices.batch_norm(x, weight, bias, eps, out, rung)  # type: ignore[no-any-return]
+        x = as_array(x, "batch_norm", "x")
     result: tuple[Array, Array, Array] = _batch_norm(
-        x if type(x) is _ndarray else as_array(x, "batch_norm", "x"),
+        x,
         _optional(weight, "batch_norm", "weight"),
         _optional(bias, "batch_norm", "bias"),
         eps,
         out,
-        _rung(variant, "batch_norm"),
+        rung_of(variant, "batch_norm"),
     )
     return result
 
@@ -200,15 +212,20 @@ def batch_norm_apply(
         As `batch_norm`.
     """
     operation = "batch_norm_apply"
+    if type(x) is not _ndarray:
+        if is_device_array(x):
+            device_rung_of(variant, "batch_norm", x)
+            return devices.batch_norm_apply(x, mean, var, weight, bias, eps, out)  # type: ignore[no-any-return]
+        x = as_array(x, operation, "x")
     result: Array = _batch_norm_apply(
-        x if type(x) is _ndarray else as_array(x, operation, "x"),
+        x,
         mean if type(mean) is _ndarray else as_array(mean, operation, "mean"),
         var if type(var) is _ndarray else as_array(var, operation, "var"),
         _optional(weight, operation, "weight"),
         _optional(bias, operation, "bias"),
         eps,
         out,
-        _rung(variant, "batch_norm"),
+        rung_of(variant, "batch_norm"),
     )
     return result
 
@@ -268,6 +285,11 @@ def _gradients(
     variant: str | None,
 ) -> tuple[Array, Array | None, Array | None]:
     operation = f"{ladder}_backward"
+    if type(arrays[1]) is not _ndarray and is_device_array(arrays[1]):
+        return getattr(devices, operation)(  # type: ignore[no-any-return]
+            *(*arrays, weight, bool(need_weight), bool(need_bias)),
+            device_rung_of(variant, ladder, arrays[1]),
+        )
     result: tuple[Array, Array | None, Array | None] = kernel(
         *(
             a if type(a) is _ndarray else as_array(a, operation, name)
@@ -276,6 +298,6 @@ def _gradients(
         _optional(weight, operation, "weight"),
         bool(need_weight),
         bool(need_bias),
-        _rung(variant, ladder),
+        rung_of(variant, ladder),
     )
     return result

@@ -8,6 +8,7 @@ import numpy as np
 
 from dlkit.autograd.base import as_array, mark_changed, shape_text
 from dlkit.autograd.tensor import Tensor
+from dlkit.kernels.backend import device_of
 from dlkit.nn import functional, init
 from dlkit.nn.embedding_functional import row_number
 from dlkit.nn.linear import positive_integer
@@ -63,7 +64,7 @@ class Embedding(Module):
         Parameters
         ----------
         embeddings : Tensor or array of shape (num_embeddings, embedding_dim)
-            Copied.
+            Copied; the layer is on its device.
         freeze : bool
             Whether the table stays as it is in training.
         padding_idx : int, optional
@@ -81,7 +82,8 @@ class Embedding(Module):
                 "expected (num_embeddings, embedding_dim)"
             )
         layer = cls(table.shape[0], table.shape[1], padding_idx, dtype=table.dtype)
-        layer.weight._array[...] = table
+        layer.to(device_of(table))
+        np.copyto(layer.weight._array, table)
         layer.weight.requires_grad = not freeze
         return layer
 

@@ -10,10 +10,13 @@ from dlkit import kernels
 from dlkit.autograd.base import TensorBase, as_array, make, record, shape_text
 from dlkit.autograd.gradients import claim, settle
 from dlkit.autograd.mode import mode
+from dlkit.kernels.backend import mixed_devices
 
 if TYPE_CHECKING:
     from dlkit.autograd.base import Array
     from dlkit.autograd.tensor import Tensor
+
+_ndarray = np.ndarray
 
 
 def row_number(padding_idx: Any, num_embeddings: int, operation: str) -> int | None:
@@ -56,11 +59,12 @@ def embedding(x: Any, weight: Tensor, padding_idx: int | None = None) -> Tensor:
     Raises
     ------
     TypeError
-        If x holds no integers, or weight is no Tensor of float32 or float64.
+        If x holds no integers, weight is no Tensor of float32 or float64, or they are on different devices.
     ValueError
         If weight is no matrix, or padding_idx no row of it.
     IndexError
-        If a number is out of range; the message names its place, value and range.
+        On the CPU, if a number is out of range; the message names its place, value and range. On other devices, where
+        to raise would mean to wait, its row is NaN, and gets no gradient.
 
     Notes
     -----
@@ -75,13 +79,17 @@ def embedding(x: Any, weight: Tensor, padding_idx: int | None = None) -> Tensor:
         )
     rows = table.shape[0]
     padding = row_number(padding_idx, rows, "embedding")
-    indices = as_array(x, "embedding", "x")
+    indices = as_array(x, "embedding", "x", like=table)
     if indices.size == 0 and isinstance(x, (list, tuple)):
         indices = indices.astype(np.int64)
     if indices.dtype.kind not in "iu":
         raise TypeError(
             f"embedding: x is of dtype {indices.dtype}; expected integers, the number of a row each"
         )
+    if not indices.__class__ is table.__class__ is _ndarray:
+        mixed = mixed_devices("embedding", [("x", indices), ("weight", table)])
+        if mixed is not None:
+            raise mixed
     out = kernels.embedding(table, indices)
     if not weight._tracked or not mode.enabled:
         return make(out)

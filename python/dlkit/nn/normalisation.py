@@ -132,9 +132,11 @@ class _BatchNorm(Module):
         tracking = self.training and self.track_running_stats
         training = self.training or (self.running_mean is None and self.running_var is None)
         count = self.num_batches_tracked if tracking else None
-        momentum = self.momentum
-        if momentum is None:  # the mean of all batches so far
-            momentum = 0.0 if count is None else 1 / (int(count._array) + 1)
+        momentum: Any = self.momentum
+        if (
+            momentum is None
+        ):  # the mean of all batches so far; on a device a number there, so that nothing waits
+            momentum = 0.0 if count is None else 1 / (count._array + 1)
         running = tracking or not training
         out = functional.batch_norm(
             x,

@@ -10,6 +10,7 @@ import numpy as np
 from dlkit import kernels
 from dlkit.autograd.base import TensorBase, as_array, make, mark_changed, record, shape_text
 from dlkit.autograd.mode import mode
+from dlkit.kernels.backend import mixed_devices
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from dlkit.autograd.base import Array
     from dlkit.autograd.tensor import Tensor
 
+_ndarray = np.ndarray
 _FLOATS = (np.dtype(np.float32), np.dtype(np.float64))
 
 
@@ -71,13 +73,13 @@ def layer_norm(
     Raises
     ------
     TypeError
-        If dtypes differ, or are not float32 or float64.
+        If dtypes or devices differ, or dtypes are not float32 or float64.
     ValueError
         If shapes do not fit.
     """
     operation = "layer_norm"
     shape = sizes(normalized_shape, operation)
-    tensor = _tensor(x, operation)
+    tensor = _tensor(x, operation, weight)
     array = tensor._array
     if array.shape[max(array.ndim - len(shape), 0) :] != shape:
         raise ValueError(
@@ -144,13 +146,13 @@ def batch_norm(
     Raises
     ------
     TypeError
-        If dtypes differ, or are not float32 or float64.
+        If dtypes or devices differ, or dtypes are not float32 or float64.
     ValueError
         If shapes do not fit; in training, if there is one value for each channel; otherwise, if running statistics
         are missing.
     """
     operation = "batch_norm"
-    tensor = _tensor(x, operation)
+    tensor = _tensor(x, operation, weight)
     array = tensor._array
     if array.ndim < 2:
         raise ValueError(f"{operation}: x is {shape_text(array.shape)}; expected (N, C) or (N, C, ...)")
@@ -239,11 +241,14 @@ def _given(by_x: Array, *pairs: tuple[Tensor | None, Array | None]) -> tuple[Arr
     return (by_x, *(gradient for tensor, gradient in pairs if tensor is not None))
 
 
-def _tensor(value: Any, operation: str) -> Tensor:
-    tensor = value if isinstance(value, TensorBase) else make(as_array(value, operation, "x"))
+def _tensor(value: Any, operation: str, weight: Any) -> Tensor:
+    if isinstance(value, TensorBase):
+        tensor: Tensor = value  # type: ignore[assignment]
+    else:
+        tensor = make(as_array(value, operation, "x", like=getattr(weight, "_array", None)))
     if tensor._array.dtype not in _FLOATS:
         raise TypeError(f"{operation}: x is of dtype {tensor._array.dtype}; expected float32 or float64")
-    return tensor  # type: ignore[return-value]
+    return tensor
 
 
 def _check(value: Any, argument: str, shape: tuple[int, ...], x: Tensor, operation: str) -> None:
@@ -252,6 +257,10 @@ def _check(value: Any, argument: str, shape: tuple[int, ...], x: Tensor, operati
     if not isinstance(value, TensorBase):
         raise TypeError(f"{operation}: {argument} is a {type(value).__name__}; expected a Tensor or None")
     array = value._array
+    if not array.__class__ is x._array.__class__ is _ndarray:
+        mixed = mixed_devices(operation, [("x", x._array), (argument, array)])
+        if mixed is not None:
+            raise mixed
     if array.dtype != x._array.dtype:
         raise TypeError(
             f"{operation}: x is of dtype {x._array.dtype} but {argument} of {array.dtype}; expected one dtype"
