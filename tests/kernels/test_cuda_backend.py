@@ -80,7 +80,7 @@ def _kernels(refused: int | None = None) -> Any:
     [
         (None, None, "cuda", "cuda: CuPy .* pip install cupy-cuda13x"),
         (None, _kernels(), "cuda:0", "cuda: CuPy .* pip install cupy-cuda13x"),
-        (_cupy(), None, "cuda", "cuda: this build of dlkit has no CUDA kernels .*DLKIT_CUDA=ON"),
+        (_cupy(), None, "cuda", "cuda: this build of dlkit has no CUDA kernels: .*DLKIT_CUDA=ON"),
         (
             _cupy(-1),
             _kernels(),
