@@ -119,7 +119,8 @@ def _normalisation(
     shape = "×".join(map(str, x.shape))
     weight, bias = np.ones(size, np.float32), np.zeros(size, np.float32)
     _, *saved = forward(x, weight, bias)
-    x, weight, bias, mean, rstd = (put(array) for array in (x, weight, bias, *saved))
+    grad = np.ascontiguousarray(x[..., ::-1])  # not x: what is along it cancels
+    grad, x, weight, bias, mean, rstd = (put(array) for array in (grad, x, weight, bias, *saved))
     out = np.empty_like(x)
     return [
         Case(operation, f"{name}, {shape}", 8.0 * x.size, partial(forward, x, weight, bias, out=out)),
@@ -127,7 +128,7 @@ def _normalisation(
             operation,
             f"{name}, gradient, {shape}",
             12.0 * x.size,
-            partial(backward, x, x, mean, rstd, weight),
+            partial(backward, grad, x, mean, rstd, weight),
         ),
     ]
 
