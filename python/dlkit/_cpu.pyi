@@ -107,6 +107,58 @@ def embedding_backward(
     /,
 ) -> Array: ...
 
+# Convolution: csrc/bindings/conv.cpp. `geometry` is a dlkit.kernels.conv.ConvGeometry.
+def conv(
+    dims: int,
+    x: Array,
+    weight: Array,
+    bias: Array | None,
+    geometry: tuple[int, ...],
+    relu: bool,
+    out: Array | None,
+    variant: str | None,
+    /,
+) -> Array: ...
+def conv_backward_input(
+    dims: int,
+    grad: Array,
+    weight: Array,
+    height: int,
+    width: int,
+    geometry: tuple[int, ...],
+    out: Array | None,
+    variant: str | None,
+    /,
+) -> Array: ...
+def conv_backward_weight(
+    dims: int,
+    grad: Array,
+    x: Array,
+    kernel_h: int,
+    kernel_w: int,
+    with_bias: bool,
+    geometry: tuple[int, ...],
+    out: Array | None,
+    out_bias: Array | None,
+    accumulate: bool,
+    variant: str | None,
+    /,
+) -> tuple[Array, Array | None]: ...
+def conv_variants() -> dict[str, list[tuple[str, str, str]]]: ...
+def conv_choice(
+    operation: str,
+    dims: int,
+    n: int,
+    channels: int,
+    height: int,
+    width: int,
+    filters: int,
+    kernel_h: int,
+    kernel_w: int,
+    geometry: tuple[int, ...],
+    threads: int,
+) -> tuple[str, int]: ...
+
 # Normalisation: csrc/bindings/normalisation.cpp. `variant` as above.
 def layer_norm(
     x: Array, weight: Array | None, bias: Array | None, eps: float, out: Array | None, variant: int, /

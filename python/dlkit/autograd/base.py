@@ -33,7 +33,17 @@ _RANK = {"b": 0, "i": 1, "u": 1, "f": 2}
 _READS_OUTPUT = frozenset(
     (
         *("div", "sqrt", "exp", "sigmoid", "tanh", "relu", "leaky_relu", "elu", "softplus", "softmax"),
-        *("log_softmax", "linear_relu", "linear_sigmoid", "linear_tanh", "max", "min", "norm"),
+        *(
+            "log_softmax",
+            "linear_relu",
+            "linear_sigmoid",
+            "linear_tanh",
+            "conv1d_relu",
+            "conv2d_relu",
+            "max",
+            "min",
+            "norm",
+        ),
     )
 )
 

@@ -14,6 +14,14 @@ from dlkit.kernels.config import (
     set_num_threads,
     show_config,
 )
+from dlkit.kernels.conv import (
+    conv1d,
+    conv1d_backward_input,
+    conv1d_backward_weight,
+    conv2d,
+    conv2d_backward_input,
+    conv2d_backward_weight,
+)
 from dlkit.kernels.embedding import embedding, embedding_backward
 from dlkit.kernels.layers import (
     ACTIVATIONS,
@@ -68,6 +76,12 @@ __all__ = [
     "clip_factor",
     "column_sum",
     "config",
+    "conv1d",
+    "conv1d_backward_input",
+    "conv1d_backward_weight",
+    "conv2d",
+    "conv2d_backward_input",
+    "conv2d_backward_weight",
     "counters",
     "cross_entropy",
     "dropout",

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dlkit.nn import functional, init, utils
 from dlkit.nn.activation import ELU, GELU, LeakyReLU, LogSoftmax, ReLU, Sigmoid, SiLU, Softmax, Softplus, Tanh
 from dlkit.nn.container import ModuleList, Sequential
+from dlkit.nn.conv import Conv1d, Conv2d
 from dlkit.nn.dropout import Dropout
 from dlkit.nn.embedding import Embedding
 from dlkit.nn.linear import Linear
@@ -33,6 +34,8 @@ __all__ = [
     "BCEWithLogitsLoss",
     "BatchNorm1d",
     "BatchNorm2d",
+    "Conv1d",
+    "Conv2d",
     "CrossEntropyLoss",
     "Dropout",
     "Embedding",

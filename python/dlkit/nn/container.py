@@ -6,11 +6,17 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 from dlkit.nn.activation import ReLU, Sigmoid, Tanh
+from dlkit.nn.conv import Conv1d, Conv2d
 from dlkit.nn.functional import linear
 from dlkit.nn.linear import Linear
 from dlkit.nn.module import Module
 
-_FUSED = {ReLU: "relu", Sigmoid: "sigmoid", Tanh: "tanh"}
+# What a layer computes together with the activation that follows it.
+_FUSED: dict[type, dict[type, str]] = {
+    Linear: {ReLU: "relu", Sigmoid: "sigmoid", Tanh: "tanh"},
+    Conv1d: {ReLU: "relu"},
+    Conv2d: {ReLU: "relu"},
+}
 
 
 class _Listed(Module):
@@ -110,7 +116,8 @@ class Sequential(_Listed):
 
     Notes
     -----
-    A Linear and a ReLU, Sigmoid or Tanh after it run as one kernel, forward and backward. The names in ``state_dict``
+    A Linear and a ReLU, Sigmoid or Tanh after it run as one kernel, forward and backward, as do a convolution and a
+    ReLU. The names in ``state_dict``
     are those of the modules; modules with hooks, and subclasses, are called one by one.
     """
 
@@ -131,22 +138,28 @@ class Sequential(_Listed):
 
     def forward(self, x: Any) -> Any:
         """Pass the input through all modules."""
-        waiting: Linear | None = None  # a Linear whose activation may come next
+        waiting: Any = None  # a layer whose activation may come next
         for module in self._modules.values():
             kind = module.__class__
             if waiting is not None:
-                fused = _FUSED.get(kind)  # type: ignore[arg-type]
+                fused = _FUSED[waiting.__class__].get(kind)
                 if fused is not None and _plain(module):
-                    x = linear(x, waiting.weight, waiting.bias, fused)
+                    x = _run(waiting, x, fused)
                     waiting = None
                     continue
-                x = linear(x, waiting.weight, waiting.bias)
+                x = _run(waiting, x, None)
                 waiting = None
-            if kind is Linear and _plain(module):
-                waiting = module  # type: ignore[assignment]
+            if kind in _FUSED and _plain(module):
+                waiting = module
             elif module is not None:
                 x = module(x)
-        return x if waiting is None else linear(x, waiting.weight, waiting.bias)
+        return x if waiting is None else _run(waiting, x, None)
+
+
+def _run(layer: Any, x: Any, activation: str | None) -> Any:
+    if layer.__class__ is Linear:
+        return linear(x, layer.weight, layer.bias, activation)
+    return layer.convolve(x, activation)
 
 
 def _plain(module: Any) -> bool:

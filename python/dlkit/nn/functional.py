@@ -14,6 +14,7 @@ from dlkit.autograd.mode import mode
 from dlkit.autograd.product import bias_gradient, weight_gradient
 from dlkit.autograd.tensor import Tensor
 from dlkit.kernels.backend import mixed_devices, namespace
+from dlkit.nn.conv_functional import conv1d, conv2d
 from dlkit.nn.embedding_functional import embedding
 from dlkit.nn.losses_functional import (
     binary_cross_entropy,
@@ -240,6 +241,8 @@ __all__ = [
     "batch_norm",
     "binary_cross_entropy",
     "binary_cross_entropy_with_logits",
+    "conv1d",
+    "conv2d",
     "cross_entropy",
     "dropout",
     "elu",

@@ -1,0 +1,273 @@
+#include "conv/conv.h"
+
+#include <string>
+#include <vector>
+
+#include "bindings/arguments.h"
+#include "bindings/bindings.h"
+#include "bindings/conv_shape.h"
+#include "bindings/fastcall.h"
+#include "core/counters.h"
+#include "core/thread_pool.h"
+
+namespace dlkit {
+namespace {
+
+// 1 or 2, as Python's wrappers pass it.
+int dims_of(PyObject* object, const char* operation) {
+  const std::int64_t dims = as_integer(object, operation, "dims");
+  if (dims != 1 && dims != 2) fail(operation, "dims is " + std::to_string(dims) + "; expected 1 or 2");
+  return static_cast<int>(dims);
+}
+
+ConvExtents extents(const ArrayArg& array, int dims) {
+  return {array.shape(), array.ndim(), dims, array.operation, array.argument};
+}
+
+// The weight's channels against those of x.
+void require_channels(const char* operation, const ConvExtents& x, const ConvExtents& weight, Index groups) {
+  if (weight.size[1] * groups != x.size[1])
+    fail(operation, std::string("x is ") + x.text + " but weight is " + weight.text + ": " + std::to_string(x.size[1]) +
+                        " channels in " + std::to_string(groups) + (groups == 1 ? " group" : " groups") +
+                        " need a weight of " +
+                        (x.size[1] % groups == 0 ? std::to_string(x.size[1] / groups) : std::string("a fraction of")) +
+                        " channels, not " + std::to_string(weight.size[1]));
+}
+
+// The gradient against the output that the rest implies.
+void require_grad(const ConvShape& s, const ConvExtents& grad, const char* operation, int dims) {
+  const Index expected[] = {s.n, s.filters, s.out_h, s.out_w};
+  if (!std::equal(expected, expected + 4, grad.size)) {
+    const ConvArrayShape shape(operation, "grad", dims, 1, s.n, s.filters, s.out_h, s.out_w);
+    fail(operation,
+         "grad is " + grad.text + "; expected " + shape_text(shape.size, shape.ndim) + ", the shape of the output");
+  }
+}
+
+template <class Problem>
+const ConvVariant<Problem>* variant_named(PyObject* object, const ConvShape& shape, const char* operation) {
+  if (object == Py_None) return nullptr;
+  std::vector<std::string> names;
+  std::string listing;
+  for (const auto& variant : conv_variants<Problem>()) {
+    listing += (names.empty() ? "" : ", ") + std::string(variant.name);
+    names.emplace_back(variant.name);
+  }
+  Py_ssize_t size = 0;
+  const char* text = PyUnicode_Check(object) ? PyUnicode_AsUTF8AndSize(object, &size) : nullptr;
+  PyErr_Clear();
+  const auto* found = text == nullptr ? nullptr : find_conv_variant<Problem>({text, static_cast<std::size_t>(size)});
+  if (found == nullptr)
+    fail(operation, "variant is " + std::string(py::repr(object)) + "; expected None or one of " + listing +
+                        suggestion(object, names));
+  if (shape.flops() != 0 && !found->takes(shape))
+    fail(operation, std::string("variant '") + found->name + "' needs " + found->needs);
+  return found;
+}
+
+void count(const ConvShape& s, std::size_t item) {
+  count_work(
+      static_cast<std::uint64_t>(s.flops()),
+      static_cast<std::uint64_t>(s.n * (s.channels * s.in_size() + s.filters * s.out_size()) + s.filters * s.depth()) *
+          item);
+}
+
+// A vector of one element for each filter, or null for None.
+struct Bias {
+  py::object copy;
+  const void* data = nullptr;
+
+  Bias(PyObject* object, const ArrayArg& like, Index filters) {
+    if (object == Py_None) return;
+    const ArrayArg given(object, like.operation, "bias");
+    like.require_same_dtype(given);
+    if (given.ndim() != 1 || given.shape()[0] != filters)
+      given.fail("bias is " + given.shape_text() + "; expected (" + std::to_string(filters) +
+                 ",), one element per filter");
+    if (!is_contiguous(object)) copy = contiguous_copy(object);
+    data = copy ? array_proxy(copy.ptr())->data : given.data();
+  }
+};
+
+// conv(dims, x, weight, bias, geometry, relu, out, variant)
+PyObject* conv_call(PyObject*, PyObject* const* args, Py_ssize_t given) {
+  return guarded([&]() -> PyObject* {
+    check_count("conv", given, 8);
+    const int dims = dims_of(args[0], "conv");
+    const char* operation = dims == 1 ? "conv1d" : "conv2d";
+    const ArrayArg x(args[1], operation, "x"), weight(args[2], operation, "weight");
+    x.require_same_dtype(weight);
+    const ConvGeometry geometry(args[4], operation);
+    const ConvExtents in = extents(x, dims), kernel = extents(weight, dims);
+    require_channels(operation, in, kernel, geometry.groups);
+    const ConvShape s = make_conv_shape(operation, dims, in.size[0], in.size[1], in.size[2], in.size[3], kernel.size[0],
+                                        kernel.size[2], kernel.size[3], geometry);
+    const ConvArrayShape shape(operation, "the result", dims, x.item_size(), s.n, s.filters, s.out_h, s.out_w);
+    const Bias bias(args[3], x, s.filters);
+    with_dtype(x.dtype, [&](auto zero) {
+      variant_named<ConvForward<decltype(zero)>>(args[7], s, operation);  // before any work
+    });
+    const Input x_in(args[1], operation, "x"), weight_in(args[2], operation, "weight");
+    Output out(args[6], x, shape.ndim, shape.size);
+    out.check_apart(x, static_cast<bool>(x_in.copy), false);
+    out.check_apart(weight, static_cast<bool>(weight_in.copy), false);
+    if (args[3] != Py_None) out.check_apart(ArrayArg(args[3], operation, "bias"), static_cast<bool>(bias.copy), false);
+    const bool relu = as_bool(args[5]);
+    const int threads = num_threads();
+    with_dtype(x.dtype, [&](auto zero) {
+      using T = decltype(zero);
+      const auto* variant = variant_named<ConvForward<T>>(args[7], s, operation);
+      const ConvForward<T> problem = {s,           x_in.as<T>(), weight_in.as<T>(), static_cast<const T*>(bias.data),
+                                      out.as<T>(), relu};
+      count(s, sizeof(T));
+      const ReleaseGil release;
+      convolve(problem, variant, threads);
+    });
+    return out.finish();
+  });
+}
+
+// conv_backward_input(dims, grad, weight, height, width, geometry, out, variant)
+PyObject* conv_backward_input_call(PyObject*, PyObject* const* args, Py_ssize_t given) {
+  return guarded([&]() -> PyObject* {
+    check_count("conv_backward_input", given, 8);
+    const int dims = dims_of(args[0], "conv_backward_input");
+    const char* operation = dims == 1 ? "conv1d_backward_input" : "conv2d_backward_input";
+    const ArrayArg grad(args[1], operation, "grad"), weight(args[2], operation, "weight");
+    grad.require_same_dtype(weight);
+    const ConvGeometry geometry(args[5], operation);
+    const ConvExtents out_grad = extents(grad, dims), kernel = extents(weight, dims);
+    const Index height = as_integer(args[3], operation, "height"), width = as_integer(args[4], operation, "width");
+    for (const Index extent : {height, width})
+      if (extent < 0 || extent > ConvGeometry::kMost)
+        fail(operation, "an extent of the input is " + std::to_string(extent) + "; expected 0 to 2147483647");
+    const ConvShape s = make_conv_shape(operation, dims, out_grad.size[0], kernel.size[1] * geometry.groups, height,
+                                        width, kernel.size[0], kernel.size[2], kernel.size[3], geometry);
+    require_grad(s, out_grad, operation, dims);
+    const ConvArrayShape shape(operation, "the result", dims, grad.item_size(), s.n, s.channels, s.height, s.width);
+    with_dtype(grad.dtype, [&](auto zero) { variant_named<ConvBackwardInput<decltype(zero)>>(args[7], s, operation); });
+    const Input grad_in(args[1], operation, "grad"), weight_in(args[2], operation, "weight");
+    Output out(args[6], grad, shape.ndim, shape.size);
+    out.check_apart(grad, static_cast<bool>(grad_in.copy), false);
+    out.check_apart(weight, static_cast<bool>(weight_in.copy), false);
+    const int threads = num_threads();
+    with_dtype(grad.dtype, [&](auto zero) {
+      using T = decltype(zero);
+      const auto* variant = variant_named<ConvBackwardInput<T>>(args[7], s, operation);
+      const ConvBackwardInput<T> problem = {s, grad_in.as<T>(), weight_in.as<T>(), out.as<T>()};
+      count(s, sizeof(T));
+      const ReleaseGil release;
+      convolve(problem, variant, threads);
+    });
+    return out.finish();
+  });
+}
+
+// conv_backward_weight(dims, grad, x, kernel_h, kernel_w, with_bias, geometry, out, out_bias, accumulate, variant)
+// returns (dweight, dbias), dbias None without with_bias
+PyObject* conv_backward_weight_call(PyObject*, PyObject* const* args, Py_ssize_t given) {
+  return guarded([&]() -> PyObject* {
+    check_count("conv_backward_weight", given, 11);
+    const int dims = dims_of(args[0], "conv_backward_weight");
+    const char* operation = dims == 1 ? "conv1d_backward_weight" : "conv2d_backward_weight";
+    const ArrayArg grad(args[1], operation, "grad"), x(args[2], operation, "x");
+    grad.require_same_dtype(x);
+    const ConvGeometry geometry(args[6], operation);
+    const ConvExtents out_grad = extents(grad, dims), in = extents(x, dims);
+    const Index kernel_h = as_integer(args[3], operation, "kernel_size"),
+                kernel_w = as_integer(args[4], operation, "kernel_size");
+    for (const Index extent : {kernel_h, kernel_w})
+      if (extent < 1 || extent > ConvGeometry::kMost)
+        fail(operation, "kernel_size is " + std::to_string(extent) + "; expected 1 to 2147483647");
+    const bool with_bias = as_bool(args[5]), accumulate = as_bool(args[9]);
+    const ConvShape s = make_conv_shape(operation, dims, in.size[0], in.size[1], in.size[2], in.size[3],
+                                        out_grad.size[1], kernel_h, kernel_w, geometry);
+    require_grad(s, out_grad, operation, dims);
+    if (accumulate && (args[7] == Py_None || (with_bias && args[8] == Py_None)))
+      fail(operation, with_bias ? "accumulate=True needs out and out_bias, the arrays to add to"
+                                : "accumulate=True needs out, the array to add to");
+    const ConvArrayShape shape(operation, "the result", dims, grad.item_size(), s.filters, s.group_channels(),
+                               s.kernel_h, s.kernel_w);
+    with_dtype(grad.dtype,
+               [&](auto zero) { variant_named<ConvBackwardWeight<decltype(zero)>>(args[10], s, operation); });
+    const Input grad_in(args[1], operation, "grad"), x_in(args[2], operation, "x");
+    Output out(args[7], grad, shape.ndim, shape.size, accumulate);
+    out.check_apart(grad, static_cast<bool>(grad_in.copy), false);
+    out.check_apart(x, static_cast<bool>(x_in.copy), false);
+    const py::ssize_t filters = s.filters;
+    Output out_bias(with_bias ? args[8] : Py_None, grad, 1, &filters, accumulate);
+    if (with_bias) {
+      out_bias.check_apart(grad, static_cast<bool>(grad_in.copy), false);
+      out_bias.check_apart(x, static_cast<bool>(x_in.copy), false);
+    }
+    const int threads = num_threads();
+    with_dtype(grad.dtype, [&](auto zero) {
+      using T = decltype(zero);
+      const auto* variant = variant_named<ConvBackwardWeight<T>>(args[10], s, operation);
+      const ConvBackwardWeight<T> problem = {
+          s, grad_in.as<T>(), x_in.as<T>(), out.as<T>(), with_bias ? out_bias.as<T>() : nullptr, accumulate};
+      count(s, sizeof(T));
+      const ReleaseGil release;
+      convolve(problem, variant, threads);
+    });
+    py::object weight_result = py::reinterpret_steal<py::object>(out.finish());
+    py::object bias_result = py::reinterpret_steal<py::object>(out_bias.finish());
+    return py::make_tuple(weight_result, with_bias ? bias_result : py::none()).release().ptr();
+  });
+}
+
+template <class Problem>
+py::list ladder() {
+  py::list rows;
+  for (const auto& variant : conv_variants<Problem>())
+    rows.append(py::make_tuple(variant.name, variant.idea, variant.needs));
+  return rows;
+}
+
+// conv_choice(operation, shape, threads): name of the variant that the shape gets, and its scratch bytes.
+template <class Problem>
+py::tuple choice(const ConvShape& shape, int threads) {
+  const auto& variant = choose_conv<Problem>(shape, threads);
+  return py::make_tuple(variant.name, variant.scratch(shape));
+}
+
+PyMethodDef methods[] = {
+    {"conv", fastcall(conv_call), METH_FASTCALL, "conv(dims, x, weight, bias, geometry, relu, out, variant)"},
+    {"conv_backward_input", fastcall(conv_backward_input_call), METH_FASTCALL,
+     "conv_backward_input(dims, grad, weight, height, width, geometry, out, variant)"},
+    {"conv_backward_weight", fastcall(conv_backward_weight_call), METH_FASTCALL,
+     "conv_backward_weight(dims, grad, x, kernel_h, kernel_w, with_bias, geometry, out, out_bias, accumulate, "
+     "variant)"},
+    {nullptr, nullptr, 0, nullptr},
+};
+
+}  // namespace
+
+void bind_conv(py::module_& module) {
+  if (PyModule_AddFunctions(module.ptr(), methods) != 0) throw py::error_already_set();
+  module.def(
+      "conv_variants",
+      [] {
+        py::dict tables;
+        tables["conv"] = ladder<ConvForward<float>>();
+        tables["conv_backward_input"] = ladder<ConvBackwardInput<float>>();
+        tables["conv_backward_weight"] = ladder<ConvBackwardWeight<float>>();
+        return tables;
+      },
+      "Name, idea and needs of each variant of the three operations, the definition first.");
+  module.def(
+      "conv_choice",
+      [](const std::string& operation, int dims, Index n, Index channels, Index height, Index width, Index filters,
+         Index kernel_h, Index kernel_w, py::tuple geometry, int threads) {
+        const ConvShape s = make_conv_shape("conv_choice", dims, n, channels, height, width, filters, kernel_h,
+                                            kernel_w, ConvGeometry(geometry.ptr(), "conv_choice"));
+        if (operation == "conv") return choice<ConvForward<float>>(s, threads);
+        if (operation == "conv_backward_input") return choice<ConvBackwardInput<float>>(s, threads);
+        if (operation == "conv_backward_weight") return choice<ConvBackwardWeight<float>>(s, threads);
+        throw py::value_error("conv_choice: operation is '" + operation +
+                              "'; expected conv, conv_backward_input or conv_backward_weight");
+      },
+      "Name and scratch bytes of the variant that a float32 shape gets by default.");
+}
+
+}  // namespace dlkit

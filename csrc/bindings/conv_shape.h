@@ -1,0 +1,127 @@
+// The arguments of convolutions, of the CPU and of devices: from what Python passes to a ConvShape, checked.
+#pragma once
+
+#include <string>
+
+#include "bindings/arguments.h"
+#include "conv/conv.h"
+
+namespace dlkit {
+
+// How Python hands over stride, padding, dilation and groups: a tuple
+// (stride_h, stride_w, top, bottom, left, right, dilation_h, dilation_w, groups); in one dimension the h's are 1, 1, 0.
+struct ConvGeometry {
+  Index stride_h, stride_w, top, bottom, left, right, dilation_h, dilation_w, groups;
+
+  ConvGeometry(PyObject* tuple, const char* operation) {
+    if (!PyTuple_Check(tuple) || PyTuple_GET_SIZE(tuple) != 9)
+      throw py::type_error(std::string(operation) + ": geometry is " + std::string(py::repr(tuple)) +
+                           "; expected nine integers");
+    const auto at = [&](int i, const char* argument, Index least) {
+      const Index value = as_integer(PyTuple_GET_ITEM(tuple, i), operation, argument);
+      if (value < least || value > kMost)
+        fail(operation, std::string(argument) + " is " + std::to_string(value) + "; expected " + std::to_string(least) +
+                            (value > kMost ? " to 2147483647" : " or more"));
+      return value;
+    };
+    stride_h = at(0, "stride", 1);
+    stride_w = at(1, "stride", 1);
+    top = at(2, "padding", 0);
+    bottom = at(3, "padding", 0);
+    left = at(4, "padding", 0);
+    right = at(5, "padding", 0);
+    dilation_h = at(6, "dilation", 1);
+    dilation_w = at(7, "dilation", 1);
+    groups = at(8, "groups", 1);
+  }
+
+  static constexpr Index kMost = 0x7FFFFFFF;
+};
+
+inline const char* conv_dims_text(int dims, bool weight) {
+  if (weight)
+    return dims == 1 ? "(filters, channels / groups, kernel)" : "(filters, channels / groups, kernel_h, kernel_w)";
+  return dims == 1 ? "(N, channels, length)" : "(N, channels, height, width)";
+}
+
+// What an array argument is: its extents, those of one dimension with a height of 1.
+struct ConvExtents {
+  Index size[4];
+  const char* argument;
+  std::string text;  // as it was given
+
+  ConvExtents(const py::ssize_t* shape, int ndim, int dims, const char* operation, const char* argument_name)
+      : argument(argument_name), text(shape_text(shape, ndim)) {
+    if (ndim != dims + 2)
+      fail(operation, std::string(argument) + " is " + text + "; expected " +
+                          conv_dims_text(dims, std::string(argument) == "weight"));
+    size[0] = shape[0];
+    size[1] = shape[1];
+    size[2] = dims == 1 ? 1 : shape[2];
+    size[3] = shape[dims + 1];
+    for (const Index extent : size)
+      if (extent > ConvGeometry::kMost)
+        fail(operation, std::string(argument) + " is " + text + "; expected extents of at most 2147483647");
+  }
+};
+
+// Of an output along one axis: how often the kernel fits. Throws where it does not.
+inline Index conv_out_extent(const char* operation, const char* axis, Index extent, Index before, Index after,
+                             Index kernel, Index stride, Index dilation) {
+  const Index reach = dilation * (kernel - 1) + 1, padded = extent + before + after;
+  if (kernel < 1)
+    fail(operation, std::string("kernel ") + axis + " is " + std::to_string(kernel) + "; expected 1 or more");
+  if (reach > padded)
+    fail(operation, std::string("the kernel's ") + axis + " is " + std::to_string(reach) +
+                        (dilation > 1 ? " (dilated)" : "") + " but the " + (before + after > 0 ? "padded " : "") +
+                        "input's is " + std::to_string(padded) + "; expected a kernel that fits in");
+  return (padded - reach) / stride + 1;
+}
+
+// channels: of x. Throws where anything does not fit.
+inline ConvShape make_conv_shape(const char* operation, int dims, Index n, Index channels, Index height, Index width,
+                                 Index filters, Index kernel_h, Index kernel_w, const ConvGeometry& g) {
+  if (channels % g.groups != 0)
+    fail(operation, "x has " + std::to_string(channels) + " channels and groups is " + std::to_string(g.groups) +
+                        "; expected groups that divide the channels");
+  if (filters % g.groups != 0)
+    fail(operation, "weight has " + std::to_string(filters) + " filters and groups is " + std::to_string(g.groups) +
+                        "; expected groups that divide the filters");
+  ConvShape s;
+  s.n = n;
+  s.channels = channels;
+  s.height = height;
+  s.width = width;
+  s.filters = filters;
+  s.kernel_h = kernel_h;
+  s.kernel_w = kernel_w;
+  s.stride_h = g.stride_h;
+  s.stride_w = g.stride_w;
+  s.dilation_h = g.dilation_h;
+  s.dilation_w = g.dilation_w;
+  s.pad_top = g.top;
+  s.pad_left = g.left;
+  s.groups = g.groups;
+  s.out_h = conv_out_extent(operation, "height", height, g.top, g.bottom, kernel_h, g.stride_h, g.dilation_h);
+  s.out_w = conv_out_extent(operation, dims == 1 ? "length" : "width", width, g.left, g.right, kernel_w, g.stride_w,
+                            g.dilation_w);
+  return s;
+}
+
+// The shape of an array of four extents, in as many dimensions as the call has.
+struct ConvArrayShape {
+  py::ssize_t size[4];
+  int ndim;
+
+  ConvArrayShape(const char* operation, const char* what, int dims, Index item, Index a, Index b, Index h, Index w)
+      : size{a, b, dims == 1 ? w : h, w}, ndim(dims + 2) {
+    Index bytes = item;
+    for (int i = 0; i < ndim; ++i)
+      if (size[i] != 0 && __builtin_mul_overflow(bytes, size[i], &bytes))
+        fail(operation, std::string(what) + " is " + shape_text(size, ndim) +
+                            "; expected no more bytes than an address can count");
+  }
+  bool is(const py::ssize_t* shape, int nd) const { return nd == ndim && std::equal(size, size + ndim, shape); }
+};
+
+}  // namespace dlkit

@@ -1,0 +1,100 @@
+// The tables of the three ladders, and the choice by shape.
+#include <cstdint>
+
+#include "conv/conv.h"
+#include "conv/im2col.h"
+#include "conv/naive.h"
+#include "core/counters.h"
+
+namespace dlkit {
+namespace {
+
+bool any(const ConvShape&) { return true; }
+
+std::size_t nothing(const ConvShape&) { return 0; }
+
+template <class T>
+std::size_t columns(const ConvShape& shape) {
+  return im2col_scratch(shape) * sizeof(T);
+}
+
+template <class T>
+constexpr ConvVariant<ConvForward<T>> kForward[] = {
+    {"naive", "seven loops, the textbook's definition", "", any, naive::conv<T>, nothing},
+    {"im2col", "the patches of an image as a matrix, and a matrix product", "", any, conv_im2col<T>, columns<T>},
+};
+
+template <class T>
+constexpr ConvVariant<ConvBackwardInput<T>> kBackwardInput[] = {
+    {"naive", "seven loops: each output element's gradient to all that it read", "", any, naive::conv<T>, nothing},
+    {"im2col", "a matrix product, whose columns are added back into the image", "", any, conv_im2col<T>, columns<T>},
+};
+
+template <class T>
+constexpr ConvVariant<ConvBackwardWeight<T>> kBackwardWeight[] = {
+    {"naive", "seven loops: what each output element read, times its gradient", "", any, naive::conv<T>, nothing},
+    {"im2col", "the gradient times the transposed matrix of patches", "", any, conv_im2col<T>, columns<T>},
+};
+
+// Never destroyed: at exit a thread may still be computing.
+template <class Problem, std::size_t N>
+const std::vector<ConvVariant<Problem>>& table_of(const ConvVariant<Problem> (&rows)[N]) {
+  static const auto& table = *new std::vector<ConvVariant<Problem>>(rows, rows + N);
+  return table;
+}
+
+template <class Problem>
+const ConvVariant<Problem>& named(const char* name) {
+  const auto* variant = find_conv_variant<Problem>(name);
+  return variant != nullptr ? *variant : conv_variants<Problem>().front();
+}
+
+}  // namespace
+
+#define DLKIT_TABLES(T)                                                    \
+  template <>                                                              \
+  const std::vector<ConvVariant<ConvForward<T>>>& conv_variants() {        \
+    return table_of(kForward<T>);                                          \
+  }                                                                        \
+  template <>                                                              \
+  const std::vector<ConvVariant<ConvBackwardInput<T>>>& conv_variants() {  \
+    return table_of(kBackwardInput<T>);                                    \
+  }                                                                        \
+  template <>                                                              \
+  const std::vector<ConvVariant<ConvBackwardWeight<T>>>& conv_variants() { \
+    return table_of(kBackwardWeight<T>);                                   \
+  }
+DLKIT_TABLES(float)
+DLKIT_TABLES(double)
+
+template <class Problem>
+const ConvVariant<Problem>* find_conv_variant(std::string_view name) {
+  for (const auto& variant : conv_variants<Problem>())
+    if (name == variant.name) return &variant;
+  return nullptr;
+}
+
+template <class Problem>
+const ConvVariant<Problem>& choose_conv(const ConvShape&, int) {
+  return named<Problem>("im2col");
+}
+
+template <class Problem>
+void convolve(const Problem& problem, const ConvVariant<Problem>* variant, int threads) {
+  const ConvShape& s = problem.shape;
+  if (s.flops() == 0) return conv_variants<Problem>().front().run(problem, 1);
+  (variant != nullptr ? *variant : choose_conv<Problem>(s, threads)).run(problem, threads);
+}
+
+#define DLKIT_INSTANTIATE(Problem)                                          \
+  template const ConvVariant<Problem>* find_conv_variant(std::string_view); \
+  template const ConvVariant<Problem>& choose_conv(const ConvShape&, int);  \
+  template void convolve(const Problem&, const ConvVariant<Problem>*, int);
+DLKIT_INSTANTIATE(ConvForward<float>)
+DLKIT_INSTANTIATE(ConvForward<double>)
+DLKIT_INSTANTIATE(ConvBackwardInput<float>)
+DLKIT_INSTANTIATE(ConvBackwardInput<double>)
+DLKIT_INSTANTIATE(ConvBackwardWeight<float>)
+DLKIT_INSTANTIATE(ConvBackwardWeight<double>)
+
+}  // namespace dlkit

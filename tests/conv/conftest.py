@@ -1,0 +1,181 @@
+"""The reference of this chapter: convolution in float64 by NumPy, and shapes to try it on."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+import pytest
+
+
+@dataclass(frozen=True)
+class Case:
+    """Extents and settings of a convolution in two dimensions."""
+
+    n: int = 2
+    channels: int = 3
+    height: int = 9
+    width: int = 11
+    filters: int = 4
+    kernel: tuple[int, int] = (3, 3)
+    stride: tuple[int, int] = (1, 1)
+    padding: Any = (0, 0)
+    dilation: tuple[int, int] = (1, 1)
+    groups: int = 1
+    settings: dict[str, Any] = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(
+            self,
+            "settings",
+            {
+                "stride": self.stride,
+                "padding": self.padding,
+                "dilation": self.dilation,
+                "groups": self.groups,
+            },
+        )
+
+    def with_(self, **changes: Any) -> Case:
+        return replace(self, **changes)
+
+    def arrays(self, rng: np.random.Generator, dtype: Any) -> tuple[Any, Any, Any]:
+        """x, weight and bias."""
+        x = rng.standard_normal((self.n, self.channels, self.height, self.width))
+        weight = rng.standard_normal((self.filters, self.channels // self.groups, *self.kernel))
+        bias = rng.standard_normal(self.filters)
+        return x.astype(dtype), weight.astype(dtype), bias.astype(dtype)
+
+    def __str__(self) -> str:
+        text = f"{self.n}x{self.channels}x{self.height}x{self.width}-{self.filters}-{self.kernel}"
+        for name, default in (("stride", (1, 1)), ("padding", (0, 0)), ("dilation", (1, 1)), ("groups", 1)):
+            if getattr(self, name) != default:
+                text += f"-{name}{getattr(self, name)}"
+        return text.replace(" ", "")
+
+
+# Small, odd, and past the ends of registers and tiles; all settings, alone and together.
+CASES = [
+    Case(),
+    Case(n=1, channels=1, height=1, width=1, filters=1, kernel=(1, 1)),
+    Case(channels=1, height=28, width=28, filters=20, kernel=(5, 5)),
+    Case(channels=20, height=12, width=12, filters=50, kernel=(5, 5)),
+    Case(channels=16, height=14, width=14, filters=33, padding=(1, 1)),
+    Case(channels=32, height=15, width=19, filters=64, padding=(1, 1)),
+    Case(channels=48, height=6, width=7, filters=20, padding="same"),
+    Case(channels=8, height=13, width=17, filters=40, kernel=(1, 1)),
+    Case(channels=33, height=8, width=8, filters=17, kernel=(1, 1), stride=(2, 2)),
+    Case(channels=3, height=31, width=30, filters=16, kernel=(7, 7), stride=(2, 2), padding=(3, 3)),
+    Case(channels=16, height=17, width=18, filters=24, stride=(2, 2), padding=(1, 1)),
+    Case(channels=5, height=12, width=21, stride=(3, 2), padding=(0, 4)),
+    Case(channels=4, height=16, width=15, dilation=(2, 3), padding=(2, 3)),
+    Case(channels=4, height=9, width=10, kernel=(2, 4), padding="same"),
+    Case(channels=6, height=10, width=10, filters=9, groups=3, padding=(1, 1)),
+    Case(channels=24, height=13, width=19, filters=24, groups=24, padding=(1, 1)),
+    Case(channels=19, height=14, width=14, filters=19, groups=19, padding=(1, 1), stride=(2, 2)),
+    Case(channels=4, height=11, width=11, filters=12, kernel=(5, 3), groups=4, padding=(2, 1)),
+    Case(n=3, channels=30, height=1, width=56, filters=25, kernel=(1, 5)),
+    Case(n=3, channels=7, height=1, width=40, filters=11, kernel=(1, 3), stride=(1, 3), padding=(0, 2)),
+    Case(channels=5, height=3, width=3, filters=70, padding=(5, 4)),
+    Case(n=5, channels=2, height=4, width=65, filters=13, kernel=(4, 2)),
+]
+
+
+def pads(case: Case) -> tuple[tuple[int, int], tuple[int, int]]:
+    if case.padding == "same":
+        totals = [d * (k - 1) for d, k in zip(case.dilation, case.kernel, strict=True)]
+        return (totals[0] // 2, totals[0] - totals[0] // 2), (totals[1] // 2, totals[1] - totals[1] // 2)
+    return (case.padding[0],) * 2, (case.padding[1],) * 2
+
+
+def patches(case: Case, x: Any) -> Any:
+    """What each output element reads: (n, channels, out_h, out_w, kernel_h, kernel_w), a view of a padded copy."""
+    padded = np.pad(np.asarray(x, np.float64), ((0, 0), (0, 0), *pads(case)))
+    return view(case, padded)
+
+
+def view(case: Case, padded: Any) -> Any:
+    reach = [d * (k - 1) + 1 for d, k in zip(case.dilation, case.kernel, strict=True)]
+    windows = np.lib.stride_tricks.sliding_window_view(padded, reach, axis=(2, 3), writeable=True)
+    return windows[:, :, :: case.stride[0], :: case.stride[1], :: case.dilation[0], :: case.dilation[1]]
+
+
+def by_group(case: Case, array: Any, axis: int) -> Any:
+    shape = array.shape
+    return array.reshape(*shape[:axis], case.groups, shape[axis] // case.groups, *shape[axis + 1 :])
+
+
+def forward(case: Case, x: Any, weight: Any, bias: Any = None) -> Any:
+    """The output, in float64."""
+    seen = by_group(case, patches(case, x), 1)
+    filters = by_group(case, np.asarray(weight, np.float64), 0)
+    y = np.einsum("ngcijuv,gfcuv->ngfij", seen, filters, optimize=True)
+    y = y.reshape(case.n, case.filters, *y.shape[-2:])
+    return y if bias is None else y + np.asarray(bias, np.float64)[:, None, None]
+
+
+def by_input(case: Case, grad: Any, weight: Any) -> Any:
+    (top, bottom), (left, right) = pads(case)
+    padded = np.zeros((case.n, case.channels, case.height + top + bottom, case.width + left + right))
+    seen = view(case, padded)
+    shares = np.einsum(
+        "ngfij,gfcuv->ngcijuv",
+        by_group(case, np.asarray(grad, np.float64), 1),
+        by_group(case, np.asarray(weight, np.float64), 0),
+        optimize=True,
+    ).reshape(seen.shape)
+    for u in range(case.kernel[0]):
+        for v in range(case.kernel[1]):
+            seen[..., u, v] += shares[..., u, v]
+    return padded[:, :, top : top + case.height, left : left + case.width]
+
+
+def by_weight(case: Case, grad: Any, x: Any) -> Any:
+    shares = np.einsum(
+        "ngfij,ngcijuv->gfcuv",
+        by_group(case, np.asarray(grad, np.float64), 1),
+        by_group(case, patches(case, x), 1),
+        optimize=True,
+    )
+    return shares.reshape(case.filters, case.channels // case.groups, *case.kernel)
+
+
+def error(got: Any, expected: Any) -> float:
+    """Norm of the difference over the norm of what is expected."""
+    got = np.asarray(got, np.float64)
+    assert got.shape == expected.shape
+    norm = float(np.linalg.norm(expected))
+    return float(np.linalg.norm(got - expected)) / norm if norm else float(np.linalg.norm(got))
+
+
+# Variants whose rounding error is larger by their nature: how many times, stated in the chapter's page.
+COARSER: dict[str, float] = {}
+
+
+class Reference:
+    """What the tests of this chapter compare with."""
+
+    Case = Case
+    cases = CASES
+    forward = staticmethod(forward)
+    by_input = staticmethod(by_input)
+    by_weight = staticmethod(by_weight)
+    error = staticmethod(error)
+
+    @staticmethod
+    def bound(dtype: Any, variant: str | None = None, depth: int = 1) -> float:
+        """How far a result may be from the reference, over its norm; `depth`: what an element is a sum of."""
+        unit = np.finfo(dtype).eps / 2
+        coarser = COARSER.get(variant, 1.0) if variant is not None else max([1.0, *COARSER.values()])
+        return float(unit * (8 + 0.5 * depth**0.5) * coarser)
+
+
+@pytest.fixture
+def reference() -> type[Reference]:
+    return Reference
+
+
+@pytest.fixture(params=CASES, ids=str)
+def case(request: pytest.FixtureRequest) -> Any:
+    return request.param
