@@ -27,6 +27,7 @@ message(STATUS "dlkit: the module for NVIDIA GPUs, for ${CMAKE_CUDA_ARCHITECTURE
 
 list(TRANSFORM DLKIT_DEVICE_SOURCES PREPEND csrc/ OUTPUT_VARIABLE kernels)
 list(TRANSFORM DLKIT_DEVICE_HOST_SOURCES PREPEND csrc/ OUTPUT_VARIABLE host_sources)
+list(TRANSFORM DLKIT_DEVICE_BINDINGS PREPEND csrc/ OUTPUT_VARIABLE bindings)
 add_library(dlkit_cuda_kernels OBJECT ${kernels})
 target_include_directories(dlkit_cuda_kernels PRIVATE csrc)
 # --expt-relaxed-constexpr: std::min and its like in kernels. No --use_fast_math: kernels ask for approximations by name.
@@ -34,7 +35,7 @@ target_compile_options(dlkit_cuda_kernels PRIVATE
   $<$<COMPILE_LANGUAGE:CUDA>:--expt-relaxed-constexpr -Xcompiler=-Wall -diag-suppress=177>)
 
 string(REPLACE ";" " " architectures "${CMAKE_CUDA_ARCHITECTURES}")
-pybind11_add_module(_cuda csrc/bindings/device/cuda.cpp ${host_sources} $<TARGET_OBJECTS:dlkit_cuda_kernels>)
+pybind11_add_module(_cuda csrc/bindings/device/cuda.cpp ${bindings} ${host_sources} $<TARGET_OBJECTS:dlkit_cuda_kernels>)
 target_link_libraries(_cuda PRIVATE dlkit_options CUDA::cudart_static)
 target_compile_definitions(_cuda PRIVATE DLKIT_CUDA_ARCHITECTURES="${architectures}")
 install(TARGETS _cuda DESTINATION dlkit)
