@@ -32,7 +32,7 @@ extras = $(foreach extra,$(subst $(comma), ,$(1)),$(STAMPS)/extra-$(extra))
 
 .DEFAULT_GOAL := help
 .PHONY: help build demo test bench study profile-step footprint figures tables lint format docs serve-docs reproduce \
-  reproduce-mlp sanitize cuda wheel clean
+  reproduce-mlp sanitize cuda cuda-resources wheel clean
 .SECONDARY:
 .NOTPARALLEL:
 
@@ -55,6 +55,7 @@ bench: $(call extras,cli$(comma)bench) ## dlkit beside NumPy, PyTorch and JAX; r
 study: $(call extras,cli) ## ladders, counts, roofline and step profile for the docs; results into bench/results
 	@$(BIN)/python -m dlkit.study ladder matmul --threads 1,2 --json bench/results
 	@$(BIN)/python -m dlkit.study ladder layers --threads 1,2 --json bench/results
+	@$(BIN)/python -m dlkit.study ladder conv --threads 1,2 --json bench/results
 	@$(BIN)/python -m dlkit.study roofline --threads 1,2 --json bench/results
 	@$(BIN)/python -m dlkit.study choice --json bench/results
 	@$(BIN)/python -m dlkit.study simt matmul --json bench/results
@@ -102,6 +103,9 @@ sanitize: $(SANITIZE_VENV)/stamps/extension ## kernel tests under Address- and U
 	ASAN_OPTIONS=detect_leaks=0:allocator_may_return_null=1 UBSAN_OPTIONS=print_stacktrace=1:halt_on_error=1 \
 	PYTHONMALLOC=malloc $(SANITIZE_VENV)/bin/python -m pytest --capture=sys -m "not slow" \
 	  $(SANITIZE_TESTS) $(PYTEST_ARGS)
+
+cuda-resources: ## registers, spills and shared memory of the CUDA kernels; into bench/results (nvcc, some minutes)
+	@"$(PYTHON)" bench/cuda_resources.py --json bench/results/cuda-resources.json
 
 cuda: $(CUDA_MODULE) ## the GPU module, in build/cuda: shows that it compiles, where there is nvcc but no GPU
 
