@@ -24,6 +24,7 @@ from dlkit.nn.loss import (
 from dlkit.nn.module import Module
 from dlkit.nn.normalisation import BatchNorm1d, BatchNorm2d, LayerNorm
 from dlkit.nn.parameter import Parameter
+from dlkit.nn.pooling import MaxPool1d, MaxPool2d
 from dlkit.nn.reshaping import Flatten, Identity
 from dlkit.nn.serialize import load_safetensors, save_safetensors
 
@@ -49,6 +50,8 @@ __all__ = [
     "Linear",
     "LogSoftmax",
     "MSELoss",
+    "MaxPool1d",
+    "MaxPool2d",
     "Module",
     "ModuleList",
     "MultiMarginLoss",
