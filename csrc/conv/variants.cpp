@@ -3,6 +3,7 @@
 
 #include "conv/conv.h"
 #include "conv/im2col.h"
+#include "conv/implicit_gemm.h"
 #include "conv/naive.h"
 #include "core/counters.h"
 
@@ -18,16 +19,27 @@ std::size_t columns(const ConvShape& shape) {
   return im2col_scratch(shape) * sizeof(T);
 }
 
+template <class Problem, class T>
+std::size_t panels(const ConvShape& shape) {
+  return implicit_gemm_scratch<T>(static_cast<const Problem*>(nullptr), shape);
+}
+
+constexpr const char* kPadsLittle = "padding that is not far larger than the images";
+
 template <class T>
 constexpr ConvVariant<ConvForward<T>> kForward[] = {
     {"naive", "seven loops, the textbook's definition", "", any, naive::conv<T>, nothing},
     {"im2col", "the patches of an image as a matrix, and a matrix product", "", any, conv_im2col<T>, columns<T>},
+    {"implicit_gemm", "panels of im2col's matrix, formed from the image as they are multiplied", kPadsLittle,
+     takes_implicit_gemm<T>, conv_implicit_gemm<T>, panels<ConvForward<T>, T>},
 };
 
 template <class T>
 constexpr ConvVariant<ConvBackwardInput<T>> kBackwardInput[] = {
     {"naive", "seven loops: each output element's gradient to all that it read", "", any, naive::conv<T>, nothing},
     {"im2col", "a matrix product, whose columns are added back into the image", "", any, conv_im2col<T>, columns<T>},
+    {"implicit_gemm", "convolutions of the gradient with the turned weight, one for each remainder by the stride",
+     kPadsLittle, takes_implicit_gemm<T>, conv_implicit_gemm<T>, panels<ConvBackwardInput<T>, T>},
 };
 
 template <class T>

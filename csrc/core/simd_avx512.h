@@ -22,6 +22,8 @@ struct Vec<float> {
   static DLKIT_INLINE Vec broadcast(float x) { return {_mm512_set1_ps(x)}; }
   static DLKIT_INLINE Vec load(const float* p) { return {_mm512_loadu_ps(p)}; }
   static DLKIT_INLINE Vec load(const float* p, Mask m) { return {_mm512_maskz_loadu_ps(m, p)}; }
+  // The lanes of the mask from p, the others as they are.
+  DLKIT_INLINE Vec merge(const float* p, Mask m) const { return {_mm512_mask_loadu_ps(v, m, p)}; }
   DLKIT_INLINE void store(float* p) const { _mm512_storeu_ps(p, v); }
   DLKIT_INLINE void store(float* p, Mask m) const { _mm512_mask_storeu_ps(p, m, v); }
   // Past the caches; p must be aligned to the register.
@@ -102,6 +104,8 @@ struct Vec<double> {
   static DLKIT_INLINE Vec broadcast(double x) { return {_mm512_set1_pd(x)}; }
   static DLKIT_INLINE Vec load(const double* p) { return {_mm512_loadu_pd(p)}; }
   static DLKIT_INLINE Vec load(const double* p, Mask m) { return {_mm512_maskz_loadu_pd(m, p)}; }
+  // The lanes of the mask from p, the others as they are.
+  DLKIT_INLINE Vec merge(const double* p, Mask m) const { return {_mm512_mask_loadu_pd(v, m, p)}; }
   DLKIT_INLINE void store(double* p) const { _mm512_storeu_pd(p, v); }
   DLKIT_INLINE void store(double* p, Mask m) const { _mm512_mask_storeu_pd(p, m, v); }
   // Past the caches; p must be aligned to the register.
