@@ -1,6 +1,7 @@
 // The tables of the three ladders, and the choice by shape.
 #include <cstdint>
 
+#include "conv/backward_weight.h"
 #include "conv/conv.h"
 #include "conv/im2col.h"
 #include "conv/implicit_gemm.h"
@@ -25,6 +26,7 @@ std::size_t panels(const ConvShape& shape) {
 }
 
 constexpr const char* kPadsLittle = "padding that is not far larger than the images";
+constexpr const char* kSmallWindow = "a kernel whose dilation spans fewer pixels";
 
 template <class T>
 constexpr ConvVariant<ConvForward<T>> kForward[] = {
@@ -46,6 +48,10 @@ template <class T>
 constexpr ConvVariant<ConvBackwardWeight<T>> kBackwardWeight[] = {
     {"naive", "seven loops: what each output element read, times its gradient", "", any, naive::conv<T>, nothing},
     {"im2col", "the gradient times the transposed matrix of patches", "", any, conv_im2col<T>, columns<T>},
+    {"filter_vectors", "tiles of filters by taps in registers, x read where it is", kSmallWindow, weight_window_fits,
+     conv_filter_vectors<T>, filter_vectors_scratch<T>},
+    {"channel_vectors", "tiles of channels by filters in registers, a window of x transposed", kSmallWindow,
+     weight_window_fits, conv_channel_vectors<T>, channel_vectors_scratch<T>},
 };
 
 // Never destroyed: at exit a thread may still be computing.
@@ -86,9 +92,25 @@ const ConvVariant<Problem>* find_conv_variant(std::string_view name) {
   return nullptr;
 }
 
+template <class T>
+const char* choice(const ConvForward<T>*, const ConvShape&, int) {
+  return "im2col";
+}
+
+template <class T>
+const char* choice(const ConvBackwardInput<T>*, const ConvShape&, int) {
+  return "im2col";
+}
+
+template <class T>
+const char* choice(const ConvBackwardWeight<T>*, const ConvShape& s, int) {
+  if (!weight_window_fits(s)) return "im2col";
+  return prefers_channel_vectors<T>(s) ? "channel_vectors" : "filter_vectors";
+}
+
 template <class Problem>
-const ConvVariant<Problem>& choose_conv(const ConvShape&, int) {
-  return named<Problem>("im2col");
+const ConvVariant<Problem>& choose_conv(const ConvShape& shape, int threads) {
+  return named<Problem>(choice(static_cast<const Problem*>(nullptr), shape, threads));
 }
 
 template <class Problem>
