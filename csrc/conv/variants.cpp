@@ -4,6 +4,7 @@
 #include "conv/conv.h"
 #include "conv/im2col.h"
 #include "conv/naive.h"
+#include "conv/winograd.h"
 #include "core/counters.h"
 
 namespace dlkit {
@@ -18,16 +19,26 @@ std::size_t columns(const ConvShape& shape) {
   return im2col_scratch(shape) * sizeof(T);
 }
 
+constexpr const char* kWinogradNeeds = "a kernel of 3 x 3, strides and dilations of 1";
+
 template <class T>
 constexpr ConvVariant<ConvForward<T>> kForward[] = {
     {"naive", "seven loops, the textbook's definition", "", any, naive::conv<T>, nothing},
     {"im2col", "the patches of an image as a matrix, and a matrix product", "", any, conv_im2col<T>, columns<T>},
+    {"winograd2", "2 x 2 outputs by 16 products instead of 36", kWinogradNeeds, winograd_takes, conv_winograd<T, 2>,
+     winograd_scratch<T, 2, false>},
+    {"winograd4", "4 x 4 outputs by 36 products instead of 144", kWinogradNeeds, winograd_takes, conv_winograd<T, 4>,
+     winograd_scratch<T, 4, false>},
 };
 
 template <class T>
 constexpr ConvVariant<ConvBackwardInput<T>> kBackwardInput[] = {
     {"naive", "seven loops: each output element's gradient to all that it read", "", any, naive::conv<T>, nothing},
     {"im2col", "a matrix product, whose columns are added back into the image", "", any, conv_im2col<T>, columns<T>},
+    {"winograd2", "2 x 2 outputs by 16 products instead of 36", kWinogradNeeds, winograd_takes, conv_winograd<T, 2>,
+     winograd_scratch<T, 2, true>},
+    {"winograd4", "4 x 4 outputs by 36 products instead of 144", kWinogradNeeds, winograd_takes, conv_winograd<T, 4>,
+     winograd_scratch<T, 4, true>},
 };
 
 template <class T>
