@@ -6,6 +6,7 @@
 #include "conv/im2col.h"
 #include "conv/implicit_gemm.h"
 #include "conv/naive.h"
+#include "conv/winograd.h"
 #include "core/counters.h"
 
 namespace dlkit {
@@ -27,6 +28,7 @@ std::size_t panels(const ConvShape& shape) {
 
 constexpr const char* kPadsLittle = "padding that is not far larger than the images";
 constexpr const char* kSmallWindow = "a kernel whose dilation spans fewer pixels";
+constexpr const char* kWinogradNeeds = "a kernel of 3 x 3, strides and dilations of 1";
 
 template <class T>
 constexpr ConvVariant<ConvForward<T>> kForward[] = {
@@ -34,6 +36,10 @@ constexpr ConvVariant<ConvForward<T>> kForward[] = {
     {"im2col", "the patches of an image as a matrix, and a matrix product", "", any, conv_im2col<T>, columns<T>},
     {"implicit_gemm", "panels of im2col's matrix, formed from the image as they are multiplied", kPadsLittle,
      takes_implicit_gemm<T>, conv_implicit_gemm<T>, panels<ConvForward<T>, T>},
+    {"winograd2", "2 x 2 outputs by 16 products instead of 36", kWinogradNeeds, winograd_takes, conv_winograd<T, 2>,
+     winograd_scratch<T, 2, false>},
+    {"winograd4", "4 x 4 outputs by 36 products instead of 144", kWinogradNeeds, winograd_takes, conv_winograd<T, 4>,
+     winograd_scratch<T, 4, false>},
 };
 
 template <class T>
@@ -42,6 +48,10 @@ constexpr ConvVariant<ConvBackwardInput<T>> kBackwardInput[] = {
     {"im2col", "a matrix product, whose columns are added back into the image", "", any, conv_im2col<T>, columns<T>},
     {"implicit_gemm", "convolutions of the gradient with the turned weight, one for each remainder by the stride",
      kPadsLittle, takes_implicit_gemm<T>, conv_implicit_gemm<T>, panels<ConvBackwardInput<T>, T>},
+    {"winograd2", "2 x 2 outputs by 16 products instead of 36", kWinogradNeeds, winograd_takes, conv_winograd<T, 2>,
+     winograd_scratch<T, 2, true>},
+    {"winograd4", "4 x 4 outputs by 36 products instead of 144", kWinogradNeeds, winograd_takes, conv_winograd<T, 4>,
+     winograd_scratch<T, 4, true>},
 };
 
 template <class T>
