@@ -1,10 +1,10 @@
-// What the convolution's kernels share: extents as kernels take them, quick divisions, and grids.
+// What the convolution's kernels share: extents as kernels take them, and grids.
 #pragma once
 
-#include <bit>
 #include <string>
 
 #include "conv/device_steps.h"
+#include "conv/divisor.h"
 #include "core/cuda/launch.h"
 #include "core/cuda/memory.h"
 #include "core/cuda/number.h"
@@ -41,27 +41,15 @@ void with_conv_type(const DeviceConv& p, const Body& body) {
   body(real<float>());
 }
 
-// Division of numbers below 2^31 by one that is known beforehand: a product and a shift instead of some twenty
-// instructions. Granlund, Montgomery, "Division by invariant integers using multiplication", PLDI 1994.
-struct Divisor {
-  unsigned by, factor, shift;
-
-  explicit Divisor(Index divisor) : by(static_cast<unsigned>(divisor)) {
-    shift = static_cast<unsigned>(std::bit_width(by - 1));
-    factor = static_cast<unsigned>((std::uint64_t{1} << 32) * ((std::uint64_t{1} << shift) - by) / by + 1);
-  }
-
-#if defined(__CUDACC__) || defined(DLKIT_SIMT)
-  __device__ __forceinline__ int quotient(int n) const {
-    return static_cast<int>((__umulhi(static_cast<unsigned>(n), factor) + static_cast<unsigned>(n)) >> shift);
-  }
-#endif
-};
-
 #if defined(__CUDACC__) || defined(DLKIT_SIMT)
 
 __device__ __forceinline__ Index conv_thread() {
   return static_cast<Index>(blockIdx.x) * kConvThreads + static_cast<Index>(threadIdx.x);
+}
+
+// n / d, of an n from 0 to 2^31 - 1.
+__device__ __forceinline__ int quotient(int n, const Divisor& d) {
+  return static_cast<int>((__umulhi(static_cast<unsigned>(n), d.factor) + static_cast<unsigned>(n)) >> d.shift);
 }
 
 template <class T>

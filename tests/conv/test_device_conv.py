@@ -17,6 +17,28 @@ def _ladder(operation: str) -> list[str | None]:
     return [None] if why_not("simt") else [None, *(step.name for step in K.variants(operation, "simt"))]
 
 
+# The SIMT machine makes some tens of millions of memory accesses a second: the cases of this chapter, but smaller.
+def _small(case: Any) -> Any:
+    wide = case.kernel[1] > 5 or case.width > 30
+    least = max(case.kernel[0] * case.dilation[0], case.kernel[1] * case.dilation[1])
+    extent = max(least + 2, 40 if wide else 9)
+    channels, filters = case.channels, case.filters
+    if case.groups == 1:
+        channels, filters = min(channels, 17), min(filters, 33)
+    return case.with_(
+        n=min(case.n, 3),
+        channels=channels,
+        filters=filters,
+        height=min(case.height, extent),
+        width=min(case.width, extent),
+    )
+
+
+@pytest.fixture
+def small(case: Any) -> Any:
+    return _small(case)
+
+
 FORWARD, BY_INPUT, BY_WEIGHT = (_ladder(operation) for operation in OPERATIONS)
 
 # How far operands that are rounded for tensor cores may be off, relative.
@@ -76,53 +98,53 @@ def _dtypes(variant: str | None) -> list[Any]:
 
 @pytest.mark.parametrize("variant", FORWARD)
 def test_forward(
-    device: Device, variant: str | None, case: Any, reference: Any, rng: np.random.Generator
+    device: Device, variant: str | None, small: Any, reference: Any, rng: np.random.Generator
 ) -> None:
     for dtype in _dtypes(variant):
-        x, weight, bias = case.arrays(rng, dtype)
-        expected = reference.forward(case, x, weight, bias)
+        x, weight, bias = small.arrays(rng, dtype)
+        expected = reference.forward(small, x, weight, bias)
         bound = 2 * _bound(reference, dtype, variant, weight[0].size)
         shift = int(rng.integers(0, 4))
         out, memory = device.framed(expected.shape, dtype, shift)
         operands = device.put(x), device.put(weight)
-        settings = {**case.settings, "variant": variant}
+        settings = {**small.settings, "variant": variant}
         assert _run(K.conv2d, *operands, device.put(bias), **settings, out=out, activation="relu") is out
         assert reference.error(device.get(out), np.maximum(expected, 0)) < bound
         assert device.untouched(memory, out.size, shift)
         plain = device.get(K.conv2d(*operands, None, **settings))
-        assert reference.error(plain, reference.forward(case, x, weight)) < bound
+        assert reference.error(plain, reference.forward(small, x, weight)) < bound
 
 
 @pytest.mark.parametrize("variant", BY_INPUT)
 def test_backward_input(
-    device: Device, variant: str | None, case: Any, reference: Any, rng: np.random.Generator
+    device: Device, variant: str | None, small: Any, reference: Any, rng: np.random.Generator
 ) -> None:
     for dtype in _dtypes(variant):
-        x, weight, _ = case.arrays(rng, dtype)
-        grad = rng.standard_normal(reference.forward(case, x, weight).shape).astype(dtype)
+        x, weight, _ = small.arrays(rng, dtype)
+        grad = rng.standard_normal(reference.forward(small, x, weight).shape).astype(dtype)
         shift = int(rng.integers(0, 4))
         out, memory = device.framed(x.shape, dtype, shift)
         operands = device.put(grad), device.put(weight)
-        _run(K.conv2d_backward_input, *operands, x.shape[2:], **case.settings, variant=variant, out=out)
+        _run(K.conv2d_backward_input, *operands, x.shape[2:], **small.settings, variant=variant, out=out)
         bound = _bound(reference, dtype, variant, weight.shape[0] * weight[0, 0].size)
-        assert reference.error(device.get(out), reference.by_input(case, grad, weight)) < bound
+        assert reference.error(device.get(out), reference.by_input(small, grad, weight)) < bound
         assert device.untouched(memory, out.size, shift)
 
 
 @pytest.mark.parametrize("variant", BY_WEIGHT)
 def test_backward_weight(
-    device: Device, variant: str | None, case: Any, reference: Any, rng: np.random.Generator
+    device: Device, variant: str | None, small: Any, reference: Any, rng: np.random.Generator
 ) -> None:
     for dtype in _dtypes(variant):
-        x, weight, bias = case.arrays(rng, dtype)
-        grad = rng.standard_normal(reference.forward(case, x, weight).shape).astype(dtype)
-        expected, sums = reference.by_weight(case, grad, x), grad.sum(axis=(0, 2, 3), dtype=np.float64)
+        x, weight, bias = small.arrays(rng, dtype)
+        grad = rng.standard_normal(reference.forward(small, x, weight).shape).astype(dtype)
+        expected, sums = reference.by_weight(small, grad, x), grad.sum(axis=(0, 2, 3), dtype=np.float64)
         bound = _bound(reference, dtype, variant, grad[:, 0].size)
         shift = int(rng.integers(0, 4))
         out, memory = device.framed(weight.shape, dtype, shift)
         out_bias, bias_memory = device.framed(bias.shape, dtype, shift)
         operands = device.put(grad), device.put(x), weight.shape[2:]
-        settings = {**case.settings, "variant": variant}
+        settings = {**small.settings, "variant": variant}
         _run(K.conv2d_backward_weight, *operands, **settings, out=out, out_bias=out_bias)
         first, first_bias = device.get(out.copy()), device.get(out_bias.copy())
         assert reference.error(first, expected) < bound
