@@ -24,26 +24,6 @@ ConvExtents extents(const ArrayArg& array, int dims) {
   return {array.shape(), array.ndim(), dims, array.operation, array.argument};
 }
 
-// The weight's channels against those of x.
-void require_channels(const char* operation, const ConvExtents& x, const ConvExtents& weight, Index groups) {
-  if (weight.size[1] * groups != x.size[1])
-    fail(operation, std::string("x is ") + x.text + " but weight is " + weight.text + ": " + std::to_string(x.size[1]) +
-                        " channels in " + std::to_string(groups) + (groups == 1 ? " group" : " groups") +
-                        " need a weight of " +
-                        (x.size[1] % groups == 0 ? std::to_string(x.size[1] / groups) : std::string("a fraction of")) +
-                        " channels, not " + std::to_string(weight.size[1]));
-}
-
-// The gradient against the output that the rest implies.
-void require_grad(const ConvShape& s, const ConvExtents& grad, const char* operation, int dims) {
-  const Index expected[] = {s.n, s.filters, s.out_h, s.out_w};
-  if (!std::equal(expected, expected + 4, grad.size)) {
-    const ConvArrayShape shape(operation, "grad", dims, 1, s.n, s.filters, s.out_h, s.out_w);
-    fail(operation,
-         "grad is " + grad.text + "; expected " + shape_text(shape.size, shape.ndim) + ", the shape of the output");
-  }
-}
-
 template <class Problem>
 const ConvVariant<Problem>* variant_named(PyObject* object, const ConvShape& shape, const char* operation) {
   if (object == Py_None) return nullptr;
@@ -99,7 +79,7 @@ PyObject* conv_call(PyObject*, PyObject* const* args, Py_ssize_t given) {
     x.require_same_dtype(weight);
     const ConvGeometry geometry(args[4], operation);
     const ConvExtents in = extents(x, dims), kernel = extents(weight, dims);
-    require_channels(operation, in, kernel, geometry.groups);
+    require_conv_channels(operation, in, kernel, geometry.groups);
     const ConvShape s = make_conv_shape(operation, dims, in.size[0], in.size[1], in.size[2], in.size[3], kernel.size[0],
                                         kernel.size[2], kernel.size[3], geometry);
     const ConvArrayShape shape(operation, "the result", dims, x.item_size(), s.n, s.filters, s.out_h, s.out_w);
@@ -138,12 +118,10 @@ PyObject* conv_backward_input_call(PyObject*, PyObject* const* args, Py_ssize_t 
     const ConvGeometry geometry(args[5], operation);
     const ConvExtents out_grad = extents(grad, dims), kernel = extents(weight, dims);
     const Index height = as_integer(args[3], operation, "height"), width = as_integer(args[4], operation, "width");
-    for (const Index extent : {height, width})
-      if (extent < 0 || extent > ConvGeometry::kMost)
-        fail(operation, "an extent of the input is " + std::to_string(extent) + "; expected 0 to 2147483647");
+    for (const Index extent : {height, width}) require_conv_extent(operation, "an extent of the input", extent, 0);
     const ConvShape s = make_conv_shape(operation, dims, out_grad.size[0], kernel.size[1] * geometry.groups, height,
                                         width, kernel.size[0], kernel.size[2], kernel.size[3], geometry);
-    require_grad(s, out_grad, operation, dims);
+    require_conv_grad(s, out_grad, operation, dims);
     const ConvArrayShape shape(operation, "the result", dims, grad.item_size(), s.n, s.channels, s.height, s.width);
     with_dtype(grad.dtype, [&](auto zero) { variant_named<ConvBackwardInput<decltype(zero)>>(args[7], s, operation); });
     const Input grad_in(args[1], operation, "grad"), weight_in(args[2], operation, "weight");
@@ -176,13 +154,11 @@ PyObject* conv_backward_weight_call(PyObject*, PyObject* const* args, Py_ssize_t
     const ConvExtents out_grad = extents(grad, dims), in = extents(x, dims);
     const Index kernel_h = as_integer(args[3], operation, "kernel_size"),
                 kernel_w = as_integer(args[4], operation, "kernel_size");
-    for (const Index extent : {kernel_h, kernel_w})
-      if (extent < 1 || extent > ConvGeometry::kMost)
-        fail(operation, "kernel_size is " + std::to_string(extent) + "; expected 1 to 2147483647");
+    for (const Index extent : {kernel_h, kernel_w}) require_conv_extent(operation, "kernel_size", extent, 1);
     const bool with_bias = as_bool(args[5]), accumulate = as_bool(args[9]);
     const ConvShape s = make_conv_shape(operation, dims, in.size[0], in.size[1], in.size[2], in.size[3],
                                         out_grad.size[1], kernel_h, kernel_w, geometry);
-    require_grad(s, out_grad, operation, dims);
+    require_conv_grad(s, out_grad, operation, dims);
     if (accumulate && (args[7] == Py_None || (with_bias && args[8] == Py_None)))
       fail(operation, with_bias ? "accumulate=True needs out and out_bias, the arrays to add to"
                                 : "accumulate=True needs out, the array to add to");

@@ -124,4 +124,32 @@ struct ConvArrayShape {
   bool is(const py::ssize_t* shape, int nd) const { return nd == ndim && std::equal(size, size + ndim, shape); }
 };
 
+// The weight's channels against those of x.
+inline void require_conv_channels(const char* operation, const ConvExtents& x, const ConvExtents& weight,
+                                  Index groups) {
+  if (weight.size[1] * groups != x.size[1])
+    fail(operation, std::string("x is ") + x.text + " but weight is " + weight.text + ": " + std::to_string(x.size[1]) +
+                        " channels in " + std::to_string(groups) + (groups == 1 ? " group" : " groups") +
+                        " need a weight of " +
+                        (x.size[1] % groups == 0 ? std::to_string(x.size[1] / groups) : std::string("a fraction of")) +
+                        " channels, not " + std::to_string(weight.size[1]));
+}
+
+// An extent that a gradient is given as a number.
+inline void require_conv_extent(const char* operation, const char* argument, Index extent, Index least) {
+  if (extent < least || extent > ConvGeometry::kMost)
+    fail(operation, std::string(argument) + " is " + std::to_string(extent) + "; expected " + std::to_string(least) +
+                        " to 2147483647");
+}
+
+// The gradient against the output that the rest implies.
+inline void require_conv_grad(const ConvShape& s, const ConvExtents& grad, const char* operation, int dims) {
+  const Index expected[] = {s.n, s.filters, s.out_h, s.out_w};
+  if (!std::equal(expected, expected + 4, grad.size)) {
+    const ConvArrayShape shape(operation, "grad", dims, 1, s.n, s.filters, s.out_h, s.out_w);
+    fail(operation,
+         "grad is " + grad.text + "; expected " + shape_text(shape.size, shape.ndim) + ", the shape of the output");
+  }
+}
+
 }  // namespace dlkit

@@ -12,6 +12,9 @@ from dlkit._simt import clamp_inplace as clamp_inplace
 from dlkit._simt import clip_factor as clip_factor
 from dlkit._simt import column_sum as column_sum
 from dlkit._simt import column_sum_scratch as column_sum_scratch
+from dlkit._simt import conv as conv
+from dlkit._simt import conv_plan as conv_plan
+from dlkit._simt import conv_variants as conv_variants
 from dlkit._simt import cross_entropy as cross_entropy
 from dlkit._simt import cross_entropy_scratch as cross_entropy_scratch
 from dlkit._simt import dropout as dropout

@@ -68,6 +68,39 @@ def matmul_choice(
     b_col: int,
 ) -> str: ...
 
+# Convolution. operation: 0 forward, 1 backward_input, 2 backward_weight; size: of x or of the kernel, for those.
+def conv_variants() -> dict[str, list[tuple[str, str, str]]]: ...
+def conv_plan(
+    operation: int,
+    dims: int,
+    dtype: int,
+    precision: int,
+    variant: str | None,
+    first_shape: Sequence[int],
+    second_shape: Sequence[int],
+    size: tuple[int, int],
+    geometry: tuple[int, ...],
+) -> tuple[tuple[int, ...], str, int]: ...
+def conv(
+    stream: int,
+    operation: int,
+    dims: int,
+    dtype: int,
+    precision: int,
+    variant: str | None,
+    first_shape: Sequence[int],
+    second_shape: Sequence[int],
+    size: tuple[int, int],
+    geometry: tuple[int, ...],
+    first: int,
+    second: int,
+    bias: int,
+    out: int,
+    relu: bool,
+    accumulate: bool,
+    workspace: int,
+) -> None: ...
+
 # Layers
 def layer_variants() -> list[tuple[str, str, str, str]]: ...
 def activation(

@@ -1,0 +1,16 @@
+// The steps of the convolution's ladders on a GPU. Each launches its kernels and returns.
+#pragma once
+
+#include "conv/device.h"
+
+namespace dlkit::device {
+
+void conv_naive(const DeviceConv& problem);
+
+// What the tile kernels need of a problem: float32, and numbers that fit in an int.
+bool fits_tiles(const DeviceConv& problem);
+
+void conv_implicit_gemm(const DeviceConv& problem);
+std::size_t conv_implicit_gemm_workspace(const DeviceConv& problem);
+
+}  // namespace dlkit::device

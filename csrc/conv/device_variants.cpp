@@ -1,0 +1,54 @@
+// The ladders on a GPU as tables, and the choice among their steps.
+#include "conv/device_steps.h"
+
+namespace dlkit {
+namespace {
+
+constexpr const char* kTilesNeed =
+    "float32, extents below 2^30 and, for the gradient by the input, strides whose product is at most 16";
+
+bool any(const DeviceConv&) { return true; }
+
+}  // namespace
+
+const std::vector<DeviceConvVariant>& device_conv_variants(ConvOperation operation) {
+  static const std::vector<DeviceConvVariant> tables[3] = {
+      {
+          {"naive", "one thread for each element of the output", "", any, nullptr, device::conv_naive},
+          {"implicit_gemm", "a matrix product whose panels of patches are gathered into shared memory, never written out", kTilesNeed, device::fits_tiles,
+           device::conv_implicit_gemm_workspace, device::conv_implicit_gemm},
+      },
+      {
+          {"naive", "one thread for each element of the input's gradient", "", any, nullptr, device::conv_naive},
+          {"implicit_gemm", "the same on the gradient, with the taps backwards; strides by phases", kTilesNeed, device::fits_tiles,
+           device::conv_implicit_gemm_workspace, device::conv_implicit_gemm},
+      },
+      {
+          {"naive", "one thread for each weight, which goes through all images", "", any, nullptr, device::conv_naive},
+          {"implicit_gemm", "the gradient times gathered patches, summed over places in slices", kTilesNeed,
+           device::fits_tiles, device::conv_implicit_gemm_workspace, device::conv_implicit_gemm},
+      },
+  };
+  return tables[static_cast<int>(operation)];
+}
+
+const DeviceConvVariant& choose_device_conv(const DeviceConv& problem) {
+  const auto& table = device_conv_variants(problem.operation);
+  const auto named = [&](std::string_view name) -> const DeviceConvVariant& {
+    for (const auto& variant : table)
+      if (name == variant.name) return variant;
+    return table.front();
+  };
+  return named(device::fits_tiles(problem) ? "implicit_gemm" : "naive");
+}
+
+std::size_t device_conv_workspace(const DeviceConv& p, const DeviceConvVariant& variant) {
+  return variant.workspace == nullptr || p.shape.flops() == 0 ? 0 : variant.workspace(p);
+}
+
+void device_conv(const DeviceConv& p, const DeviceConvVariant& variant) {
+  if (p.shape.flops() == 0) return device::conv_naive(p);  // sums of nothing
+  variant.run(p);
+}
+
+}  // namespace dlkit
