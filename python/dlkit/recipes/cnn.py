@@ -190,7 +190,7 @@ RECIPE = Recipe(
             "kernels": (3,),
             "padding": "same",
             "hidden": (128,),
-            "dropout": 0.5,
+            "dropout": 0.3,
             "epochs": 30,
             "lr": 2e-3,
             "schedule": "cosine",
