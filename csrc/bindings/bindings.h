@@ -12,5 +12,6 @@ void bind_embedding(pybind11::module_& module);
 void bind_layers(pybind11::module_& module);
 void bind_matmul(pybind11::module_& module);
 void bind_normalisation(pybind11::module_& module);
+void bind_pool(pybind11::module_& module);
 
 }  // namespace dlkit

@@ -120,6 +120,30 @@ def embedding_backward(
     /,
 ) -> Array: ...
 
+# Pooling: csrc/bindings/pool.cpp. `geometry` is a dlkit.kernels.pool.PoolGeometry.
+def max_pool(
+    dims: int,
+    x: Array,
+    geometry: tuple[int, ...],
+    keep: int,
+    relu: bool,
+    out: Array | None,
+    variant: str | None,
+    /,
+) -> Any: ...
+def max_pool_backward(
+    dims: int,
+    grad: Array,
+    indices: Array,
+    height: int,
+    width: int,
+    geometry: tuple[int, ...] | None,
+    out: Array | None,
+    variant: str | None,
+    /,
+) -> Array: ...
+def pool_variants() -> dict[str, list[tuple[str, str, str]]]: ...
+
 # Convolution: csrc/bindings/conv.cpp. `geometry` is a dlkit.kernels.conv.ConvGeometry.
 def conv(
     dims: int,

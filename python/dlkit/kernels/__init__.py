@@ -59,6 +59,7 @@ from dlkit.kernels.normalisation import (
     layer_norm,
     layer_norm_backward,
 )
+from dlkit.kernels.pool import max_pool1d, max_pool1d_backward, max_pool2d, max_pool2d_backward
 from dlkit.kernels.precision import get_float32_matmul_precision, set_float32_matmul_precision
 from dlkit.kernels.random import initial_seed, manual_seed
 from dlkit.kernels.variants import Variant, variants
@@ -102,6 +103,10 @@ __all__ = [
     "log_softmax_backward",
     "manual_seed",
     "matmul",
+    "max_pool1d",
+    "max_pool1d_backward",
+    "max_pool2d",
+    "max_pool2d_backward",
     "measure_bandwidth",
     "measure_peak",
     "random",

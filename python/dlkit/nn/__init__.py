@@ -25,6 +25,7 @@ from dlkit.nn.maxout import Maxout
 from dlkit.nn.module import Module
 from dlkit.nn.normalisation import BatchNorm1d, BatchNorm2d, LayerNorm
 from dlkit.nn.parameter import Parameter
+from dlkit.nn.pooling import MaxPool1d, MaxPool2d
 from dlkit.nn.reshaping import Flatten, Identity
 from dlkit.nn.serialize import load_safetensors, save_safetensors
 
@@ -51,6 +52,8 @@ __all__ = [
     "LogSoftmax",
     "MSELoss",
     "Maxout",
+    "MaxPool1d",
+    "MaxPool2d",
     "Module",
     "ModuleList",
     "MultiMarginLoss",

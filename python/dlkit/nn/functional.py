@@ -29,6 +29,7 @@ from dlkit.nn.losses_functional import (
     smooth_l1_loss,
 )
 from dlkit.nn.normalisation_functional import batch_norm, layer_norm
+from dlkit.nn.pool_functional import max_pool1d, max_pool2d
 
 if TYPE_CHECKING:
     from dlkit.autograd.base import Array
@@ -255,6 +256,8 @@ __all__ = [
     "leaky_relu",
     "linear",
     "log_softmax",
+    "max_pool1d",
+    "max_pool2d",
     "mse_loss",
     "multi_margin_loss",
     "nll_loss",
