@@ -5,6 +5,7 @@
 
 namespace dlkit {
 
+void bind_augment(pybind11::module_& module);
 void bind_conv(pybind11::module_& module);
 void bind_core(pybind11::module_& module);
 void bind_embedding(pybind11::module_& module);

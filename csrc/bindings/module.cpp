@@ -4,6 +4,7 @@
 
 PYBIND11_MODULE(_cpu, module) {
   module.doc() = "dlkit's CPU kernels. Use them through dlkit.kernels.";
+  dlkit::bind_augment(module);
   dlkit::bind_conv(module);
   dlkit::bind_core(module);
   dlkit::bind_embedding(module);

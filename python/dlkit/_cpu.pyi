@@ -94,6 +94,19 @@ def clamp_inplace(arrays: Sequence[Array], limit: float, /) -> None: ...
 def layer_variants() -> list[tuple[str, str, str, str]]: ...
 def philox4x32(c0: int, c1: int, c2: int, c3: int, key0: int, key1: int) -> tuple[int, int, int, int]: ...
 
+# Distortion of images: csrc/bindings/augment.cpp.
+def distort(
+    x: Array,
+    matrices: Array,
+    numbers: NDArray[Any],
+    seed: int,
+    alpha: float,
+    sigma: float,
+    out: Array | None,
+    naive: bool,
+    /,
+) -> Array: ...
+
 # Embeddings: csrc/bindings/embedding.cpp. `variant` as above.
 def embedding(weight: Array, indices: Array, out: Array | None, variant: int, /) -> Array: ...
 def embedding_backward(

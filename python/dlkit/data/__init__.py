@@ -13,10 +13,21 @@ Examples
 
 from __future__ import annotations
 
+from .augment import Augment
 from .batches import Batches, holdout
 from .dataset import Dataset
 from .errors import DataError, DataNotFoundError
 from .idx import read_idx
 from .registry import load, names
 
-__all__ = ["Batches", "DataError", "DataNotFoundError", "Dataset", "holdout", "load", "names", "read_idx"]
+__all__ = [
+    "Augment",
+    "Batches",
+    "DataError",
+    "DataNotFoundError",
+    "Dataset",
+    "holdout",
+    "load",
+    "names",
+    "read_idx",
+]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from numbers import Integral
 from sys import getrefcount
 from typing import Any
@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from .augment import describe
 from .errors import DataError
 
 
@@ -36,6 +37,11 @@ class Batches:
         Of the shuffling, 0 … 2**64 - 1.
     drop_last
         Leave out the last batch of an epoch if it would be smaller than `batch_size`.
+    transform
+        What happens to the inputs of a batch before it is handed out, such as `dlkit.data.Augment`: called as
+        ``transform(x, rows, epoch=epoch, samples=N)`` with the batch, the numbers of its samples, the number of the
+        epoch and the size of the data set, it returns the batch to train on. Its ``state_dict()``, or else its `repr`,
+        is part of what tells whether a state belongs to this data.
 
     Notes
     -----
@@ -59,6 +65,7 @@ class Batches:
         shuffle: bool = True,
         seed: int = 0,
         drop_last: bool = False,
+        transform: Callable[..., NDArray[Any]] | None = None,
     ) -> None:
         self.x = _checked("x", x)
         self.y = _checked("y", y)
@@ -75,6 +82,7 @@ class Batches:
                 f"Batches: batch_size is {self.batch_size} but there are {len(self.x)} samples: "
                 f"with drop_last=True no batch is left"
             )
+        self.transform = transform
         self._epoch = 0
         self._position = 0
         self._resume_at = 0
@@ -115,12 +123,16 @@ class Batches:
         self._position = start
         size, end = self.batch_size, self.samples
         take_x, take_y = self._pools[0].take, self._pools[1].take
+        transform, samples = self.transform, len(self.x)
         while start < end:
             stop = min(start + size, end)
             rows = order[start:stop]
             # Handed out counts as consumed: a checkpoint after this batch goes on with the next.
             self._position = start = stop
-            yield take_x(rows), take_y(rows)
+            x = take_x(rows)
+            if transform is not None:
+                x = transform(x, rows, epoch=self._epoch, samples=samples)
+            yield x, take_y(rows)
         self._epoch += 1
         self._position = 0
 
@@ -144,6 +156,10 @@ class Batches:
         wanted = {"epoch", "position", *self._identity()}
         if missing := sorted(wanted - set(state)):
             raise DataError(f"Batches: the state lacks {', '.join(missing)}")
+        if self.transform is None and state.get("transform") is not None:
+            raise DataError(
+                "Batches: the state belongs to other data: it has a transform, and there is none here"
+            )
         for name, mine in self._identity().items():
             if state[name] != mine:
                 what = f"{name} is {mine!r} here but {state[name]!r} in the state"
@@ -168,6 +184,8 @@ class Batches:
             "seed": self.seed,
             "drop_last": self.drop_last,
             "fingerprint": self._fingerprint,
+            # Absent without one, as in the states of before there were any.
+            **({} if self.transform is None else {"transform": describe(self.transform)}),
         }
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dlkit.kernels import random
+from dlkit.kernels.augment import distort
 from dlkit.kernels.backend import DeviceUnavailableError
 from dlkit.kernels.config import (
     config,
@@ -85,6 +86,7 @@ __all__ = [
     "conv2d_backward_weight",
     "counters",
     "cross_entropy",
+    "distort",
     "dropout",
     "elu",
     "embedding",

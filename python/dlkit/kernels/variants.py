@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from dlkit import _cpu
-from dlkit.kernels import conv, pool
+from dlkit.kernels import augment, conv, pool
 from dlkit.kernels.backend import check_backend, nearest
 from dlkit.kernels.layers import ladders
 
@@ -37,7 +37,8 @@ def variants(operation: str, backend: str = "cpu") -> list[Variant]:
     check_backend(backend, "variants")
     tables: dict[str, list[tuple[str, str, str]]]
     if backend == "cpu":
-        tables = {"matmul": _cpu.matmul_variants(), **ladders(), **conv.ladders(), **pool.ladders()}
+        chapters = (ladders, conv.ladders, pool.ladders, augment.ladders)
+        tables = {"matmul": _cpu.matmul_variants(), **{k: v for each in chapters for k, v in each().items()}}
     else:
         from dlkit.kernels import device_conv, device_layers, device_matmul
 

@@ -10,8 +10,10 @@ Examples
 
 from __future__ import annotations
 
+from .cnn import CNN
 from .mlp import MLP
 from .perceptron import Perceptron, perceptron_loss
 from .softmax_regression import SoftmaxRegression
+from .summary import Summary, summary
 
-__all__ = ["MLP", "Perceptron", "SoftmaxRegression", "perceptron_loss"]
+__all__ = ["CNN", "MLP", "Perceptron", "SoftmaxRegression", "Summary", "perceptron_loss", "summary"]

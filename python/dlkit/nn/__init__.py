@@ -21,6 +21,7 @@ from dlkit.nn.loss import (
     NLLLoss,
     SmoothL1Loss,
 )
+from dlkit.nn.maxout import Maxout
 from dlkit.nn.module import Module
 from dlkit.nn.normalisation import BatchNorm1d, BatchNorm2d, LayerNorm
 from dlkit.nn.parameter import Parameter
@@ -50,6 +51,7 @@ __all__ = [
     "Linear",
     "LogSoftmax",
     "MSELoss",
+    "Maxout",
     "MaxPool1d",
     "MaxPool2d",
     "Module",

@@ -4,7 +4,7 @@ Examples
 --------
 >>> import dlkit as dl
 >>> dl.recipes.names()
-['perceptron', 'softmax', 'mlp', 'xor', 'gradient-descent', 'graph']
+['perceptron', 'softmax', 'mlp', 'cnn', 'xor', 'gradient-descent', 'graph']
 >>> result = dl.recipes.get("mlp").run(data="digits", run_dir="runs/mine")  # doctest: +SKIP
 >>> result.metrics["test_accuracy"]  # doctest: +SKIP
 0.98
@@ -12,12 +12,14 @@ Examples
 
 from __future__ import annotations
 
+from .committee import Committee, load_committee
 from .predictor import Predictor, PredictorError, load_predictor
 from .recipe import Recipe, Result, RunOptions, Target
 from .registry import get, names, recipes
 from .settings import Settings, SettingsError
 
 __all__ = [
+    "Committee",
     "Predictor",
     "PredictorError",
     "Recipe",
@@ -27,6 +29,7 @@ __all__ = [
     "SettingsError",
     "Target",
     "get",
+    "load_committee",
     "load_predictor",
     "names",
     "recipes",

@@ -17,6 +17,7 @@ from .settings import nearest
 FILE = "model.json"
 _FORMAT = "dlkit-model-1"
 _MODELS: dict[str, Any] = {
+    "CNN": models.CNN,
     "MLP": models.MLP,
     "Perceptron": models.Perceptron,
     "SoftmaxRegression": models.SoftmaxRegression,

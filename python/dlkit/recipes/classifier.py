@@ -79,6 +79,10 @@ class Parts:
         The trainer's class.
     draw
         Draws further pictures into the run folder once training is over.
+    transform
+        What happens to a batch's inputs in training, as for `dlkit.data.Batches`.
+    callbacks
+        Further callbacks of the trainer.
     """
 
     model: Module
@@ -89,6 +93,8 @@ class Parts:
     clip_norm: float | None = None
     trainer_type: type[Trainer] = Trainer
     draw: Callable[[RunFolder], None] | None = None
+    transform: Callable[..., NDArray[Any]] | None = None
+    callbacks: list[Callback] = field(default_factory=list)
     notes: list[tuple[str, str]] = field(default_factory=list)
 
 
@@ -122,13 +128,14 @@ def train_classifier(
     kernels.manual_seed(settings.seed)
     batches = Batches(x, y, batch_size=settings.batch_size, seed=settings.seed)
     parts = build(dataset, len(batches))
+    batches.transform = parts.transform
     parts.model.to(options.device)
     if isinstance(parts.loss, Module):
         parts.loss.to(options.device)
 
     run = open_run(name, settings, options, may_change=settings.may_change)
     write_json(run, CARD_FILE, parts.card.as_dict())
-    callbacks: list[Callback] = []
+    callbacks = list(parts.callbacks)
     if settings.patience:
         callbacks.append(EarlyStopping(patience=settings.patience))
     trainer = parts.trainer_type(
@@ -159,14 +166,21 @@ def train_classifier(
         **work_of(history, options.device),
     }
     watched_name = "validation" if settings.validation else "test"
-    drops = getattr(settings, "dropout", 0) or getattr(settings, "input_dropout", 0)
-    note = f"training: mean over the epoch while it ran, with dropout; {watched_name}: after it, without"
+    harder = [
+        what
+        for what, there in (
+            ("dropout", any(getattr(settings, f"{part}dropout", 0) for part in ("", "input_", "conv_"))),
+            ("distortions", parts.transform is not None),
+        )
+        if there
+    ]
+    note = f"training: mean over the epoch while it ran, with {' and '.join(harder)}; {watched_name}: after it, without"
     plots.loss_curve(
         history,
         run.path("loss.png"),
         title=f"{name} on {dataset.name}",
         watched=watched_name,
-        note=note if drops else None,
+        note=note if harder else None,
     )
     _draw(run, f"{name} on {dataset.name}", dataset, outputs, parts)
     metrics["peak_memory"] = peak_memory()

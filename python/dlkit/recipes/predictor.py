@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass
 from itertools import pairwise
+from math import prod
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from numpy.typing import ArrayLike, NDArray
 from dlkit import kernels
 from dlkit.autograd import Tensor, no_grad
 from dlkit.kernels.backend import move, resolve_device, to_host
+from dlkit.models import cnn
 from dlkit.nn import Module, load_safetensors
 from dlkit.train import RunFolder
 
@@ -151,12 +153,23 @@ def load_predictor(folder: str | os.PathLike[str], device: str = "cpu") -> Predi
 
 
 def _check_size(card: Card, numbers: int) -> None:
-    sizes = [card.arguments.get("in_features", 1), *card.arguments.get("hidden", [])]
-    sizes.append(card.arguments.get("out_features", 1))
-    if not all(isinstance(size, int) and size > 0 for size in sizes):
-        raise CardError(f"{FILE}: arguments are {card.arguments}, expected positive sizes")
-    needed = sum(a * b for a, b in pairwise(sizes))
+    if card.model == "CNN":
+        needed = cnn.count_weights(**card.arguments)
+        if prod(card.arguments["input_shape"]) != card.features:
+            raise CardError(
+                f"{FILE}: input_shape is {card.arguments['input_shape']} but features is {card.features}"
+            )
+    else:
+        needed = _linear_weights(card)
     if needed > max(numbers, 1):
         raise CardError(
             f"{FILE} describes a model of {needed} weights, but {RunFolder.MODEL} holds {numbers}"
         )
+
+
+def _linear_weights(card: Card) -> int:
+    sizes = [card.arguments.get("in_features", 1), *card.arguments.get("hidden", [])]
+    sizes.append(card.arguments.get("out_features", 1))
+    if not all(isinstance(size, int) and size > 0 for size in sizes):
+        raise CardError(f"{FILE}: arguments are {card.arguments}, expected positive sizes")
+    return int(sum(a * b for a, b in pairwise(sizes)))

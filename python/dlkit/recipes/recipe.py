@@ -104,6 +104,9 @@ class Recipe:
         The data sets that it can be trained on; empty: it brings its own.
     presets
         Per data set, the settings whose defaults differ from those of `settings_type`.
+    styles
+        Further presets by name, for recipes with a setting ``preset``; each per data set, the key "" for all. What they
+        say goes before `presets`.
     targets
         What it must reach with its defaults, per data set (the key "" where there are no data sets).
     """
@@ -115,6 +118,7 @@ class Recipe:
     datasets: tuple[str, ...] = ()
     presets: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     targets: Mapping[str, Target] = field(default_factory=dict)
+    styles: Mapping[str, Mapping[str, Mapping[str, Any]]] = field(default_factory=dict)
 
     def settings(self, **given: Any) -> Settings:
         """The recipe's settings: its defaults for the data set, and what is given.
@@ -133,7 +137,8 @@ class Recipe:
                         f"data is {data!r}, expected one of {', '.join(self.datasets)}"
                         f"{nearest(data, self.datasets)}"
                     )
-                preset = self.presets.get(data, {})
+                style = self.styles.get(given.get("preset", ""), {})
+                preset = {**self.presets.get(data, {}), **style.get("", {}), **style.get(data, {})}
             return self.settings_type.make({**preset, **given})
         except SettingsError as error:
             raise SettingsError(f"{self.name}: {error}") from None

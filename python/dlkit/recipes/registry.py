@@ -12,6 +12,7 @@ _MODULES = {
     "perceptron": "perceptron",
     "softmax": "softmax",
     "mlp": "mlp",
+    "cnn": "cnn",
     "xor": "xor",
     "gradient-descent": "gradient_descent",
     "graph": "graph",

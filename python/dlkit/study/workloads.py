@@ -215,6 +215,55 @@ def mlp_step(sizes: Sequence[int], batch: int) -> Workload:
     )
 
 
+def cnn_step(
+    filters: Sequence[int],
+    hidden: Sequence[int],
+    batch: int,
+    *,
+    kernel: int = 5,
+    padding: int = 0,
+    side: int = 28,
+    title: str = "CNN",
+) -> Workload:
+    """Return one training step of a CNN on grey images: convolutions with ReLU and 2×2 max-pooling, linear layers.
+
+    Only the first convolution is padded.
+    """
+    channels, size, count, parameters = 1, side, 0, 0
+    flops = 0.0
+    for i, maps in enumerate(filters):
+        size = size + 2 * (padding if i == 0 else 0) - kernel + 1
+        products = maps * channels * kernel**2
+        # Forward, gradient of the weights, and gradient of the inputs: none for the data itself.
+        flops += 2.0 * batch * products * size**2 * (2 if i == 0 else 3)
+        parameters += products + maps
+        channels, size, count = maps, size // 2, maps * (size // 2) ** 2
+    sizes = [count, *hidden, 10]
+    for fan_in, fan_out in itertools.pairwise(sizes):
+        flops += 6.0 * batch * fan_in * fan_out
+        parameters += fan_in * fan_out + fan_out
+    return Workload(
+        name=f"{title} {'-'.join(map(str, (*filters, *hidden)))}, batch {batch}, Adam: one training step",
+        kind="cnn_step",
+        params={
+            "filters": list(filters),
+            "sizes": sizes,
+            "kernel": kernel,
+            "padding": padding,
+            "side": side,
+            "batch": batch,
+            "batches": 16,
+            "lr": 1e-3,
+        },
+        unit="samples/s",
+        flops=flops,
+        bytes=28.0 * parameters,
+        bound="flops",
+        samples=batch,
+        tolerance=2e-2,
+    )
+
+
 def workloads(chapter: str, shapes: Sequence[str] | None = None, *, quick: bool = False) -> list[Workload]:
     """Return the workloads of a chapter.
 
@@ -253,7 +302,14 @@ def workloads(chapter: str, shapes: Sequence[str] | None = None, *, quick: bool 
             _linear(64, 784, 512),
         ]
     else:
-        found = [mlp_step((20, 16, 4) if quick else (784, 512, 512, 10), 8 if quick else 64)]
+        if quick:
+            found = [mlp_step((20, 16, 4), 8), cnn_step((3, 5), (12,), 8, kernel=3, side=12)]
+        else:
+            found = [
+                mlp_step((784, 512, 512, 10), 64),
+                cnn_step((6, 16), (120, 84), 64, padding=2, title="LeNet-5"),
+                cnn_step((20, 50), (500,), 64),
+            ]
     if shapes:
         kept = [w for w in found if any(text.lower() in w.name.lower() for text in shapes)]
         if not kept:
@@ -305,11 +361,30 @@ def make_inputs(workload: Workload, seed: int = 0) -> Arrays:
             arrays[f"weight{i}"] = rng.uniform(-limit, limit, (fan_out, fan_in)).astype(np.float32)
             arrays[f"bias{i}"] = rng.uniform(-limit, limit, fan_out).astype(np.float32)
         return arrays
+    if kind == "cnn_step":
+        total = p["batch"] * p["batches"]
+        arrays = {
+            "x": rng.random((total, 1, p["side"], p["side"]), dtype=np.float32),
+            "y": rng.integers(0, p["sizes"][-1], total),
+        }
+        for i, shape in enumerate(cnn_shapes(p)):
+            limit = 1 / np.sqrt(np.prod(shape[1:]))
+            arrays[f"weight{i}"] = rng.uniform(-limit, limit, shape).astype(np.float32)
+            arrays[f"bias{i}"] = rng.uniform(-limit, limit, shape[0]).astype(np.float32)
+        return arrays
     raise ValueError(f"bench: no inputs for workload kind {kind!r}")
 
 
+def cnn_shapes(params: dict[str, Any]) -> list[tuple[int, ...]]:
+    """Return the shapes of a `cnn_step`'s weights: of its convolutions, then of its linear layers."""
+    channels = [1, *params["filters"]]
+    return [(o, i, params["kernel"], params["kernel"]) for i, o in itertools.pairwise(channels)] + [
+        (o, i) for i, o in itertools.pairwise(params["sizes"])
+    ]
+
+
 #: After how many runs a workload that changes its own state is checked.
-CHECKED_RUNS = {"adam": 3, "mlp_step": 5}
+CHECKED_RUNS = {"adam": 3, "mlp_step": 5, "cnn_step": 5}
 
 
 def reference(workload: Workload, inputs: Arrays) -> Arrays:
@@ -339,6 +414,8 @@ def reference(workload: Workload, inputs: Arrays) -> Arrays:
         return {"out": np.maximum(x["x"] @ x["weight"].T + x["bias"], 0)}
     if kind == "mlp_step":
         return _mlp_reference(p, x)
+    if kind == "cnn_step":
+        return _cnn_reference(p, x)
     raise ValueError(f"bench: no reference for workload kind {kind!r}")
 
 
@@ -409,6 +486,85 @@ def _mlp_reference(p: dict[str, Any], x: Arrays) -> Arrays:
         state.step(grads)
     change = np.concatenate([(a - x[name]).ravel() for a, name in zip(state.params, names, strict=True)])
     return {"losses": np.array(losses), "change": change}
+
+
+def _cnn_reference(p: dict[str, Any], x: Arrays) -> Arrays:
+    convolutions, layers = len(p["filters"]), len(p["filters"]) + len(p["sizes"]) - 1
+    names = [f"{kind}{i}" for i in range(layers) for kind in ("weight", "bias")]
+    state = _AdamReference([x[name] for name in names], p["lr"])
+    losses = []
+    for step in range(CHECKED_RUNS["cnn_step"]):
+        rows = slice((step % p["batches"]) * p["batch"], (step % p["batches"] + 1) * p["batch"])
+        value, kept = x["x"][rows], []
+        for i in range(layers):
+            weight, bias = state.params[2 * i], state.params[2 * i + 1]
+            if i == convolutions:
+                flat = value.shape
+                value = value.reshape(len(value), -1)
+            before = value
+            if i < convolutions:
+                pad = p["padding"] if i == 0 else 0
+                before = np.pad(value, ((0, 0), (0, 0), (pad, pad), (pad, pad)))
+                z = np.maximum(_convolved(before, weight) + bias[:, None, None], 0)
+                value, place = _pooled(z)
+                kept.append((before, z, place))
+            else:
+                z = value @ weight.T + bias
+                value = np.maximum(z, 0) if i < layers - 1 else z
+                kept.append((before, value, None))
+        loss, grad = _softmax_loss(value, x["y"][rows])
+        losses.append(loss)
+        grads: list[NDArray[Any]] = [np.empty(0)] * len(names)
+        for i in reversed(range(layers)):
+            before, after, place = kept[i]
+            weight = state.params[2 * i]
+            if i >= convolutions:
+                grad = grad * (after > 0) if i < layers - 1 else grad
+                grads[2 * i], grads[2 * i + 1] = grad.T @ before, grad.sum(axis=0)
+                grad = grad @ weight
+                grad = grad.reshape(flat) if i == convolutions else grad
+                continue
+            grad = _unpooled(grad, place, after.shape) * (after > 0)
+            grads[2 * i], grads[2 * i + 1] = _by_filters(before, grad), grad.sum(axis=(0, 2, 3))
+            if i:  # those before the last are not padded
+                edge = weight.shape[2] - 1
+                wide = np.pad(grad, ((0, 0), (0, 0), (edge, edge), (edge, edge)))
+                grad = _convolved(wide, weight[:, :, ::-1, ::-1].transpose(1, 0, 2, 3))
+        state.step(grads)
+    change = np.concatenate([(a - x[name]).ravel() for a, name in zip(state.params, names, strict=True)])
+    return {"losses": np.array(losses), "change": change}
+
+
+def _convolved(x: NDArray[Any], weight: NDArray[Any]) -> NDArray[Any]:
+    windows = np.lib.stride_tricks.sliding_window_view(x, weight.shape[2:], axis=(2, 3))  # type: ignore[call-overload]
+    return np.tensordot(windows, weight, ([1, 4, 5], [1, 2, 3])).transpose(0, 3, 1, 2)
+
+
+def _by_filters(x: NDArray[Any], grad: NDArray[Any]) -> NDArray[Any]:
+    kernel = tuple(a - b + 1 for a, b in zip(x.shape[2:], grad.shape[2:], strict=True))
+    windows = np.lib.stride_tricks.sliding_window_view(x, kernel, axis=(2, 3))  # type: ignore[call-overload]
+    return np.tensordot(grad, windows, ([0, 2, 3], [0, 2, 3]))
+
+
+def _pooled(x: NDArray[Any]) -> tuple[NDArray[Any], NDArray[Any]]:
+    """2×2 max-pooling; also where in its square each maximum was."""
+    count, channels, rows, columns = x.shape
+    high, wide = rows // 2, columns // 2
+    squares = x[:, :, : 2 * high, : 2 * wide].reshape(count, channels, high, 2, wide, 2)
+    squares = squares.transpose(0, 1, 2, 4, 3, 5).reshape(count, channels, high, wide, 4)
+    return squares.max(axis=-1), squares.argmax(axis=-1)
+
+
+def _unpooled(grad: NDArray[Any], place: NDArray[Any], shape: tuple[int, ...]) -> NDArray[Any]:
+    count, channels, high, wide = grad.shape
+    squares = np.where(place[..., None] == np.arange(4), grad[..., None], 0)
+    whole = np.zeros(shape)
+    whole[:, :, : 2 * high, : 2 * wide] = (
+        squares.reshape(count, channels, high, wide, 2, 2)
+        .transpose(0, 1, 2, 4, 3, 5)
+        .reshape(count, channels, 2 * high, 2 * wide)
+    )
+    return whole
 
 
 def relative_error(got: NDArray[Any], expected: NDArray[Any]) -> float:

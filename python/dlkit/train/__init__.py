@@ -16,6 +16,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from .averaging import AverageWeights
 from .callback import Callback
 from .checkpoint import load_checkpoint, save_checkpoint
 from .checkpointing import Checkpoint
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
     from .estimator import MLPClassifier, PerceptronClassifier, SoftmaxClassifier
 
 __all__ = [
+    "AverageWeights",
     "Callback",
     "Checkpoint",
     "CheckpointError",

@@ -11,7 +11,7 @@ import numpy as np
 import dlkit
 import dlkit.kernels as K
 from dlkit.study.libraries import Prepared, UnsupportedError
-from dlkit.study.workloads import Arrays, Workload
+from dlkit.study.workloads import Arrays, Workload, cnn_shapes
 
 
 def versions() -> dict[str, str]:
@@ -51,6 +51,8 @@ def prepare(workload: Workload, inputs: Arrays, options: dict[str, Any]) -> Prep
         return _adam(inputs, p["lr"])
     if kind == "mlp_step":
         return _mlp(p, inputs)
+    if kind == "cnn_step":
+        return _cnn(p, inputs)
     raise UnsupportedError(f"no {kind} for dlkit here")
 
 
@@ -136,7 +138,7 @@ def _adam(inputs: Arrays, lr: float) -> Prepared:
 
 def _mlp(p: dict[str, Any], inputs: Arrays) -> Prepared:
     nn = dlkit.nn
-    sizes, size = p["sizes"], p["batch"]
+    sizes = p["sizes"]
     modules: list[Any] = []
     state: dict[str, Any] = {}
     for i, (fan_in, fan_out) in enumerate(itertools.pairwise(sizes)):
@@ -144,6 +146,37 @@ def _mlp(p: dict[str, Any], inputs: Arrays) -> Prepared:
         state[f"{2 * i}.weight"], state[f"{2 * i}.bias"] = inputs[f"weight{i}"], inputs[f"bias{i}"]
     model = nn.Sequential(*modules[:-1])
     model.load_state_dict(state)
+    return _training(model, p, inputs)
+
+
+def _cnn(p: dict[str, Any], inputs: Arrays) -> Prepared:
+    nn = dlkit.nn
+    modules: list[Any] = []
+    state: dict[str, Any] = {}
+    convolutions = len(p["filters"])
+    for i, shape in enumerate(cnn_shapes(p)):
+        if i == convolutions:
+            modules.append(nn.Flatten())
+        state[f"{len(modules)}.weight"], state[f"{len(modules)}.bias"] = (
+            inputs[f"weight{i}"],
+            inputs[f"bias{i}"],
+        )
+        if i < convolutions:
+            padding = p["padding"] if i == 0 else 0
+            modules += [
+                nn.Conv2d(shape[1], shape[0], p["kernel"], padding=padding),
+                nn.ReLU(),
+                nn.MaxPool2d(2),
+            ]
+        else:
+            modules += [nn.Linear(shape[1], shape[0]), nn.ReLU()]
+    model = nn.Sequential(*modules[:-1])
+    model.load_state_dict(state)
+    return _training(model, p, inputs)
+
+
+def _training(model: Any, p: dict[str, Any], inputs: Arrays) -> Prepared:
+    nn, size = dlkit.nn, p["batch"]
     optimizer = dlkit.optim.Adam(model.parameters(), lr=p["lr"])
     loss_function = nn.CrossEntropyLoss()
     x, y = dlkit.Tensor(inputs["x"]), dlkit.Tensor(inputs["y"])

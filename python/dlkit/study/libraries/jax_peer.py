@@ -44,6 +44,8 @@ def prepare(workload: Workload, inputs: Arrays, options: dict[str, Any]) -> Prep
         return _adam(p["lr"], inputs)
     if kind == "mlp_step":
         return _mlp(p, inputs)
+    if kind == "cnn_step":
+        return _cnn(p, inputs)
     raise UnsupportedError(f"no {kind} for JAX here")
 
 
@@ -130,8 +132,7 @@ def _adam(lr: float, inputs: Arrays) -> Prepared:
 
 
 def _mlp(p: dict[str, Any], inputs: Arrays) -> Prepared:
-    layers, size = len(p["sizes"]) - 1, p["batch"]
-    names = [(f"weight{i}", f"bias{i}") for i in range(layers)]
+    layers = len(p["sizes"]) - 1
 
     def forward(params: Any, x: Any, y: Any) -> Any:
         for i, (weight, bias) in enumerate(params):
@@ -139,6 +140,35 @@ def _mlp(p: dict[str, Any], inputs: Arrays) -> Prepared:
             if i < layers - 1:
                 x = jax.nn.relu(x)
         return _loss(x, y)
+
+    return _training(forward, layers, p, inputs)
+
+
+def _cnn(p: dict[str, Any], inputs: Arrays) -> Prepared:
+    convolutions = len(p["filters"])
+    layers = convolutions + len(p["sizes"]) - 1
+
+    def forward(params: Any, x: Any, y: Any) -> Any:
+        for i, (weight, bias) in enumerate(params):
+            if i < convolutions:
+                edge = p["padding"] if i == 0 else 0
+                x = jax.lax.conv_general_dilated(x, weight, (1, 1), [(edge, edge)] * 2) + bias[:, None, None]
+                x = jax.nn.relu(x)
+                x = jax.lax.reduce_window(x, -jnp.inf, jax.lax.max, (1, 1, 2, 2), (1, 1, 2, 2), "VALID")
+                continue
+            if i == convolutions:
+                x = x.reshape(len(x), -1)
+            x = x @ weight.T + bias
+            if i < layers - 1:
+                x = jax.nn.relu(x)
+        return _loss(x, y)
+
+    return _training(forward, layers, p, inputs)
+
+
+def _training(forward: Any, layers: int, p: dict[str, Any], inputs: Arrays) -> Prepared:
+    size = p["batch"]
+    names = [(f"weight{i}", f"bias{i}") for i in range(layers)]
 
     def step(state: Any, x: Any, y: Any) -> Any:
         loss, grads = jax.value_and_grad(forward)(state[0], x, y)

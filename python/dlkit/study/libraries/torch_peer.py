@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 
 from dlkit.study.libraries import Prepared, UnsupportedError
-from dlkit.study.workloads import Arrays, Workload
+from dlkit.study.workloads import Arrays, Workload, cnn_shapes
 
 
 def versions() -> dict[str, str]:
@@ -44,6 +44,8 @@ def prepare(workload: Workload, inputs: Arrays, options: dict[str, Any]) -> Prep
         return _adam(inputs, p["lr"], best)
     if kind == "mlp_step":
         return _mlp(p, inputs, best)
+    if kind == "cnn_step":
+        return _cnn(p, inputs, best)
     raise UnsupportedError(f"no {kind} for PyTorch here")
 
 
@@ -115,7 +117,7 @@ def _adam(inputs: Arrays, lr: float, best: bool) -> Prepared:
 
 
 def _mlp(p: dict[str, Any], inputs: Arrays, best: bool) -> Prepared:
-    sizes, size = p["sizes"], p["batch"]
+    sizes = p["sizes"]
     modules: list[torch.nn.Module] = []
     for i, (fan_in, fan_out) in enumerate(itertools.pairwise(sizes)):
         linear = torch.nn.Linear(fan_in, fan_out)
@@ -123,10 +125,40 @@ def _mlp(p: dict[str, Any], inputs: Arrays, best: bool) -> Prepared:
             linear.weight.copy_(torch.from_numpy(inputs[f"weight{i}"]))
             linear.bias.copy_(torch.from_numpy(inputs[f"bias{i}"]))
         modules += [linear, torch.nn.ReLU()]
+    return _training(torch.nn.Sequential(*modules[:-1]), p, inputs, best)
+
+
+def _cnn(p: dict[str, Any], inputs: Arrays, best: bool) -> Prepared:
+    modules: list[torch.nn.Module] = []
+    convolutions = len(p["filters"])
+    for i, shape in enumerate(cnn_shapes(p)):
+        if i == convolutions:
+            modules.append(torch.nn.Flatten())
+        layer: torch.nn.Conv2d | torch.nn.Linear
+        if i < convolutions:
+            padding = p["padding"] if i == 0 else 0
+            layer = torch.nn.Conv2d(shape[1], shape[0], p["kernel"], padding=padding)
+            modules += [layer, torch.nn.ReLU(), torch.nn.MaxPool2d(2)]
+        else:
+            layer = torch.nn.Linear(shape[1], shape[0])
+            modules += [layer, torch.nn.ReLU()]
+        with torch.no_grad():
+            layer.weight.copy_(torch.from_numpy(inputs[f"weight{i}"]))
+            assert layer.bias is not None
+            layer.bias.copy_(torch.from_numpy(inputs[f"bias{i}"]))
     model = torch.nn.Sequential(*modules[:-1])
+    if best:
+        model = model.to(memory_format=torch.channels_last)
+    return _training(model, p, inputs, best)
+
+
+def _training(model: torch.nn.Module, p: dict[str, Any], inputs: Arrays, best: bool) -> Prepared:
+    size = p["batch"]
     optimizer = torch.optim.Adam(model.parameters(), lr=p["lr"], fused=True if best else None)
     loss_function = torch.nn.CrossEntropyLoss()
     x, y = torch.from_numpy(inputs["x"]), torch.from_numpy(inputs["y"])
+    if best and x.ndim == 4:
+        x = x.to(memory_format=torch.channels_last)
     batches = itertools.cycle([(x[i : i + size], y[i : i + size]) for i in range(0, len(x), size)])
     losses: list[torch.Tensor] = []
     start = [parameter.detach().clone() for parameter in model.parameters()]
