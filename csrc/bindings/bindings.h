@@ -13,5 +13,6 @@ void bind_layers(pybind11::module_& module);
 void bind_matmul(pybind11::module_& module);
 void bind_normalisation(pybind11::module_& module);
 void bind_pool(pybind11::module_& module);
+void bind_over_time(pybind11::module_& module);
 
 }  // namespace dlkit

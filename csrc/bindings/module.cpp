@@ -12,4 +12,5 @@ PYBIND11_MODULE(_cpu, module) {
   dlkit::bind_matmul(module);
   dlkit::bind_normalisation(module);
   dlkit::bind_pool(module);
+  dlkit::bind_over_time(module);
 }

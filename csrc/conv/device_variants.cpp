@@ -15,13 +15,14 @@ const std::vector<DeviceConvVariant>& device_conv_variants(ConvOperation operati
   static const std::vector<DeviceConvVariant> tables[3] = {
       {
           {"naive", "one thread for each element of the output", "", any, nullptr, device::conv_naive},
-          {"implicit_gemm", "a matrix product whose panels of patches are gathered into shared memory, never written out", kTilesNeed, device::fits_tiles,
-           device::conv_implicit_gemm_workspace, device::conv_implicit_gemm},
+          {"implicit_gemm",
+           "a matrix product whose panels of patches are gathered into shared memory, never written out", kTilesNeed,
+           device::fits_tiles, device::conv_implicit_gemm_workspace, device::conv_implicit_gemm},
       },
       {
           {"naive", "one thread for each element of the input's gradient", "", any, nullptr, device::conv_naive},
-          {"implicit_gemm", "the same on the gradient, with the taps backwards; strides by phases", kTilesNeed, device::fits_tiles,
-           device::conv_implicit_gemm_workspace, device::conv_implicit_gemm},
+          {"implicit_gemm", "the same on the gradient, with the taps backwards; strides by phases", kTilesNeed,
+           device::fits_tiles, device::conv_implicit_gemm_workspace, device::conv_implicit_gemm},
       },
       {
           {"naive", "one thread for each weight, which goes through all images", "", any, nullptr, device::conv_naive},

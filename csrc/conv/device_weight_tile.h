@@ -70,7 +70,8 @@ template <int N>
 __device__ __forceinline__ void store_weights(const WeightGradient& w, const WeightTile& tile, int row, int column,
                                               const real<float> (&sums)[N]) {
   if (row >= w.filters) return;
-  real<float>* const out = static_cast<real<float>*>(w.out) + tile.slice + (static_cast<Index>(tile.group) * w.filters + row) * w.columns + column;
+  real<float>* const out = static_cast<real<float>*>(w.out) + tile.slice +
+                           (static_cast<Index>(tile.group) * w.filters + row) * w.columns + column;
 #pragma unroll
   for (int e = 0; e < N; ++e)
     if (column + e < w.columns) out[e] = w.accumulate ? out[e] + sums[e] : sums[e];

@@ -1,9 +1,9 @@
 // What stands around the kernels that gather: packing of weights before, sums of slices after.
 //
 // pack_weights reads each weight once and writes it once, lanes along rows: a warp's 32 loads are weight_row elements
-// apart, a sector each, so that it moves 9 times the weights' bytes where they are not in the second-level cache; 590 KB
-// of a 3x3 of 128 channels take about 2 us, most of it the launch. sum_slices: one FLOP for 4 bytes, bound by the cache
-// where the partial sums still are.
+// apart, a sector each, so that it moves 9 times the weights' bytes where they are not in the second-level cache; 590
+// KB of a 3x3 of 128 channels take about 2 us, most of it the launch. sum_slices: one FLOP for 4 bytes, bound by the
+// cache where the partial sums still are.
 #include "conv/device_ladder.h"
 #include "conv/gather.h"
 
@@ -64,8 +64,8 @@ __global__ void __launch_bounds__(kConvThreads) sum_slices_kernel(SliceSum sum) 
 
 template <class Element>
 void pack_weights(const ConvGather& g, const DeviceConv& p, Element* packed, ConvTap* taps) {
-  const Index most = static_cast<Index>((g.most_depth() + kPackedDepth - 1) / kPackedDepth * kPackedDepth) *
-                     g.rows_padded * g.groups;
+  const Index most =
+      static_cast<Index>((g.most_depth() + kPackedDepth - 1) / kPackedDepth * kPackedDepth) * g.rows_padded * g.groups;
   if (most == 0) return;
   LaunchShape shape = one_each("pack_weights", most);
   shape.grid.y = static_cast<unsigned>(g.phases);

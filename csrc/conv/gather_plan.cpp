@@ -50,8 +50,8 @@ int ConvGather::most_depth() const {
 bool fits_tiles(const DeviceConv& p) {
   const ConvShape& s = p.shape;
   const Index reach_h = (s.kernel_h - 1) * s.dilation_h + 1, reach_w = (s.kernel_w - 1) * s.dilation_w + 1;
-  const bool plain = p.type == DeviceType::float32 && s.groups <= 65535 / kMostPhases &&
-                     small(s.n, s.out_h, s.out_w) && small(s.n, s.height, s.width) &&
+  const bool plain = p.type == DeviceType::float32 && s.groups <= 65535 / kMostPhases && small(s.n, s.out_h, s.out_w) &&
+                     small(s.n, s.height, s.width) &&
                      small(s.group_channels() + 1, s.height + reach_h, s.width + reach_w) &&
                      small(s.group_filters() + 1, s.out_h + reach_h, s.out_w + reach_w) &&
                      small(s.group_filters() + kPackedRows, s.depth() + kPackedDepth) &&

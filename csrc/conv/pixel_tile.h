@@ -2,10 +2,10 @@
 // block of the sum.
 //
 // As matmul/tile.h: each step loads Vectors registers of pixels, broadcasts Rows elements of the weight, and does
-// Rows * Vectors fused multiply-adds. Other than there the bias runs along the rows, and the first tile of a panel reads
-// the pixels where they lie and leaves a packed copy for the tiles that follow: pixels that follow each other in the
-// output lie in one or two pieces of the image (two where a row ends in between), so that a register of them is one or
-// two masked loads. These take load ports that the multiply-adds leave free: 9 x 3 has 9 + 6 loads in 13.5 cycles.
+// Rows * Vectors fused multiply-adds. Other than there the bias runs along the rows, and the first tile of a panel
+// reads the pixels where they lie and leaves a packed copy for the tiles that follow: pixels that follow each other in
+// the output lie in one or two pieces of the image (two where a row ends in between), so that a register of them is one
+// or two masked loads. These take load ports that the multiply-adds leave free: 9 x 3 has 9 + 6 loads in 13.5 cycles.
 #pragma once
 
 #include <cstdint>
@@ -70,7 +70,8 @@ template <class T>
 DLKIT_INLINE typename Vec<T>::Mask mask_of(const PixelBits& bits, int j) {
   typename Vec<T>::Mask mask;
   static_assert(sizeof(mask) * 8 == Vec<T>::lanes);
-  __builtin_memcpy(&mask, reinterpret_cast<const char*>(&bits) + sizeof(mask) * static_cast<std::size_t>(j), sizeof(mask));
+  __builtin_memcpy(&mask, reinterpret_cast<const char*>(&bits) + sizeof(mask) * static_cast<std::size_t>(j),
+                   sizeof(mask));
   return mask;
 }
 

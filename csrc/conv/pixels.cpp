@@ -6,9 +6,9 @@
 //       the other tiles read the copy, which stays in the second-level cache
 //
 // 2 FLOPs for each filter, pixel, channel and tap; im2col's matrix exists only as one panel. Copying a panel costs 6
-// cycles of stores a step (Zen 4), hidden behind the first tile's multiplications. Bound by the multiply-adds from about
-// 16 filters on. A panel runs over the ends of rows and images: a row of 14 pixels or an image of 49 wastes no lanes,
-// and only the last panel has any to waste. A panel in more than one image computes into a buffer of its own.
+// cycles of stores a step (Zen 4), hidden behind the first tile's multiplications. Bound by the multiply-adds from
+// about 16 filters on. A panel runs over the ends of rows and images: a row of 14 pixels or an image of 49 wastes no
+// lanes, and only the last panel has any to waste. A panel in more than one image computes into a buffer of its own.
 //
 // Without masked loads (everything but AVX-512) a panel is copied run by run before its first tile.
 //
@@ -417,9 +417,9 @@ void join(const T* const* from, Index stride, Index count, T* to) {
 
 extern const PixelKernels<float> pixels_float;
 extern const PixelKernels<double> pixels_double;
-const PixelKernels<float> pixels_float = {
-    panels<float>, run<float>, scratch_size<float>, split<float>, join<float>, kGathers, Vec<float>::lanes};
-const PixelKernels<double> pixels_double = {
-    panels<double>, run<double>, scratch_size<double>, split<double>, join<double>, kGathers, Vec<double>::lanes};
+const PixelKernels<float> pixels_float = {panels<float>, run<float>, scratch_size<float>, split<float>,
+                                          join<float>,   kGathers,   Vec<float>::lanes};
+const PixelKernels<double> pixels_double = {panels<double>, run<double>, scratch_size<double>, split<double>,
+                                            join<double>,   kGathers,    Vec<double>::lanes};
 
 }  // namespace dlkit::DLKIT_TARGET

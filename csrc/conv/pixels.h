@@ -3,8 +3,9 @@
 //   y[image, f, p] = bias[f] + sum over channels c and taps t of a[f, c T + t] plane[image, c, t][p moved by t]
 //
 // for filters f and output pixels p, numbered through all images. A tap is a row and a column of the kernel's grid;
-// each reads a plane of `width` x `height` places, moved by whole rows and columns, with 0 outside. So a stride is gone:
-// where there is one, the image was split into a plane for each remainder of its rows and columns before (planes.cpp).
+// each reads a plane of `width` x `height` places, moved by whole rows and columns, with 0 outside. So a stride is
+// gone: where there is one, the image was split into a plane for each remainder of its rows and columns before
+// (planes.cpp).
 #pragma once
 
 #include <cstddef>

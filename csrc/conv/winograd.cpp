@@ -26,7 +26,10 @@ constexpr Index kMostWeight = Index{16} << 20;  // bytes of transformed weight a
 template <int Size>
 constexpr Index kPoints = Index{Size + 2} * (Size + 2);
 
-int env(const char* n, int d) { const char* e = getenv(n); return e ? atoi(e) : d; }
+int env(const char* n, int d) {
+  const char* e = getenv(n);
+  return e ? atoi(e) : d;
+}
 
 // Sets how the problem is cut; `threads`: for how many.
 template <class T, int Size>
@@ -188,9 +191,9 @@ std::size_t winograd_scratch(const ConvShape& s) {
   return static_cast<std::size_t>(weight_size<T, Size>(w) + w.input_size + w.product_size + w.pixel_size) * sizeof(T);
 }
 
-#define DLKIT_INSTANTIATE(T, Size)                                       \
-  template void conv_winograd<T, Size>(const ConvForward<T>&, int);       \
-  template void conv_winograd<T, Size>(const ConvBackwardInput<T>&, int); \
+#define DLKIT_INSTANTIATE(T, Size)                                         \
+  template void conv_winograd<T, Size>(const ConvForward<T>&, int);        \
+  template void conv_winograd<T, Size>(const ConvBackwardInput<T>&, int);  \
   template std::size_t winograd_scratch<T, Size, false>(const ConvShape&); \
   template std::size_t winograd_scratch<T, Size, true>(const ConvShape&);
 DLKIT_INSTANTIATE(float, 2)

@@ -83,8 +83,8 @@ void transform_weight(const Winograd<T>& w, Index vector) {
 
 // --- the input -------------------------------------------------------------------------------------------------------
 
-// Turns `count` pixels of `channels` planes, and puts them, a vector each, at `to`; after each `wrap` of them, the first
-// time after `left`, the place moves `skip` elements on. Lanes from `channels` on are 0.
+// Turns `count` pixels of `channels` planes, and puts them, a vector each, at `to`; after each `wrap` of them, the
+// first time after `left`, the place moves `skip` elements on. Lanes from `channels` on are 0.
 template <class T>
 void turn_pixels(const T* from, Index plane, Index channels, Index count, T* to, Index wrap, Index skip) {
   using V = Vec<T>;

@@ -6,7 +6,7 @@
 
 namespace dlkit {
 
-enum class Slot { pack_a, pack_b, result, columns, count };
+enum class Slot { pack_a, pack_b, result, columns, windows, count };
 
 // At least `bytes` bytes, aligned to 64, valid until this thread next asks for the same slot. The contents are
 // whatever they were. Throws std::bad_alloc.

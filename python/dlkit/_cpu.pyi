@@ -1,7 +1,8 @@
 # What csrc/bindings adds to the module dlkit._cpu, a section for each of its files.
 from collections.abc import Sequence
-from typing import Any, TypeAlias
+from typing import Any, Literal, TypeAlias
 
+import numpy as np
 from numpy.typing import NDArray
 
 Array: TypeAlias = NDArray[Any]
@@ -195,6 +196,24 @@ def conv_choice(
     geometry: tuple[int, ...],
     threads: int,
 ) -> tuple[str, int]: ...
+
+# Convolution and maximum over time: csrc/bindings/over_time.cpp.
+def conv1d_max(
+    x: Array, weight: Array, bias: Array | None, variant: str | None, /
+) -> tuple[Array, NDArray[np.int64]]: ...
+def conv1d_max_backward(
+    grad: Array,
+    place: Any,
+    x: Array,
+    weight: Array,
+    by_x: bool,
+    with_bias: bool,
+    out: Array | Literal[False] | None,
+    out_bias: Array | None,
+    accumulate: bool,
+    variant: str | None,
+    /,
+) -> tuple[Array | None, Array | None, Array | None]: ...
 
 # Normalisation: csrc/bindings/normalisation.cpp. `variant` as above.
 def layer_norm(

@@ -19,6 +19,12 @@ from .dataset import Dataset
 from .errors import DataError, DataNotFoundError
 from .idx import read_idx
 from .registry import load, names
+from .text_batches import TextBatches, pad_sentences
+from .text_dataset import Split, TextDataset
+from .text_registry import load_text, text_names
+from .tokens import words_of
+from .vocabulary import Vocabulary
+from .word_vectors import WordVectors, read_word_vectors, write_word_vectors
 
 __all__ = [
     "Augment",
@@ -26,8 +32,19 @@ __all__ = [
     "DataError",
     "DataNotFoundError",
     "Dataset",
+    "Split",
+    "TextBatches",
+    "TextDataset",
+    "Vocabulary",
+    "WordVectors",
     "holdout",
     "load",
+    "load_text",
     "names",
+    "pad_sentences",
     "read_idx",
+    "read_word_vectors",
+    "text_names",
+    "words_of",
+    "write_word_vectors",
 ]

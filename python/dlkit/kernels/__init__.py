@@ -59,6 +59,7 @@ from dlkit.kernels.normalisation import (
     layer_norm,
     layer_norm_backward,
 )
+from dlkit.kernels.over_time import conv1d_max, conv1d_max_backward
 from dlkit.kernels.pool import max_pool1d, max_pool1d_backward, max_pool2d, max_pool2d_backward
 from dlkit.kernels.precision import get_float32_matmul_precision, set_float32_matmul_precision
 from dlkit.kernels.random import initial_seed, manual_seed
@@ -81,6 +82,8 @@ __all__ = [
     "conv1d",
     "conv1d_backward_input",
     "conv1d_backward_weight",
+    "conv1d_max",
+    "conv1d_max_backward",
     "conv2d",
     "conv2d_backward_input",
     "conv2d_backward_weight",

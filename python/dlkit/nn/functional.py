@@ -29,6 +29,7 @@ from dlkit.nn.losses_functional import (
     smooth_l1_loss,
 )
 from dlkit.nn.normalisation_functional import batch_norm, layer_norm
+from dlkit.nn.over_time_functional import conv1d_max
 from dlkit.nn.pool_functional import max_pool1d, max_pool2d
 
 if TYPE_CHECKING:
@@ -243,6 +244,7 @@ __all__ = [
     "binary_cross_entropy",
     "binary_cross_entropy_with_logits",
     "conv1d",
+    "conv1d_max",
     "conv2d",
     "cross_entropy",
     "dropout",

@@ -1,0 +1,121 @@
+"""Convolution over time and the maximum over time in one operation (csrc/conv/over_time.cpp)."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from dlkit import _cpu
+from dlkit.kernels.backend import as_array, is_device_array
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+__all__ = ["conv1d_max", "conv1d_max_backward"]
+
+
+def conv1d_max(
+    x: Any, weight: Any, bias: Any = None, *, variant: str | None = None
+) -> tuple[NDArray[Any], NDArray[np.int64]]:
+    """Convolve sequences with filters and take each filter's maximum over time.
+
+    ``y[n, f] = bias[f] + max over t of sum over j, c of weight[f, c, j] x[n, t + j, c]``: what ``conv1d`` and a maximum
+    over all its places would give, without the places ever being in memory.
+
+    Parameters
+    ----------
+    x : array of shape (N, L, C), float32 or float64
+        Time before channels, as `embedding` gives it.
+    weight : array of shape (F, C, K)
+        As for `conv1d`; K at most L.
+    bias : array of shape (F,), optional
+    variant : {"naive", "windows"}, optional
+
+    Returns
+    -------
+    array of shape (N, F)
+        A NaN is larger than any number.
+    array of int64, shape (N, F)
+        The first place t of the maximum.
+
+    Raises
+    ------
+    TypeError
+        If dtypes differ or are not float32 or float64; if an array is on a device.
+    ValueError
+        If shapes do not fit, or K exceeds L.
+
+    Notes
+    -----
+    Collobert et al., "Natural Language Processing (Almost) from Scratch", JMLR 12, 2011.
+    """
+    x, weight = _host(x, "conv1d_max", "x"), _host(weight, "conv1d_max", "weight")
+    bias = None if bias is None else _host(bias, "conv1d_max", "bias")
+    return _cpu.conv1d_max(x, weight, bias, variant)
+
+
+def conv1d_max_backward(
+    grad: Any,
+    place: Any,
+    x: Any,
+    weight: Any,
+    *,
+    by_x: bool = True,
+    by_weight: bool = True,
+    with_bias: bool = True,
+    out: NDArray[Any] | None = None,
+    out_bias: NDArray[Any] | None = None,
+    accumulate: bool = False,
+    variant: str | None = None,
+) -> tuple[NDArray[Any] | None, NDArray[Any] | None, NDArray[Any] | None]:
+    """Return the gradients of `conv1d_max` by x, weight and bias from `grad`, the gradient by its result.
+
+    Parameters
+    ----------
+    grad : array of shape (N, F)
+    place : array of int64, shape (N, F)
+        As `conv1d_max` returned it.
+    x, weight : arrays
+        As `conv1d_max` got them.
+    by_x, by_weight, with_bias : bool
+        Which are wanted; None in place of the others. The bias's comes with the weight's alone.
+    out, out_bias : arrays, optional
+        For the gradients by weight and bias.
+    accumulate : bool
+        Add to what they hold.
+    variant : {"naive", "windows"}, optional
+
+    Returns
+    -------
+    tuple of (N, L, C), (F, C, K) and (F,)
+        The same bits on any number of threads.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If dtypes or shapes do not fit, or a place is out of range.
+    """
+    operation = "conv1d_max_backward"
+    return _cpu.conv1d_max_backward(
+        _host(grad, operation, "grad"),
+        place,
+        _host(x, operation, "x"),
+        _host(weight, operation, "weight"),
+        bool(by_x),
+        bool(with_bias),
+        out if by_weight else False,
+        out_bias,
+        bool(accumulate),
+        variant,
+    )
+
+
+def _host(value: Any, operation: str, argument: str) -> NDArray[Any]:
+    if type(value) is np.ndarray:
+        return value
+    if is_device_array(value):
+        raise TypeError(
+            f"{operation}: {argument} is on a device; expected an array in the processor's memory"
+        )
+    return as_array(value, operation, argument)  # type: ignore[no-any-return]
