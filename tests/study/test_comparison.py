@@ -10,7 +10,7 @@ from dlkit.study.table import text
 
 def test_a_quick_comparison_of_every_chapter(tmp_path):
     lines: list[str] = []
-    for chapter in ("matmul", "layers", "models"):
+    for chapter in ("matmul", "layers", "conv", "models"):
         (record,) = compare(
             chapter,
             peers=["numpy"],

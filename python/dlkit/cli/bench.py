@@ -62,6 +62,19 @@ def layers(
     measure("layers", names, threads, peers, rounds, json, quick)
 
 
+@app.command("conv")
+def conv(
+    names: Names = None,
+    threads: Threads = "1",
+    peers: Peers = None,
+    rounds: Rounds = None,
+    json: Json = None,
+    quick: Quick = False,
+) -> None:
+    """Convolutions, their gradients and pooling, beside each peer."""
+    measure("conv", names, threads, peers, rounds, json, quick)
+
+
 @app.command("models")
 def models(
     names: Names = None,

@@ -29,7 +29,7 @@ Plot = Annotated[Path | None, typer.Option(help="A PNG to draw.", show_default=F
 
 @app.command("ladder")
 def ladder(
-    operation: Annotated[str, typer.Argument(help="matmul or layers.")] = "matmul",
+    operation: Annotated[str, typer.Argument(help="matmul, layers or conv.")] = "matmul",
     shapes: Shapes = None,
     threads: Threads = "1",
     json: Json = None,

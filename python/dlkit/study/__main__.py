@@ -11,6 +11,7 @@ from typing import Any
 
 from dlkit.study.comparison import compare
 from dlkit.study.peers import PeerError
+from dlkit.study.studies import LADDERS
 from dlkit.study.table import show
 from dlkit.study.workloads import CHAPTERS
 
@@ -45,7 +46,7 @@ def _parser() -> argparse.ArgumentParser:
         command.set_defaults(run=_compare, chapter=chapter)
         _common(command)
     command = commands.add_parser("ladder", help="every variant of an operation")
-    command.add_argument("operation", nargs="?", default="matmul", choices=("matmul", "layers"))
+    command.add_argument("operation", nargs="?", default="matmul", choices=LADDERS)
     command.set_defaults(run=_study)
     _common(command)
     command = commands.add_parser("roofline", help="what bounds each product, and how close it comes")

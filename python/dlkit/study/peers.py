@@ -142,7 +142,7 @@ PEERS = (
         "PyTorch (best)",
         "torch",
         True,
-        "preloaded mkl_serv_intel_cpu_true returning 1, fused optimizers, freed memory kept",
+        "preloaded mkl_serv_intel_cpu_true returning 1, channels_last, fused optimizers, freed memory kept",
         _intel_answer,
         {"best": True},
     ),

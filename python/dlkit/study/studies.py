@@ -12,6 +12,7 @@ from dlkit.study import (
     choice,
     footprint,
     ladder,
+    ladder_conv,
     ladder_layers,
     results,
     roofline,
@@ -24,6 +25,7 @@ from dlkit.study import (
 _SHOWN: dict[str, tuple[ModuleType, str]] = {
     "ladder-matmul": (ladder, "GFLOP/s. "),
     "ladder-layers": (ladder_layers, ""),
+    "ladder-conv": (ladder_conv, "GFLOP/s. "),
     "roofline-matmul": (roofline, ""),
     "choice-matmul": (choice, "GFLOP/s. "),
     "step-profile": (step_profile, ""),
@@ -34,11 +36,12 @@ _SHOWN: dict[str, tuple[ModuleType, str]] = {
 #: Studies whose records are one, whatever the number of threads: for a machine, or for all.
 THREADLESS = frozenset(("footprint", "simt-matmul", "simt-layers"))
 
-LADDERS = ("matmul", "layers")
+LADDERS = ("matmul", "layers", "conv")
 
 _STUDIES: dict[str, Callable[..., dict[str, Any]]] = {
     "ladder-matmul": partial(ladder.measure_ladder, "matmul"),
     "ladder-layers": ladder_layers.measure,
+    "ladder-conv": ladder_conv.measure,
     "roofline-matmul": roofline.measure_roofline,
     "choice-matmul": choice.measure,
     "step-profile": step_profile.measure,
@@ -57,7 +60,7 @@ def study(
 
     Parameters
     ----------
-    name : {"ladder-matmul", "ladder-layers", "roofline-matmul", "choice-matmul", "step-profile"}
+    name : {"ladder-matmul", "ladder-layers", "ladder-conv", "roofline-matmul", "choice-matmul", "step-profile"}
     threads : sequence of int
     json_path : path, optional
         A file for one thread count, a folder for any number.

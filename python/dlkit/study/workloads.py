@@ -15,10 +15,12 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from dlkit.study import conv_workloads
+
 Arrays = dict[str, NDArray[Any]]
 Bound = Literal["flops", "bytes", "call"]
 
-CHAPTERS = ("matmul", "layers", "models")
+CHAPTERS = ("matmul", "layers", "conv", "models")
 
 _SHAPE = re.compile(r"^(\d+)x(\d+)x(\d+)([tn]{2})?$")
 
@@ -264,12 +266,37 @@ def cnn_step(
     )
 
 
+def _conv(quick: bool) -> list[Workload]:
+    found = []
+    shapes = conv_workloads.QUICK if quick else conv_workloads.SHAPES + conv_workloads.ODD_SHAPES
+    for shape in shapes:
+        for part, text in conv_workloads.PARTS.items():
+            params = conv_workloads.conv_params(shape, part)
+            flops, moved = conv_workloads.costs(params)
+            found.append(
+                Workload(
+                    name=f"{shape.name}: {text}",
+                    kind=f"conv_{part}",
+                    params=params,
+                    flops=flops,
+                    bytes=moved,
+                    bound="bytes" if shape.groups > 1 else "flops",
+                )
+            )
+    for size in [(2, 3, 7, 8)] if quick else conv_workloads.POOLS:
+        values = float(np.prod(size))
+        for kind, text in conv_workloads.POOL_KINDS.items():
+            name = f"2×2 max-pool, {'×'.join(map(str, size))}: {text}"
+            found.append(Workload(name=name, kind=kind, params={"size": list(size)}, bytes=5.0 * values))
+    return found
+
+
 def workloads(chapter: str, shapes: Sequence[str] | None = None, *, quick: bool = False) -> list[Workload]:
     """Return the workloads of a chapter.
 
     Parameters
     ----------
-    chapter : {"matmul", "layers", "models"}
+    chapter : {"matmul", "layers", "conv", "models"}
     shapes : sequence of str, optional
         For matmul: shapes as `parse_shape` reads them instead of the chapter's own. For the other chapters:
         keep the workloads whose name contains one of these.
@@ -301,6 +328,8 @@ def workloads(chapter: str, shapes: Sequence[str] | None = None, *, quick: bool 
             _elementwise("tanh", count, 20),
             _linear(64, 784, 512),
         ]
+    elif chapter == "conv":
+        found = _conv(quick)
     else:
         if quick:
             found = [mlp_step((20, 16, 4), 8), cnn_step((3, 5), (12,), 8, kernel=3, side=12)]
@@ -350,6 +379,8 @@ def make_inputs(workload: Workload, seed: int = 0) -> Arrays:
         return {"param": normal(p["count"]), "grad": normal(p["count"])}
     if kind == "linear_relu":
         return {"x": normal(p["m"], p["k"]), "weight": normal(p["n"], p["k"]), "bias": normal(p["n"])}
+    if kind in conv_workloads.KINDS:
+        return conv_workloads.make_inputs(kind, p, rng)
     if kind == "mlp_step":
         sizes, total = p["sizes"], p["batch"] * p["batches"]
         arrays: Arrays = {
@@ -412,6 +443,8 @@ def reference(workload: Workload, inputs: Arrays) -> Arrays:
         return {"change": state.params[0] - inputs["param"]}
     if kind == "linear_relu":
         return {"out": np.maximum(x["x"] @ x["weight"].T + x["bias"], 0)}
+    if kind in conv_workloads.KINDS:
+        return conv_workloads.reference(kind, p, x)
     if kind == "mlp_step":
         return _mlp_reference(p, x)
     if kind == "cnn_step":

@@ -10,7 +10,8 @@ import numpy as np
 
 import dlkit
 import dlkit.kernels as K
-from dlkit.study.libraries import Prepared, UnsupportedError
+from dlkit.study import conv_workloads
+from dlkit.study.libraries import Prepared, UnsupportedError, dlkit_conv
 from dlkit.study.workloads import Arrays, Workload, cnn_shapes
 
 
@@ -49,6 +50,8 @@ def prepare(workload: Workload, inputs: Arrays, options: dict[str, Any]) -> Prep
         return _norm(kind, inputs)
     if kind == "adam":
         return _adam(inputs, p["lr"])
+    if kind in conv_workloads.KINDS:
+        return dlkit_conv.prepare(kind, p, inputs)
     if kind == "mlp_step":
         return _mlp(p, inputs)
     if kind == "cnn_step":

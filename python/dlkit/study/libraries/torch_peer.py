@@ -10,7 +10,8 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
-from dlkit.study.libraries import Prepared, UnsupportedError
+from dlkit.study import conv_workloads
+from dlkit.study.libraries import Prepared, UnsupportedError, torch_conv
 from dlkit.study.workloads import Arrays, Workload, cnn_shapes
 
 
@@ -42,6 +43,8 @@ def prepare(workload: Workload, inputs: Arrays, options: dict[str, Any]) -> Prep
         return _norm(kind, t)
     if kind == "adam":
         return _adam(inputs, p["lr"], best)
+    if kind in conv_workloads.KINDS:
+        return torch_conv.prepare(kind, p, t, best)
     if kind == "mlp_step":
         return _mlp(p, inputs, best)
     if kind == "cnn_step":
