@@ -41,6 +41,8 @@ constexpr ConvVariant<ConvBackwardWeight<T>> kBackwardWeight[] = {
      conv_filter_vectors<T>, filter_vectors_scratch<T>},
     {"channel_vectors", "tiles of channels by filters in registers, a window of x transposed", kSmallWindow,
      weight_window_fits, conv_channel_vectors<T>, channel_vectors_scratch<T>},
+    {"pixel_vectors", "tiles of dot products: rows of grad by shifted rows of x", kSmallWindow, weight_window_fits,
+     conv_pixel_vectors<T>, pixel_vectors_scratch<T>},
 };
 
 // Never destroyed: at exit a thread may still be computing.
@@ -94,7 +96,7 @@ const char* choice(const ConvBackwardInput<T>*, const ConvShape&, int) {
 template <class T>
 const char* choice(const ConvBackwardWeight<T>*, const ConvShape& s, int) {
   if (!weight_window_fits(s)) return "im2col";
-  return prefers_channel_vectors<T>(s) ? "channel_vectors" : "filter_vectors";
+  return fastest_vectors<T>(s);
 }
 
 template <class Problem>
