@@ -3,6 +3,7 @@
 
 #include "conv/backward_weight.h"
 #include "conv/conv.h"
+#include "conv/depthwise.h"
 #include "conv/im2col.h"
 #include "conv/naive.h"
 #include "core/counters.h"
@@ -19,18 +20,23 @@ std::size_t columns(const ConvShape& shape) {
   return im2col_scratch(shape) * sizeof(T);
 }
 
+constexpr const char* kOneChannel = "one channel in a group, and rows that are not too long";
 constexpr const char* kSmallWindow = "a kernel whose dilation spans fewer pixels";
 
 template <class T>
 constexpr ConvVariant<ConvForward<T>> kForward[] = {
     {"naive", "seven loops, the textbook's definition", "", any, naive::conv<T>, nothing},
     {"im2col", "the patches of an image as a matrix, and a matrix product", "", any, conv_im2col<T>, columns<T>},
+    {"depthwise", "one channel in a group: planes in the first-level cache, pixels in registers", kOneChannel,
+     takes_depthwise, conv_depthwise<T>, depthwise_scratch<T>},
 };
 
 template <class T>
 constexpr ConvVariant<ConvBackwardInput<T>> kBackwardInput[] = {
     {"naive", "seven loops: each output element's gradient to all that it read", "", any, naive::conv<T>, nothing},
     {"im2col", "a matrix product, whose columns are added back into the image", "", any, conv_im2col<T>, columns<T>},
+    {"depthwise", "one channel in a group: planes in the first-level cache, pixels in registers", kOneChannel,
+     takes_depthwise, conv_depthwise<T>, depthwise_scratch<T>},
 };
 
 template <class T>
@@ -43,6 +49,8 @@ constexpr ConvVariant<ConvBackwardWeight<T>> kBackwardWeight[] = {
      weight_window_fits, conv_channel_vectors<T>, channel_vectors_scratch<T>},
     {"pixel_vectors", "tiles of dot products: rows of grad by shifted rows of x", kSmallWindow, weight_window_fits,
      conv_pixel_vectors<T>, pixel_vectors_scratch<T>},
+    {"depthwise", "one channel in a group: planes in the first-level cache, pixels in registers", kOneChannel,
+     takes_depthwise, conv_depthwise<T>, depthwise_scratch<T>},
 };
 
 // Never destroyed: at exit a thread may still be computing.
@@ -84,17 +92,20 @@ const ConvVariant<Problem>* find_conv_variant(std::string_view name) {
 }
 
 template <class T>
-const char* choice(const ConvForward<T>*, const ConvShape&, int) {
+const char* choice(const ConvForward<T>*, const ConvShape& s, int) {
+  if (s.groups > 1 && takes_depthwise(s)) return "depthwise";
   return "im2col";
 }
 
 template <class T>
-const char* choice(const ConvBackwardInput<T>*, const ConvShape&, int) {
+const char* choice(const ConvBackwardInput<T>*, const ConvShape& s, int) {
+  if (s.groups > 1 && takes_depthwise(s)) return "depthwise";
   return "im2col";
 }
 
 template <class T>
 const char* choice(const ConvBackwardWeight<T>*, const ConvShape& s, int) {
+  if (s.groups > 1 && takes_depthwise(s)) return "depthwise";
   if (!weight_window_fits(s)) return "im2col";
   return fastest_vectors<T>(s);
 }
