@@ -133,48 +133,58 @@ DLKIT_INLINE void join_pairs(const T* __restrict even, const T* __restrict odd, 
   for (Index j = 0; j < n; ++j) to[2 * j] = even[j], to[2 * j + 1] = odd[j];
 }
 
-// Rows of a plane with zeros around it. Row i of the copy is at data + i * row, its columns sorted by their remainder
-// by `stride`: column j at j % stride * pitch + j / stride.
+// Rows of planes of height x width, `cols` columns from column `left` on, with zeros for what is outside of a plane.
+// Column j of row i of the copy is at data + offset(i, j): sorted by the remainder by `stride`. The zeros beside the
+// planes are written once; what is inside begins at a cache line, so that most stores stay within one.
 template <class T>
 struct Padded {
-  T* data;
-  Index cols, stride, pitch, row;
-  T* line;  // a row before it is sorted
+  using V = Vec<T>;
 
-  // For up to `rows` rows of `cols` columns.
-  DLKIT_INLINE Padded(Index rows, Index most_cols, Index by) : cols(most_cols), stride(by) {
-    pitch = divide_up(cols, stride);
+  Index height, width, left, stride;
+  Index begin, end;  // of the columns, those inside
+  Index pitch, row;  // of a remainder's columns, and of them all
+  T* data;
+
+  DLKIT_INLINE Padded(Index rows, Index cols, Index by, Index plane_height, Index plane_width, Index first_col)
+      : height(plane_height), width(plane_width), left(first_col), stride(by) {
+    begin = left < 0 ? smaller(-left, cols) : 0;
+    end = smaller(cols, width - left);
+    if (end < begin) end = begin;
+    pitch = whole_vectors<T>(divide_up(cols, stride));
     row = pitch * stride;
-    data = scratch<T>(Slot::columns, static_cast<std::size_t>(rows * row + row + 4 * Vec<T>::lanes));
-    line = data + rows * row + 2 * Vec<T>::lanes;
+    const Index lead = stride == 1 ? whole_vectors<T>(begin) : 0;
+    const Index size = lead + rows * row + 4 * V::lanes;
+    T* const memory = scratch<T>(Slot::columns, static_cast<std::size_t>(size));
+    data = memory + (stride == 1 ? lead - begin : 0);
+    for (Index i = 0; i < size; i += V::lanes) V::zero().store(memory + i);
   }
 
   DLKIT_INLINE Index offset(Index i, Index j) const { return i * row + j % stride * pitch + j / stride; }
 
-  // Rows [top, top + rows) and columns from `left` on of a plane; what follows the last row, as far as a register
-  // reaches, is zeroed, too.
-  void fill(const T* plane, Index height, Index width, Index top, Index left, Index rows) {
-    const Index begin = left < 0 ? smaller(-left, cols) : 0;
-    Index end = smaller(cols, width - left);
-    if (end < begin) end = begin;
-    T* to = data;
-    for (Index i = 0; i < rows; ++i, to += row) {
-      if (top + i < 0 || top + i >= height || begin == end) {
-        fill_zero(to, row);
-        continue;
-      }
-      T* const target = stride == 1 ? to : line;
-      fill_zero(target, begin);
-      copy(plane + (top + i) * width + left + begin, target + begin, end - begin);
-      fill_zero(target + end, row - end);
-      if (stride == 2) {
-        split_pairs(line, to, to + pitch, pitch);
-      } else if (stride > 2) {
-        for (Index phase = 0; phase < stride; ++phase)
-          for (Index j = 0; j < pitch; ++j) to[phase * pitch + j] = line[j * stride + phase];
+  // Rows [top, top + rows) of a plane.
+  void fill(const T* plane, Index top, Index rows) {
+    for (Index i = 0; i < rows; ++i) {
+      const bool outside = top + i < 0 || top + i >= height;
+      const T* from = plane + (top + i) * width + left;
+      T* const to = data + i * row;
+      if (stride == 1) {
+        for (Index j = begin; j < end; j += V::lanes) {
+          const V x = outside               ? V::zero()
+                      : end - j >= V::lanes ? V::load(from + j)
+                                            : V::load(from + j, V::first(end - j));
+          x.store(to + j);  // past the end: zeros, before what is inside of the next row
+        }
+      } else if (outside) {
+        for (Index j = 0; j < row; j += V::lanes) V::zero().store(to + j);
+      } else if (stride == 2) {
+        const Index first = divide_up(begin, 2), last = end / 2 > first ? end / 2 : first;
+        split_pairs(from + 2 * first, to + first, to + pitch + first, last - first);
+        if (begin % 2 == 1 && begin < end) to[pitch + begin / 2] = from[begin];
+        if (end % 2 == 1 && begin < end) to[end / 2] = from[end - 1];
+      } else {
+        for (Index j = begin; j < end; ++j) to[j % stride * pitch + j / stride] = from[j];
       }
     }
-    fill_zero(to, 2 * Vec<T>::lanes);
   }
 };
 
@@ -195,8 +205,8 @@ void forward(const ConvForward<T>& p, Index begin, Index end) {
   const ConvShape& s = p.shape;
   const Index multiple = s.group_filters(), taps = s.kernel_size();
   const Index cols = reach(s.out_w, s.stride_w, s.kernel_w, s.dilation_w), one = (s.kernel_h - 1) * s.dilation_h + 1;
-  const Index strip = strip_rows<T>(s.out_h, s.stride_h, one, cols);
-  Padded<T> padded((strip - 1) * s.stride_h + one, cols, s.stride_w);
+  const Index strip = strip_rows<T>(s.out_h, s.stride_h, one, whole_vectors<T>(cols));
+  Padded<T> padded((strip - 1) * s.stride_h + one, cols, s.stride_w, s.height, s.width, -s.pad_left);
   Index* const offset = scratch<Index>(Slot::pack_b, static_cast<std::size_t>(taps));
   for (Index u = 0; u < s.kernel_h; ++u)
     for (Index v = 0; v < s.kernel_w; ++v)
@@ -205,8 +215,7 @@ void forward(const ConvForward<T>& p, Index begin, Index end) {
   for (Index plane = begin; plane < end; ++plane)
     for (Index row = 0; row < s.out_h; row += strip) {
       const Index rows = smaller(strip, s.out_h - row);
-      padded.fill(p.x + plane * s.in_size(), s.height, s.width, row * s.stride_h - s.pad_top, -s.pad_left,
-                  (rows - 1) * s.stride_h + one);
+      padded.fill(p.x + plane * s.in_size(), row * s.stride_h - s.pad_top, (rows - 1) * s.stride_h + one);
       for (Index m = 0; m < multiple; ++m) {
         const Index f = plane % s.channels * multiple + m;
         correlate<T>({padded.data, s.stride_h * padded.row, p.weight + f * taps, offset, taps,
@@ -229,7 +238,7 @@ void backward_input(const ConvBackwardInput<T>& p, Index begin, Index end) {
   const Index most_r = (s.kernel_w - 1) * s.dilation_w / s.stride_w;
   const Index cols = last_b - first_b + 1;
   const Index strip = strip_rows<T>(last_a - first_a + 1, 1, most_q + 1, cols + most_r);
-  Padded<T> padded(strip + most_q, cols + most_r, 1);
+  Padded<T> padded(strip + most_q, cols + most_r, 1, s.out_h, s.out_w, first_b - most_r);
   Index* const offset = scratch<Index>(Slot::pack_b, static_cast<std::size_t>(taps));
   // The taps' weights of a phase, and behind them the strips of dx of all phases of columns, and a joined row.
   const bool whole = s.stride_w == 1 && s.stride_h == 1;
@@ -258,8 +267,7 @@ void backward_input(const ConvBackwardInput<T>& p, Index begin, Index end) {
       const Index rows = smaller(strip, last_a + 1 - a);
       for (Index m = 0; m < multiple; ++m) {
         const Index f = plane % s.channels * multiple + m;
-        padded.fill(p.grad + (plane * multiple + m) * s.out_size(), s.out_h, s.out_w, a - most_q, first_b - most_r,
-                    rows + most_q);
+        padded.fill(p.grad + (plane * multiple + m) * s.out_size(), a - most_q, rows + most_q);
         T* const dx = p.dx + plane * s.in_size();
         if (whole) {
           const Index count = select(f, 0, 0);
@@ -297,29 +305,30 @@ void backward_input(const ConvBackwardInput<T>& p, Index begin, Index end) {
     }
 }
 
-// The sums of a kernel of K x K taps without gaps: each register of x is loaded once for all rows of grad.
+// The sums of a kernel of K x K taps without gaps: each register of x is loaded once for all rows of a block of grad.
 template <class T, int K, int Rows>
-void add_dense(const T* in, Index row, const T* grad, Index grad_pitch, Index cols, T* sums) {
+void add_dense(const T* in, Index row, const T* grad, Index grad_pitch, Index blocks, Index cols, T* sums) {
   using V = Vec<T>;
   V sum[K * K];
 #pragma GCC unroll 32
   for (int t = 0; t < K * K; ++t) sum[t] = V::load(sums + t * V::lanes);
-  for (Index j = 0; j < cols; j += V::lanes) {
-    V y[Rows];
+  for (Index block = 0; block < blocks; ++block, in += Rows * row, grad += Rows * grad_pitch)
+    for (Index j = 0; j < cols; j += V::lanes) {
+      V y[Rows];
 #pragma GCC unroll 8
-    for (int i = 0; i < Rows; ++i)
-      y[i] = cols - j >= V::lanes ? V::load(grad + i * grad_pitch + j)
-                                  : V::load(grad + i * grad_pitch + j, V::first(cols - j));
+      for (int i = 0; i < Rows; ++i)
+        y[i] = cols - j >= V::lanes ? V::load(grad + i * grad_pitch + j)
+                                    : V::load(grad + i * grad_pitch + j, V::first(cols - j));
 #pragma GCC unroll 16
-    for (int r = 0; r < Rows + K - 1; ++r)
+      for (int r = 0; r < Rows + K - 1; ++r)
 #pragma GCC unroll 8
-      for (int v = 0; v < K; ++v) {
-        const V x = V::load(in + r * row + j + v);
+        for (int v = 0; v < K; ++v) {
+          const V x = V::load(in + r * row + j + v);
 #pragma GCC unroll 8
-        for (int u = 0; u < K; ++u)
-          if (r - u >= 0 && r - u < Rows) sum[u * K + v] = V::fma(y[r - u], x, sum[u * K + v]);
-      }
-  }
+          for (int u = 0; u < K; ++u)
+            if (r - u >= 0 && r - u < Rows) sum[u * K + v] = V::fma(y[r - u], x, sum[u * K + v]);
+        }
+    }
 #pragma GCC unroll 32
   for (int t = 0; t < K * K; ++t) sum[t].store(sums + t * V::lanes);
 }
@@ -327,10 +336,10 @@ void add_dense(const T* in, Index row, const T* grad, Index grad_pitch, Index co
 template <class T, int K>
 void add_dense_rows(const T* in, Index row, const T* grad, Index grad_pitch, Index rows, Index cols, T* sums) {
   constexpr int kRows = K == 3 ? 4 : 2;
-  Index i = 0;
-  for (; i + kRows <= rows; i += kRows)
-    add_dense<T, K, kRows>(in + i * row, row, grad + i * grad_pitch, grad_pitch, cols, sums);
-  for (; i < rows; ++i) add_dense<T, K, 1>(in + i * row, row, grad + i * grad_pitch, grad_pitch, cols, sums);
+  const Index blocks = rows / kRows, done = blocks * kRows;
+  add_dense<T, K, kRows>(in, row, grad, grad_pitch, blocks, cols, sums);
+  if (done < rows)
+    add_dense<T, K, 1>(in + done * row, row, grad + done * grad_pitch, grad_pitch, rows - done, cols, sums);
 }
 
 template <class T>
@@ -340,8 +349,8 @@ void backward_weight(const ConvBackwardWeight<T>& p, Index begin, Index end) {
   const ConvShape& s = p.shape;
   const Index multiple = s.group_filters(), taps = s.kernel_size();
   const Index cols = reach(s.out_w, s.stride_w, s.kernel_w, s.dilation_w), one = (s.kernel_h - 1) * s.dilation_h + 1;
-  const Index strip = strip_rows<T>(s.out_h, s.stride_h, one, cols);
-  Padded<T> padded((strip - 1) * s.stride_h + one, cols, s.stride_w);
+  const Index strip = strip_rows<T>(s.out_h, s.stride_h, one, whole_vectors<T>(cols));
+  Padded<T> padded((strip - 1) * s.stride_h + one, cols, s.stride_w, s.height, s.width, -s.pad_left);
   const int dense = V::registers >= 32 || s.kernel_h == 3 ? dense_kernel(s) : 0;
   // A vector for each tap and filter, and one for the bias.
   const Index filters = (end - begin) * multiple, sums_size = filters * (taps + 1) * V::lanes;
@@ -353,8 +362,8 @@ void backward_weight(const ConvBackwardWeight<T>& p, Index begin, Index end) {
     for (Index c = begin; c < end; ++c)
       for (Index row = 0; row < s.out_h; row += strip) {
         const Index rows = smaller(strip, s.out_h - row);
-        padded.fill(p.x + (n * s.channels + c) * s.in_size(), s.height, s.width, row * s.stride_h - s.pad_top,
-                    -s.pad_left, (rows - 1) * s.stride_h + one);
+        padded.fill(p.x + (n * s.channels + c) * s.in_size(), row * s.stride_h - s.pad_top,
+                    (rows - 1) * s.stride_h + one);
         for (Index m = 0; m < multiple; ++m) {
           const T* grad = p.grad + (n * s.filters + c * multiple + m) * s.out_size() + row * s.out_w;
           T* const to = sums + ((c - begin) * multiple + m) * (taps + 1) * V::lanes;

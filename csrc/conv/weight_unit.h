@@ -62,7 +62,12 @@ DLKIT_INLINE void fill_zero(T* to, Index n) {
   using V = Vec<T>;
   Index i = 0;
   for (; i + V::lanes <= n; i += V::lanes) V::zero().store(to + i);
-  for (; i < n; ++i) to[i] = 0;
+  for (; i < n; ++i) {
+    to[i] = 0;
+#if defined(__GNUC__)
+    asm("" : : : "memory");  // a few elements: not a call of memset
+#endif
+  }
 }
 
 template <class T>
