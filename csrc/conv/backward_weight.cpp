@@ -14,14 +14,15 @@
 namespace dlkit {
 namespace {
 
-constexpr Index kPixels = 768;          // of a unit
 constexpr Index kWindow = 96 * 1024;    // elements of a unit's window of all channels
+constexpr Index kNarrow = 1024;         // columns of the output that are never cut
 constexpr Index kMostWindow = 1 << 22;  // of the smallest unit's: beyond it other variants take less memory
 
 Index divide_up(Index a, Index b) { return (a + b - 1) / b; }
 
 const WeightTable& filter_vectors() { return DLKIT_SELECT(filter_vectors_table); }
 const WeightTable& channel_vectors() { return DLKIT_SELECT(channel_vectors_table); }
+const WeightTable& pixel_vectors() { return DLKIT_SELECT(pixel_vectors_table); }
 
 // A kernel of one element that moves by one reads the image as one long row.
 ConvShape flattened(ConvShape s) {
@@ -42,15 +43,15 @@ Index window(const ConvShape& s, Index rows, Index cols) {
          reach(cols, s.stride_w, s.kernel_w, s.dilation_w);
 }
 
-WeightUnits cut(const ConvShape& s) {
+WeightUnits cut(const ConvShape& s, Index pixels) {
   WeightUnits units{1, 1, 1, 0};
-  if (s.out_w > kPixels + kPixels / 2) units.col_parts = divide_up(s.out_w, kPixels);
+  if (s.out_w > kNarrow) units.col_parts = divide_up(s.out_w, kNarrow);
   const Index cols = divide_up(s.out_w, units.col_parts);
-  Index rows = std::clamp<Index>(kPixels / cols, 1, s.out_h);
+  Index rows = std::clamp<Index>(pixels / cols, 1, s.out_h);
   while (rows > 1 && window(s, rows, cols) > kWindow) --rows;
   units.row_parts = divide_up(s.out_h, rows);
   if (units.row_parts == 1 && units.col_parts == 1)
-    units.images = std::clamp<Index>(std::min(kPixels / s.out_size(), kWindow / window(s, s.out_h, s.out_w)), 1, s.n);
+    units.images = std::clamp<Index>(std::min(pixels / s.out_size(), kWindow / window(s, s.out_h, s.out_w)), 1, s.n);
   // Units of about the same size.
   units.images = divide_up(s.n, divide_up(s.n, units.images));
   units.count = divide_up(s.n, units.images) * units.row_parts * units.col_parts;
@@ -83,7 +84,7 @@ void run(ConvBackwardWeight<T> p, const WeightTable& table, int threads) {
   const WeightKernels<T>& kernels = table.get(T());
   p.shape = flattened(p.shape);
   const ConvShape& s = p.shape;
-  const WeightUnits units = cut(s);
+  const WeightUnits units = cut(s, kernels.pixels);
   const Index rows = kernels.rows(s), size = s.groups * rows * kernels.cols(s), filters = s.group_filters();
   const Index padded_filters = divide_up(filters, kernels.lanes) * kernels.lanes;
   const Index bias_size = p.dbias != nullptr ? s.groups * padded_filters : 0;
@@ -127,7 +128,7 @@ void run(ConvBackwardWeight<T> p, const WeightTable& table, int threads) {
 bool weight_window_fits(const ConvShape& shape) {
   const ConvShape s = flattened(shape);
   const double pixels = static_cast<double>(reach(1, s.stride_h, s.kernel_h, s.dilation_h)) *
-                        static_cast<double>(reach(std::min(s.out_w, kPixels), s.stride_w, s.kernel_w, s.dilation_w));
+                        static_cast<double>(reach(std::min(s.out_w, kNarrow), s.stride_w, s.kernel_w, s.dilation_w));
   return pixels * static_cast<double>(s.group_channels()) <= static_cast<double>(kMostWindow);
 }
 
@@ -141,47 +142,72 @@ void conv_channel_vectors(const ConvBackwardWeight<T>& p, int threads) {
   run(p, channel_vectors(), threads);
 }
 
+template <class T>
+void conv_pixel_vectors(const ConvBackwardWeight<T>& p, int threads) {
+  run(p, pixel_vectors(), threads);
+}
+
 namespace {
 
-template <class T>
-std::size_t scratch_of(const ConvShape& shape, const WeightTable& table, bool turns_x) {
-  const WeightKernels<T>& kernels = table.get(T());
+Index round_up(Index a, Index unit) { return divide_up(a, unit) * unit; }
+
+// The sums, and what `buffers` makes of the extents of a unit: rows and columns of the output, and of x.
+template <class T, class Buffers>
+std::size_t scratch_of(const ConvShape& shape, const WeightKernels<T>& kernels, const Buffers& buffers) {
   const ConvShape s = flattened(shape);
-  const WeightUnits units = cut(s);
+  const WeightUnits units = cut(s, kernels.pixels);
   const Index rows = divide_up(s.out_h, units.row_parts), cols = divide_up(s.out_w, units.col_parts);
-  const Index seen = window(s, rows, cols) / s.group_channels(), panel = 3 * kernels.lanes;
-  const Index copied =
-      units.images * (turns_x ? s.group_filters() * (rows * cols + 64) : s.group_channels() * (seen + 64));
-  const Index turned = units.images * panel * (turns_x ? seen : rows * cols);
-  const Index sums =
-      s.groups * (kernels.rows(s) * kernels.cols(s) + divide_up(s.group_filters(), kernels.lanes) * kernels.lanes);
-  return static_cast<std::size_t>(copied + turned + sums) * sizeof(T);
+  const Index sums = s.groups * (kernels.rows(s) * kernels.cols(s) + round_up(s.group_filters(), kernels.lanes));
+  const Index copies = units.images * buffers(s, rows, cols, reach(rows, s.stride_h, s.kernel_h, s.dilation_h),
+                                              reach(cols, s.stride_w, s.kernel_w, s.dilation_w));
+  return static_cast<std::size_t>(sums + copies) * sizeof(T);
 }
 
 }  // namespace
 
 template <class T>
 std::size_t filter_vectors_scratch(const ConvShape& shape) {
-  return scratch_of<T>(shape, filter_vectors(), false);
+  const auto& kernels = filter_vectors().get(T());
+  return scratch_of(shape, kernels, [&](const ConvShape& s, Index rows, Index cols, Index height, Index width) {
+    return s.group_channels() * (height * width + 64) + rows * cols * 3 * kernels.lanes;
+  });
 }
 
 template <class T>
 std::size_t channel_vectors_scratch(const ConvShape& shape) {
-  return scratch_of<T>(shape, channel_vectors(), true);
+  const auto& kernels = channel_vectors().get(T());
+  return scratch_of(shape, kernels, [&](const ConvShape& s, Index rows, Index cols, Index height, Index width) {
+    return s.group_filters() * (rows * cols + 64) + height * width * 3 * kernels.lanes;
+  });
 }
 
 template <class T>
-bool prefers_channel_vectors(const ConvShape& shape) {
+std::size_t pixel_vectors_scratch(const ConvShape& shape) {
+  const auto& kernels = pixel_vectors().get(T());
+  return scratch_of(shape, kernels, [](const ConvShape& s, Index rows, Index, Index height, Index width) {
+    const Index pitch = std::max(divide_up(width, s.stride_w), s.width);
+    return s.group_channels() * (round_up(height, s.stride_h) * round_up(width, s.stride_w) + 64) +
+           s.group_filters() * (rows * pitch + 64);
+  });
+}
+
+template <class T>
+const char* fastest_vectors(const ConvShape& shape) {
   const ConvShape s = flattened(shape);
-  return channel_vectors().get(T()).cycles(s) < filter_vectors().get(T()).cycles(s);
+  const double filters = filter_vectors().get(T()).cycles(s), channels = channel_vectors().get(T()).cycles(s),
+               pixels = pixel_vectors().get(T()).cycles(s);
+  if (pixels < std::min(filters, channels)) return "pixel_vectors";
+  return channels < filters ? "channel_vectors" : "filter_vectors";
 }
 
 #define DLKIT_INSTANTIATE(T)                                               \
   template void conv_filter_vectors(const ConvBackwardWeight<T>&, int);    \
   template void conv_channel_vectors(const ConvBackwardWeight<T>&, int);   \
+  template void conv_pixel_vectors(const ConvBackwardWeight<T>&, int);     \
   template std::size_t filter_vectors_scratch<T>(const ConvShape& shape);  \
   template std::size_t channel_vectors_scratch<T>(const ConvShape& shape); \
-  template bool prefers_channel_vectors<T>(const ConvShape& shape);
+  template std::size_t pixel_vectors_scratch<T>(const ConvShape& shape);   \
+  template const char* fastest_vectors<T>(const ConvShape& shape);
 DLKIT_INSTANTIATE(float)
 DLKIT_INSTANTIATE(double)
 

@@ -4,7 +4,8 @@
 //
 // A tile of the result stays in registers while the pixels of a unit (a few images, or a block of one) go by, and is
 // then added to sums in scratch. The variants differ in what lies side by side in a register: filters
-// (filter_vectors.cpp) or channels (channel_vectors.cpp). Units and threads: backward_weight.cpp.
+// (filter_vectors.cpp), channels (channel_vectors.cpp) or pixels (pixel_vectors.cpp). Units and threads:
+// backward_weight.cpp.
 #pragma once
 
 #include "conv/conv.h"
@@ -39,6 +40,7 @@ struct WeightKernels {
   // dweight of filters [begin, end) of each group, from the sums of `parts` tasks, `size` elements apart, in order.
   void (*finish)(const ConvBackwardWeight<T>& p, const T* sums, int parts, Index size, Index begin, Index end);
   Index lanes;
+  Index pixels;  // of a unit: enough that the sums' way to memory and back costs little, few enough for the caches
 };
 
 struct WeightTable {
@@ -51,22 +53,28 @@ struct WeightTable {
 
 DLKIT_DECLARE_PER_ISA(WeightTable, filter_vectors_table)
 DLKIT_DECLARE_PER_ISA(WeightTable, channel_vectors_table)
+DLKIT_DECLARE_PER_ISA(WeightTable, pixel_vectors_table)
 
 template <class T>
 void conv_filter_vectors(const ConvBackwardWeight<T>& p, int threads);
 template <class T>
 void conv_channel_vectors(const ConvBackwardWeight<T>& p, int threads);
+template <class T>
+void conv_pixel_vectors(const ConvBackwardWeight<T>& p, int threads);
 
 // Whether what one output element reads spans few enough pixels for a copy of it in scratch.
 bool weight_window_fits(const ConvShape& shape);
 
+// Bytes on one thread.
 template <class T>
 std::size_t filter_vectors_scratch(const ConvShape& shape);
 template <class T>
 std::size_t channel_vectors_scratch(const ConvShape& shape);
-
-// Whether channel_vectors takes fewer cycles than filter_vectors, by estimate.
 template <class T>
-bool prefers_channel_vectors(const ConvShape& shape);
+std::size_t pixel_vectors_scratch(const ConvShape& shape);
+
+// The name of the one of the three that takes the fewest cycles, by estimate.
+template <class T>
+const char* fastest_vectors(const ConvShape& shape);
 
 }  // namespace dlkit

@@ -63,33 +63,6 @@ void transpose_window(const ConvShape& s, const T* x, const T* end, const Weight
     }
 }
 
-// bias_sums[f] = or += the sum of a unit's gradients.
-template <class T>
-void add_bias(const Window<T>& grad, const WeightUnit& unit, Index filters, bool add, T* bias_sums) {
-  using V = Vec<T>;
-  for (Index f = 0; f < filters; ++f) {
-    V even = V::zero(), odd = V::zero();
-    T rest = 0;
-    for (Index n = 0; n < unit.images; ++n)
-      for (Index i = 0; i < unit.rows; ++i) {
-        const T* from = grad.data + n * grad.image + f * grad.plane + i * grad.pitch;
-        Index j = 0;
-        for (; j + 2 * V::lanes <= unit.cols; j += 2 * V::lanes) {
-          even = even + V::load(from + j);
-          odd = odd + V::load(from + j + V::lanes);
-        }
-        for (; j + V::lanes <= unit.cols; j += V::lanes) even = even + V::load(from + j);
-        if constexpr (V::cheap_masks) {
-          if (j < unit.cols) odd = odd + V::load(from + j, V::first(unit.cols - j));
-        } else {
-          for (; j < unit.cols; ++j) rest += from[j];
-        }
-      }
-    const T sum = (even + odd).sum() + rest;
-    bias_sums[f] = add ? bias_sums[f] + sum : sum;
-  }
-}
-
 template <class T>
 void accumulate(const ConvBackwardWeight<T>& p, const WeightUnits& units, const WeightPart& part, T* sums,
                 T* bias_sums) {
@@ -171,7 +144,7 @@ void finish(const ConvBackwardWeight<T>& p, const T* sums, int parts, Index size
 
 }  // namespace
 
-#define DLKIT_ROW(T) {sum_rows<T>, sum_cols<T>, estimate<T>, accumulate<T>, finish<T>, Vec<T>::lanes}
+#define DLKIT_ROW(T) {sum_rows<T>, sum_cols<T>, estimate<T>, accumulate<T>, finish<T>, Vec<T>::lanes, 768}
 extern const WeightTable channel_vectors_table;
 const WeightTable channel_vectors_table = {DLKIT_ROW(float), DLKIT_ROW(double)};
 

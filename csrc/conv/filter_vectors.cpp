@@ -137,7 +137,7 @@ void finish(const ConvBackwardWeight<T>& p, const T* sums, int parts, Index size
 
 }  // namespace
 
-#define DLKIT_ROW(T) {sum_rows<T>, sum_cols<T>, estimate<T>, accumulate<T>, finish<T>, Vec<T>::lanes}
+#define DLKIT_ROW(T) {sum_rows<T>, sum_cols<T>, estimate<T>, accumulate<T>, finish<T>, Vec<T>::lanes, 768}
 extern const WeightTable filter_vectors_table;
 const WeightTable filter_vectors_table = {DLKIT_ROW(float), DLKIT_ROW(double)};
 

@@ -3,6 +3,7 @@
 
 #include "conv/backward_weight.h"
 #include "conv/conv.h"
+#include "conv/depthwise.h"
 #include "conv/im2col.h"
 #include "conv/implicit_gemm.h"
 #include "conv/naive.h"
@@ -27,6 +28,7 @@ std::size_t panels(const ConvShape& shape) {
 }
 
 constexpr const char* kPadsLittle = "padding that is not far larger than the images";
+constexpr const char* kOneChannel = "one channel in a group, and rows that are not too long";
 constexpr const char* kSmallWindow = "a kernel whose dilation spans fewer pixels";
 constexpr const char* kWinogradNeeds = "a kernel of 3 x 3, strides and dilations of 1";
 
@@ -40,6 +42,8 @@ constexpr ConvVariant<ConvForward<T>> kForward[] = {
      winograd_scratch<T, 2, false>},
     {"winograd4", "4 x 4 outputs by 36 products instead of 144", kWinogradNeeds, winograd_takes, conv_winograd<T, 4>,
      winograd_scratch<T, 4, false>},
+    {"depthwise", "one channel in a group: planes in the first-level cache, pixels in registers", kOneChannel,
+     takes_depthwise, conv_depthwise<T>, depthwise_scratch<T>},
 };
 
 template <class T>
@@ -52,6 +56,8 @@ constexpr ConvVariant<ConvBackwardInput<T>> kBackwardInput[] = {
      winograd_scratch<T, 2, true>},
     {"winograd4", "4 x 4 outputs by 36 products instead of 144", kWinogradNeeds, winograd_takes, conv_winograd<T, 4>,
      winograd_scratch<T, 4, true>},
+    {"depthwise", "one channel in a group: planes in the first-level cache, pixels in registers", kOneChannel,
+     takes_depthwise, conv_depthwise<T>, depthwise_scratch<T>},
 };
 
 template <class T>
@@ -62,6 +68,10 @@ constexpr ConvVariant<ConvBackwardWeight<T>> kBackwardWeight[] = {
      conv_filter_vectors<T>, filter_vectors_scratch<T>},
     {"channel_vectors", "tiles of channels by filters in registers, a window of x transposed", kSmallWindow,
      weight_window_fits, conv_channel_vectors<T>, channel_vectors_scratch<T>},
+    {"pixel_vectors", "tiles of dot products: rows of grad by shifted rows of x", kSmallWindow, weight_window_fits,
+     conv_pixel_vectors<T>, pixel_vectors_scratch<T>},
+    {"depthwise", "one channel in a group: planes in the first-level cache, pixels in registers", kOneChannel,
+     takes_depthwise, conv_depthwise<T>, depthwise_scratch<T>},
 };
 
 // Never destroyed: at exit a thread may still be computing.
@@ -103,19 +113,22 @@ const ConvVariant<Problem>* find_conv_variant(std::string_view name) {
 }
 
 template <class T>
-const char* choice(const ConvForward<T>*, const ConvShape&, int) {
+const char* choice(const ConvForward<T>*, const ConvShape& s, int) {
+  if (s.groups > 1 && takes_depthwise(s)) return "depthwise";
   return "im2col";
 }
 
 template <class T>
-const char* choice(const ConvBackwardInput<T>*, const ConvShape&, int) {
+const char* choice(const ConvBackwardInput<T>*, const ConvShape& s, int) {
+  if (s.groups > 1 && takes_depthwise(s)) return "depthwise";
   return "im2col";
 }
 
 template <class T>
 const char* choice(const ConvBackwardWeight<T>*, const ConvShape& s, int) {
+  if (s.groups > 1 && takes_depthwise(s)) return "depthwise";
   if (!weight_window_fits(s)) return "im2col";
-  return prefers_channel_vectors<T>(s) ? "channel_vectors" : "filter_vectors";
+  return fastest_vectors<T>(s);
 }
 
 template <class Problem>

@@ -62,7 +62,12 @@ DLKIT_INLINE void fill_zero(T* to, Index n) {
   using V = Vec<T>;
   Index i = 0;
   for (; i + V::lanes <= n; i += V::lanes) V::zero().store(to + i);
-  for (; i < n; ++i) to[i] = 0;
+  for (; i < n; ++i) {
+    to[i] = 0;
+#if defined(__GNUC__)
+    asm("" : : : "memory");  // a few elements: not a call of memset
+#endif
+  }
 }
 
 template <class T>
@@ -112,6 +117,8 @@ DLKIT_INLINE Index window_size(Index images, Index channels, Index rows, Index c
   return images * channels * (rows * cols + 64);
 }
 
+inline constexpr Index kPrefetchAhead = 64;  // elements of a row, in transpose_pixels
+
 // Pixels first: to[pixel * width + v * lanes + i] = from[(v * lanes + i) * stride + pixel], for `vectors` vectors of
 // channels, of which the first `channels` elements are wanted and the others are anything that lies before `end`, where
 // the array ends, or 0. sums[v], where sums is not null, grow by the sum over the pixels.
@@ -135,6 +142,7 @@ DLKIT_INLINE void transpose_pixels(const T* from, Index stride, const T* end, In
         source = block;
         step = V::lanes;
       }
+      for (int i = 0; i < V::lanes; ++i) __builtin_prefetch(rows + pixel + i * stride + kPrefetchAhead);
       if (count >= V::lanes) {
         transpose_block(source, step, [&](int j, V x) {
           x.store(out + j * width);
@@ -149,6 +157,33 @@ DLKIT_INLINE void transpose_pixels(const T* from, Index stride, const T* end, In
       }
     }
     if (sums != nullptr) sums[v] = sums[v] + (even + odd);
+  }
+}
+
+// bias_sums[f] = or += the sum of a unit's gradients.
+template <class T>
+DLKIT_INLINE void add_bias(const Window<T>& grad, const WeightUnit& unit, Index filters, bool add, T* bias_sums) {
+  using V = Vec<T>;
+  for (Index f = 0; f < filters; ++f) {
+    V even = V::zero(), odd = V::zero();
+    T rest = 0;
+    for (Index n = 0; n < unit.images; ++n)
+      for (Index i = 0; i < unit.rows; ++i) {
+        const T* from = grad.data + n * grad.image + f * grad.plane + i * grad.pitch;
+        Index j = 0;
+        for (; j + 2 * V::lanes <= unit.cols; j += 2 * V::lanes) {
+          even = even + V::load(from + j);
+          odd = odd + V::load(from + j + V::lanes);
+        }
+        for (; j + V::lanes <= unit.cols; j += V::lanes) even = even + V::load(from + j);
+        if constexpr (V::cheap_masks) {
+          if (j < unit.cols) odd = odd + V::load(from + j, V::first(unit.cols - j));
+        } else {
+          for (; j < unit.cols; ++j) rest += from[j];
+        }
+      }
+    const T sum = (even + odd).sum() + rest;
+    bias_sums[f] = add ? bias_sums[f] + sum : sum;
   }
 }
 
