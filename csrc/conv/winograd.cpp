@@ -2,9 +2,8 @@
 #include "conv/winograd.h"
 
 #include <algorithm>
-#include <cstdlib>
+#include <numeric>
 
-#include "core/cpu.h"
 #include "core/scratch.h"
 #include "core/thread_pool.h"
 #include "matmul/split.h"
@@ -21,12 +20,13 @@ const WinogradKernels<T>& kernels() {
     return Size == 2 ? table.double2 : table.double4;
 }
 
-constexpr Index kMostWeight = Index{16} << 20;  // bytes of transformed weight at a time
+// Bytes at most, where one tile and one panel do not need more, of each of: a transformed weight, the transformed input
+// of a block, its products.
+constexpr Index kMost = Index{16} << 20;
+constexpr Index kTiles = 28;  // of a block: two tiles of the micro-kernel with AVX-512, and 224, 112, 56, 28, 14 pixels
 
 template <int Size>
 constexpr Index kPoints = Index{Size + 2} * (Size + 2);
-
-int env(const char* n, int d) { const char* e = getenv(n); return e ? atoi(e) : d; }
 
 // Sets how the problem is cut; `threads`: for how many.
 template <class T, int Size>
@@ -36,30 +36,33 @@ void cut(Winograd<T>& w, int threads) {
   w.panels = std::max<Index>(1, vectors / 2);
   w.tiles_h = divide_up(w.out_h, Size);
   w.tiles_w = divide_up(w.out_w, Size);
-  // An odd number of lines between tiles, and between points: powers of two would meet in few sets of a cache.
+  // An odd number of vectors between tiles, and between points: powers of two would meet in few sets of a cache.
   const auto odd = [&](Index size) { return (divide_up(size, lanes) | 1) * lanes; };
   w.channels_stride = odd(w.channels);
 
-  const Index most = env("WT", 64);
-  w.segments = divide_up(w.tiles_w, most);
+  // Strips and blocks of about as many tiles as there should be.
+  const Index tiles = std::clamp<Index>(kMost / (kPoints<Size> * w.channels_stride * item), 1, kTiles);
+  w.segments = divide_up(w.tiles_w, tiles + tiles / 4);
   const Index widest = divide_up(w.tiles_w, w.segments);
-  Index strips = std::max<Index>(1, most / widest);
-  // As many blocks as keep the threads equally busy, where there are few.
-  Index blocks = divide_up(w.strips(), strips);
-  if (blocks < 8 * threads) blocks = std::min(divide_up(blocks, threads) * threads, w.strips());
-  strips = divide_up(w.strips(), blocks);
-  w.block_strips = strips;
-  w.block_tiles = strips * widest;
+  w.block_strips = std::max<Index>(1, (tiles + widest / 2) / widest);
+  // As many blocks as keep the threads equally busy, where there are few, but not so small that each reads the weight
+  // for a handful of tiles.
+  Index blocks = divide_up(w.strips(), w.block_strips);
+  if (blocks < 8 * threads) {
+    const Index even = divide_up(blocks, threads) * threads;
+    if (w.strips() * widest >= even * tiles / 2 && even <= w.strips()) blocks = even;
+  }
+  w.block_strips = divide_up(w.strips(), blocks);
 
-  w.panels_at_once = std::min<Index>(w.panels, env("WP", 1000));
-  w.input_point = odd(w.block_tiles * w.channels_stride);
-  w.product_point = odd(w.block_tiles * std::min(vectors, 2 * w.panels_at_once + 1) * lanes);
+  const Index block_tiles = w.block_strips * widest;
+  w.panels_at_once = std::clamp<Index>(kMost / (kPoints<Size> * block_tiles * 2 * lanes * item), 1, w.panels);
+  w.input_point = odd(block_tiles * w.channels_stride);
+  w.product_point = odd(block_tiles * std::min(vectors, 2 * w.panels_at_once + 1) * lanes);
   w.input_size = kPoints<Size> * w.input_point;
   w.product_size = kPoints<Size> * w.product_point;
-  const Index read = (Size * std::min(strips, w.tiles_h) + 2) * (Size * widest + 2);
+  const Index read = (Size * std::min(w.block_strips, w.tiles_h) + 2) * (Size * widest + 2);
   const Index written = std::max(kWinogradPixels, Size * std::min(w.out_w, Size * widest)) + Size + lanes;
   w.pixel_size = std::max(read, written) * lanes;
-  (void)item;
 }
 
 template <class T, int Size>
@@ -71,12 +74,11 @@ Index weight_size(const Winograd<T>& w) {
 template <class T, int Size>
 Index filters_at_once(Index channels, Index filters) {
   const Index panel = 2 * kernels<T, Size>().lanes;
-  const Index most = kMostWeight / static_cast<Index>(sizeof(T)) / (kPoints<Size> * channels * panel) * panel;
+  const Index most = kMost / static_cast<Index>(sizeof(T)) / (kPoints<Size> * channels * panel) * panel;
   const EvenSplit parts(divide_up(filters, panel), std::max<Index>(1, most / panel));
   return parts.size(0) * panel;
 }
 
-// body(w, threads) for every group, and part of its filters.
 template <class T, int Size>
 void run(Winograd<T> w, int threads) {
   const auto& k = kernels<T, Size>();
@@ -93,8 +95,9 @@ void run(Winograd<T> w, int threads) {
     const Index vectors = divide_up(w.filters, k.lanes);
     parallel_for(static_cast<int>(vectors), [&](int vector) { k.transform_weight(w, vector); }, threads);
     const Index blocks = divide_up(w.strips(), w.block_strips);
-    // Fewer blocks than threads: the threads share the filters of a block, and each transforms its input.
-    const Index parts = blocks >= threads ? 1 : std::min(w.panels, threads / blocks);
+    // Where the blocks do not go round, threads share the filters of a block, and each transforms its input.
+    const Index parts =
+        blocks < 8 * threads ? std::min<Index>(w.panels, threads / std::gcd<Index>(blocks, threads)) : 1;
     parallel_for(
         static_cast<int>(blocks * parts),
         [&](int task) {
@@ -188,9 +191,9 @@ std::size_t winograd_scratch(const ConvShape& s) {
   return static_cast<std::size_t>(weight_size<T, Size>(w) + w.input_size + w.product_size + w.pixel_size) * sizeof(T);
 }
 
-#define DLKIT_INSTANTIATE(T, Size)                                       \
-  template void conv_winograd<T, Size>(const ConvForward<T>&, int);       \
-  template void conv_winograd<T, Size>(const ConvBackwardInput<T>&, int); \
+#define DLKIT_INSTANTIATE(T, Size)                                         \
+  template void conv_winograd<T, Size>(const ConvForward<T>&, int);        \
+  template void conv_winograd<T, Size>(const ConvBackwardInput<T>&, int);  \
   template std::size_t winograd_scratch<T, Size, false>(const ConvShape&); \
   template std::size_t winograd_scratch<T, Size, true>(const ConvShape&);
 DLKIT_INSTANTIATE(float, 2)

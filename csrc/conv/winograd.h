@@ -26,13 +26,12 @@ struct Winograd {
   bool flipped;  // taps are read from the last to the first
 
   Index tiles_h, tiles_w;
-  Index segments;         // strips that a row of tiles is cut into
-  Index block_strips;     // at most, of a block of tiles
-  Index block_tiles;      // at most
-  Index panels;           // of filters: two vectors each, but the last one to three
-  Index panels_at_once;   // whose products are kept before they are transformed back
-  Index channels_stride;  // of the transformed input: a tile's channels
-  Index input_point, product_point;  // elements between points of the transformed input, of the products
+  Index segments;                              // strips that a row of tiles is cut into
+  Index block_strips;                          // at most, of a block of tiles
+  Index panels;                                // of filters: two vectors each, but the last one to three
+  Index panels_at_once;                        // whose products are kept before they are transformed back
+  Index channels_stride;                       // of the transformed input: a tile's channels
+  Index input_point, product_point;            // elements between points of the transformed input, of the products
   Index input_size, product_size, pixel_size;  // elements of a block's intermediates
   T* transformed;                              // the weight: of each panel, for each point, channels x its filters
 

@@ -83,8 +83,8 @@ void transform_weight(const Winograd<T>& w, Index vector) {
 
 // --- the input -------------------------------------------------------------------------------------------------------
 
-// Turns `count` pixels of `channels` planes, and puts them, a vector each, at `to`; after each `wrap` of them, the first
-// time after `left`, the place moves `skip` elements on. Lanes from `channels` on are 0.
+// Turns `count` pixels of `channels` planes, and puts them, a vector each, at `to`; after each `wrap` of them, the
+// first time after `left`, the place moves `skip` elements on. Lanes from `channels` on are 0.
 template <class T>
 void turn_pixels(const T* from, Index plane, Index channels, Index count, T* to, Index wrap, Index skip) {
   using V = Vec<T>;
@@ -230,21 +230,33 @@ void multiply(const Winograd<T>& w, const T* transformed, Index tiles, Index fir
               T* products) {
   using V = Vec<T>;
   constexpr int kPoints = Transform<T, Size>::points * Transform<T, Size>::points;
+  const auto weight = [&](Index panel, int point) {
+    return w.transformed + (2 * panel * kPoints + point * panel_vectors(w, panel)) * V::lanes * w.channels;
+  };
   for (int point = 0; point < kPoints; ++point)
     for (Index panel = first_panel; panel < first_panel + panels; ++panel) {
       const int vectors = panel_vectors(w, panel);
-      const EvenSplit rows(tiles, TileShapes<T>::rows(vectors, w.channels));
+      // Tall tiles, however shallow: half as many read the panel, and stores of a tile pass under the next one's loads.
+      const EvenSplit rows(tiles, TileShapes<T>::max_rows(vectors));
+      // While a panel is worked with the next one comes into the second level, a part with each tile.
+      const bool last = panel + 1 == first_panel + panels;
+      const T* next = last ? weight(first_panel, point + 1 < kPoints ? point + 1 : 0) : weight(panel + 1, point);
+      const Index lines = divide_up(vectors * V::lanes, rows.parts);  // with each chunk of channels
       Tile<T> t{};
       t.depth = w.channels;
       t.a_row_stride = w.channels_stride;
       t.a_col_stride = 1;
-      t.b = w.transformed + (2 * panel * kPoints + point * vectors) * V::lanes * w.channels;
+      t.b = weight(panel, point);
       t.b_row_stride = vectors * V::lanes;
       t.c_row_stride = row;
       t.last_cols = V::lanes;
       for (Index part = 0; part < rows.parts; ++part) {
         t.a = transformed + point * w.input_point + rows.begin(part) * w.channels_stride;
         t.c = products + point * w.product_point + rows.begin(part) * row + 2 * (panel - first_panel) * V::lanes;
+        t.next.from = next + part * divide_up(w.channels, kChunk<T>) * lines * kChunk<T>;
+        t.next.advance = lines * kChunk<T>;
+        t.next.count = 1;
+        t.next.lines = static_cast<int>(lines);
         tile_kernel<T>(static_cast<int>(rows.size(part)), vectors, PanelSource::packed)(t);
       }
     }
