@@ -60,6 +60,22 @@ const ConvVariant<Problem>& named(const char* name) {
   return variant != nullptr ? *variant : conv_variants<Problem>().front();
 }
 
+// Name of the Winograd variant where one is faster than a direct convolution, or null.
+template <class T>
+const char* winograd_for(const ConvForward<T>*, const ConvShape& s) {
+  const int size = winograd_choice<T, false>(s);
+  return size == 4 ? "winograd4" : size == 2 ? "winograd2" : nullptr;
+}
+template <class T>
+const char* winograd_for(const ConvBackwardInput<T>*, const ConvShape& s) {
+  const int size = winograd_choice<T, true>(s);
+  return size == 4 ? "winograd4" : size == 2 ? "winograd2" : nullptr;
+}
+template <class T>
+const char* winograd_for(const ConvBackwardWeight<T>*, const ConvShape&) {
+  return nullptr;
+}
+
 }  // namespace
 
 #define DLKIT_TABLES(T)                                                    \
@@ -86,7 +102,8 @@ const ConvVariant<Problem>* find_conv_variant(std::string_view name) {
 }
 
 template <class Problem>
-const ConvVariant<Problem>& choose_conv(const ConvShape&, int) {
+const ConvVariant<Problem>& choose_conv(const ConvShape& s, int) {
+  if (const char* name = winograd_for(static_cast<const Problem*>(nullptr), s)) return named<Problem>(name);
   return named<Problem>("im2col");
 }
 

@@ -59,13 +59,17 @@ inline constexpr Index kWinogradPixels = 192;
 
 bool winograd_takes(const ConvShape& shape);
 
+// The Size that is fastest for the shape, or 0 where a direct convolution is. ByInput: the gradient to the input.
+template <class T, bool ByInput>
+int winograd_choice(const ConvShape& shape);
+
 // F(Size x Size, 3 x 3).
 template <class T, int Size>
 void conv_winograd(const ConvForward<T>& p, int threads);
 template <class T, int Size>
 void conv_winograd(const ConvBackwardInput<T>& p, int threads);
 
-// Bytes; ByInput: of the gradient to the input.
+// Bytes.
 template <class T, int Size, bool ByInput>
 std::size_t winograd_scratch(const ConvShape& shape);
 

@@ -28,6 +28,15 @@ DLKIT_INLINE int panel_vectors(const Winograd<T>& w, Index panel) {
   return static_cast<int>(panel + 1 < w.panels ? 2 : vectors - 2 * panel);
 }
 
+// Where a panel's weight for a point is; a vector lies between points, as powers of two would meet in few sets of a
+// cache.
+template <class T, int Size>
+DLKIT_INLINE T* panel_weight(const Winograd<T>& w, Index panel, int point) {
+  constexpr Index kLanes = Vec<T>::lanes, kPoints = Transform<T, Size>::points * Transform<T, Size>::points;
+  return w.transformed +
+         (panel * kPoints * (2 * w.channels + 1) + point * (panel_vectors(w, panel) * w.channels + 1)) * kLanes;
+}
+
 // --- the weight ------------------------------------------------------------------------------------------------------
 
 template <class T, int Size>
@@ -40,8 +49,8 @@ void transform_weight(const Winograd<T>& w, Index vector) {
   alignas(64) T taps[kTaps * V::lanes * V::lanes];  // the same, turned
 
   const Index panel = smaller(vector / 2, w.panels - 1);
-  const Index panel_width = panel_vectors(w, panel) * V::lanes;
-  T* const to = w.transformed + 2 * panel * V::lanes * kPoints * kPoints * w.channels + (vector - 2 * panel) * V::lanes;
+  const Index panel_width = panel_vectors(w, panel) * V::lanes, point = panel_width * w.channels + V::lanes;
+  T* const to = panel_weight<T, Size>(w, panel, 0) + (vector - 2 * panel) * V::lanes;
   const Index filter = vector * V::lanes, filters = smaller(V::lanes, w.filters - filter);
   // Where a filter's channels follow each other, as many at a time as make whole blocks.
   const Index most = w.channel_stride == kTaps ? V::lanes : 1;
@@ -75,7 +84,7 @@ void transform_weight(const Winograd<T>& w, Index vector) {
         V u[kPoints];
         X::weight(half[0][i], half[1][i], half[2][i], u);
 #pragma GCC unroll 6
-        for (int j = 0; j < kPoints; ++j) u[j].store(to + ((i * kPoints + j) * w.channels + c + k) * panel_width);
+        for (int j = 0; j < kPoints; ++j) u[j].store(to + (i * kPoints + j) * point + (c + k) * panel_width);
       }
     }
   }
@@ -230,9 +239,6 @@ void multiply(const Winograd<T>& w, const T* transformed, Index tiles, Index fir
               T* products) {
   using V = Vec<T>;
   constexpr int kPoints = Transform<T, Size>::points * Transform<T, Size>::points;
-  const auto weight = [&](Index panel, int point) {
-    return w.transformed + (2 * panel * kPoints + point * panel_vectors(w, panel)) * V::lanes * w.channels;
-  };
   for (int point = 0; point < kPoints; ++point)
     for (Index panel = first_panel; panel < first_panel + panels; ++panel) {
       const int vectors = panel_vectors(w, panel);
@@ -240,13 +246,14 @@ void multiply(const Winograd<T>& w, const T* transformed, Index tiles, Index fir
       const EvenSplit rows(tiles, TileShapes<T>::max_rows(vectors));
       // While a panel is worked with the next one comes into the second level, a part with each tile.
       const bool last = panel + 1 == first_panel + panels;
-      const T* next = last ? weight(first_panel, point + 1 < kPoints ? point + 1 : 0) : weight(panel + 1, point);
+      const T* next = last ? panel_weight<T, Size>(w, first_panel, point + 1 < kPoints ? point + 1 : 0)
+                           : panel_weight<T, Size>(w, panel + 1, point);
       const Index lines = divide_up(vectors * V::lanes, rows.parts);  // with each chunk of channels
       Tile<T> t{};
       t.depth = w.channels;
       t.a_row_stride = w.channels_stride;
       t.a_col_stride = 1;
-      t.b = weight(panel, point);
+      t.b = panel_weight<T, Size>(w, panel, point);
       t.b_row_stride = vectors * V::lanes;
       t.c_row_stride = row;
       t.last_cols = V::lanes;
