@@ -45,6 +45,8 @@ template <class T>
 constexpr ConvVariant<ConvBackwardWeight<T>> kBackwardWeight[] = {
     {"naive", "seven loops: what each output element read, times its gradient", "", any, naive::conv<T>, nothing},
     {"im2col", "the gradient times the transposed matrix of patches", "", any, conv_im2col<T>, columns<T>},
+    {"winograd4", "3 x 3 taps from 4 x 4 gradients by 36 products instead of 144", kWinogradNeeds, winograd_takes,
+     conv_winograd<T>, winograd_weight_scratch<T>},
 };
 
 // Never destroyed: at exit a thread may still be computing.
@@ -72,8 +74,8 @@ const char* winograd_for(const ConvBackwardInput<T>*, const ConvShape& s) {
   return size == 4 ? "winograd4" : size == 2 ? "winograd2" : nullptr;
 }
 template <class T>
-const char* winograd_for(const ConvBackwardWeight<T>*, const ConvShape&) {
-  return nullptr;
+const char* winograd_for(const ConvBackwardWeight<T>*, const ConvShape& s) {
+  return winograd_pays_by_weight<T>(s) ? "winograd4" : nullptr;
 }
 
 }  // namespace

@@ -3,7 +3,7 @@
 //
 //   y = A' [sum over channels of (G g G') * (B' d B)] A     d: a tile's input, g: a kernel, *: element by element
 //
-// Summed over channels, the products are (Size + 2)^2 matrix products, tiles x channels times channels x filters: 1
+// Summed over channels, the products are (Size + 2)^2 matrix products, tiles x channels times channels x filters: a
 // / 2.25 and 1 / 4 of the direct convolution's operations, where the output is whole tiles (14 x 14 and 7 x 7: 0.77 of
 // F(4)'s are). The transforms of F(4) take about 170 cycles of a core for each tile and vector of channels (144
 // multiply-adds, 36 stores), 150 for each tile and vector of filters, and turning NCHW into vectors of channels and
@@ -54,7 +54,7 @@ constexpr Index kPoints = Index{Size + 2} * (Size + 2);
 
 // Sets how the problem is cut; `threads`: for how many.
 template <class T, int Size>
-void cut(Winograd<T>& w, int threads) {
+void cut(Winograd<T>& w, int threads, Index most_tiles = kTiles) {
   const Index lanes = kernels<T, Size>().lanes, item = sizeof(T);
   const Index vectors = divide_up(w.filters, lanes);
   w.panels = std::max<Index>(1, vectors / 2);
@@ -65,7 +65,7 @@ void cut(Winograd<T>& w, int threads) {
   w.channels_stride = odd(w.channels);
 
   // Strips and blocks of about as many tiles as there should be.
-  const Index tiles = std::clamp<Index>(kMost / (kPoints<Size> * w.channels_stride * item), 1, kTiles);
+  const Index tiles = std::clamp<Index>(kMost / (kPoints<Size> * w.channels_stride * item), 1, most_tiles);
   w.segments = divide_up(w.tiles_w, tiles + tiles / 4);
   const Index widest = divide_up(w.tiles_w, w.segments);
   w.block_strips = std::max<Index>(1, (tiles + widest / 2) / widest);
@@ -195,7 +195,113 @@ double direct_cycles(const Winograd<T>& w) {
   return outputs / kernels<T, 4>().lanes * (9 * static_cast<double>(w.channels) / 0.9 + 6);
 }
 
+// --- the gradient to the weight ---
+
+constexpr Index kGradientTiles = 56;  // of a block: each reads and writes all sums
+
+template <class T>
+const WinogradGradientKernels<T>& gradient_kernels() {
+  static const WinogradGradientTable& table = DLKIT_SELECT(winograd_gradient_table);
+  if constexpr (sizeof(T) == sizeof(float))
+    return table.of_float;
+  else
+    return table.of_double;
+}
+
+template <class T>
+void cut(WinogradGradient<T>& w, int threads) {
+  Winograd<T>& c = w.conv;
+  cut<T, 4>(c, threads, kGradientTiles);
+  const Index lanes = kernels<T, 4>().lanes;
+  const auto odd = [&](Index size) { return (divide_up(size, lanes) | 1) * lanes; };
+  w.filters_stride = odd(c.filters);
+  w.grad_point = odd(c.block_strips * divide_up(c.tiles_w, c.segments) * w.filters_stride);
+  w.grad_size = kPoints<4> * w.grad_point;
+  w.sums_point = odd(c.filters * c.channels_stride);
+  w.sums_size = kPoints<4> * w.sums_point + w.filters_stride;
+  w.parts = std::min<Index>(threads, divide_up(c.strips(), c.block_strips));
+}
+
+// Filters whose sums over tiles are kept at a time.
+template <class T>
+Index filters_by_weight(const Winograd<T>& w) {
+  const Index row = kPoints<4> * divide_up(w.channels, kernels<T, 4>().lanes) * kernels<T, 4>().lanes;
+  const Index most = std::max<Index>(1, kMost / static_cast<Index>(sizeof(T)) / row / 14);
+  return EvenSplit(divide_up(w.filters, 14), most).size(0) * 14;
+}
+
+template <class T>
+void run(WinogradGradient<T> w, int threads) {
+  const auto& k = gradient_kernels<T>();
+  const WinogradGradient<T> whole = w;
+  const Index filters = whole.conv.filters, at_once = filters_by_weight(w.conv);
+  for (Index f = 0; f < filters; f += at_once) {
+    w = whole;
+    w.conv.filters = std::min(at_once, filters - f);
+    w.grad += f * w.conv.out_h * w.conv.out_w;
+    w.dweight += f * w.conv.filter_stride;
+    w.dbias = w.dbias == nullptr ? nullptr : w.dbias + f;
+    cut(w, threads);
+    w.sums = scratch<T>(Slot::columns, static_cast<std::size_t>(w.parts * w.sums_size));
+    const Index strips = w.conv.strips(), blocks = divide_up(strips, w.conv.block_strips);
+    parallel_for(
+        static_cast<int>(w.parts),
+        [&](int part) {
+          const Index begin = blocks * part / w.parts, end = blocks * (part + 1) / w.parts;
+          for (Index block = begin; block < end; ++block) {
+            const Index first = block * w.conv.block_strips;
+            k.add(w, first, std::min(w.conv.block_strips, strips - first), block == begin, w.sums + part * w.sums_size);
+          }
+        },
+        threads);
+    parallel_for(static_cast<int>(w.conv.filters), [&](int filter) { k.finish(w, filter); }, threads);
+  }
+}
+
+template <class T>
+WinogradGradient<T> by_weight(const ConvShape& s) {
+  WinogradGradient<T> w{};
+  w.conv = forward<T>(s);
+  w.grad_image = s.filters * s.out_size();
+  return w;
+}
+
 }  // namespace
+
+template <class T>
+void conv_winograd(const ConvBackwardWeight<T>& p, int threads) {
+  const ConvShape& s = p.shape;
+  WinogradGradient<T> w = by_weight<T>(s);
+  w.accumulate = p.accumulate;
+  for (Index group = 0; group < s.groups; ++group) {
+    w.conv.x = p.x + group * w.conv.channels * s.in_size();
+    w.grad = p.grad + group * w.conv.filters * s.out_size();
+    w.dweight = p.dweight + group * w.conv.filters * s.depth();
+    w.dbias = p.dbias == nullptr ? nullptr : p.dbias + group * w.conv.filters;
+    run(w, threads);
+  }
+}
+
+template <class T>
+std::size_t winograd_weight_scratch(const ConvShape& s) {
+  WinogradGradient<T> w = by_weight<T>(s);
+  w.conv.filters = std::min(w.conv.filters, filters_by_weight(w.conv));
+  cut(w, 1);
+  return static_cast<std::size_t>(w.sums_size + w.grad_size + w.conv.input_size + w.conv.pixel_size) * sizeof(T);
+}
+
+template <class T>
+bool winograd_pays_by_weight(const ConvShape& s) {
+  if (!winograd_takes(s)) return false;
+  const Winograd<T> w = forward<T>(s);
+  const double lanes = kernels<T, 4>().lanes, filters = static_cast<double>(w.filters);
+  const double channel_vectors = std::ceil(static_cast<double>(w.channels) / lanes);
+  const double tiles = static_cast<double>(w.images * divide_up(w.out_h, 4) * divide_up(w.out_w, 4));
+  const double sums = 36 * filters * channel_vectors;
+  const double cycles = tiles * (sums / 0.88 + channel_vectors * 320 + std::ceil(filters / lanes) * 300) +
+                        (std::ceil(tiles / static_cast<double>(kGradientTiles)) * 5 + 10) * sums;
+  return cycles < 0.9 * direct_cycles(w);
+}
 
 template <class T, bool ByInput>
 int winograd_choice(const ConvShape& s) {
@@ -255,6 +361,12 @@ template int winograd_choice<float, false>(const ConvShape&);
 template int winograd_choice<float, true>(const ConvShape&);
 template int winograd_choice<double, false>(const ConvShape&);
 template int winograd_choice<double, true>(const ConvShape&);
+template void conv_winograd(const ConvBackwardWeight<float>&, int);
+template void conv_winograd(const ConvBackwardWeight<double>&, int);
+template std::size_t winograd_weight_scratch<float>(const ConvShape&);
+template std::size_t winograd_weight_scratch<double>(const ConvShape&);
+template bool winograd_pays_by_weight<float>(const ConvShape&);
+template bool winograd_pays_by_weight<double>(const ConvShape&);
 DLKIT_INSTANTIATE(float, 2)
 DLKIT_INSTANTIATE(float, 4)
 DLKIT_INSTANTIATE(double, 2)
