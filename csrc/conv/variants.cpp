@@ -72,6 +72,8 @@ constexpr ConvVariant<ConvBackwardWeight<T>> kBackwardWeight[] = {
      conv_pixel_vectors<T>, pixel_vectors_scratch<T>},
     {"depthwise", "one channel in a group: planes in the first-level cache, pixels in registers", kOneChannel,
      takes_depthwise, conv_depthwise<T>, depthwise_scratch<T>},
+    {"winograd4", "3 x 3 taps from 4 x 4 gradients by 36 products instead of 144", kWinogradNeeds, winograd_takes,
+     conv_winograd<T>, winograd_weight_scratch<T>},
 };
 
 // Never destroyed: at exit a thread may still be computing.
@@ -85,6 +87,22 @@ template <class Problem>
 const ConvVariant<Problem>& named(const char* name) {
   const auto* variant = find_conv_variant<Problem>(name);
   return variant != nullptr ? *variant : conv_variants<Problem>().front();
+}
+
+// Name of the Winograd variant where one is faster than a direct convolution, or null.
+template <class T>
+const char* winograd_for(const ConvForward<T>*, const ConvShape& s) {
+  const int size = winograd_choice<T, false>(s);
+  return size == 4 ? "winograd4" : size == 2 ? "winograd2" : nullptr;
+}
+template <class T>
+const char* winograd_for(const ConvBackwardInput<T>*, const ConvShape& s) {
+  const int size = winograd_choice<T, true>(s);
+  return size == 4 ? "winograd4" : size == 2 ? "winograd2" : nullptr;
+}
+template <class T>
+const char* winograd_for(const ConvBackwardWeight<T>*, const ConvShape& s) {
+  return winograd_pays_by_weight<T>(s) ? "winograd4" : nullptr;
 }
 
 }  // namespace
@@ -113,20 +131,23 @@ const ConvVariant<Problem>* find_conv_variant(std::string_view name) {
 }
 
 template <class T>
-const char* choice(const ConvForward<T>*, const ConvShape& s, int) {
+const char* choice(const ConvForward<T>* problem, const ConvShape& s, int) {
   if (s.groups > 1 && takes_depthwise(s)) return "depthwise";
-  return "im2col";
+  if (const char* name = winograd_for(problem, s)) return name;
+  return takes_implicit_gemm<T>(s) ? "implicit_gemm" : "im2col";
 }
 
 template <class T>
-const char* choice(const ConvBackwardInput<T>*, const ConvShape& s, int) {
+const char* choice(const ConvBackwardInput<T>* problem, const ConvShape& s, int) {
   if (s.groups > 1 && takes_depthwise(s)) return "depthwise";
-  return "im2col";
+  if (const char* name = winograd_for(problem, s)) return name;
+  return takes_implicit_gemm<T>(s) ? "implicit_gemm" : "im2col";
 }
 
 template <class T>
-const char* choice(const ConvBackwardWeight<T>*, const ConvShape& s, int) {
+const char* choice(const ConvBackwardWeight<T>* problem, const ConvShape& s, int) {
   if (s.groups > 1 && takes_depthwise(s)) return "depthwise";
+  if (const char* name = winograd_for(problem, s)) return name;
   if (!weight_window_fits(s)) return "im2col";
   return fastest_vectors<T>(s);
 }

@@ -28,7 +28,6 @@ struct Winograd {
   Index tiles_h, tiles_w;
   Index segments;                              // strips that a row of tiles is cut into
   Index block_strips;                          // at most, of a block of tiles
-  Index block_tiles;                           // at most
   Index panels;                                // of filters: two vectors each, but the last one to three
   Index panels_at_once;                        // whose products are kept before they are transformed back
   Index channels_stride;                       // of the transformed input: a tile's channels
@@ -38,6 +37,30 @@ struct Winograd {
 
   Index strips() const { return images * tiles_h * segments; }
   Index segment_begin(Index segment) const { return tiles_w * segment / segments; }
+};
+
+// The gradient to the weight, of some of the filters of a group.
+template <class T>
+struct WinogradGradient {
+  Winograd<T> conv;             // its x and how it is cut
+  const T* grad;                // by the output
+  Index grad_image;             // elements between images
+  Index filters_stride;         // of the transformed gradient: a tile's filters
+  Index grad_point, grad_size;  // elements between its points, of a block's
+  Index sums_point, sums_size;  // elements between points of the sums over tiles, of the sums and dbias
+  Index parts;                  // of the tiles, that are summed up each by itself
+  T* sums;                      // of each part, for each point, filters x channels_stride; and dbias
+  T* dweight;
+  T* dbias;  // or null
+  bool accumulate;
+};
+
+template <class T>
+struct WinogradGradientKernels {
+  // Adds `strips` strips to one part's sums; sets these where `first`.
+  void (*add)(const WinogradGradient<T>& w, Index first_strip, Index strips, bool first, T* sums);
+  // dweight of one filter, from the sums of all parts.
+  void (*finish)(const WinogradGradient<T>& w, Index filter);
 };
 
 template <class T>
@@ -55,10 +78,20 @@ struct WinogradTable {
 };
 DLKIT_DECLARE_PER_ISA(WinogradTable, winograd_table)
 
+struct WinogradGradientTable {
+  WinogradGradientKernels<float> of_float;
+  WinogradGradientKernels<double> of_double;
+};
+DLKIT_DECLARE_PER_ISA(WinogradGradientTable, winograd_gradient_table)
+
 // Pixels of the output, of one vector of filters, that are turned at a time: less than half of a first-level cache.
 inline constexpr Index kWinogradPixels = 192;
 
 bool winograd_takes(const ConvShape& shape);
+
+// The Size that is fastest for the shape, or 0 where a direct convolution is. ByInput: the gradient to the input.
+template <class T, bool ByInput>
+int winograd_choice(const ConvShape& shape);
 
 // F(Size x Size, 3 x 3).
 template <class T, int Size>
@@ -66,8 +99,18 @@ void conv_winograd(const ConvForward<T>& p, int threads);
 template <class T, int Size>
 void conv_winograd(const ConvBackwardInput<T>& p, int threads);
 
-// Bytes; ByInput: of the gradient to the input.
+template <class T>
+void conv_winograd(const ConvBackwardWeight<T>& p, int threads);  // F(3 x 3, 4 x 4)
+
+// Bytes.
 template <class T, int Size, bool ByInput>
 std::size_t winograd_scratch(const ConvShape& shape);
+
+template <class T>
+std::size_t winograd_weight_scratch(const ConvShape& shape);
+
+// Whether it is faster than a direct computation.
+template <class T>
+bool winograd_pays_by_weight(const ConvShape& shape);
 
 }  // namespace dlkit

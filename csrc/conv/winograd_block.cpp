@@ -9,23 +9,27 @@
 //   product:  M[point] = V[point] U[point], tiles x channels times channels x filters, by the micro-kernel of matmul
 //   output:   M[point][tile][filter] -> pixels of lanes filters (bias and ReLU here) -> rows
 #include "conv/winograd.h"
-#include "conv/winograd_transform.h"
+#include "conv/winograd_tiles.h"
 #include "core/scratch.h"
-#include "core/transpose.h"
-#include "matmul/split.h"
 #include "matmul/tile.h"
 
 namespace dlkit::DLKIT_TARGET {
 namespace {
-
-constexpr Index larger(Index a, Index b) { return a > b ? a : b; }
-constexpr Index clamped(Index x, Index low, Index high) { return larger(low, smaller(x, high)); }
 
 // Vectors of a panel.
 template <class T>
 DLKIT_INLINE int panel_vectors(const Winograd<T>& w, Index panel) {
   const Index vectors = divide_up(w.filters, Vec<T>::lanes);
   return static_cast<int>(panel + 1 < w.panels ? 2 : vectors - 2 * panel);
+}
+
+// Where a panel's weight for a point is; a vector lies between points, as powers of two would meet in few sets of a
+// cache.
+template <class T, int Size>
+DLKIT_INLINE T* panel_weight(const Winograd<T>& w, Index panel, int point) {
+  constexpr Index kLanes = Vec<T>::lanes, kPoints = Transform<T, Size>::points * Transform<T, Size>::points;
+  return w.transformed +
+         (panel * kPoints * (2 * w.channels + 1) + point * (panel_vectors(w, panel) * w.channels + 1)) * kLanes;
 }
 
 // --- the weight ------------------------------------------------------------------------------------------------------
@@ -40,8 +44,8 @@ void transform_weight(const Winograd<T>& w, Index vector) {
   alignas(64) T taps[kTaps * V::lanes * V::lanes];  // the same, turned
 
   const Index panel = smaller(vector / 2, w.panels - 1);
-  const Index panel_width = panel_vectors(w, panel) * V::lanes;
-  T* const to = w.transformed + 2 * panel * V::lanes * kPoints * kPoints * w.channels + (vector - 2 * panel) * V::lanes;
+  const Index panel_width = panel_vectors(w, panel) * V::lanes, point = panel_width * w.channels + V::lanes;
+  T* const to = panel_weight<T, Size>(w, panel, 0) + (vector - 2 * panel) * V::lanes;
   const Index filter = vector * V::lanes, filters = smaller(V::lanes, w.filters - filter);
   // Where a filter's channels follow each other, as many at a time as make whole blocks.
   const Index most = w.channel_stride == kTaps ? V::lanes : 1;
@@ -75,151 +79,9 @@ void transform_weight(const Winograd<T>& w, Index vector) {
         V u[kPoints];
         X::weight(half[0][i], half[1][i], half[2][i], u);
 #pragma GCC unroll 6
-        for (int j = 0; j < kPoints; ++j) u[j].store(to + ((i * kPoints + j) * w.channels + c + k) * panel_width);
+        for (int j = 0; j < kPoints; ++j) u[j].store(to + (i * kPoints + j) * point + (c + k) * panel_width);
       }
     }
-  }
-}
-
-// --- the input -------------------------------------------------------------------------------------------------------
-
-// Turns `count` pixels of `channels` planes, and puts them, a vector each, at `to`; after each `wrap` of them, the
-// first time after `left`, the place moves `skip` elements on. Lanes from `channels` on are 0.
-template <class T>
-void turn_pixels(const T* from, Index plane, Index channels, Index count, T* to, Index wrap, Index skip) {
-  using V = Vec<T>;
-  for (Index p = 0; p < count; p += V::lanes) {
-    // The last block begins where it ends with the pixels, and overlaps the one before.
-    const Index at = larger(0, smaller(p, count - V::lanes)), here = smaller(V::lanes, count - at);
-    T* q = to + at * V::lanes + at / wrap * skip;
-    Index left = wrap - at % wrap;
-    if (here == V::lanes && channels == V::lanes) {
-      transpose_block(from + at, plane, [&](int, V x) {
-        x.store(q);
-        q += V::lanes;
-        if (--left == 0) {
-          left = wrap;
-          q += skip;
-        }
-      });
-      continue;
-    }
-    alignas(64) T block[V::lanes * V::lanes];
-    for (Index c = 0; c < V::lanes; ++c)
-      (c < channels ? V::load(from + c * plane + at, V::first(here)) : V::zero()).store(block + c * V::lanes);
-    transpose_block(block, V::lanes, [&](int i, V x) {
-      if (i >= here) return;
-      x.store(q);
-      q += V::lanes;
-      if (--left == 0) {
-        left = wrap;
-        q += skip;
-      }
-    });
-  }
-}
-
-// Rows that a group of the transform has: 0, 1 and 2, 3 and 4, 5.
-template <int Groups, int Group>
-constexpr int kGroupRow = Group == 0 ? 0 : 2 * Group - 1;
-template <int Groups, int Group>
-constexpr int kGroupRows = Group == 0 || Group == Groups - 1 ? 1 : 2;
-
-template <class T, int Size, int Group>
-DLKIT_INLINE void transform_row(const Vec<T>* row, T* to, Index point) {
-  using V = Vec<T>;
-  using X = Transform<T, Size>;
-  if constexpr (Group < X::groups) {
-    constexpr int kCol = kGroupRow<X::groups, Group>;
-    V first, second;
-    X::template input<Group>([&](int i) { return row[i]; }, first, second);
-    first.store(to + kCol * point);
-    if constexpr (kGroupRows<X::groups, Group> == 2) second.store(to + (kCol + 1) * point);
-    transform_row<T, Size, Group + 1>(row, to, point);
-  }
-}
-
-// One tile of one vector of channels: pixels at from + (i * row + j * lanes), points at `to`, `point` apart.
-template <class T, int Size, int Group = 0>
-DLKIT_INLINE void transform_tile(const T* from, Index row, T* to, Index point) {
-  using V = Vec<T>;
-  using X = Transform<T, Size>;
-  if constexpr (Group < X::groups) {
-    constexpr int kRow = kGroupRow<X::groups, Group>;
-    V first[X::points], second[X::points];
-#pragma GCC unroll 6
-    for (int j = 0; j < X::points; ++j)
-      X::template input<Group>([&](int i) { return V::load(from + i * row + j * V::lanes); }, first[j], second[j]);
-    transform_row<T, Size, 0>(first, to + kRow * X::points * point, point);
-    if constexpr (kGroupRows<X::groups, Group> == 2)
-      transform_row<T, Size, 0>(second, to + (kRow + 1) * X::points * point, point);
-    transform_tile<T, Size, Group + 1>(from, row, to, point);
-  }
-}
-
-// Strips that follow each other in one image: `strips` rows of tiles from `row`, tiles [begin, end) of each.
-struct Run {
-  Index image, row, strips, begin, end;
-
-  template <class T>
-  DLKIT_INLINE Run(const Winograd<T>& w, Index strip, Index most) {
-    const Index segment = strip % w.segments, tile_row = strip / w.segments;
-    image = tile_row / w.tiles_h;
-    row = tile_row % w.tiles_h;
-    strips = w.segments > 1 ? 1 : smaller(most, w.tiles_h - row);
-    begin = w.segment_begin(segment);
-    end = w.segment_begin(segment + 1);
-  }
-  Index tiles() const { return end - begin; }
-};
-
-// The pixels that a run of strips reads, of one vector of channels, with zeros where there are none.
-template <class T, int Size>
-void gather_pixels(const Winograd<T>& w, const Run& run, const T* from, Index channels, T* to) {
-  using V = Vec<T>;
-  const Index rows = Size * run.strips + 2, cols = Size * run.tiles() + 2, stride = cols * V::lanes;
-  const Index top = Size * run.row - w.pad_top, left = Size * run.begin - w.pad_left;
-  const Index row_begin = clamped(-top, 0, rows), row_end = clamped(w.height - top, row_begin, rows);
-  const Index col_begin = clamped(-left, 0, cols), col_end = clamped(w.width - left, col_begin, cols);
-  const auto clear = [&](Index row, Index begin, Index end) {
-    for (Index j = begin; j < end; ++j) V::zero().store(to + row * stride + j * V::lanes);
-  };
-  for (Index i = 0; i < row_begin; ++i) clear(i, 0, cols);
-  for (Index i = row_end; i < rows; ++i) clear(i, 0, cols);
-  for (Index i = row_begin; i < row_end; ++i) {
-    clear(i, 0, col_begin);
-    clear(i, col_end, cols);
-  }
-  const Index width = col_end - col_begin;
-  if (width == 0 || row_end == row_begin) return;
-  const T* first = from + (top + row_begin) * w.width + left + col_begin;
-  T* first_to = to + row_begin * stride + col_begin * V::lanes;
-  if (width == w.width)  // rows follow each other
-    return turn_pixels(first, w.height * w.width, channels, (row_end - row_begin) * width, first_to, width,
-                       stride - width * V::lanes);
-  for (Index i = row_begin; i < row_end; ++i, first += w.width, first_to += stride)
-    turn_pixels(first, w.height * w.width, channels, width, first_to, width, 0);
-}
-
-template <class T, int Size>
-void transform_input(const Winograd<T>& w, Index first_strip, Index strips, T* pixels, T* transformed) {
-  using V = Vec<T>;
-  Index tile = 0;
-  for (Index s = 0; s < strips;) {
-    const Run run(w, first_strip + s, strips - s);
-    const Index row = (Size * run.tiles() + 2) * V::lanes;
-    for (Index block = 0; block < w.channels; block += V::lanes) {
-      // The last block overlaps the one before, where there is one.
-      const Index c = larger(0, smaller(block, w.channels - V::lanes));
-      gather_pixels<T, Size>(w, run, w.x + run.image * w.x_image + c * w.height * w.width,
-                             smaller(V::lanes, w.channels), pixels);
-      T* to = transformed + tile * w.channels_stride + c;
-      for (Index i = 0; i < run.strips; ++i)
-        for (Index j = 0; j < run.tiles(); ++j, to += w.channels_stride)
-          transform_tile<T, Size>(pixels + Size * (i * row + j * V::lanes), row, to, w.input_point);
-    }
-    tile += run.strips * run.tiles();
-    s += run.strips;
   }
 }
 
@@ -233,18 +95,28 @@ void multiply(const Winograd<T>& w, const T* transformed, Index tiles, Index fir
   for (int point = 0; point < kPoints; ++point)
     for (Index panel = first_panel; panel < first_panel + panels; ++panel) {
       const int vectors = panel_vectors(w, panel);
-      const EvenSplit rows(tiles, TileShapes<T>::rows(vectors, w.channels));
+      // Tall tiles, however shallow: half as many read the panel, and stores of a tile pass under the next one's loads.
+      const EvenSplit rows(tiles, TileShapes<T>::max_rows(vectors));
+      // While a panel is worked with the next one comes into the second level, a part with each tile.
+      const bool last = panel + 1 == first_panel + panels;
+      const T* next = last ? panel_weight<T, Size>(w, first_panel, point + 1 < kPoints ? point + 1 : 0)
+                           : panel_weight<T, Size>(w, panel + 1, point);
+      const Index lines = divide_up(vectors * V::lanes, rows.parts);  // with each chunk of channels
       Tile<T> t{};
       t.depth = w.channels;
       t.a_row_stride = w.channels_stride;
       t.a_col_stride = 1;
-      t.b = w.transformed + (2 * panel * kPoints + point * vectors) * V::lanes * w.channels;
+      t.b = panel_weight<T, Size>(w, panel, point);
       t.b_row_stride = vectors * V::lanes;
       t.c_row_stride = row;
       t.last_cols = V::lanes;
       for (Index part = 0; part < rows.parts; ++part) {
         t.a = transformed + point * w.input_point + rows.begin(part) * w.channels_stride;
         t.c = products + point * w.product_point + rows.begin(part) * row + 2 * (panel - first_panel) * V::lanes;
+        t.next.from = next + part * divide_up(w.channels, kChunk<T>) * lines * kChunk<T>;
+        t.next.advance = lines * kChunk<T>;
+        t.next.count = 1;
+        t.next.lines = static_cast<int>(lines);
         tile_kernel<T>(static_cast<int>(rows.size(part)), vectors, PanelSource::packed)(t);
       }
     }

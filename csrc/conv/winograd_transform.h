@@ -89,6 +89,28 @@ struct Transform<T, 4> {
     y[2] = V::fma(constant(b * b), even_b, constant(a * a) * even_a);
     y[3] = V::fma(constant(b * b * b), odd_b, V::fma(constant(a * a * a), odd_a, m[5]));
   }
+
+  // F(3 x 3, 4 x 4), of the gradient to the weight: at the same points, so that the input's transform is the same.
+  static DLKIT_INLINE void gradient(const V* g, V* u) {
+    constexpr double at_a = 1 / (2 * a * a * (a * a - b * b)), at_b = 1 / (2 * b * b * (b * b - a * a));
+    const V even_a = V::fma(constant(a * a * at_a), g[2], constant(at_a) * g[0]);
+    const V odd_a = V::fma(constant(a * a * a * at_a), g[3], constant(a * at_a) * g[1]);
+    const V even_b = V::fma(constant(b * b * at_b), g[2], constant(at_b) * g[0]);
+    const V odd_b = V::fma(constant(b * b * b * at_b), g[3], constant(b * at_b) * g[1]);
+    u[0] = constant(1 / (a * a * b * b)) * g[0];
+    u[1] = even_a + odd_a;
+    u[2] = even_a - odd_a;
+    u[3] = even_b + odd_b;
+    u[4] = even_b - odd_b;
+    u[5] = g[3];
+  }
+
+  static DLKIT_INLINE void taps(const V* m, V* y) {
+    const V even_a = m[1] + m[2], odd_a = m[1] - m[2], even_b = m[3] + m[4], odd_b = m[3] - m[4];
+    y[0] = m[0] + (even_a + even_b);
+    y[1] = V::fma(constant(b), odd_b, constant(a) * odd_a);
+    y[2] = V::fma(constant(b * b), even_b, V::fma(constant(a * a), even_a, m[5]));
+  }
 };
 
 }  // namespace dlkit::DLKIT_TARGET
