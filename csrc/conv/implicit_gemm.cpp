@@ -331,7 +331,7 @@ void conv_implicit_gemm(const ConvForward<T>& p, int threads) {
       groups[static_cast<std::size_t>(g)] = {
           images, source.channels, filters, s.out_h, s.out_w, from + g * source.channels * source.channel_stride,
           source.channel_stride * s.channels, source.channel_stride, source.pitch, row_lines.data(), col_lines.data(),
-          s.kernel_h, s.kernel_w, a + g * filters * a_stride, a_stride,
+          s.kernel_h, s.kernel_w, a + g * filters * a_stride, a_stride, 1,
           p.bias != nullptr ? p.bias + g * filters : nullptr, p.relu,
           p.y + (image * s.filters + g * filters) * s.out_size(), s.filters * s.out_size(), s.out_size()};
     run_pixels(groups, threads);
@@ -405,7 +405,7 @@ void conv_implicit_gemm(const ConvBackwardInput<T>& p, int threads) {
             from + g * filters * source.channel_stride, source.channel_stride * s.filters, source.channel_stride,
             source.pitch, pair.row_lines.data(), pair.col_lines.data(),
             static_cast<Index>(pair.row_lines.size()), static_cast<Index>(pair.col_lines.size()),
-            a + pair.a + g * channels * pair.a_stride, pair.a_stride, nullptr, false, y,
+            a + pair.a + g * channels * pair.a_stride, pair.a_stride, 1, nullptr, false, y,
             join ? result_size : s.channels * s.in_size(), join ? phases * plane : s.in_size()};
       }
       run_pixels(groups, threads);

@@ -5,6 +5,7 @@
 #include "conv/im2col.h"
 #include "conv/implicit_gemm.h"
 #include "conv/naive.h"
+#include "conv/tap_sums.h"
 #include "core/counters.h"
 
 namespace dlkit {
@@ -40,6 +41,8 @@ constexpr ConvVariant<ConvBackwardInput<T>> kBackwardInput[] = {
     {"im2col", "a matrix product, whose columns are added back into the image", "", any, conv_im2col<T>, columns<T>},
     {"implicit_gemm", "convolutions of the gradient with the turned weight, one for each remainder by the stride",
      kPadsLittle, takes_implicit_gemm<T>, conv_implicit_gemm<T>, panels<ConvBackwardInput<T>, T>},
+    {"tap_sums", "im2col's product in pieces that stay in the cache, and sums of them without a scatter", "", any,
+     conv_tap_sums<T>, tap_sums_scratch<T>},
 };
 
 template <class T>
