@@ -89,10 +89,10 @@ std::vector<Phase> backward_phases(Index inputs, Index kernel, Index stride, Ind
 // One axis of the source: in place, or as planes of a copy.
 struct SourceAxis {
   Index extent, stride;
-  bool padded;                    // the copy holds zeros for what is outside; else masks keep out of it
-  std::vector<Index> remainders;  // a plane each
-  Index origin = 0, length = 0;   // a plane's elements are (origin + i) * stride + remainder, i < length
-  bool outside = false;           // some tap reads outside
+  bool padded;                     // the copy holds zeros for what is outside; else masks keep out of it
+  std::vector<Index> remainders;   // a plane each
+  Index origin = 0, length = 0;    // a plane's elements are (origin + i) * stride + remainder, i < length
+  bool outside = false;            // some tap reads outside
 
   SourceAxis(Index source_extent, Index source_stride, bool pad_copy)
       : extent(source_extent), stride(source_stride), padded(pad_copy) {}
@@ -137,8 +137,11 @@ struct Source {
 
   Source(const T* images, Index group_channels, Index all_channels, Index height, Index width, Index stride_h,
          Index stride_w)
-      : data(images), channels(group_channels), image_channels(all_channels),
-        rows(height, stride_h, !pixel_kernels<T>().masks), cols(width, stride_w, !pixel_kernels<T>().masks) {}
+      : data(images),
+        channels(group_channels),
+        image_channels(all_channels),
+        rows(height, stride_h, !pixel_kernels<T>().masks),
+        cols(width, stride_w, !pixel_kernels<T>().masks) {}
 
   // After all taps were added. outputs: of a row; where the copy's rows are as long, panels run over row ends.
   void settle(Index outputs) {
@@ -251,8 +254,7 @@ void run_pixels(const std::vector<PixelProblem<T>>& groups, int threads) {
       useful);
 }
 
-// Elements between rows of a copied weight: a cache line more than the depth, so that rows spread over the cache's
-// sets.
+// Elements between rows of a copied weight: a cache line more than the depth, so that rows spread over the cache's sets.
 template <class T>
 Index spread_stride(Index depth) {
   constexpr Index kLine = 64 / static_cast<Index>(sizeof(T));
@@ -326,26 +328,12 @@ void conv_implicit_gemm(const ConvForward<T>& p, int threads) {
     if (source.copied) source.copy(image, images, copy, threads);
     const T* const from = source.copied ? copy : p.x + image * s.channels * s.in_size();
     for (Index g = 0; g < s.groups; ++g)
-      groups[static_cast<std::size_t>(g)] = {images,
-                                             source.channels,
-                                             filters,
-                                             s.out_h,
-                                             s.out_w,
-                                             from + g * source.channels * source.channel_stride,
-                                             source.channel_stride * s.channels,
-                                             source.channel_stride,
-                                             source.pitch,
-                                             row_lines.data(),
-                                             col_lines.data(),
-                                             s.kernel_h,
-                                             s.kernel_w,
-                                             a + g * filters * a_stride,
-                                             a_stride,
-                                             p.bias != nullptr ? p.bias + g * filters : nullptr,
-                                             p.relu,
-                                             p.y + (image * s.filters + g * filters) * s.out_size(),
-                                             s.filters * s.out_size(),
-                                             s.out_size()};
+      groups[static_cast<std::size_t>(g)] = {
+          images, source.channels, filters, s.out_h, s.out_w, from + g * source.channels * source.channel_stride,
+          source.channel_stride * s.channels, source.channel_stride, source.pitch, row_lines.data(), col_lines.data(),
+          s.kernel_h, s.kernel_w, a + g * filters * a_stride, a_stride, 1,
+          p.bias != nullptr ? p.bias + g * filters : nullptr, p.relu,
+          p.y + (image * s.filters + g * filters) * s.out_size(), s.filters * s.out_size(), s.out_size()};
     run_pixels(groups, threads);
   }
 }
@@ -412,26 +400,13 @@ void conv_implicit_gemm(const ConvBackwardInput<T>& p, int threads) {
       for (Index g = 0; g < s.groups; ++g) {
         T* const y = join ? result + g * channels * phases * plane + pair.index * plane
                           : p.dx + (image * s.channels + g * channels) * s.in_size();
-        groups[static_cast<std::size_t>(g)] = {images,
-                                               filters,
-                                               channels,
-                                               pair.row->axis.outputs,
-                                               pair.col->axis.outputs,
-                                               from + g * filters * source.channel_stride,
-                                               source.channel_stride * s.filters,
-                                               source.channel_stride,
-                                               source.pitch,
-                                               pair.row_lines.data(),
-                                               pair.col_lines.data(),
-                                               static_cast<Index>(pair.row_lines.size()),
-                                               static_cast<Index>(pair.col_lines.size()),
-                                               a + pair.a + g * channels * pair.a_stride,
-                                               pair.a_stride,
-                                               nullptr,
-                                               false,
-                                               y,
-                                               join ? result_size : s.channels * s.in_size(),
-                                               join ? phases * plane : s.in_size()};
+        groups[static_cast<std::size_t>(g)] = {
+            images, filters, channels, pair.row->axis.outputs, pair.col->axis.outputs,
+            from + g * filters * source.channel_stride, source.channel_stride * s.filters, source.channel_stride,
+            source.pitch, pair.row_lines.data(), pair.col_lines.data(),
+            static_cast<Index>(pair.row_lines.size()), static_cast<Index>(pair.col_lines.size()),
+            a + pair.a + g * channels * pair.a_stride, pair.a_stride, 1, nullptr, false, y,
+            join ? result_size : s.channels * s.in_size(), join ? phases * plane : s.in_size()};
       }
       run_pixels(groups, threads);
     }
@@ -498,11 +473,11 @@ std::size_t implicit_gemm_scratch(const ConvBackwardInput<T>*, const ConvShape& 
          static_cast<std::size_t>(a + block * (source.copy_size() + result_size)) * sizeof(T);
 }
 
-#define DLKIT_INSTANTIATE(T)                                                           \
-  template void conv_implicit_gemm(const ConvForward<T>&, int);                        \
-  template void conv_implicit_gemm(const ConvBackwardInput<T>&, int);                  \
-  template bool takes_implicit_gemm<T>(const ConvShape&);                              \
-  template std::size_t implicit_gemm_scratch(const ConvForward<T>*, const ConvShape&); \
+#define DLKIT_INSTANTIATE(T)                                                                    \
+  template void conv_implicit_gemm(const ConvForward<T>&, int);                                 \
+  template void conv_implicit_gemm(const ConvBackwardInput<T>&, int);                           \
+  template bool takes_implicit_gemm<T>(const ConvShape&);                                       \
+  template std::size_t implicit_gemm_scratch(const ConvForward<T>*, const ConvShape&);          \
   template std::size_t implicit_gemm_scratch(const ConvBackwardInput<T>*, const ConvShape&);
 DLKIT_INSTANTIATE(float)
 DLKIT_INSTANTIATE(double)

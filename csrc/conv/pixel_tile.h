@@ -18,7 +18,7 @@ namespace dlkit::DLKIT_TARGET {
 // Most vectors of a panel.
 inline constexpr int kPanelVectors = 3;
 // Most pieces of a vector that a tile gathers by itself.
-inline constexpr int kGatherPieces = 2;
+inline constexpr int kGatherPieces = 3;
 
 // A bit for each pixel of a panel.
 using PixelBits = std::uint64_t;
@@ -26,36 +26,46 @@ using PixelBits = std::uint64_t;
 // A tap: how far from a pixel it reads, and which pixels of the panel have it within the image.
 struct TapStep {
   Index offset;
-  PixelBits inside[kGatherPieces];  // of the pixels of the vectors' first pieces, and of their second
+  PixelBits inside[kGatherPieces];  // of the pixels of the vectors' first pieces, of their second ones, ...
 };
 
 template <class T>
 struct PixelTile {
   Index depth;
   const T* a;
-  Index a_stride;
+  Index a_stride, a_step;  // between rows; between steps of the sum
   T* panel;  // packed: read, or written by the tile that gathers
   T* c;
   Index c_stride;
   int last_cols;  // of the last vector, 1 to lanes
   const T* bias;  // of the rows, or null; without accumulate
   bool accumulate, relu;
+  const T* next_a;  // of the tile that follows
+
+  // Where the panel is in two images (only where kGathers): the second's c, and the pixels of each; else null.
+  T* second_c;
+  PixelBits in_first, in_second;
 
   // Of the tile that gathers:
   const T* pieces[kPanelVectors][kGatherPieces];  // where a vector's lane 0 is, or would be
-  PixelBits lanes[kGatherPieces];                 // the pixels of first and second pieces
+  PixelBits lanes[kGatherPieces];                 // the pixels of first pieces, of second ones, ...
   const TapStep* steps;
   Index step, step_count;  // the first step of the block; from the last back to 0, with the next channel
   Index channel_stride;
 };
 
+// The tile of the output is fetched this many steps before it is stored: some 600 ns, the latency of a busy memory.
+inline constexpr Index kOutputAhead = 256;
+
 // Where a tile has its pixels from.
 enum class PixelSource {
   packed,
-  one_piece,  // each vector in one piece of the image, all taps inside: mask alike for all
+  one_piece,  // each vector in one piece of the image, all taps inside: masks alike for all
   two_pieces,
-  one_piece_padded,  // a mask for each tap
+  three_pieces,
+  one_piece_padded,  // masks for each tap
   two_pieces_padded,
+  three_pieces_padded,
 };
 
 template <class T>
@@ -87,8 +97,8 @@ __attribute__((noinline)) void pixel_tile(const PixelTile<T>& t) {
   constexpr int kGroups = (Rows + 2) / 3;
   constexpr bool kGather = Source != PixelSource::packed;
   const auto mask = V::first(t.last_cols);
-  const Index row = t.a_stride;
-  const Index fetch_c = t.depth > kStoreAhead ? (t.depth - kStoreAhead) / kChunk<T> * kChunk<T> : 0;
+  const Index row = t.a_stride, a_step = t.a_step;
+  const Index fetch_c = t.depth > kOutputAhead ? (t.depth - kOutputAhead) / kChunk<T> * kChunk<T> : 0;
 
   V sum[Rows][Vectors];
 #pragma GCC unroll 32
@@ -107,9 +117,13 @@ __attribute__((noinline)) void pixel_tile(const PixelTile<T>& t) {
 
   for (Index begin = 0; begin < t.depth; begin += kChunk<T>) {
     if (begin == fetch_c)
-      for (int i = 0; i < Rows; ++i)
+      for (int i = 0; i < Rows; ++i) {
 #pragma GCC unroll 8
         for (int j = 0; j < Vectors; ++j) __builtin_prefetch(t.c + i * t.c_stride + j * V::lanes, 1);
+        // The processor fetches on along a row once it has seen its beginning.
+        __builtin_prefetch(t.next_a + i * row);
+        __builtin_prefetch(t.next_a + i * row + kChunk<T>);
+      }
 
     const Index left = t.depth - begin;
     for (Index k = left < kChunk<T> ? left : kChunk<T>; k > 0; --k) {
@@ -123,14 +137,16 @@ __attribute__((noinline)) void pixel_tile(const PixelTile<T>& t) {
       }
 #if defined(DLKIT_TARGET_AVX512)
       if constexpr (kGather) {
-        constexpr bool kPadded = Source == PixelSource::one_piece_padded || Source == PixelSource::two_pieces_padded;
-        constexpr bool kTwo = Source == PixelSource::two_pieces || Source == PixelSource::two_pieces_padded;
+        constexpr bool kPadded = Source >= PixelSource::one_piece_padded;
+        constexpr int kPieces = static_cast<int>(Source) -
+                                static_cast<int>(kPadded ? PixelSource::one_piece_padded : PixelSource::one_piece) + 1;
         const Index offset = channel + step->offset;
 #pragma GCC unroll 8
         for (int j = 0; j < Vectors; ++j) {
           pixels[j] = V::load(t.pieces[j][0] + offset, mask_of<T>(kPadded ? step->inside[0] : t.lanes[0], j));
-          if constexpr (kTwo)
-            pixels[j] = pixels[j].merge(t.pieces[j][1] + offset, mask_of<T>(kPadded ? step->inside[1] : t.lanes[1], j));
+#pragma GCC unroll 4
+          for (int i = 1; i < kPieces; ++i)
+            pixels[j] = pixels[j].merge(t.pieces[j][i] + offset, mask_of<T>(kPadded ? step->inside[i] : t.lanes[i], j));
           hold(pixels[j]);
           pixels[j].store(panel + j * V::lanes);
         }
@@ -147,44 +163,62 @@ __attribute__((noinline)) void pixel_tile(const PixelTile<T>& t) {
         for (int j = 0; j < Vectors; ++j) sum[i][j] = V::fma(x, pixels[j], sum[i][j]);
       }
 #pragma GCC unroll 16
-      for (int g = 0; g < kGroups; ++g) ++a[g];
+      for (int g = 0; g < kGroups; ++g) a[g] += a_step;
       panel += Vectors * V::lanes;
     }
   }
 
-  if (t.accumulate) {
+  // Bias or partial sums, activation and store, by how a vector of the output is loaded and stored.
+  const auto finish = [&](const auto& load, const auto& store) __attribute__((always_inline)) {
+    if (t.accumulate) {
 #pragma GCC unroll 32
-    for (int i = 0; i < Rows; ++i)
+      for (int i = 0; i < Rows; ++i)
 #pragma GCC unroll 8
-      for (int j = 0; j < Vectors; ++j) {
-        const T* c = t.c + i * t.c_stride + j * V::lanes;
-        sum[i][j] = sum[i][j] + (j + 1 < Vectors ? V::load(c) : V::load(c, mask));
+        for (int j = 0; j < Vectors; ++j) sum[i][j] = sum[i][j] + load(i, j);
+    } else if (t.bias != nullptr) {
+#pragma GCC unroll 32
+      for (int i = 0; i < Rows; ++i) {
+        const V bias = V::broadcast(t.bias[i]);
+#pragma GCC unroll 8
+        for (int j = 0; j < Vectors; ++j) sum[i][j] = sum[i][j] + bias;
       }
-  } else if (t.bias != nullptr) {
-#pragma GCC unroll 32
-    for (int i = 0; i < Rows; ++i) {
-      const V bias = V::broadcast(t.bias[i]);
-#pragma GCC unroll 8
-      for (int j = 0; j < Vectors; ++j) sum[i][j] = sum[i][j] + bias;
     }
-  }
-  if (t.relu) {
+    if (t.relu) {
+#pragma GCC unroll 32
+      for (int i = 0; i < Rows; ++i)
+#pragma GCC unroll 8
+        for (int j = 0; j < Vectors; ++j) sum[i][j] = V::max(V::zero(), sum[i][j]);
+    }
 #pragma GCC unroll 32
     for (int i = 0; i < Rows; ++i)
 #pragma GCC unroll 8
-      for (int j = 0; j < Vectors; ++j) sum[i][j] = V::max(V::zero(), sum[i][j]);
-  }
-#pragma GCC unroll 32
-  for (int i = 0; i < Rows; ++i) {
-    T* c = t.c + i * t.c_stride;
-#pragma GCC unroll 8
-    for (int j = 0; j < Vectors; ++j) {
-      if (j + 1 < Vectors || (!V::cheap_masks && t.last_cols == V::lanes))
-        sum[i][j].store(c + j * V::lanes);
-      else
-        sum[i][j].store(c + j * V::lanes, mask);
-    }
-  }
+      for (int j = 0; j < Vectors; ++j) store(i, j, sum[i][j]);
+  };
+#if defined(DLKIT_TARGET_AVX512)
+  if (t.second_c != nullptr)
+    return finish(
+        [&](int i, int j) __attribute__((always_inline)) {
+          const Index at = i * t.c_stride + j * V::lanes;
+          return V::load(t.c + at, mask_of<T>(t.in_first, j)).merge(t.second_c + at, mask_of<T>(t.in_second, j));
+        },
+        [&](int i, int j, V x) __attribute__((always_inline)) {
+          const Index at = i * t.c_stride + j * V::lanes;
+          x.store(t.c + at, mask_of<T>(t.in_first, j));
+          x.store(t.second_c + at, mask_of<T>(t.in_second, j));
+        });
+#endif
+  finish(
+      [&](int i, int j) __attribute__((always_inline)) {
+        const T* c = t.c + i * t.c_stride + j * V::lanes;
+        return j + 1 < Vectors ? V::load(c) : V::load(c, mask);
+      },
+      [&](int i, int j, V x) __attribute__((always_inline)) {
+        T* c = t.c + i * t.c_stride + j * V::lanes;
+        if (j + 1 < Vectors || (!V::cheap_masks && t.last_cols == V::lanes))
+          x.store(c);
+        else
+          x.store(c, mask);
+      });
 }
 
 // The kernel for `rows` filters, 1 to TileShapes::max_rows(vectors), and 1 to kPanelVectors vectors.

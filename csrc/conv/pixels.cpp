@@ -6,15 +6,17 @@
 //       the other tiles read the copy, which stays in the second-level cache
 //
 // 2 FLOPs for each filter, pixel, channel and tap; im2col's matrix exists only as one panel. Copying a panel costs 6
-// cycles of stores a step (Zen 4), hidden behind the first tile's multiplications. Bound by the multiply-adds from
-// about 16 filters on. A panel runs over the ends of rows and images: a row of 14 pixels or an image of 49 wastes no
-// lanes, and only the last panel has any to waste. A panel in more than one image computes into a buffer of its own.
+// cycles of stores a step (Zen 4), hidden behind the first tile's multiplications. Bound by the multiply-adds from about
+// 16 filters on. A panel runs over the ends of rows and images: a row of 14 pixels or an image of 49 wastes no lanes,
+// and only the last panel has any to waste. A panel in three
+// images or more computes into a buffer of its own.
 //
 // Without masked loads (everything but AVX-512) a panel is copied run by run before its first tile.
 //
 // Source of the idea: cuDNN (Chetlur et al. 2014), which forms the tiles of im2col's matrix on the fly.
 #include "conv/pixels.h"
 
+#include "conv/gather_taps.h"
 #include "conv/pixel_tile.h"
 #include "core/scratch.h"
 #include "matmul/panels.h"
@@ -258,15 +260,19 @@ struct PanelPass {
     const int most_pieces = kGathers ? panel.most_pieces() : kGatherPieces + 1;
     const bool gather = most_pieces <= kGatherPieces;
     if (padded) find_inside(gather);
-    const bool whole = panel.segments == 1;
+    const bool two = kGathers && panel.segments == 2, whole = panel.segments == 1 || two;
     const Segment& first = panel.segment[0];
     const Index width = panel.vectors * V::lanes;
 
     PixelTile<T> t;
+    const Segment& second = panel.segment[1];
+    t.in_first = bits_between(0, first.count);
+    t.in_second = bits_between(first.count, panel.count);
     t.last_cols = whole ? static_cast<int>(panel.count - (width - V::lanes)) : V::lanes;
     t.c_stride = whole ? p.y_filter_stride : width;
     t.panel = work.panel;
     t.a_stride = p.a_stride;
+    t.a_step = p.a_step;
     if (gather) set_pieces(t);
     T* const c = whole ? p.y + first.image * p.y_image_stride + first.pixel + filter * p.y_filter_stride : work.output;
 
@@ -278,8 +284,8 @@ struct PanelPass {
       t.relu = p.relu && part + 1 == depths.parts;
       PixelSource source = PixelSource::packed;
       if (gather) {
-        source = most_pieces == 1 ? (padded ? PixelSource::one_piece_padded : PixelSource::one_piece)
-                                  : (padded ? PixelSource::two_pieces_padded : PixelSource::two_pieces);
+        const PixelSource first_of = padded ? PixelSource::one_piece_padded : PixelSource::one_piece;
+        source = static_cast<PixelSource>(static_cast<int>(first_of) + most_pieces - 1);
         const Index from = k / p.taps() * p.channel_stride;
         for (int v = 0; v < panel.vectors; ++v)
           for (int i = 0; i < kGatherPieces; ++i)
@@ -291,9 +297,13 @@ struct PanelPass {
       const EvenSplit heights(filters, Shapes::rows(panel.vectors, t.depth));
       for (Index tile = 0; tile < heights.parts; ++tile) {
         const Index row = heights.begin(tile);
-        t.a = p.a + (filter + row) * p.a_stride + k;
+        t.a = p.a + (filter + row) * p.a_stride + k * p.a_step;
+        t.next_a = tile + 1 < heights.parts ? t.a + heights.size(tile) * p.a_stride : p.a + filter * p.a_stride;
         t.bias = p.bias != nullptr ? p.bias + filter + row : nullptr;
         t.c = c + row * t.c_stride;
+        t.second_c = two ? p.y + second.image * p.y_image_stride + second.pixel - second.lane +
+                               (filter + row) * p.y_filter_stride
+                         : nullptr;
         pixel_tile_kernel<T>(static_cast<int>(heights.size(tile)), panel.vectors,
                              tile == 0 ? source : PixelSource::packed)(t);
       }
@@ -302,7 +312,7 @@ struct PanelPass {
   }
 
   void set_pieces(PixelTile<T>& t) const {
-    t.lanes[0] = t.lanes[1] = 0;
+    for (PixelBits& lanes : t.lanes) lanes = 0;
     for (int v = 0; v < panel.vectors; ++v)
       for (int i = 0; i < panel.pieces[v]; ++i) t.lanes[i] |= panel.piece_bits[v][i];
     t.steps = work.steps;
@@ -312,7 +322,7 @@ struct PanelPass {
 
   // Fills the steps' masks.
   void find_inside(bool gather) const {
-    PixelBits lanes[kGatherPieces] = {~PixelBits{0}, 0};
+    PixelBits lanes[kGatherPieces] = {~PixelBits{0}, 0, 0};
     if (gather) {
       lanes[0] = 0;
       for (int v = 0; v < panel.vectors; ++v)
@@ -324,8 +334,7 @@ struct PanelPass {
       const PixelBits rows = panel.rows_inside(p.rows[u]);
       for (Index v = 0; v < p.col_count; ++v, ++step) {
         const PixelBits inside = rows & work.cols_inside[v];
-        step->inside[0] = inside & lanes[0];
-        step->inside[1] = inside & lanes[1];
+        for (int i = 0; i < kGatherPieces; ++i) step->inside[i] = inside & lanes[i];
       }
     }
   }
@@ -417,9 +426,9 @@ void join(const T* const* from, Index stride, Index count, T* to) {
 
 extern const PixelKernels<float> pixels_float;
 extern const PixelKernels<double> pixels_double;
-const PixelKernels<float> pixels_float = {panels<float>, run<float>, scratch_size<float>, split<float>,
-                                          join<float>,   kGathers,   Vec<float>::lanes};
-const PixelKernels<double> pixels_double = {panels<double>, run<double>, scratch_size<double>, split<double>,
-                                            join<double>,   kGathers,    Vec<double>::lanes};
+const PixelKernels<float> pixels_float = {
+    panels<float>, run<float>, scratch_size<float>, gather_taps<float>, add_row<float>, split<float>, join<float>, kGathers, Vec<float>::lanes};
+const PixelKernels<double> pixels_double = {
+    panels<double>, run<double>, scratch_size<double>, gather_taps<double>, add_row<double>, split<double>, join<double>, kGathers, Vec<double>::lanes};
 
 }  // namespace dlkit::DLKIT_TARGET

@@ -32,8 +32,8 @@ struct PixelProblem {
   const TapLine* cols;
   Index row_count, col_count;
 
-  const T* a;  // filters x (channels * taps), rows a_stride apart
-  Index a_stride;
+  const T* a;  // filters x (channels * taps), rows a_stride and columns a_step apart
+  Index a_stride, a_step;
   const T* bias;  // filters, or null
   bool relu;
 
@@ -45,6 +45,11 @@ struct PixelProblem {
   Index pixels() const { return images * out_h * out_w; }
 };
 
+// What a column of taps has for a row of the gradient by x: elements [begin, end) of it, from so far on.
+struct TapCol {
+  Index offset, begin, end;
+};
+
 template <class T>
 struct PixelKernels {
   // Panels of pixels that the problem is cut into.
@@ -53,6 +58,10 @@ struct PixelKernels {
   void (*run)(const PixelProblem<T>& p, Index panel, Index panel_end, Index filter, Index filter_end);
   // Bytes of scratch that run uses.
   std::size_t (*scratch)(Index depth, Index taps, Index filters);
+  // to[i] = sum over rows and columns of taps of rows[u][cols[v].offset + i], i < count; where a column has none, 0
+  void (*gather)(const T* const* rows, Index row_count, const TapCol* cols, Index col_count, Index count, T* to);
+  // to[i] += from[i], i < count
+  void (*add)(const T* from, Index count, T* to);
   // to[i] = from[i * stride], i < count
   void (*split)(const T* from, Index count, Index stride, T* to);
   // to[i * stride + j] = from[j][i], count elements of `to`; a null from[j] is zeros

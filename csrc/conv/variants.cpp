@@ -8,6 +8,7 @@
 #include "conv/implicit_gemm.h"
 #include "conv/naive.h"
 #include "conv/winograd.h"
+#include "conv/tap_sums.h"
 #include "core/counters.h"
 
 namespace dlkit {
@@ -58,6 +59,8 @@ constexpr ConvVariant<ConvBackwardInput<T>> kBackwardInput[] = {
      winograd_scratch<T, 4, true>},
     {"depthwise", "one channel in a group: planes in the first-level cache, pixels in registers", kOneChannel,
      takes_depthwise, conv_depthwise<T>, depthwise_scratch<T>},
+    {"tap_sums", "im2col's product in pieces that stay in the cache, and sums of them without a scatter", "", any,
+     conv_tap_sums<T>, tap_sums_scratch<T>},
 };
 
 template <class T>
