@@ -24,7 +24,20 @@ from dlkit.nn.loss import (
 from dlkit.nn.module import Module
 from dlkit.nn.normalisation import BatchNorm1d, BatchNorm2d, LayerNorm
 from dlkit.nn.parameter import Parameter
-from dlkit.nn.pooling import MaxPool1d, MaxPool2d
+from dlkit.nn.pooling import (
+    AdaptiveAvgPool1d,
+    AdaptiveAvgPool2d,
+    AdaptiveMaxPool1d,
+    AdaptiveMaxPool2d,
+    AvgPool1d,
+    AvgPool2d,
+    KMaxPool1d,
+    MaxOverTime,
+    MaxPool1d,
+    MaxPool2d,
+    Maxout,
+    StochasticPool2d,
+)
 from dlkit.nn.reshaping import Flatten, Identity
 from dlkit.nn.serialize import load_safetensors, save_safetensors
 
@@ -70,4 +83,14 @@ __all__ = [
     "load_safetensors",
     "save_safetensors",
     "utils",
+    "AdaptiveAvgPool1d",
+    "AdaptiveAvgPool2d",
+    "AdaptiveMaxPool1d",
+    "AdaptiveMaxPool2d",
+    "AvgPool1d",
+    "AvgPool2d",
+    "KMaxPool1d",
+    "MaxOverTime",
+    "Maxout",
+    "StochasticPool2d",
 ]
