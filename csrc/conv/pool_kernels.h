@@ -10,6 +10,12 @@
 
 namespace dlkit {
 
+inline Index power_of_two(Index least) {
+  Index size = 1;
+  while (size < least) size *= 2;
+  return size;
+}
+
 // Rows as pool_rows.h lays them out: padded, and split by phase, so that a tap's elements follow each other. A band of
 // output rows is worked on together: first all that it reads is split, then all is computed, for what has just been
 // stored cannot be loaded from another address without waiting.
@@ -22,7 +28,7 @@ struct RowLayout {
   Index length;                     // of a phase
   Index row;                        // of all phases
   Index step, band;                 // the stride from row to row; output rows of a band
-  Index rows;                       // that are kept
+  Index rows;                       // that are kept, a power of two
 
   RowLayout(const PoolShape& s, Index item)
       : stride(s.out_w == 1 ? 1 : s.stride_w), reach(s.dilation_w * (s.kernel_w - 1)), pad(s.pad_w) {
@@ -33,7 +39,7 @@ struct RowLayout {
     step = s.out_h == 1 ? 1 : s.stride_h;
     const Index tall = s.dilation_h * (s.kernel_h - 1) + 1;
     band = std::clamp<Index>((kBandBytes / (row * item) - tall) / step + 1, 1, std::min(kBand, s.out_h));
-    rows = std::max(std::min(tall + (band - 1) * step, s.height), band);
+    rows = power_of_two(std::max(std::min(tall + (band - 1) * step, s.height), band));
   }
 
   // What a kernel works in: kept rows, a row of the plane, four of the output; numbers for each tap and row.
@@ -54,18 +60,18 @@ struct GradLayout {
 
   Index stride, step, before;  // before: zeros on the left
   Index length;                // of a row
-  Index band, rows;            // rows of the plane at a time; of gradients kept for them
+  Index band, rows;            // rows of the plane at a time; of gradients kept for them, a power of two
 
   explicit GradLayout(const PoolShape& s) : stride(s.out_w == 1 ? 1 : s.stride_w), step(s.out_h == 1 ? 1 : s.stride_h) {
     before = s.dilation_w * (s.kernel_w - 1) / stride + 1;
     length = before + std::max(s.out_w, (s.width + s.pad_w) / stride + 1) + kSlack;
     const Index tall = s.dilation_h * (s.kernel_h - 1);
     band = std::min(kBand, s.height);
-    rows = std::min(s.out_h, (tall + band - 1) / step + 1);
+    rows = power_of_two(std::min(s.out_h, (tall + band - 1) / step + 1));
   }
   Index line(const PoolShape& s) const { return s.width + 2 * kSlack; }
   std::size_t bytes(const PoolShape& s, Index item) const {
-    return static_cast<std::size_t>(rows + s.kernel_w + s.kernel_h) * sizeof(Index) +
+    return static_cast<std::size_t>(rows + 2 * s.kernel_h) * sizeof(Index) +
            static_cast<std::size_t>(rows * length * (item + 1) + (band * length + line(s) + s.out_w + kSlack) * item);
   }
 };

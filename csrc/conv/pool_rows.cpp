@@ -136,7 +136,7 @@ DLKIT_INLINE void split_band(const PoolShape& s, const RowLayout& a, const RowMe
     const Index top = i * a.step - s.pad_h;
     const Taps taps(top, s.kernel_h, s.dilation_h, s.height);
     for (Index u = taps.begin; u < taps.end; ++u) {
-      const Index h = top + u * s.dilation_h, slot = h % a.rows;
+      const Index h = top + u * s.dilation_h, slot = h & (a.rows - 1);
       if (memory.kept[slot] == h) continue;
       split_row(a, source(h), memory.rows + slot * a.row, fill, memory.line);
       memory.kept[slot] = h;
@@ -144,12 +144,13 @@ DLKIT_INLINE void split_band(const PoolShape& s, const RowLayout& a, const RowMe
   }
 }
 
-// For each output of a row, the number of its first tap in the plane, or -1: what a window of -inf alone remembers.
+// For each output of a row, its first tap along the row that is in the plane, or -1: with that of the rows, what a window
+// of -inf alone remembers.
 template <class T>
-void first_places(const PoolShape& s, const Taps& rows, Index stride, T* places) {
+void first_taps(const PoolShape& s, Index stride, T* taps) {
   for (Index j = 0; j < s.out_w; ++j) {
     const Taps cols(j * stride - s.pad_w, s.kernel_w, s.dilation_w, s.width);
-    places[j] = rows.begin < rows.end && cols.begin < cols.end ? T(rows.begin * s.kernel_w + cols.begin) : T(-1);
+    taps[j] = cols.begin < cols.end ? T(cols.begin) : T(-1);
   }
 }
 
@@ -191,10 +192,10 @@ void max_places(const MaxPool<T>& p, const RowLayout& a, Index begin, Index end,
   T* const firsts = memory.out[0];
   T* const found = memory.out[1];
   for (Index i = 0; i < s.out_w + RowLayout::kSlack; ++i) firsts[i] = 0;
+  first_taps(s, a.stride, firsts);
   for (Index plane = begin; plane < end; ++plane) {
     const T* x = p.x + plane * s.height * s.width;
     for (Index i = 0; i < a.rows; ++i) memory.kept[i] = -1;
-    Index firsts_of = -1;  // the row of taps that `firsts` begins at
     for (Index base = 0; base < s.out_h; base += a.band) {
       const Index last = base + a.band < s.out_h ? base + a.band : s.out_h;
       split_band(s, a, memory, base, last, kLowest,
@@ -203,18 +204,18 @@ void max_places(const MaxPool<T>& p, const RowLayout& a, Index begin, Index end,
         const Index out = (plane * s.out_h + i) * s.out_w;
         const Index top = i * a.step - s.pad_h;
         const Taps taps(top, s.kernel_h, s.dilation_h, s.height);
-        if (i == 0 || taps.begin != firsts_of || taps.begin == taps.end) {
-          first_places(s, taps, a.stride, firsts);
-          firsts_of = taps.begin == taps.end ? -1 : taps.begin;
-        }
-        for (Index u = taps.begin; u < taps.end; ++u) memory.top[u] = (top + u * s.dilation_h) % a.rows * a.row;
+        const V nowhere = V::broadcast(T(-1));
+        const V first_row = V::broadcast(taps.begin < taps.end ? T(taps.begin * s.kernel_w) : T(-1));
+        for (Index u = taps.begin; u < taps.end; ++u) memory.top[u] = ((top + u * s.dilation_h) & (a.rows - 1)) * a.row;
         for (Index j = 0; j < s.out_w; j += V::lanes) {
-          const Best<T> none = {V::broadcast(kLowest), V::load(firsts + j)};
-          Best<T> best = best_of<T, kHeight, kWidth>(s, memory, taps, j, none);
+          const V first = V::load(firsts + j);
+          const auto none = either(V::less(first, V::zero()), V::less(first_row, V::zero()));
+          Best<T> best = {V::broadcast(kLowest), V::select(none, nowhere, first + first_row)};
+          best = best_of<T, kHeight, kWidth>(s, memory, taps, j, best);
           if (p.relu) {
             const auto off = V::less_equal(best.value, V::zero());
             best.value = V::select(off, V::zero(), best.value);
-            best.place = V::select(off, V::broadcast(T(-1)), best.place);
+            best.place = V::select(off, nowhere, best.place);
           }
           const Index n = s.out_w - j;
           store_first(best.value, p.y + out + j, n);
@@ -272,7 +273,7 @@ DLKIT_INLINE void weighed_rows(const Problem& p, const RowLayout& a, const RowMe
       for (Index i = base; i < last; ++i) {
         const Index top = i * a.step - s.pad_h;
         const Taps taps(top, s.kernel_h, s.dilation_h, s.height);
-        for (Index u = taps.begin; u < taps.end; ++u) memory.top[u] = (top + u * s.dilation_h) % a.rows * a.row;
+        for (Index u = taps.begin; u < taps.end; ++u) memory.top[u] = ((top + u * s.dilation_h) & (a.rows - 1)) * a.row;
         body(taps, (plane * s.out_h + i) * s.out_w);
       }
     }

@@ -77,8 +77,12 @@ struct RowSource {
 struct Taps {
   Index begin, end;
   DLKIT_INLINE Taps(Index first, Index kernel, Index dilation, Index extent) {
-    begin = first < 0 ? (-first + dilation - 1) / dilation : 0;
-    end = first < extent ? (extent - 1 - first) / dilation + 1 : 0;
+    begin = first < 0 ? -first : 0;
+    end = first < extent ? extent - first : 0;
+    if (dilation != 1) {
+      begin = (begin + dilation - 1) / dilation;
+      end = (end + dilation - 1) / dilation;
+    }
     if (end > kernel) end = kernel;
     if (begin > end) begin = end;
   }
