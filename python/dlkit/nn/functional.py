@@ -30,7 +30,20 @@ from dlkit.nn.losses_functional import (
 )
 from dlkit.nn.normalisation_functional import batch_norm, layer_norm
 from dlkit.nn.over_time_functional import conv1d_max
-from dlkit.nn.pool_functional import max_pool1d, max_pool2d
+from dlkit.nn.pool_functional import (
+    adaptive_avg_pool1d,
+    adaptive_avg_pool2d,
+    adaptive_max_pool1d,
+    adaptive_max_pool2d,
+    avg_pool1d,
+    avg_pool2d,
+    k_max_pool1d,
+    max_over_time,
+    max_pool1d,
+    max_pool2d,
+    maxout,
+    stochastic_pool2d,
+)
 
 if TYPE_CHECKING:
     from dlkit.autograd.base import Array
@@ -240,6 +253,12 @@ def one_hot(labels: Any, num_classes: int = -1) -> Tensor:
 
 
 __all__ = [
+    "adaptive_avg_pool1d",
+    "adaptive_avg_pool2d",
+    "adaptive_max_pool1d",
+    "adaptive_max_pool2d",
+    "avg_pool1d",
+    "avg_pool2d",
     "batch_norm",
     "binary_cross_entropy",
     "binary_cross_entropy_with_logits",
@@ -253,13 +272,16 @@ __all__ = [
     "gelu",
     "hinge_loss",
     "huber_loss",
+    "k_max_pool1d",
     "l1_loss",
     "layer_norm",
     "leaky_relu",
     "linear",
     "log_softmax",
+    "max_over_time",
     "max_pool1d",
     "max_pool2d",
+    "maxout",
     "mse_loss",
     "multi_margin_loss",
     "nll_loss",
@@ -270,5 +292,6 @@ __all__ = [
     "smooth_l1_loss",
     "softmax",
     "softplus",
+    "stochastic_pool2d",
     "tanh",
 ]
