@@ -32,8 +32,15 @@ def test_reaches_its_target_on_digits(tmp_path):
     "settings",
     [
         {"activation": "maxout", "dropout": 0.5},
-        {"preset": "strong", "filters": (4, 4, 6, 6, 8), "hidden": (16,)},
-        {"filters": (), "kernels": (), "pools": (), "shift": 0, "rotation": 0, "scale": 0},
+        {
+            "preset": "strong",
+            "filters": (8, 8, 8, 8, 16),
+            "hidden": (32,),
+            "dropout": 0,
+            "lr": 0.01,
+            "average": 0.9,
+        },
+        {"filters": (), "kernels": (), "pools": (), "hidden": (32,), "dropout": 0, "lr": 0.01},
         {"hidden": (), "input_dropout": 0.2, "conv_dropout": 0.1, "batch_norm": True, "kernels": (5, 3)},
     ],
     ids=["maxout", "strong", "no convolution", "no hidden layer"],

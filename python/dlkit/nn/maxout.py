@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from math import prod
 from typing import Any
 
 from dlkit.autograd.base import TensorBase, shape_text
@@ -41,7 +42,9 @@ class Maxout(Module):
         if len(shape) == 2:
             pooled = functional.max_pool2d(tensor.reshape(count, 1, channels, self.pieces), (1, self.pieces))
         else:
-            pooled = functional.max_pool2d(tensor.reshape(count, channels, self.pieces, -1), (self.pieces, 1))
+            pooled = functional.max_pool2d(
+                tensor.reshape(count, channels, self.pieces, prod(shape[2:])), (self.pieces, 1)
+            )
         return pooled.reshape(count, channels, *shape[2:])
 
     def extra_repr(self) -> str:
