@@ -10,44 +10,96 @@
 
 namespace dlkit {
 
-// Rows as pool_rows.cpp lays them out: padded, and split by phase, so that a tap's elements follow each other. Where
-// the kernel is too tall for the memory of `kRows` rows to help, fewer are kept.
+// Rows as pool_rows.h lays them out: padded, and split by phase, so that a tap's elements follow each other. A band of
+// output rows is worked on together: first all that it reads is split, then all is computed, for what has just been
+// stored cannot be loaded from another address without waiting.
 struct RowLayout {
-  static constexpr Index kSlack = 64;  // past the longest register, several times
+  static constexpr Index kSlack = 32;         // twice the longest register
+  static constexpr Index kBand = 8;           // output rows, where
+  static constexpr Index kBandBytes = 24576;  // they fit into so much of the first-level cache
 
   Index stride, reach, pad, width;  // along the row; width: of what is read of the plane's
   Index length;                     // of a phase
   Index row;                        // of all phases
+  Index step, band;                 // the stride from row to row; output rows of a band
   Index rows;                       // that are kept
 
-  explicit RowLayout(const PoolShape& s)
+  RowLayout(const PoolShape& s, Index item)
       : stride(s.out_w == 1 ? 1 : s.stride_w), reach(s.dilation_w * (s.kernel_w - 1)), pad(s.pad_w) {
     const Index last = (s.out_w - 1) * stride + reach;  // that is read, counted from the padding's beginning
     width = std::clamp<Index>(last + 1 - pad, 0, s.width);
     length = last / stride + 1 + kSlack;
     row = stride * length;
-    rows = std::min(s.dilation_h * (s.kernel_h - 1) + 1, std::max<Index>(s.height, 1));
+    step = s.out_h == 1 ? 1 : s.stride_h;
+    const Index tall = s.dilation_h * (s.kernel_h - 1) + 1;
+    band = std::clamp<Index>((kBandBytes / (row * item) - tall) / step + 1, 1, std::min(kBand, s.out_h));
+    rows = std::max(std::min(tall + (band - 1) * step, s.height), band);
   }
 
-  // What a kernel works in: kept rows, a row of one phase, three of the output, and for each tap and row a number.
-  std::size_t elements(const PoolShape& s) const {
-    return static_cast<std::size_t>(rows * row + width + 2 * kSlack + 3 * (s.out_w + kSlack));
+  // What a kernel works in: kept rows, a row of the plane, four of the output; numbers for each tap and row.
+  Index line() const { return width + 2 * kSlack; }
+  Index out(const PoolShape& s) const { return s.out_w + 2 * kSlack; }
+  Index numbers(const PoolShape& s) const { return s.kernel_w + s.kernel_h + rows; }
+  std::size_t bytes(const PoolShape& s, Index item) const {
+    return static_cast<std::size_t>(numbers(s)) * sizeof(Index) +
+           static_cast<std::size_t>((rows * row + line() + 4 * out(s)) * item);
   }
-  std::size_t numbers(const PoolShape& s) const { return static_cast<std::size_t>(s.kernel_w + rows); }
-  std::size_t bytes(const PoolShape& s, std::size_t item) const {
-    return numbers(s) * sizeof(Index) + elements(s) * item;
+};
+
+// The rows of outputs' gradients that a band of rows of the plane needs, each with zeros (or places of nothing) on both
+// sides, as far as taps reach.
+struct GradLayout {
+  static constexpr Index kSlack = 32;
+  static constexpr Index kBand = 8;
+
+  Index stride, step, before;  // before: zeros on the left
+  Index length;                // of a row
+  Index band, rows;            // rows of the plane at a time; of gradients kept for them
+
+  explicit GradLayout(const PoolShape& s) : stride(s.out_w == 1 ? 1 : s.stride_w), step(s.out_h == 1 ? 1 : s.stride_h) {
+    before = s.dilation_w * (s.kernel_w - 1) / stride + 1;
+    length = before + std::max(s.out_w, (s.width + s.pad_w) / stride + 1) + kSlack;
+    const Index tall = s.dilation_h * (s.kernel_h - 1);
+    band = std::min(kBand, s.height);
+    rows = std::min(s.out_h, (tall + band - 1) / step + 1);
+  }
+  Index line(const PoolShape& s) const { return s.width + 2 * kSlack; }
+  std::size_t bytes(const PoolShape& s, Index item) const {
+    return static_cast<std::size_t>(rows + s.kernel_w + s.kernel_h) * sizeof(Index) +
+           static_cast<std::size_t>(rows * length * (item + 1) + (band * length + line(s) + s.out_w + kSlack) * item);
   }
 };
 
 template <class T>
 struct PoolRowKernels {
   void (*max)(const MaxPool<T>& p, const RowLayout& layout, Index begin, Index end, void* scratch);
+  void (*avg)(const AvgPool<T>& p, const RowLayout& layout, Index begin, Index end, void* scratch);
+  void (*stochastic)(const StochasticPool<T>& p, const RowLayout& layout, Index begin, Index end, void* scratch);
+  void (*stochastic_average)(const StochasticAverage<T>& p, const RowLayout& layout, Index begin, Index end,
+                             void* scratch);
+};
+
+template <class T>
+struct PoolGradKernels {
+  void (*max)(const MaxPoolBackward<T>& p, const GradLayout& layout, Index begin, Index end, void* scratch);
+  void (*avg)(const AvgPoolBackward<T>& p, const GradLayout& layout, Index begin, Index end, void* scratch);
 };
 
 template <class T>
 struct PoolSmallKernels {
   void (*max_2x2)(const MaxPool<T>& p, Index begin, Index end);
   void (*max_2x2_backward)(const MaxPoolBackward<T>& p, Index begin, Index end);
+  void (*avg_2x2)(const AvgPool<T>& p, Index begin, Index end);
+  void (*avg_2x2_backward)(const AvgPoolBackward<T>& p, Index begin, Index end);
+};
+
+// Rows of `cols` elements each, on one thread: rows [begin, end).
+template <class T>
+struct PoolPlaneKernels {
+  void (*mean)(const T* x, T* y, Index cols, T divisor, Index begin, Index end);
+  void (*spread)(const T* grad, T* dx, Index cols, T divisor, Index begin, Index end);
+  void (*max)(const MaxOverTime<T>& p, Index begin, Index end);
+  void (*max_pool)(const MaxPool<T>& p, Index begin, Index end);  // of a window that is the plane
 };
 
 template <template <class> class Kernels>
@@ -60,6 +112,8 @@ struct PoolTable {
 };
 
 DLKIT_DECLARE_PER_ISA(PoolTable<PoolRowKernels>, pool_row_table)
+DLKIT_DECLARE_PER_ISA(PoolTable<PoolGradKernels>, pool_grad_table)
+DLKIT_DECLARE_PER_ISA(PoolTable<PoolPlaneKernels>, pool_plane_table)
 DLKIT_DECLARE_PER_ISA(PoolTable<PoolSmallKernels>, pool_small_table)
 
 }  // namespace dlkit

@@ -12,17 +12,20 @@ namespace dlkit::DLKIT_TARGET {
 template <class T>
 struct RowMemory {
   Index* tap;   // where each tap's elements begin in a split row
+  Index* top;   // where the split row of each tap begins
   Index* kept;  // which row each of the kept ones is
   T* rows;
   T* line;    // of the plane's width
-  T* out[3];  // of the output's
+  T* out[4];  // of the output's
 
   DLKIT_INLINE RowMemory(const PoolShape& s, const RowLayout& a, void* scratch, T fill) {
     tap = static_cast<Index*>(scratch);
-    kept = tap + s.kernel_w;
+    top = tap + s.kernel_w;
+    kept = top + s.kernel_h;
     rows = reinterpret_cast<T*>(kept + a.rows);
     line = rows + a.rows * a.row;
-    for (int i = 0; i < 3; ++i) out[i] = line + a.width + 2 * RowLayout::kSlack + i * (s.out_w + RowLayout::kSlack);
+    for (int i = 0; i < 4; ++i)
+      out[i] = line + a.width + 2 * RowLayout::kSlack + i * (s.out_w + 2 * RowLayout::kSlack);
     for (Index v = 0; v < s.kernel_w; ++v) {
       const Index at = v * s.dilation_w;
       tap[v] = at % a.stride * a.length + at / a.stride;

@@ -137,8 +137,74 @@ void max_2x2_backward(const MaxPoolBackward<T>& p, Index begin, Index end) {
     max_pairs_backward<T, false>(p, begin, end);
 }
 
+template <class T, bool kTall>
+void avg_pairs(const AvgPool<T>& p, Index begin, Index end) {
+  using V = Vec<T>;
+  const PoolShape& s = p.shape;
+  const Index step = kTall ? 2 * s.width : s.width;
+  const V divisor = V::broadcast(static_cast<T>(p.divisor != 0 ? p.divisor : kTall ? 4 : 2));
+  for (Index plane = begin; plane < end; ++plane) {
+    const T* row = p.x + plane * s.height * s.width;
+    T* y = p.y + plane * s.out_h * s.out_w;
+    for (Index i = 0; i < s.out_h; ++i, row += step, y += s.out_w)
+      for (Index j = 0; j < s.out_w; j += V::lanes) {
+        const Index n = s.out_w - j;
+        const Pair<T> upper = columns(row + 2 * j, n);
+        V sum = upper.first + upper.second;
+        if constexpr (kTall) {
+          const Pair<T> lower = columns(row + s.width + 2 * j, n);
+          sum = (sum + lower.first) + lower.second;
+        }
+        store_first(sum / divisor, y + j, n);
+      }
+  }
+}
+
+template <class T, bool kTall>
+void avg_pairs_backward(const AvgPoolBackward<T>& p, Index begin, Index end) {
+  using V = Vec<T>;
+  const PoolShape& s = p.shape;
+  const Index step = kTall ? 2 * s.width : s.width;
+  const V divisor = V::broadcast(static_cast<T>(p.divisor != 0 ? p.divisor : kTall ? 4 : 2));
+  for (Index plane = begin; plane < end; ++plane) {
+    const T* grad = p.grad + plane * s.out_h * s.out_w;
+    T* row = p.dx + plane * s.height * s.width;
+    T* const plane_end = row + s.height * s.width;
+    for (Index i = 0; i < s.out_h; ++i, row += step, grad += s.out_w) {
+      for (Index j = 0; j < s.out_w; j += V::lanes) {
+        const Index n = s.out_w - j;
+        const V share = load_first(grad + j, n) / divisor;
+        const Pair<T> shares = join(share, share);
+        store_pair(shares, row + 2 * j, n);
+        if constexpr (kTall) store_pair(shares, row + s.width + 2 * j, n);
+      }
+      for (Index w = 2 * s.out_w; w < s.width; ++w) {
+        row[w] = 0;
+        if constexpr (kTall) row[s.width + w] = 0;
+      }
+    }
+    for (; row < plane_end; ++row) *row = 0;
+  }
+}
+
 template <class T>
-constexpr PoolSmallKernels<T> kKernels = {max_2x2<T>, max_2x2_backward<T>};
+void avg_2x2(const AvgPool<T>& p, Index begin, Index end) {
+  if (p.shape.kernel_h == 2)
+    avg_pairs<T, true>(p, begin, end);
+  else
+    avg_pairs<T, false>(p, begin, end);
+}
+
+template <class T>
+void avg_2x2_backward(const AvgPoolBackward<T>& p, Index begin, Index end) {
+  if (p.shape.kernel_h == 2)
+    avg_pairs_backward<T, true>(p, begin, end);
+  else
+    avg_pairs_backward<T, false>(p, begin, end);
+}
+
+template <class T>
+constexpr PoolSmallKernels<T> kKernels = {max_2x2<T>, max_2x2_backward<T>, avg_2x2<T>, avg_2x2_backward<T>};
 
 }  // namespace
 

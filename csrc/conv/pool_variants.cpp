@@ -13,22 +13,46 @@ bool any(const Problem&) {
   return true;
 }
 
-// Rows are worked on with their padding: that should be of the plane's order of size.
-bool not_all_padding(const PoolShape& s) { return s.pad_w <= 2 * s.width + 64; }
+// Rows are worked on with their padding, a number kept for each tap: both should be of the plane's order of size. Places
+// are numbers in a register of T until they are stored: float counts to 2^24.
+bool modest(const PoolShape& s) {
+  return s.kernel_h <= 4096 && s.kernel_w <= 4096 && s.pad_w <= 2 * s.width + 64 &&
+         s.dilation_w * (s.kernel_w - 1) <= 4 * s.width + 4096;
+}
+constexpr const char* kModest =
+    "a kernel of at most 4096 x 4096, and padding and dilation of the order of the plane's width";
 
-// Places are numbers in a register of T until they are stored: float counts to 2^24.
+template <class Problem>
+bool in_rows(const Problem& p) {
+  return modest(p.shape);
+}
+
 template <class T>
-bool numbered(const MaxPool<T>& p) {
-  return p.shape.kernel_h <= 4096 && p.shape.kernel_w <= 4096 && not_all_padding(p.shape);
+bool in_rows(const MaxPoolBackward<T>& p) {
+  return p.places != nullptr && modest(p.shape) && (p.shape.stride_w <= 2 || p.shape.out_w == 1);
+}
+constexpr const char* kGathers = "uint8 places, a horizontal stride of 1 or 2, and padding of the order of the width";
+
+// Where it pays: overlapping windows that are small.
+template <class T>
+bool gathers(const MaxPoolBackward<T>& p) {
+  const PoolShape& s = p.shape;
+  return in_rows(p) && s.out_w > 1 && s.taps() <= 25 * s.stride_h * s.stride_w &&
+         (s.stride_h < s.kernel_h || s.stride_w < s.kernel_w);
 }
 
 bool by_twos(const PoolShape& s) {
-  const bool tall = s.kernel_h == 2 && s.stride_h == 2;
+  const bool tall = s.kernel_h == 2 && s.stride_h == 2 && s.dilation_h == 1;
   const bool flat = s.kernel_h == 1 && s.stride_h == 1;
-  return (tall || flat) && s.kernel_w == 2 && s.stride_w == 2 && s.dilation_w == 1 && (flat || s.dilation_h == 1) &&
-         s.pad_h == 0 && s.pad_w == 0 && 2 * s.out_w <= s.width && s.kernel_h * s.out_h <= s.height;
+  return (tall || flat) && s.kernel_w == 2 && s.stride_w == 2 && s.dilation_w == 1 && s.pad_h == 0 && s.pad_w == 0 &&
+         2 * s.out_w <= s.width && s.kernel_h * s.out_h <= s.height;
 }
+constexpr const char* kTwos = "a kernel and stride of 2 x 2 or 1 x 2 without padding, and no int64 indices";
 
+template <class Problem>
+bool twos(const Problem& p) {
+  return by_twos(p.shape);
+}
 template <class T>
 bool twos(const MaxPool<T>& p) {
   return by_twos(p.shape) && p.indices == nullptr;
@@ -38,21 +62,102 @@ bool twos(const MaxPoolBackward<T>& p) {
   return by_twos(p.shape) && p.places != nullptr;
 }
 
-constexpr const char* kNumbered = "a kernel of at most 4096 x 4096, and no more padding than twice the width";
-constexpr const char* kTwos = "a kernel and stride of 2 x 2 or 1 x 2 without padding, and no int64 indices";
+template <class Problem>
+bool of_the_plane(const Problem& p) {
+  const PoolShape& s = p.shape;
+  return s.out_size() == 1 && s.kernel_h == s.height && s.kernel_w == s.width && s.dilation_h == 1 &&
+         s.dilation_w == 1 && s.pad_h == 0 && s.pad_w == 0;
+}
+constexpr const char* kPlane = "a kernel of the plane's size";
+
+template <class Problem>
+bool even(const Problem& p) {
+  const PoolShape& s = p.shape;
+  return s.height % s.out_h == 0 && s.width % s.out_w == 0;
+}
+constexpr const char* kEven = "an output size that divides the input's";
 
 template <class T>
 constexpr PoolVariant<MaxPool<T>> kMax[] = {
     {"naive", "the taps of each window one after another", "", any, naive::pool<T>},
-    {"rows", "a row of outputs at a time, on rows padded and split by phase", kNumbered, numbered, pool_rows<T>},
+    {"rows", "a row of outputs at a time, on rows padded and split by phase", kModest, in_rows, pool_rows<T>},
     {"registers", "2 x 2: every second element by shuffles, no scratch", kTwos, twos<T>, pool_2x2<T>},
+    {"plane", "one window: its maximum, then where that is", kPlane, of_the_plane, pool_plane<T>},
 };
 
 template <class T>
 constexpr PoolVariant<MaxPoolBackward<T>> kMaxBackward[] = {
     {"naive", "each window's taps, where one is the place of the maximum", "", any, naive::pool<T>},
     {"scatter", "each output's gradient added where a table says", "", any, pool_scatter<T>},
+    {"rows", "each element gathers from the windows that hold it, a row at a time", kGathers, in_rows<T>, pool_rows<T>},
     {"registers", "2 x 2: comparisons with the places, joined by shuffles", kTwos, twos<T>, pool_2x2<T>},
+};
+
+template <class T>
+constexpr PoolVariant<AvgPool<T>> kAvg[] = {
+    {"naive", "the taps of each window one after another", "", any, naive::pool<T>},
+    {"rows", "sums of rows, padded and split by phase, then of taps", kModest, in_rows, pool_rows<T>},
+    {"registers", "2 x 2: every second element by shuffles, no scratch", kTwos, twos, pool_2x2<T>},
+    {"plane", "one window: four sums at a time", kPlane, of_the_plane, pool_plane<T>},
+};
+
+template <class T>
+constexpr PoolVariant<AvgPoolBackward<T>> kAvgBackward[] = {
+    {"naive", "each output's share added to the taps of its window", "", any, naive::pool<T>},
+    {"rows", "each element gathers from the windows that hold it, a row at a time", kModest, in_rows, pool_rows<T>},
+    {"registers", "2 x 2: shares doubled by shuffles", kTwos, twos, pool_2x2<T>},
+    {"plane", "one window: its share everywhere", kPlane, of_the_plane, pool_plane<T>},
+};
+
+template <class T>
+constexpr PoolVariant<StochasticPool<T>> kStochastic[] = {
+    {"naive", "the sum of a window, then the taps up to a random part of it", "", any, naive::pool<T>},
+    {"rows", "the same for a register of outputs, on rows padded and split by phase", kModest, in_rows, pool_rows<T>},
+};
+
+template <class T>
+constexpr PoolVariant<StochasticAverage<T>> kStochasticAverage[] = {
+    {"naive", "the sum of squares over the sum", "", any, naive::pool<T>},
+    {"rows", "the same for a register of outputs, on rows padded and split by phase", kModest, in_rows, pool_rows<T>},
+};
+
+template <class T>
+constexpr PoolVariant<StochasticAverageBackward<T>> kStochasticAverageBackward[] = {
+    {"naive", "each output's gradient to the taps of its window", "", any, naive::pool<T>},
+    {"planes", "planes in parallel", "", any, pool_planes<StochasticAverageBackward<T>>},
+};
+
+template <class T>
+constexpr PoolVariant<AdaptiveMaxPool<T>> kAdaptiveMax[] = {
+    {"naive", "the elements of each window one after another", "", any, naive::pool<T>},
+    {"planes", "planes in parallel", "", any, pool_planes<AdaptiveMaxPool<T>>},
+    {"even", "windows of one size: those of max_pool2d", kEven, even, pool_even<T>},
+};
+
+template <class T>
+constexpr PoolVariant<AdaptiveAvgPool<T>> kAdaptiveAvg[] = {
+    {"naive", "the elements of each window one after another", "", any, naive::pool<T>},
+    {"planes", "planes in parallel", "", any, pool_planes<AdaptiveAvgPool<T>>},
+    {"even", "windows of one size: those of avg_pool2d", kEven, even, pool_even<T>},
+};
+
+template <class T>
+constexpr PoolVariant<AdaptiveAvgPoolBackward<T>> kAdaptiveAvgBackward[] = {
+    {"naive", "each output's share added to the elements of its window", "", any, naive::pool<T>},
+    {"planes", "planes in parallel", "", any, pool_planes<AdaptiveAvgPoolBackward<T>>},
+    {"even", "windows of one size: those of avg_pool2d_backward", kEven, even, pool_even<T>},
+};
+
+template <class T>
+constexpr PoolVariant<KMaxPool<T>> kKMax[] = {
+    {"naive", "sort by size, keep k, sort by place", "", any, naive::pool<T>},
+    {"select", "the k-th largest by partial sorting, then one pass for what is as large", "", any, pool_select<T>},
+};
+
+template <class T>
+constexpr PoolVariant<MaxOverTime<T>> kOverTime[] = {
+    {"naive", "one element after another", "", any, naive::pool<T>},
+    {"plane", "the maximum by registers, then where that is", "", any, pool_plane<T>},
 };
 
 // Never destroyed: at exit a thread may still be computing.
@@ -71,11 +176,25 @@ const PoolVariant<Problem>* find_pool_variant(std::string_view name) {
   return nullptr;
 }
 
+namespace {
+
+template <class Problem>
+bool pays(const Problem&, const PoolVariant<Problem>&) {
+  return true;
+}
+
+template <class T>
+bool pays(const MaxPoolBackward<T>& p, const PoolVariant<MaxPoolBackward<T>>& variant) {
+  return variant.run != static_cast<void (*)(const MaxPoolBackward<T>&, int)>(pool_rows<T>) || gathers(p);
+}
+
+}  // namespace
+
 template <class Problem>
 void pool(const Problem& problem, const PoolVariant<Problem>* variant, int threads) {
   const auto& table = pool_variants<Problem>();
   for (auto step = table.rbegin(); variant == nullptr; ++step)
-    if (step->takes(problem)) variant = &*step;
+    if (step->takes(problem) && pays(problem, *step)) variant = &*step;
   variant->run(problem, threads);
 }
 
@@ -86,9 +205,19 @@ void pool(const Problem& problem, const PoolVariant<Problem>* variant, int threa
   }                                                                         \
   template const PoolVariant<Problem>* find_pool_variant(std::string_view); \
   template void pool(const Problem&, const PoolVariant<Problem>*, int);
-#define DLKIT_TABLES(T)            \
-  DLKIT_TABLE(MaxPool<T>, kMax<T>) \
-  DLKIT_TABLE(MaxPoolBackward<T>, kMaxBackward<T>)
+#define DLKIT_TABLES(T)                                                    \
+  DLKIT_TABLE(MaxPool<T>, kMax<T>)                                         \
+  DLKIT_TABLE(MaxPoolBackward<T>, kMaxBackward<T>)                         \
+  DLKIT_TABLE(AvgPool<T>, kAvg<T>)                                         \
+  DLKIT_TABLE(AvgPoolBackward<T>, kAvgBackward<T>)                         \
+  DLKIT_TABLE(StochasticPool<T>, kStochastic<T>)                           \
+  DLKIT_TABLE(StochasticAverage<T>, kStochasticAverage<T>)                 \
+  DLKIT_TABLE(StochasticAverageBackward<T>, kStochasticAverageBackward<T>) \
+  DLKIT_TABLE(AdaptiveMaxPool<T>, kAdaptiveMax<T>)                         \
+  DLKIT_TABLE(AdaptiveAvgPool<T>, kAdaptiveAvg<T>)                         \
+  DLKIT_TABLE(AdaptiveAvgPoolBackward<T>, kAdaptiveAvgBackward<T>)         \
+  DLKIT_TABLE(KMaxPool<T>, kKMax<T>)                                       \
+  DLKIT_TABLE(MaxOverTime<T>, kOverTime<T>)
 DLKIT_TABLES(float)
 DLKIT_TABLES(double)
 

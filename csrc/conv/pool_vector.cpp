@@ -6,6 +6,7 @@
 #include <algorithm>
 
 #include "conv/pool_kernels.h"
+#include "conv/pool_naive.h"
 #include "conv/pool_windows.h"
 #include "core/scratch.h"
 
@@ -13,12 +14,13 @@ namespace dlkit {
 namespace {
 
 const PoolTable<PoolRowKernels>& row_kernels() { return DLKIT_SELECT(pool_row_table); }
+const PoolTable<PoolGradKernels>& grad_kernels() { return DLKIT_SELECT(pool_grad_table); }
+const PoolTable<PoolPlaneKernels>& plane_kernels() { return DLKIT_SELECT(pool_plane_table); }
 const PoolTable<PoolSmallKernels>& small_kernels() { return DLKIT_SELECT(pool_small_table); }
 
-// body(begin, end, scratch)
-template <class T, class Problem, class Kernel>
-void in_rows(const Problem& p, int threads, const Kernel& kernel) {
-  const RowLayout layout(p.shape);
+// kernel(p, layout, begin, end, scratch), by pieces
+template <class T, class Problem, class Layout, class Kernel>
+void in_rows(const Problem& p, const Layout& layout, int threads, const Kernel& kernel) {
   for_planes(p.shape.planes, plane_bytes<T>(p.shape), threads, [&](Index begin, Index end) {
     kernel(p, layout, begin, end, scratch_bytes(Slot::columns, layout.bytes(p.shape, sizeof(T))));
   });
@@ -70,11 +72,82 @@ void scatter_indices(const MaxPoolBackward<T>& p, Index plane) {
   }
 }
 
+// Planes [begin, end) of a problem, as one of its own.
+template <class T>
+StochasticAverageBackward<T> part(StochasticAverageBackward<T> p, Index begin, Index end) {
+  p.grad += begin * p.shape.out_size();
+  p.x += begin * p.shape.in_size();
+  p.dx += begin * p.shape.in_size();
+  p.shape.planes = end - begin;
+  return p;
+}
+
+template <class T>
+AdaptiveMaxPool<T> part(AdaptiveMaxPool<T> p, Index begin, Index end) {
+  p.x += begin * p.shape.in_size();
+  p.y += begin * p.shape.out_size();
+  p.indices += begin * p.shape.out_size();
+  p.shape.planes = end - begin;
+  return p;
+}
+
+template <class T>
+AdaptiveAvgPool<T> part(AdaptiveAvgPool<T> p, Index begin, Index end) {
+  p.x += begin * p.shape.in_size();
+  p.y += begin * p.shape.out_size();
+  p.shape.planes = end - begin;
+  return p;
+}
+
+template <class T>
+AdaptiveAvgPoolBackward<T> part(AdaptiveAvgPoolBackward<T> p, Index begin, Index end) {
+  p.grad += begin * p.shape.out_size();
+  p.dx += begin * p.shape.in_size();
+  p.shape.planes = end - begin;
+  return p;
+}
+
+// The windows of an adaptive shape whose extents its outputs divide.
+PoolShape even_shape(PoolShape s) {
+  s.kernel_h = s.stride_h = s.height / s.out_h;
+  s.kernel_w = s.stride_w = s.width / s.out_w;
+  s.dilation_h = s.dilation_w = 1;
+  s.pad_h = s.pad_w = 0;
+  return s;
+}
+
 }  // namespace
+
+template <class Problem>
+void pool_planes(const Problem& p, int threads) {
+  constexpr Index kItem = sizeof(double);
+  for_planes(p.shape.planes, (p.shape.in_size() + p.shape.out_size()) * kItem, threads,
+             [&](Index begin, Index end) { naive::pool(part(p, begin, end), 1); });
+}
 
 template <class T>
 void pool_rows(const MaxPool<T>& p, int threads) {
-  in_rows<T>(p, threads, row_kernels().get(T{}).max);
+  in_rows<T>(p, RowLayout(p.shape, sizeof(T)), threads, row_kernels().get(T{}).max);
+}
+template <class T>
+void pool_rows(const AvgPool<T>& p, int threads) {
+  in_rows<T>(p, RowLayout(p.shape, sizeof(T)), threads, row_kernels().get(T{}).avg);
+}
+template <class T>
+void pool_rows(const StochasticPool<T>& p, int threads) {
+  in_rows<T>(p, RowLayout(p.shape, sizeof(T)), threads, row_kernels().get(T{}).stochastic);
+}
+template <class T>
+void pool_rows(const StochasticAverage<T>& p, int threads) {
+  in_rows<T>(p, RowLayout(p.shape, sizeof(T)), threads, row_kernels().get(T{}).stochastic_average);
+}
+template <class T>
+void pool_rows(const MaxPoolBackward<T>& p, int threads) {
+  in_rows<T>(p, GradLayout(p.shape), threads, grad_kernels().get(T{}).max);
+}
+template <class T>
+void pool_rows(const AvgPoolBackward<T>& p, int threads) {
+  in_rows<T>(p, GradLayout(p.shape), threads, grad_kernels().get(T{}).avg);
 }
 
 template <class T>
@@ -97,17 +170,82 @@ template <class T>
 void pool_2x2(const MaxPool<T>& p, int threads) {
   in_planes<T>(p, threads, small_kernels().get(T{}).max_2x2);
 }
-
 template <class T>
 void pool_2x2(const MaxPoolBackward<T>& p, int threads) {
   in_planes<T>(p, threads, small_kernels().get(T{}).max_2x2_backward);
 }
+template <class T>
+void pool_2x2(const AvgPool<T>& p, int threads) {
+  in_planes<T>(p, threads, small_kernels().get(T{}).avg_2x2);
+}
+template <class T>
+void pool_2x2(const AvgPoolBackward<T>& p, int threads) {
+  in_planes<T>(p, threads, small_kernels().get(T{}).avg_2x2_backward);
+}
 
-#define DLKIT_INSTANTIATE(T)                                  \
-  template void pool_rows(const MaxPool<T>&, int);            \
-  template void pool_scatter(const MaxPoolBackward<T>&, int); \
-  template void pool_2x2(const MaxPool<T>&, int);             \
-  template void pool_2x2(const MaxPoolBackward<T>&, int);
+template <class T>
+void pool_plane(const MaxPool<T>& p, int threads) {
+  in_planes<T>(p, threads, plane_kernels().get(T{}).max_pool);
+}
+template <class T>
+void pool_plane(const AvgPool<T>& p, int threads) {
+  const T divisor = static_cast<T>(p.divisor != 0 ? p.divisor : p.shape.in_size());
+  in_planes<T>(p, threads, [&](const AvgPool<T>&, Index begin, Index end) {
+    plane_kernels().get(T{}).mean(p.x, p.y, p.shape.in_size(), divisor, begin, end);
+  });
+}
+template <class T>
+void pool_plane(const AvgPoolBackward<T>& p, int threads) {
+  const T divisor = static_cast<T>(p.divisor != 0 ? p.divisor : p.shape.in_size());
+  in_planes<T>(p, threads, [&](const AvgPoolBackward<T>&, Index begin, Index end) {
+    plane_kernels().get(T{}).spread(p.grad, p.dx, p.shape.in_size(), divisor, begin, end);
+  });
+}
+template <class T>
+void pool_plane(const MaxOverTime<T>& p, int threads) {
+  for_planes(p.rows, p.cols * static_cast<Index>(sizeof(T)), threads,
+             [&](Index begin, Index end) { plane_kernels().get(T{}).max(p, begin, end); });
+}
+
+template <class T>
+void pool_even(const AdaptiveMaxPool<T>& p, int threads) {
+  const MaxPool<T> problem = {even_shape(p.shape), p.x, p.y, nullptr, p.indices, false};
+  pool<MaxPool<T>>(problem, nullptr, threads);
+}
+template <class T>
+void pool_even(const AdaptiveAvgPool<T>& p, int threads) {
+  const AvgPool<T> problem = {even_shape(p.shape), p.x, p.y, false, 0};
+  pool<AvgPool<T>>(problem, nullptr, threads);
+}
+template <class T>
+void pool_even(const AdaptiveAvgPoolBackward<T>& p, int threads) {
+  const AvgPoolBackward<T> problem = {even_shape(p.shape), p.grad, p.dx, false, 0};
+  pool<AvgPoolBackward<T>>(problem, nullptr, threads);
+}
+
+#define DLKIT_INSTANTIATE(T)                                         \
+  template void pool_planes(const StochasticAverageBackward<T>&, int); \
+  template void pool_planes(const AdaptiveMaxPool<T>&, int);         \
+  template void pool_planes(const AdaptiveAvgPool<T>&, int);         \
+  template void pool_planes(const AdaptiveAvgPoolBackward<T>&, int); \
+  template void pool_rows(const MaxPool<T>&, int);                   \
+  template void pool_rows(const AvgPool<T>&, int);                   \
+  template void pool_rows(const StochasticPool<T>&, int);            \
+  template void pool_rows(const StochasticAverage<T>&, int);         \
+  template void pool_rows(const MaxPoolBackward<T>&, int);           \
+  template void pool_rows(const AvgPoolBackward<T>&, int);           \
+  template void pool_scatter(const MaxPoolBackward<T>&, int);        \
+  template void pool_2x2(const MaxPool<T>&, int);                    \
+  template void pool_2x2(const MaxPoolBackward<T>&, int);            \
+  template void pool_2x2(const AvgPool<T>&, int);                    \
+  template void pool_2x2(const AvgPoolBackward<T>&, int);            \
+  template void pool_plane(const MaxPool<T>&, int);                  \
+  template void pool_plane(const AvgPool<T>&, int);                  \
+  template void pool_plane(const AvgPoolBackward<T>&, int);          \
+  template void pool_plane(const MaxOverTime<T>&, int);              \
+  template void pool_even(const AdaptiveMaxPool<T>&, int);           \
+  template void pool_even(const AdaptiveAvgPool<T>&, int);           \
+  template void pool_even(const AdaptiveAvgPoolBackward<T>&, int);
 DLKIT_INSTANTIATE(float)
 DLKIT_INSTANTIATE(double)
 #undef DLKIT_INSTANTIATE

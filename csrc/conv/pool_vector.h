@@ -1,17 +1,60 @@
-// Pooling on vectors and threads: the kernels of pool_rows.cpp, pool_small.cpp and pool_plane.cpp, and what need none.
+// Pooling on vectors and threads: the kernels of pool_rows.cpp, pool_grads.cpp, pool_small.cpp and pool_plane.cpp, and
+// what needs no vectors.
 #pragma once
 
 #include "conv/pool.h"
 
 namespace dlkit {
 
+// The definition, planes (or rows) in parallel.
+template <class Problem>
+void pool_planes(const Problem& p, int threads);
+
 template <class T>
 void pool_rows(const MaxPool<T>& p, int threads);
 template <class T>
+void pool_rows(const AvgPool<T>& p, int threads);
+template <class T>
+void pool_rows(const StochasticPool<T>& p, int threads);
+template <class T>
+void pool_rows(const StochasticAverage<T>& p, int threads);
+template <class T>
+void pool_rows(const MaxPoolBackward<T>& p, int threads);
+template <class T>
+void pool_rows(const AvgPoolBackward<T>& p, int threads);
+
+template <class T>
 void pool_scatter(const MaxPoolBackward<T>& p, int threads);
+
 template <class T>
 void pool_2x2(const MaxPool<T>& p, int threads);
 template <class T>
 void pool_2x2(const MaxPoolBackward<T>& p, int threads);
+template <class T>
+void pool_2x2(const AvgPool<T>& p, int threads);
+template <class T>
+void pool_2x2(const AvgPoolBackward<T>& p, int threads);
+
+// Of one window, which is the plane.
+template <class T>
+void pool_plane(const MaxPool<T>& p, int threads);
+template <class T>
+void pool_plane(const AvgPool<T>& p, int threads);
+template <class T>
+void pool_plane(const AvgPoolBackward<T>& p, int threads);
+template <class T>
+void pool_plane(const MaxOverTime<T>& p, int threads);
+
+// Windows that adapt to planes which they divide: ordinary ones.
+template <class T>
+void pool_even(const AdaptiveMaxPool<T>& p, int threads);
+template <class T>
+void pool_even(const AdaptiveAvgPool<T>& p, int threads);
+template <class T>
+void pool_even(const AdaptiveAvgPoolBackward<T>& p, int threads);
+
+// The k-th largest by partial sorting, then one pass (pool_select.cpp).
+template <class T>
+void pool_select(const KMaxPool<T>& p, int threads);
 
 }  // namespace dlkit

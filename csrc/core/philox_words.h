@@ -1,5 +1,7 @@
-// The stream of random words of core/philox.h on vectors, many blocks at a time.
+// Many words of a stream of core/philox.h at once, on vectors. For files that are compiled once per instruction set.
 #pragma once
+
+#include <cstdint>
 
 #include "core/philox.h"
 #include "core/simd.h"
@@ -7,9 +9,8 @@
 
 namespace dlkit::DLKIT_TARGET {
 
-// The words of `count` blocks from `block` on, in order; count is rounded up to a whole number of vectors, so there
-// must be room for 2 * Lanes64::lanes - 2 words of 64 bits more.
-DLKIT_INLINE void philox_words(std::uint64_t seed, std::uint64_t block, Index count, std::uint64_t* words) {
+// The words of `count` blocks from `block` on, in order; count is rounded up to a whole number of vectors.
+inline void philox_words(std::uint64_t seed, std::uint64_t block, Index count, std::uint64_t* words) {
   using L = Lanes64;
   constexpr int kLanes = L::lanes;
   // In each 128 bits, block i beside block i + kLanes / 2: interleaving then leaves the words in order.

@@ -5,7 +5,6 @@
 // Bytes: 2 elements. Bound: the integer multiplier. No mask is stored: backward makes the same words again, which
 // costs less than a byte of mask per element written and read.
 #include "core/philox_words.h"
-#include "core/simd.h"
 #include "layers/kernels.h"
 
 namespace dlkit::DLKIT_TARGET {

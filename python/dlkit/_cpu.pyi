@@ -142,6 +142,46 @@ def max_pool_backward(
     variant: str | None,
     /,
 ) -> Array: ...
+def avg_pool(
+    dims: int,
+    x: Array,
+    geometry: tuple[int, ...],
+    include_pad: bool,
+    divisor: int | None,
+    out: Array | None,
+    variant: str | None,
+    /,
+) -> Array: ...
+def avg_pool_backward(
+    dims: int,
+    grad: Array,
+    height: int,
+    width: int,
+    geometry: tuple[int, ...],
+    include_pad: bool,
+    divisor: int | None,
+    out: Array | None,
+    variant: str | None,
+    /,
+) -> Array: ...
+def adaptive_avg_pool(
+    dims: int, x: Array, out_h: int, out_w: int, out: Array | None, variant: str | None, /
+) -> Array: ...
+def adaptive_avg_pool_backward(
+    dims: int, grad: Array, height: int, width: int, out: Array | None, variant: str | None, /
+) -> Array: ...
+def adaptive_max_pool(
+    dims: int, x: Array, out_h: int, out_w: int, variant: str | None, /
+) -> tuple[Array, Array]: ...
+def k_max_pool1d(x: Array, k: int, variant: str | None, /) -> tuple[Array, Array]: ...
+def max_over_time(x: Array, lengths: Array | None, variant: str | None, /) -> tuple[Array, Array]: ...
+def stochastic_pool(
+    x: Array, geometry: tuple[int, ...], seed: int, offset: int, variant: str | None, /
+) -> tuple[Array, Array]: ...
+def stochastic_average(x: Array, geometry: tuple[int, ...], variant: str | None, /) -> Array: ...
+def stochastic_average_backward(
+    grad: Array, x: Array, geometry: tuple[int, ...], variant: str | None, /
+) -> Array: ...
 def pool_variants() -> dict[str, list[tuple[str, str, str]]]: ...
 
 # Convolution: csrc/bindings/conv.cpp. `geometry` is a dlkit.kernels.conv.ConvGeometry.

@@ -18,11 +18,31 @@ if TYPE_CHECKING:
 
 __all__ = [
     "PoolGeometry",
+    "adaptive_avg_pool1d",
+    "adaptive_avg_pool1d_backward",
+    "adaptive_avg_pool2d",
+    "adaptive_avg_pool2d_backward",
+    "adaptive_max_pool1d",
+    "adaptive_max_pool2d",
+    "avg_pool1d",
+    "avg_pool1d_backward",
+    "avg_pool2d",
+    "avg_pool2d_backward",
+    "k_max_pool1d",
+    "k_max_pool1d_backward",
+    "max_over_time",
+    "max_over_time_backward",
     "max_pool1d",
     "max_pool1d_backward",
     "max_pool2d",
     "max_pool2d_backward",
+    "maxout",
+    "maxout_backward",
     "pool_geometry",
+    "pool_output",
+    "stochastic_average2d",
+    "stochastic_average2d_backward",
+    "stochastic_pool2d",
 ]
 
 devices: Any = OnDemand("dlkit.kernels.device_pool")
@@ -85,6 +105,17 @@ def pool_geometry(
     return PoolGeometry(k_h, k_w, s_h, s_w, p_h, p_w, d_h, d_w, bool(ceil))
 
 
+def pool_output(shape: Sequence[int], geometry: PoolGeometry) -> tuple[int, ...]:
+    """Return the shape of the output of a window on (N, C, H, W); 0 or less where it does not fit."""
+    sizes = []
+    for extent, axis in zip(shape[2:], (0, 1), strict=True):
+        kernel, stride, pad, dilation = geometry[axis:8:2]
+        room = extent + 2 * pad - dilation * (kernel - 1) - 1
+        size = (-(-room // stride) if geometry.ceil_mode else room // stride) + 1
+        sizes.append(size - 1 if geometry.ceil_mode and (size - 1) * stride >= extent + pad else size)
+    return (*shape[:2], *sizes)
+
+
 def several(value: Any, dims: int, operation: str, argument: str, above: int) -> tuple[int, int]:
     """Return an integer, or as many as dimensions, as two: in one dimension `above` first.
 
@@ -132,8 +163,8 @@ def max_pool2d(
         Let a last window go past the end of the image, if it begins within.
     return_indices : bool or "places"
         True: return, too, where the elements are, as int64 numbers in their image, as PyTorch does. "places": as uint8
-        numbers in their window, for windows of at most 255 elements; 255 is nowhere. They are what `max_pool2d_backward`
-        takes, and an eighth of the memory.
+        numbers in their window, for windows of at most 255 elements; 255 is nowhere. For `max_pool2d_backward`, which
+        takes both, they are an eighth of the memory.
     activation : {"relu"}, optional
         Applied to the result: the same as before pooling. Results that are 0 by it have no place: -1 in int64.
     out : array of shape (N, C, OH, OW), optional
@@ -293,8 +324,7 @@ def _on_device(
     if dims == 1:
         arrays = [_raised(a) for a in arrays]
         out = None if out is None else _raised(out)
-    windows = (g[:2], g[2:4], g[4:6]) + (() if name.startswith("avg") else (g[6:8],)) + (g[8],)
-    y = getattr(devices, f"{name}2d")(*arrays, *windows, *more, out=out, **extra)
+    y = getattr(devices, f"{name}2d")(*arrays, g[:2], g[2:4], g[4:6], g[6:8], g[8], *more, out=out, **extra)
     if dims == 2:
         return y
     return tuple(_lowered(part) for part in y) if isinstance(y, tuple) else _lowered(y)
@@ -308,10 +338,531 @@ def _lowered(array: Any) -> Any:
     return array.reshape(*array.shape[:-2], array.shape[-1])
 
 
+def avg_pool2d(
+    x: Any,
+    kernel_size: Any,
+    stride: Any = None,
+    padding: Any = 0,
+    ceil_mode: bool = False,
+    count_include_pad: bool = True,
+    divisor_override: int | None = None,
+    *,
+    out: Array | None = None,
+    variant: str | None = None,
+) -> Any:
+    """Return the mean of each window that steps over images.
+
+    Parameters
+    ----------
+    x : array of shape (N, C, H, W), float32 or float64
+    kernel_size, stride, padding : int or (int, int)
+        As for `max_pool2d`; padding is of zeros.
+    ceil_mode : bool
+        Let a last window go past the end of the padded image; what is beyond it does not count.
+    count_include_pad : bool
+        Divide by the number of elements with the padding's; without, by those in the image alone.
+    divisor_override : int, optional
+        What to divide by instead.
+    out : array of shape (N, C, OH, OW), optional
+    variant : str, optional
+        A step of the ladder, one of ``variants("avg_pool2d")``.
+
+    Returns
+    -------
+    array of shape (N, C, OH, OW)
+
+    Raises
+    ------
+    TypeError, ValueError
+        As `max_pool2d`; if `divisor_override` is 0.
+    """
+    settings = (kernel_size, stride, padding, ceil_mode, count_include_pad, divisor_override)
+    return _avg_pool(2, x, settings, out, variant)
+
+
+def avg_pool1d(
+    x: Any,
+    kernel_size: Any,
+    stride: Any = None,
+    padding: Any = 0,
+    ceil_mode: bool = False,
+    count_include_pad: bool = True,
+    *,
+    out: Array | None = None,
+    variant: str | None = None,
+) -> Any:
+    """Return the mean of each window that steps over sequences (N, C, L); all else as for `avg_pool2d`."""
+    return _avg_pool(1, x, (kernel_size, stride, padding, ceil_mode, count_include_pad, None), out, variant)
+
+
+def avg_pool2d_backward(
+    grad: Any,
+    input_size: Sequence[int],
+    kernel_size: Any,
+    stride: Any = None,
+    padding: Any = 0,
+    ceil_mode: bool = False,
+    count_include_pad: bool = True,
+    divisor_override: int | None = None,
+    *,
+    out: Array | None = None,
+    variant: str | None = None,
+) -> Any:
+    """Return the gradient of `avg_pool2d` by x, (N, C, H, W) with H and W = `input_size`, given that by its output."""
+    settings = (kernel_size, stride, padding, ceil_mode, count_include_pad, divisor_override)
+    return _avg_pool_backward(2, grad, input_size, settings, out, variant)
+
+
+def avg_pool1d_backward(
+    grad: Any,
+    input_size: Any,
+    kernel_size: Any,
+    stride: Any = None,
+    padding: Any = 0,
+    ceil_mode: bool = False,
+    count_include_pad: bool = True,
+    *,
+    out: Array | None = None,
+    variant: str | None = None,
+) -> Any:
+    """Return the gradient of `avg_pool1d` by x, (N, C, L) with L = `input_size`, given that by its output."""
+    settings = (kernel_size, stride, padding, ceil_mode, count_include_pad, None)
+    return _avg_pool_backward(1, grad, input_size, settings, out, variant)
+
+
+def _avg_pool(dims: int, x: Any, settings: Any, out: Any, variant: Any) -> Any:
+    operation = f"avg_pool{dims}d"
+    kernel, stride, padding, ceil, include_pad, divisor = settings
+    g = pool_geometry(operation, dims, kernel, stride, padding, 1, ceil)
+    if type(x) is not _ndarray:
+        if is_device_array(x):
+            if dims == 1:
+                x, out = _raised(x), None if out is None else _raised(out)
+            y = devices.avg_pool2d(
+                x, g[:2], g[2:4], g[4:6], g[8], bool(include_pad), divisor, out=out, variant=variant
+            )
+            return y if dims == 2 else _lowered(y)
+        x = as_array(x, operation, "x")
+    return _cpu.avg_pool(dims, x, g, bool(include_pad), divisor, out, variant)
+
+
+def _avg_pool_backward(dims: int, grad: Any, input_size: Any, settings: Any, out: Any, variant: Any) -> Any:
+    operation = f"avg_pool{dims}d_backward"
+    kernel, stride, padding, ceil, include_pad, divisor = settings
+    g = pool_geometry(operation, dims, kernel, stride, padding, 1, ceil)
+    size = several(input_size, dims, operation, "input_size", 1)
+    if type(grad) is not _ndarray:
+        if is_device_array(grad):
+            if dims == 1:
+                grad, out = _raised(grad), None if out is None else _raised(out)
+            y = devices.avg_pool2d_backward(
+                grad, size, g[:2], g[2:4], g[4:6], g[8], bool(include_pad), divisor, out=out, variant=variant
+            )
+            return y if dims == 2 else _lowered(y)
+        grad = as_array(grad, operation, "grad")
+    return _cpu.avg_pool_backward(dims, grad, *size, g, bool(include_pad), divisor, out, variant)
+
+
+def adaptive_avg_pool2d(
+    x: Any, output_size: Any, *, out: Array | None = None, variant: str | None = None
+) -> Any:
+    """Return the means of windows that divide images into a given number; an output size of 1 is global pooling.
+
+    Window i of O along an extent E is ``floor(i E / O)`` to ``ceil((i + 1) E / O)``, as in PyTorch.
+
+    Parameters
+    ----------
+    x : array of shape (N, C, H, W), float32 or float64
+    output_size : int or (int or None, int or None)
+        How many windows; None: as many as there are elements.
+    out : array of shape (N, C, OH, OW), optional
+    variant : str, optional
+        One of ``variants("adaptive_avg_pool2d")``.
+
+    Returns
+    -------
+    array of shape (N, C, OH, OW)
+    """
+    x = _on_host(x, "adaptive_avg_pool2d", "x")
+    size = _output_size(2, x, output_size, "adaptive_avg_pool2d")
+    return _cpu.adaptive_avg_pool(2, x, *size, out, variant)
+
+
+def adaptive_avg_pool1d(
+    x: Any, output_size: Any, *, out: Array | None = None, variant: str | None = None
+) -> Any:
+    """Return the means of windows that divide sequences (N, C, L); see `adaptive_avg_pool2d`."""
+    x = _on_host(x, "adaptive_avg_pool1d", "x")
+    size = _output_size(1, x, output_size, "adaptive_avg_pool1d")
+    return _cpu.adaptive_avg_pool(1, x, *size, out, variant)
+
+
+def adaptive_avg_pool2d_backward(
+    grad: Any, input_size: Sequence[int], *, out: Array | None = None, variant: str | None = None
+) -> Any:
+    """Return the gradient of `adaptive_avg_pool2d` by x, (N, C, H, W) with H and W = `input_size`."""
+    size = several(input_size, 2, "adaptive_avg_pool2d_backward", "input_size", 1)
+    grad = _on_host(grad, "adaptive_avg_pool2d_backward", "grad")
+    return _cpu.adaptive_avg_pool_backward(2, grad, *size, out, variant)
+
+
+def adaptive_avg_pool1d_backward(
+    grad: Any, input_size: Any, *, out: Array | None = None, variant: str | None = None
+) -> Any:
+    """Return the gradient of `adaptive_avg_pool1d` by x, (N, C, L) with L = `input_size`."""
+    size = several(input_size, 1, "adaptive_avg_pool1d_backward", "input_size", 1)
+    grad = _on_host(grad, "adaptive_avg_pool1d_backward", "grad")
+    return _cpu.adaptive_avg_pool_backward(1, grad, *size, out, variant)
+
+
+def adaptive_max_pool2d(x: Any, output_size: Any, *, variant: str | None = None) -> tuple[Any, Any]:
+    """Return the maxima of windows as `adaptive_avg_pool2d` has them, and where they are.
+
+    Parameters
+    ----------
+    x : array of shape (N, C, H, W), float32 or float64
+    output_size : int or (int or None, int or None)
+    variant : str, optional
+        One of ``variants("adaptive_max_pool2d")``.
+
+    Returns
+    -------
+    y : array of shape (N, C, OH, OW)
+    indices : array of shape (N, C, OH, OW), int64
+        Numbers in the image, for `max_pool2d_backward`.
+    """
+    x = _on_host(x, "adaptive_max_pool2d", "x")
+    size = _output_size(2, x, output_size, "adaptive_max_pool2d")
+    result: tuple[Any, Any] = _cpu.adaptive_max_pool(2, x, *size, variant)
+    return result
+
+
+def adaptive_max_pool1d(x: Any, output_size: Any, *, variant: str | None = None) -> tuple[Any, Any]:
+    """Return the maxima of windows that divide sequences (N, C, L), and where; see `adaptive_max_pool2d`."""
+    x = _on_host(x, "adaptive_max_pool1d", "x")
+    size = _output_size(1, x, output_size, "adaptive_max_pool1d")
+    result: tuple[Any, Any] = _cpu.adaptive_max_pool(1, x, *size, variant)
+    return result
+
+
+def k_max_pool1d(x: Any, k: int, *, variant: str | None = None) -> tuple[Any, Any]:
+    """Return the `k` largest elements along the last axis, in the order in which they are there.
+
+    Parameters
+    ----------
+    x : array of shape (..., L), float32 or float64
+    k : int
+        From 1 to L.
+    variant : str, optional
+        One of ``variants("k_max_pool1d")``.
+
+    Returns
+    -------
+    y : array of shape (..., k)
+        Of equal elements the first are taken; NaN counts as the largest.
+    indices : array of shape (..., k), int64
+        Where they are along the axis.
+
+    Raises
+    ------
+    ValueError
+        If the axis is shorter than k.
+
+    Notes
+    -----
+    Kalchbrenner, Grefenstette & Blunsom, "A convolutional neural network for modelling sentences", 2014.
+    """
+    x = _on_host(x, "k_max_pool1d", "x")
+    result: tuple[Any, Any] = _cpu.k_max_pool1d(x, _integer(k, "k_max_pool1d", "k"), variant)
+    return result
+
+
+def k_max_pool1d_backward(grad: Any, indices: Any, length: int) -> Any:
+    """Return the gradient of `k_max_pool1d` by x, (..., L) with L = `length`, given that by y and the indices."""
+    operation = "k_max_pool1d_backward"
+    grad, indices = _on_host(grad, operation, "grad"), _on_host(indices, operation, "indices")
+    if grad.ndim == 0 or indices.shape != grad.shape:
+        raise ValueError(f"{operation}: grad is {grad.shape} and indices {indices.shape}; expected one shape")
+    shape = (1, int(np.prod(grad.shape[:-1])), grad.shape[-1])
+    dx = _max_pool_backward(
+        1, grad.reshape(shape), indices.reshape(shape), length, (None, None, 0, 1, False), None, None
+    )
+    return dx.reshape(*grad.shape[:-1], dx.shape[-1])
+
+
+def max_over_time(x: Any, lengths: Any | None = None, *, variant: str | None = None) -> tuple[Any, Any]:
+    """Return the largest element of each channel over the whole sequence, padding left out.
+
+    Parameters
+    ----------
+    x : array of shape (N, C, L), float32 or float64
+    lengths : array of shape (N,), integers from 1 to L, optional
+        How much of each sequence counts; all by default.
+    variant : str, optional
+        One of ``variants("max_over_time")``.
+
+    Returns
+    -------
+    y : array of shape (N, C)
+    indices : array of shape (N, C), int64
+        Where they are along the sequence.
+
+    Raises
+    ------
+    ValueError
+        If a length is 0 or larger than L.
+
+    Notes
+    -----
+    Collobert et al., "Natural language processing (almost) from scratch", 2011.
+    """
+    x = _on_host(x, "max_over_time", "x")
+    if lengths is not None:
+        lengths = np.asarray(lengths)
+        if lengths.dtype.kind not in "iu":
+            raise TypeError(f"max_over_time: lengths has dtype {lengths.dtype}; expected integers")
+        lengths = lengths.astype(np.int64, copy=False)
+    result: tuple[Any, Any] = _cpu.max_over_time(x, lengths, variant)
+    return result
+
+
+def max_over_time_backward(grad: Any, indices: Any, length: int) -> Any:
+    """Return the gradient of `max_over_time` by x, (N, C, L) with L = `length`."""
+    operation = "max_over_time_backward"
+    grad, indices = _on_host(grad, operation, "grad"), _on_host(indices, operation, "indices")
+    if grad.ndim != 2 or indices.shape != grad.shape:
+        raise ValueError(f"{operation}: grad is {grad.shape} and indices {indices.shape}; expected (N, C)")
+    return _max_pool_backward(
+        1, grad[..., None], indices[..., None], length, (None, None, 0, 1, False), None, None
+    )
+
+
+def stochastic_pool2d(
+    x: Any,
+    kernel_size: Any,
+    stride: Any = None,
+    padding: Any = 0,
+    ceil_mode: bool = False,
+    *,
+    seed: int,
+    offset: int,
+    variant: str | None = None,
+) -> tuple[Any, Any]:
+    """Return an element of each window, drawn with a probability proportional to it.
+
+    Parameters
+    ----------
+    x : array of shape (N, C, H, W), float32 or float64
+        Activations; negative ones count as 0, and are never drawn.
+    kernel_size, stride, padding : int or (int, int)
+        As for `max_pool2d`; windows of at most 255 elements.
+    ceil_mode : bool
+    seed, offset : int
+        From ``dlkit.kernels.random.next_offset`` of as many as there are outputs. Output i, in row-major order, takes
+        number ``offset + i`` of the Philox stream `seed`: the same on any number of threads.
+    variant : str, optional
+        One of ``variants("stochastic_pool2d")``.
+
+    Returns
+    -------
+    y : array of shape (N, C, OH, OW)
+        0 where the window has nothing above 0; NaN where it has a NaN.
+    places : array of shape (N, C, OH, OW), uint8
+        For `max_pool2d_backward`; 255 where nothing was drawn.
+
+    Notes
+    -----
+    Zeiler & Fergus, "Stochastic pooling for regularization of deep convolutional neural networks", 2013.
+    """
+    operation = "stochastic_pool2d"
+    x = _on_host(x, operation, "x")
+    geometry = pool_geometry(operation, 2, kernel_size, stride, padding, 1, ceil_mode)
+    result: tuple[Any, Any] = _cpu.stochastic_pool(x, geometry, seed, offset, variant)
+    return result
+
+
+def stochastic_average2d(
+    x: Any,
+    kernel_size: Any,
+    stride: Any = None,
+    padding: Any = 0,
+    ceil_mode: bool = False,
+    *,
+    variant: str | None = None,
+) -> Any:
+    """Return what `stochastic_pool2d` is on average: the elements of each window weighed with their probabilities.
+
+    Parameters
+    ----------
+    x : array of shape (N, C, H, W), float32 or float64
+    kernel_size, stride, padding, ceil_mode
+        As for `stochastic_pool2d`.
+    variant : str, optional
+        One of ``variants("stochastic_average2d")``.
+
+    Returns
+    -------
+    array of shape (N, C, OH, OW)
+        The sum of squares over the sum, of elements above 0; 0 where there are none.
+    """
+    x = _on_host(x, "stochastic_pool2d", "x")
+    geometry = pool_geometry("stochastic_pool2d", 2, kernel_size, stride, padding, 1, ceil_mode)
+    return _cpu.stochastic_average(x, geometry, variant)
+
+
+def stochastic_average2d_backward(
+    grad: Any,
+    x: Any,
+    kernel_size: Any,
+    stride: Any = None,
+    padding: Any = 0,
+    ceil_mode: bool = False,
+    *,
+    variant: str | None = None,
+) -> Any:
+    """Return the gradient of `stochastic_average2d` by x, given that by its output. Of negative elements it is 0."""
+    operation = "stochastic_pool2d_backward"
+    grad, x = _on_host(grad, operation, "grad"), _on_host(x, operation, "x")
+    geometry = pool_geometry(operation, 2, kernel_size, stride, padding, 1, ceil_mode)
+    return _cpu.stochastic_average_backward(grad, x, geometry, variant)
+
+
+def maxout(
+    x: Any, pieces: int, dim: int = 1, return_indices: bool | str = False, *, variant: str | None = None
+) -> Any:
+    """Return the largest of each group of consecutive channels or features.
+
+    Parameters
+    ----------
+    x : array, float32 or float64
+    pieces : int
+        How many are a group; divides the extent of `dim`.
+    dim : int
+        Along which axis.
+    return_indices : bool or "places"
+        "places": return, too, which of its group each is, as uint8, for at most 255 pieces; True: as int64.
+    variant : str, optional
+        One of ``variants("max_pool2d")``, of which this is a case.
+
+    Returns
+    -------
+    y : array with the extent of `dim` divided by `pieces`
+    indices : array of the shape of y
+        If asked for.
+
+    Notes
+    -----
+    Goodfellow et al., "Maxout networks", 2013.
+    """
+    x = _on_host(x, "maxout", "x")
+    shape, window, result = _maxout_shapes(x.shape, pieces, dim, "maxout")
+    images = x.reshape(shape)
+    keep = "places" if return_indices else False
+    if keep and window[0] * window[1] > PLACES:
+        y, numbers = _max_pool(2, images, (window, None, 0, 1, False), True, None, None, variant)
+        places = (numbers // shape[3] if window[1] == 1 else numbers) % pieces
+    else:
+        y = _max_pool(2, images, (window, None, 0, 1, False), keep, None, None, variant)
+        y, places = y if keep else (y, None)
+    y = y.reshape(result)
+    if not return_indices:
+        return y
+    if return_indices is True:
+        places = places.astype(np.int64)
+    return y, places.reshape(result)
+
+
+def maxout_backward(grad: Any, places: Any, pieces: int, dim: int = 1) -> Any:
+    """Return the gradient of `maxout` by x, given that by y and the places that it returned.
+
+    Parameters
+    ----------
+    grad : array, float32 or float64
+    places : array of the shape of grad, uint8 or int64
+    pieces, dim : int
+        As for `maxout`.
+
+    Returns
+    -------
+    array of the shape of x
+    """
+    operation = "maxout_backward"
+    grad, places = _on_host(grad, operation, "grad"), _on_host(places, operation, "places")
+    if places.shape != grad.shape:
+        raise ValueError(f"{operation}: grad is {grad.shape} and places {places.shape}; expected one shape")
+    pieces = _integer(pieces, operation, "pieces")
+    dim = _axis(dim, grad.ndim, operation)
+    full = (*grad.shape[:dim], grad.shape[dim] * pieces, *grad.shape[dim + 1 :])
+    shape, window, _ = _maxout_shapes(full, pieces, dim, operation)
+    small = (*shape[:2], shape[2] // window[0], shape[3] // window[1])
+    grad, places = grad.reshape(small), places.reshape(small)
+    if places.dtype != np.uint8:
+        tall = window[1] == 1
+        rows, cols = np.arange(small[2])[:, None], np.arange(small[3])
+        if tall:
+            places = (rows * pieces + places) * shape[3] + cols
+        else:
+            places = rows * shape[3] + cols * pieces + places
+    dx = _max_pool_backward(2, grad, places, shape[2:], (window, None, 0, 1, False), None, None)
+    return dx.reshape(full)
+
+
+def _maxout_shapes(shape: Any, pieces: Any, dim: Any, operation: str) -> Any:
+    # Images whose windows are the groups, the window, and the result's shape.
+    pieces = _integer(pieces, operation, "pieces")
+    dim = _axis(dim, len(shape), operation)
+    extent = shape[dim]
+    if pieces < 1 or extent % pieces:
+        raise ValueError(
+            f"{operation}: pieces is {pieces} and x is {shape}, of extent {extent} along dim {dim}; "
+            "expected pieces that divide it"
+        )
+    result = (*shape[:dim], extent // pieces, *shape[dim + 1 :])
+    outer, inner = int(np.prod(shape[:dim])), int(np.prod(shape[dim + 1 :]))
+    if 0 in shape:
+        return (0, 1, pieces, 1), (pieces, 1), result
+    if inner > 1:
+        return (1, outer, extent, inner), (pieces, 1), result
+    rows = min(outer & -outer, 64)  # a power of two that divides them
+    return (1, outer // rows, rows, extent), (1, pieces), result
+
+
+def _axis(dim: Any, ndim: int, operation: str) -> int:
+    axis = _integer(dim, operation, "dim")
+    if not -ndim <= axis < ndim:
+        raise IndexError(f"{operation}: dim is {axis}; expected {-ndim} to {ndim - 1}")
+    return axis % ndim
+
+
+def _integer(value: Any, operation: str, argument: str) -> int:
+    if isinstance(value, bool) or not hasattr(value, "__index__"):
+        raise TypeError(f"{operation}: {argument} is {value!r}; expected an integer")
+    return int(value.__index__())
+
+
+def _output_size(dims: int, x: Array, output_size: Any, operation: str) -> tuple[int, int]:
+    extents = x.shape[2:] if x.ndim == dims + 2 else (1,) * dims
+    given = [output_size] * dims if output_size is None or hasattr(output_size, "__index__") else output_size
+    if isinstance(given, (list, tuple)) and len(given) == dims:
+        given = [extent if size is None else size for extent, size in zip(extents, given, strict=True)]
+    return several(given, dims, operation, "output_size", 1)
+
+
+def _on_host(array: Any, operation: str, argument: str) -> Array:
+    if type(array) is _ndarray:
+        return array
+    if is_device_array(array):
+        raise NotImplementedError(f"{operation}: {argument} is on a device; expected an array of NumPy's")
+    return as_array(array, operation, argument)
+
+
 def ladders() -> dict[str, list[tuple[str, str, str]]]:
     """Return the ladders of pooling: for each operation name, idea and needs of its variants."""
-    return {
-        f"max_pool{dims}d{operation.removeprefix('max_pool')}": rows
-        for dims in (2, 1)
-        for operation, rows in _cpu.pool_variants().items()
-    }
+    tables = {}
+    for operation, rows in _cpu.pool_variants().items():
+        if "pool" in operation and "pool1d" not in operation and "pool2d" not in operation:
+            for dims in (2, 1):
+                tables[operation.replace("_pool", f"_pool{dims}d")] = rows
+        else:
+            tables[operation] = rows
+    return tables

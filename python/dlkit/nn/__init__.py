@@ -21,17 +21,35 @@ from dlkit.nn.loss import (
     NLLLoss,
     SmoothL1Loss,
 )
-from dlkit.nn.maxout import Maxout
 from dlkit.nn.module import Module
 from dlkit.nn.normalisation import BatchNorm1d, BatchNorm2d, LayerNorm
 from dlkit.nn.parameter import Parameter
-from dlkit.nn.pooling import MaxPool1d, MaxPool2d
+from dlkit.nn.pooling import (
+    AdaptiveAvgPool1d,
+    AdaptiveAvgPool2d,
+    AdaptiveMaxPool1d,
+    AdaptiveMaxPool2d,
+    AvgPool1d,
+    AvgPool2d,
+    KMaxPool1d,
+    Maxout,
+    MaxOverTime,
+    MaxPool1d,
+    MaxPool2d,
+    StochasticPool2d,
+)
 from dlkit.nn.reshaping import Flatten, Identity
 from dlkit.nn.serialize import load_safetensors, save_safetensors
 
 __all__ = [
     "ELU",
     "GELU",
+    "AdaptiveAvgPool1d",
+    "AdaptiveAvgPool2d",
+    "AdaptiveMaxPool1d",
+    "AdaptiveMaxPool2d",
+    "AvgPool1d",
+    "AvgPool2d",
     "BCELoss",
     "BCEWithLogitsLoss",
     "BatchNorm1d",
@@ -45,12 +63,14 @@ __all__ = [
     "HingeLoss",
     "HuberLoss",
     "Identity",
+    "KMaxPool1d",
     "L1Loss",
     "LayerNorm",
     "LeakyReLU",
     "Linear",
     "LogSoftmax",
     "MSELoss",
+    "MaxOverTime",
     "MaxPool1d",
     "MaxPool2d",
     "Maxout",
@@ -66,6 +86,7 @@ __all__ = [
     "SmoothL1Loss",
     "Softmax",
     "Softplus",
+    "StochasticPool2d",
     "Tanh",
     "functional",
     "init",

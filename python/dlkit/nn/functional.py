@@ -29,7 +29,20 @@ from dlkit.nn.losses_functional import (
     smooth_l1_loss,
 )
 from dlkit.nn.normalisation_functional import batch_norm, layer_norm
-from dlkit.nn.pool_functional import max_pool1d, max_pool2d
+from dlkit.nn.pool_functional import (
+    adaptive_avg_pool1d,
+    adaptive_avg_pool2d,
+    adaptive_max_pool1d,
+    adaptive_max_pool2d,
+    avg_pool1d,
+    avg_pool2d,
+    k_max_pool1d,
+    max_over_time,
+    max_pool1d,
+    max_pool2d,
+    maxout,
+    stochastic_pool2d,
+)
 
 if TYPE_CHECKING:
     from dlkit.autograd.base import Array
@@ -239,6 +252,12 @@ def one_hot(labels: Any, num_classes: int = -1) -> Tensor:
 
 
 __all__ = [
+    "adaptive_avg_pool1d",
+    "adaptive_avg_pool2d",
+    "adaptive_max_pool1d",
+    "adaptive_max_pool2d",
+    "avg_pool1d",
+    "avg_pool2d",
     "batch_norm",
     "binary_cross_entropy",
     "binary_cross_entropy_with_logits",
@@ -251,13 +270,16 @@ __all__ = [
     "gelu",
     "hinge_loss",
     "huber_loss",
+    "k_max_pool1d",
     "l1_loss",
     "layer_norm",
     "leaky_relu",
     "linear",
     "log_softmax",
+    "max_over_time",
     "max_pool1d",
     "max_pool2d",
+    "maxout",
     "mse_loss",
     "multi_margin_loss",
     "nll_loss",
@@ -268,5 +290,6 @@ __all__ = [
     "smooth_l1_loss",
     "softmax",
     "softplus",
+    "stochastic_pool2d",
     "tanh",
 ]
