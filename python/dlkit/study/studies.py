@@ -9,6 +9,7 @@ from types import ModuleType
 from typing import Any
 
 from dlkit.study import (
+    augment,
     choice,
     footprint,
     ladder,
@@ -27,6 +28,7 @@ _SHOWN: dict[str, tuple[ModuleType, str]] = {
     "roofline-matmul": (roofline, ""),
     "choice-matmul": (choice, "GFLOP/s. "),
     "step-profile": (step_profile, ""),
+    "augment": (augment, ""),
     "footprint": (footprint, ""),
     "simt-matmul": (simt_counts, ""),
     "simt-layers": (simt_counts, ""),
@@ -42,6 +44,7 @@ _STUDIES: dict[str, Callable[..., dict[str, Any]]] = {
     "roofline-matmul": roofline.measure_roofline,
     "choice-matmul": choice.measure,
     "step-profile": step_profile.measure,
+    "augment": augment.measure,
 }
 
 
@@ -57,7 +60,7 @@ def study(
 
     Parameters
     ----------
-    name : {"ladder-matmul", "ladder-layers", "roofline-matmul", "choice-matmul", "step-profile"}
+    name : {"ladder-matmul", "ladder-layers", "roofline-matmul", "choice-matmul", "step-profile", "augment"}
     threads : sequence of int
     json_path : path, optional
         A file for one thread count, a folder for any number.
