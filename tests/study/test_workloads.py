@@ -41,9 +41,7 @@ def test_the_chapter_has_the_shapes_of_the_table_and_the_cost_of_a_call():
 
 
 def test_unknown_chapters_and_names_are_errors():
-    with pytest.raises(
-        ValueError, match="bench: chapter is 'attention'; expected one of matmul, layers, conv"
-    ):
+    with pytest.raises(ValueError, match="bench: chapter is 'attention'; expected one of matmul, layers, conv"):
         workloads("attention")
     with pytest.raises(ValueError, match="bench: no workload of layers is named like 'gelu'; there are Adam"):
         workloads("layers", ["gelu"])
@@ -70,7 +68,7 @@ def test_flops_and_bytes_of_a_product():
 def test_flops_of_a_training_step():
     # 2·64·(784·512 + 512·512 + 512·10) forward, as much for the weights' gradients, and for the inputs' of
     # all layers but the first.
-    (workload,) = workloads("models", ["MLP"])
+    workload = workloads("models")[0]
     first, second, third = 784 * 512, 512 * 512, 512 * 10
     assert workload.flops == 2 * 64 * (3 * (first + second + third) - first)
 
@@ -98,8 +96,19 @@ def test_reference_gradient_of_the_network_agrees_with_finite_differences():
     assert slope == pytest.approx(answers["grad"][3, 7], rel=1e-3)
 
 
-def test_training_lowers_the_reference_loss():
-    (workload,) = workloads("models", ["MLP"], quick=True)
+def test_flops_of_a_training_step_of_a_cnn():
+    # A product for each weight and place: forward, for the weights, and for the inputs of all layers but the first.
+    lenet, wide = workloads("models")[1:]
+    first, second = 6 * 25 * 28 * 28, 16 * 6 * 25 * 10 * 10
+    linear = 400 * 120 + 120 * 84 + 84 * 10
+    assert lenet.flops == 2 * 64 * (2 * first + 3 * (second + linear))
+    first, second, linear = 20 * 25 * 24 * 24, 50 * 20 * 25 * 8 * 8, 800 * 500 + 500 * 10
+    assert wide.flops == 2 * 64 * (2 * first + 3 * (second + linear))
+
+
+@pytest.mark.parametrize("number", [0, 1])
+def test_training_lowers_the_reference_loss(number):
+    workload = workloads("models", quick=True)[number]
     inputs = make_inputs(workload)
     one_batch = Workload(**{**workload.to_json(), "params": {**workload.params, "batches": 1, "lr": 0.02}})
     losses = reference(one_batch, inputs)["losses"]

@@ -205,8 +205,7 @@ def _layer(name: str, module: nn.Module, inputs: tuple[Any, ...], output: Any, c
 
 
 def _bytes(tensor: Any) -> int:
-    dtype = np.dtype(tensor.dtype)
-    return prod(int(side) for side in tensor.shape) * dtype.itemsize
+    return int(prod(int(side) for side in tensor.shape) * np.dtype(tensor.dtype).itemsize)
 
 
 #: Operations per element of the output, for what works element by element.

@@ -46,14 +46,12 @@ def first_filters(model: nn.Module, path: str | os.PathLike[str]) -> Path:
     rows = ceil(len(shown) / columns)
     figure = _figure(max(0.85 * columns, 4.5), 0.85 * rows + 0.6)
     some = "" if len(shown) == len(weight) else f", {len(shown)} of {len(weight)}"
-    figure.suptitle(
-        f"Filters of the first layer{some}: blue excites, red inhibits", fontsize=11, x=0.02, ha="left"
-    )
+    title = f"Filters of the first layer{some}: blue excites, red inhibits"
+    figure.suptitle(title, fontsize=11, x=0.02, ha="left")
     limit = max(float(np.abs(weight).max()), 1e-12)
-    for i, kernel in enumerate(shown):
-        axes = figure.add_subplot(rows, columns, i + 1)
-        axes.imshow(kernel, cmap="RdBu", vmin=-limit, vmax=limit, interpolation="nearest")
-        _bare(axes)
+    axes = figure.add_subplot(1, 1, 1)
+    axes.imshow(_mosaic(shown, columns), cmap="RdBu", vmin=-limit, vmax=limit, interpolation="nearest")
+    axes.axis("off")
     return _save(figure, path)
 
 
@@ -87,30 +85,33 @@ def feature_maps(model: nn.Module, image: NDArray[Any], path: str | os.PathLike[
         for handle in handles:
             handle.remove()
 
-    columns = _MOST_MAPS + 1
-    figure = _figure(0.8 * columns + 0.6, 0.8 * len(seen) + 0.9)
+    figure = _figure(0.8 * _MOST_MAPS + 1.4, 0.8 * len(seen) + 1.7)
     figure.suptitle(
-        "What each layer makes of an image (the first maps of each)", fontsize=11, x=0.02, ha="left"
+        f"What each layer makes of an image (the first {_MOST_MAPS} maps of each)",
+        fontsize=11,
+        x=0.02,
+        ha="left",
     )
-    grid = figure.add_gridspec(len(seen) + 1, columns)
-    axes = figure.add_subplot(grid[0, 1])
-    axes.imshow(image.mean(axis=0), cmap="gray_r", interpolation="nearest")
-    _bare(axes)
-    _label(figure.add_subplot(grid[0, 0]), "image", f"{image.shape[1]}×{image.shape[2]}")
-    for row, (name, values) in enumerate(seen, start=1):
-        shape = "×".join(map(str, values.shape))
-        _label(figure.add_subplot(grid[row, 0]), name, shape)
+    grid = figure.add_gridspec(len(seen) + 1, 2, width_ratios=(1.1, 0.8 * _MOST_MAPS))
+    rows = [("image", image.mean(axis=0, keepdims=True)), *seen]
+    for row, (name, values) in enumerate(rows):
+        axes = figure.add_subplot(grid[row, 1])
         if values.ndim == 3:
             # One scale for the maps of a layer: which are silent shows.
-            low, high = float(values.min()), max(float(values.max()), float(values.min()) + 1e-12)
-            for i, one in enumerate(values[:_MOST_MAPS]):
-                axes = figure.add_subplot(grid[row, i + 1])
-                axes.imshow(one, cmap="cividis", vmin=low, vmax=high, interpolation="nearest")
-                _bare(axes)
+            shape = image.shape if row == 0 else values.shape
+            axes.imshow(
+                _mosaic(values[:_MOST_MAPS], _MOST_MAPS),
+                cmap="cividis" if row else "gray_r",
+                vmin=float(values.min()),
+                vmax=max(float(values.max()), float(values.min()) + 1e-12),
+                interpolation="nearest",
+            )
+            axes.axis("off")
         else:
-            axes = figure.add_subplot(grid[row, 1:])
+            shape = values.shape
             axes.imshow(values.reshape(1, -1), cmap="cividis", aspect="auto", interpolation="nearest")
             _bare(axes)
+        _label(figure.add_subplot(grid[row, 0]), name, "×".join(map(str, shape)))
     return _save(figure, path)
 
 
@@ -191,6 +192,19 @@ def saliency(model: nn.Module, images: NDArray[Any]) -> tuple[NDArray[Any], NDAr
         for parameter, gradient in zip(model.parameters(), gradients, strict=True):
             parameter.grad = gradient
     return maps, answers
+
+
+def _mosaic(images: NDArray[Any], columns: int) -> NDArray[Any]:
+    """Images (N, H, W) side by side in rows of `columns`, with gaps that are not drawn."""
+    count, height, width = images.shape
+    gap = max(1, height // 9)
+    rows = ceil(count / columns)
+    whole = np.full((rows * (height + gap) - gap, columns * (width + gap) - gap), np.nan)
+    for i, one in enumerate(images):
+        row, column = divmod(i, columns)
+        top, left = row * (height + gap), column * (width + gap)
+        whole[top : top + height, left : left + width] = one
+    return whole
 
 
 def _tensor(model: nn.Module, images: NDArray[Any]) -> Tensor:

@@ -9,6 +9,7 @@ from types import ModuleType
 from typing import Any
 
 from dlkit.study import (
+    augment,
     choice,
     footprint,
     ladder,
@@ -29,6 +30,7 @@ _SHOWN: dict[str, tuple[ModuleType, str]] = {
     "roofline-matmul": (roofline, ""),
     "choice-matmul": (choice, "GFLOP/s. "),
     "step-profile": (step_profile, ""),
+    "augment": (augment, ""),
     "footprint": (footprint, ""),
     "simt-matmul": (simt_counts, ""),
     "simt-layers": (simt_counts, ""),
@@ -45,6 +47,7 @@ _STUDIES: dict[str, Callable[..., dict[str, Any]]] = {
     "roofline-matmul": roofline.measure_roofline,
     "choice-matmul": choice.measure,
     "step-profile": step_profile.measure,
+    "augment": augment.measure,
 }
 
 
@@ -60,7 +63,8 @@ def study(
 
     Parameters
     ----------
-    name : {"ladder-matmul", "ladder-layers", "ladder-conv", "roofline-matmul", "choice-matmul", "step-profile"}
+    name : str
+        "ladder-matmul", "ladder-layers", "ladder-conv", "roofline-matmul", "choice-matmul", "step-profile" or "augment".
     threads : sequence of int
     json_path : path, optional
         A file for one thread count, a folder for any number.

@@ -528,7 +528,8 @@ def _cnn_reference(p: dict[str, Any], x: Arrays) -> Arrays:
     losses = []
     for step in range(CHECKED_RUNS["cnn_step"]):
         rows = slice((step % p["batches"]) * p["batch"], (step % p["batches"] + 1) * p["batch"])
-        value, kept = x["x"][rows], []
+        value = x["x"][rows]
+        kept: list[tuple[Any, Any, Any]] = []
         for i in range(layers):
             weight, bias = state.params[2 * i], state.params[2 * i + 1]
             if i == convolutions:
@@ -569,13 +570,14 @@ def _cnn_reference(p: dict[str, Any], x: Arrays) -> Arrays:
 
 
 def _convolved(x: NDArray[Any], weight: NDArray[Any]) -> NDArray[Any]:
-    windows = np.lib.stride_tricks.sliding_window_view(x, weight.shape[2:], axis=(2, 3))  # type: ignore[call-overload]
-    return np.tensordot(windows, weight, ([1, 4, 5], [1, 2, 3])).transpose(0, 3, 1, 2)
+    windows = np.lib.stride_tricks.sliding_window_view(x, weight.shape[2:], axis=(2, 3))
+    out: NDArray[Any] = np.tensordot(windows, weight, ([1, 4, 5], [1, 2, 3])).transpose(0, 3, 1, 2)
+    return out
 
 
 def _by_filters(x: NDArray[Any], grad: NDArray[Any]) -> NDArray[Any]:
     kernel = tuple(a - b + 1 for a, b in zip(x.shape[2:], grad.shape[2:], strict=True))
-    windows = np.lib.stride_tricks.sliding_window_view(x, kernel, axis=(2, 3))  # type: ignore[call-overload]
+    windows = np.lib.stride_tricks.sliding_window_view(x, kernel, axis=(2, 3))
     return np.tensordot(grad, windows, ([0, 2, 3], [0, 2, 3]))
 
 

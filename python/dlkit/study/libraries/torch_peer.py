@@ -149,9 +149,9 @@ def _cnn(p: dict[str, Any], inputs: Arrays, best: bool) -> Prepared:
             layer.weight.copy_(torch.from_numpy(inputs[f"weight{i}"]))
             assert layer.bias is not None
             layer.bias.copy_(torch.from_numpy(inputs[f"bias{i}"]))
-    model = torch.nn.Sequential(*modules[:-1])
+    model: Any = torch.nn.Sequential(*modules[:-1])
     if best:
-        model = model.to(memory_format=torch.channels_last)
+        model = model.to(memory_format=torch.channels_last)  # which the stubs do not know
     return _training(model, p, inputs, best)
 
 
