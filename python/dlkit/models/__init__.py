@@ -13,5 +13,6 @@ from __future__ import annotations
 from .mlp import MLP
 from .perceptron import Perceptron, perceptron_loss
 from .softmax_regression import SoftmaxRegression
+from .text_cnn import TextCNN
 
-__all__ = ["MLP", "Perceptron", "SoftmaxRegression", "perceptron_loss"]
+__all__ = ["MLP", "Perceptron", "SoftmaxRegression", "TextCNN", "perceptron_loss"]

@@ -12,6 +12,7 @@ _MODULES = {
     "perceptron": "perceptron",
     "softmax": "softmax",
     "mlp": "mlp",
+    "text-cnn": "text_cnn",
     "xor": "xor",
     "gradient-descent": "gradient_descent",
     "graph": "graph",
