@@ -94,6 +94,7 @@ class TextCNNSettings(Settings):
     lr: float = option(1.0, "Learning rate (Adam: such as 0.001).", above=0)
     rho: float = option(0.95, "What Adadelta's means keep at each step.", at_least=0, below=1)
     weight_decay: float = option(0.0, "Pull of the weights towards zero.", at_least=0)
+    pictures: bool = option(True, "Draw what the filters and single words do.", group="Run")
 
     def check(self) -> None:
         """Vectors belong to some modes; choosing needs sentences of its own."""
@@ -111,7 +112,7 @@ class TextCNNSettings(Settings):
     @property
     def may_change(self) -> frozenset[str]:
         """The settings that a resumed run may change."""
-        return frozenset({"epochs"})
+        return frozenset({"epochs", "pictures"})
 
 
 class TextTrainer(Trainer):
@@ -194,7 +195,8 @@ def _every_fold(
     )
     # The first fold's model stands for the run in `dlkit predict`.
     for name in (RunFolder.MODEL, CARD_FILE, VOCABULARY, "ngrams.json", "ngrams.png", "saliency.png", "loss.png"):
-        shutil.copyfile(run.folder / "fold-0" / name, run.path(name))
+        if (run.folder / "fold-0" / name).is_file():
+            shutil.copyfile(run.folder / "fold-0" / name, run.path(name))
     first = parts[0].metrics
     wrong = sum(part.metrics["test_wrong"] for part in parts)
     samples = sum(part.metrics["test_samples"] for part in parts)
@@ -368,6 +370,8 @@ def _draw(
         classes=dataset.classes,
         title=f"{title}, test sentences",
     )
+    if not settings.pictures:
+        return
     sentences = [dataset.sentences[row] for row in rows]
     ngrams = predictor.ngrams(sentences)
     classes = _speaks_for(predictor.model)

@@ -111,7 +111,7 @@ def saliency_lines(sentences: Sequence[Explained], path: str | os.PathLike[str],
     for sentence in sentences:
         strength = max(float(np.abs(sentence.saliency).max(initial=0)), 1e-12)
         right = sentence.predicted == sentence.true
-        head = sentence.predicted + ("" if right else f"  (wrong: it is {sentence.true})")
+        head = sentence.predicted if right else f"{sentence.predicted}, but is {sentence.true}"
         rows.append((head, []))
         length = 0
         for word, value in zip(sentence.words, sentence.saliency.tolist(), strict=True):
@@ -123,13 +123,13 @@ def saliency_lines(sentences: Sequence[Explained], path: str | os.PathLike[str],
             length += len(shown) + 1
     figure = _figure(10.6, 0.27 * len(rows) + 0.6)
     figure.suptitle(title, fontsize=11, x=0.02, ha="left")
-    axes = figure.add_axes((0.01, 0.01, 0.98, 0.93 if len(rows) > 8 else 0.85))
+    axes = figure.add_subplot(1, 1, 1)
     axes.set_axis_off()
-    axes.set_xlim(0, 100 + 24)
+    axes.set_xlim(0, 124)
     axes.set_ylim(len(rows), 0)
     for row, (head, words) in enumerate(rows):
-        axes.text(0, row + 0.5, head[:34], fontsize=8.5, va="center", color=_INK, parse_math=False)
-        at = 27.0
+        axes.text(0, row + 0.5, head if len(head) <= 46 else head[:45] + "…", fontsize=7.5, va="center", color=_INK, parse_math=False)
+        at = 36.0
         for word, value in words:
             axes.text(
                 at,
@@ -142,7 +142,7 @@ def saliency_lines(sentences: Sequence[Explained], path: str | os.PathLike[str],
                 bbox={"facecolor": shades(0.5 + 0.5 * value), "edgecolor": "none", "pad": 1.4},
                 parse_math=False,
             )
-            at += 1.225 * (len(word) + 1)
+            at += 0.86 * len(word) + 1.3
     return _save(figure, path)
 
 
@@ -168,4 +168,51 @@ def fold_accuracies(accuracies: Sequence[float], path: str | os.PathLike[str], *
     axes.set_ylabel("accuracy")
     axes.set_title(title, fontsize=11, loc="left")
     _tidy(axes)
+    return _save(figure, path)
+
+
+@dataclass(frozen=True)
+class Setting:
+    """Accuracies over the values of one setting.
+
+    Attributes
+    ----------
+    title
+        What is varied.
+    values
+        As text.
+    accuracies
+        For each value, those of its folds or seeds.
+    """
+
+    title: str
+    values: Sequence[str]
+    accuracies: Sequence[Sequence[float]]
+
+
+def sweep_panels(
+    settings: Sequence[Setting], path: str | os.PathLike[str], *, baseline: float, title: str
+) -> Path:
+    """Draw mean and spread of the accuracy for each value of each setting, one panel a setting."""
+    columns = min(3, len(settings))
+    rows = -(-len(settings) // columns)
+    figure = _figure(4.3 * columns, 3.1 * rows + 0.4)
+    figure.suptitle(title, fontsize=11, x=0.02, ha="left")
+    every = [value for setting in settings for each in setting.accuracies for value in each]
+    low, high = 100 * min([*every, baseline]), 100 * max([*every, baseline])
+    margin = max(0.06 * (high - low), 0.3)
+    for i, setting in enumerate(settings):
+        axes = figure.add_subplot(rows, columns, i + 1)
+        places = np.arange(len(setting.values))
+        means = [100 * float(np.mean(each)) for each in setting.accuracies]
+        axes.axhline(100 * baseline, color="#888888", linewidth=0.9, linestyle=":")
+        for place, each in zip(places, setting.accuracies, strict=True):
+            axes.vlines(place, 100 * min(each), 100 * max(each), color=PALETTE[4], linewidth=5, alpha=0.5)
+        axes.plot(places, means, "o-", color=PALETTE[0], linewidth=1.4, markersize=4.5)
+        axes.set_xticks(places, setting.values, fontsize=8, rotation=25 if len(setting.values) > 4 else 0)
+        axes.set_ylim(low - margin, high + margin)
+        axes.set_title(setting.title, fontsize=9.5, loc="left")
+        if i % columns == 0:
+            axes.set_ylabel("accuracy in %")
+        _tidy(axes)
     return _save(figure, path)
