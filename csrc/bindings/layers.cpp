@@ -540,6 +540,31 @@ PyObject* adam_step_call(PyObject*, PyObject* const* args, Py_ssize_t count) {
   });
 }
 
+// adadelta_step(params, grads, square_avgs, acc_deltas, lr, rho, eps, weight_decay, variant)
+PyObject* adadelta_step_call(PyObject*, PyObject* const* args, Py_ssize_t count) {
+  constexpr const char* kOperation = "adadelta_step";
+  return guarded([&]() -> PyObject* {
+    check_count(kOperation, count, 9);
+    AdadeltaSettings settings;
+    settings.lr = as_double(args[4], kOperation, "lr");
+    settings.rho = as_double(args[5], kOperation, "rho");
+    settings.eps = as_double(args[6], kOperation, "eps");
+    settings.weight_decay = as_double(args[7], kOperation, "weight_decay");
+    check_setting(kOperation, "lr", settings.lr, std::isfinite(settings.lr), "a finite number");
+    check_setting(kOperation, "rho", settings.rho, settings.rho >= 0 && settings.rho <= 1, "0 <= rho <= 1");
+    check_setting(kOperation, "eps", settings.eps, finite_and_not_negative(settings.eps), "0 or more");
+    check_setting(kOperation, "weight_decay", settings.weight_decay, finite_and_not_negative(settings.weight_decay),
+                  "0 or more");
+    const Rung rung = as_rung(args[8]);
+    ParameterLists lists(kOperation, {{args[0], "params", true},
+                                      {args[1], "grads", false},
+                                      {args[2], "square_avgs", true},
+                                      {args[3], "acc_deltas", true}});
+    lists.run([&](const auto& parameters) { adadelta_step(parameters, settings, rung); });
+    Py_RETURN_NONE;
+  });
+}
+
 // sum_squares(arrays)
 PyObject* sum_squares_call(PyObject*, PyObject* const* args, Py_ssize_t count) {
   return guarded([&]() -> PyObject* {
@@ -598,6 +623,8 @@ PyMethodDef methods[] = {
      "sgd_step(params, grads, velocities, lr, momentum, dampening, weight_decay, nesterov, first, variant)"},
     {"adam_step", fastcall(adam_step_call), METH_FASTCALL,
      "adam_step(params, grads, exp_avgs, exp_avg_sqs, step, lr, beta1, beta2, eps, weight_decay, decoupled, variant)"},
+    {"adadelta_step", fastcall(adadelta_step_call), METH_FASTCALL,
+     "adadelta_step(params, grads, square_avgs, acc_deltas, lr, rho, eps, weight_decay, variant)"},
     {"sum_squares", fastcall(sum_squares_call), METH_FASTCALL, "sum_squares(arrays)"},
     {"scale_inplace", fastcall(scale_inplace_call), METH_FASTCALL, "scale_inplace(arrays, factor)"},
     {"clamp_inplace", fastcall(clamp_inplace_call), METH_FASTCALL, "clamp_inplace(arrays, limit)"},

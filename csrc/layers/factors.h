@@ -23,6 +23,11 @@ struct SgdFactors {
   bool nesterov, first_step;
 };
 
+template <class T>
+struct AdadeltaFactors {
+  T lr, rho, rest, eps, weight_decay;  // rest = 1 - rho
+};
+
 // In float32, 1 - 0.999f is off by 1e-5 of itself: the differences are formed in float64.
 template <class T>
 AdamFactors<T> factors_of(const AdamSettings& settings) {
@@ -50,6 +55,12 @@ SgdFactors<T> factors_of(const SgdSettings& settings) {
   factors.nesterov = settings.nesterov;
   factors.first_step = settings.first_step;
   return factors;
+}
+
+template <class T>
+AdadeltaFactors<T> factors_of(const AdadeltaSettings& settings) {
+  return {static_cast<T>(settings.lr), static_cast<T>(settings.rho), static_cast<T>(1 - settings.rho),
+          static_cast<T>(settings.eps), static_cast<T>(settings.weight_decay)};
 }
 
 }  // namespace dlkit

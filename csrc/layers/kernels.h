@@ -39,6 +39,7 @@ struct UpdateKernels {
   void (*adam_estimate)(const Parameter<T>& part, const AdamFactors<T>& factors);
   void (*scale)(T* x, Index n, T factor);
   void (*clamp)(T* x, Index n, T limit);
+  void (*adadelta)(const Parameter<T>& part, const AdadeltaFactors<T>& factors);
 };
 
 template <class T>

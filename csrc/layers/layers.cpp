@@ -89,6 +89,8 @@ const std::vector<LayerVariant>& layer_variants() {
       {"adam_step", "naive", "as the paper writes it, an element at a time", ""},
       {"adam_step", "estimate", "vectors, one pass; root and quotient from estimates and Newton steps", ""},
       {"adam_step", "fused", "vectors, one pass; square root and division instructions", ""},
+      {"adadelta_step", "naive", "as the paper writes it, an element at a time", ""},
+      {"adadelta_step", "fused", "vectors, one pass over each parameter", ""},
   };
   return all;
 }
@@ -215,6 +217,14 @@ void adam_step(const std::vector<Parameter<T>>& parameters, const AdamSettings& 
 }
 
 template <class T>
+void adadelta_step(const std::vector<Parameter<T>>& parameters, const AdadeltaSettings& settings, Rung rung) {
+  if (rung == Rung::naive) return naive::adadelta_step(parameters, settings);
+  const auto factors = factors_of<T>(settings);
+  const auto kernel = update_kernels().get(T{}).adadelta;
+  for_parameters(parameters, 7 * sizeof(T), [&](const Parameter<T>& part) { kernel(part, factors); });
+}
+
+template <class T>
 double sum_squares(const std::vector<Parameter<T>>& parameters) {
   struct Chunk {
     const T* data;
@@ -257,6 +267,7 @@ void clamp_inplace(const std::vector<Parameter<T>>& parameters, T limit) {
   template void column_sum(const T*, Index, Index, Index, T*, bool, Rung);                   \
   template void sgd_step(const std::vector<Parameter<T>>&, const SgdSettings&, Rung);        \
   template void adam_step(const std::vector<Parameter<T>>&, const AdamSettings&, Rung);      \
+  template void adadelta_step(const std::vector<Parameter<T>>&, const AdadeltaSettings&, Rung); \
   template double sum_squares(const std::vector<Parameter<T>>&);                             \
   template void scale_inplace(const std::vector<Parameter<T>>&, T);                          \
   template void clamp_inplace(const std::vector<Parameter<T>>&, T);

@@ -134,8 +134,8 @@ template <class T>
 struct Parameter {
   T* value;
   const T* grad;
-  T* first;   // SGD's velocity; Adam's mean of gradients
-  T* second;  // Adam's mean of squared gradients
+  T* first;   // SGD's velocity; Adam's mean of gradients; Adadelta's mean of squared gradients
+  T* second;  // Adam's mean of squared gradients; Adadelta's mean of squared changes
   Index n;
 };
 
@@ -158,6 +158,14 @@ struct AdamSettings {
 // Kingma and Ba, 2015; Loshchilov and Hutter, 2019 where decoupled. rung: naive, estimate or automatic.
 template <class T>
 void adam_step(const std::vector<Parameter<T>>& parameters, const AdamSettings& settings, Rung rung);
+
+struct AdadeltaSettings {
+  double lr, rho, eps, weight_decay;
+};
+
+// Zeiler 2012, with PyTorch's lr. `first`: the mean of squared gradients, `second`: of squared changes.
+template <class T>
+void adadelta_step(const std::vector<Parameter<T>>& parameters, const AdadeltaSettings& settings, Rung rung);
 
 // Of `value`s: the sum of squares, in chunks of a fixed size (the same bits on any number of threads).
 template <class T>

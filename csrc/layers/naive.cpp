@@ -256,6 +256,21 @@ void sgd_step(const std::vector<Parameter<T>>& parameters, const SgdSettings& se
 }
 
 template <class T>
+void adadelta_step(const std::vector<Parameter<T>>& parameters, const AdadeltaSettings& settings) {
+  const auto lr = static_cast<T>(settings.lr), rho = static_cast<T>(settings.rho);
+  const auto rest = static_cast<T>(1 - settings.rho), eps = static_cast<T>(settings.eps);
+  const auto decay = static_cast<T>(settings.weight_decay);
+  for (const auto& part : parameters)
+    for (Index i = 0; i < part.n; ++i) {
+      const T grad = part.grad[i] + decay * part.value[i];
+      part.first[i] = rho * part.first[i] + rest * grad * grad;
+      const T step = std::sqrt(part.second[i] + eps) / std::sqrt(part.first[i] + eps) * grad;
+      part.value[i] -= lr * step;
+      part.second[i] = rho * part.second[i] + rest * step * step;
+    }
+}
+
+template <class T>
 void adam_step(const std::vector<Parameter<T>>& parameters, const AdamSettings& settings) {
   const double power = static_cast<double>(settings.step);
   const T correction1 = static_cast<T>(1 - std::pow(settings.beta1, power));
@@ -295,7 +310,8 @@ void adam_step(const std::vector<Parameter<T>>& parameters, const AdamSettings& 
   template void batch_norm_apply(const T*, const T*, const T*, const T*, const T*, T*, const ChannelShape&, T); \
   template void batch_norm_backward(const NormGradient<T>&, const ChannelShape&);                               \
   template void sgd_step(const std::vector<Parameter<T>>&, const SgdSettings&);                                 \
-  template void adam_step(const std::vector<Parameter<T>>&, const AdamSettings&);
+  template void adam_step(const std::vector<Parameter<T>>&, const AdamSettings&);                                   \
+  template void adadelta_step(const std::vector<Parameter<T>>&, const AdadeltaSettings&);
 DLKIT_INSTANTIATE(float)
 DLKIT_INSTANTIATE(double)
 #undef DLKIT_INSTANTIATE

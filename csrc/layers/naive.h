@@ -39,5 +39,7 @@ template <class T>
 void sgd_step(const std::vector<Parameter<T>>& parameters, const SgdSettings& settings);
 template <class T>
 void adam_step(const std::vector<Parameter<T>>& parameters, const AdamSettings& settings);
+template <class T>
+void adadelta_step(const std::vector<Parameter<T>>& parameters, const AdadeltaSettings& settings);
 
 }  // namespace dlkit::naive

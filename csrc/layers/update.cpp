@@ -1,7 +1,7 @@
 // Optimizer steps on vectors: everything that happens to a parameter in one pass over it.
 //
-// Bytes per float32 parameter: SGD reads 8, writes 4; with momentum 12 and 8; Adam reads 16 (value, gradient and both
-// means), writes 12. Done as separate array operations, Adam is a dozen passes and three times the traffic or more.
+// Bytes per float32 parameter: SGD reads 8, writes 4; with momentum 12 and 8; Adam and Adadelta read 16 (value, gradient
+// and both means), write 12. Done as separate array operations, Adam is a dozen passes and three times the traffic or more.
 // FLOPs: Adam about 14, a square root and a division among them. Bound: bandwidth of the cache level that the 16 bytes
 // per parameter fit in. The `estimate` variant forms root and quotient from 14-bit estimates and Newton steps
 // (core/simd_avx512.h), for processors on which those two instructions take longer than the memory does.
@@ -97,6 +97,28 @@ void adam(const Parameter<T>& part, const AdamFactors<T>& factors) {
 }
 
 template <class T>
+void adadelta(const Parameter<T>& part, const AdadeltaFactors<T>& factors) {
+  using V = Vec<T>;
+  const FlushDenormals flush;
+  const V lr = V::broadcast(factors.lr), rho = V::broadcast(factors.rho), rest = V::broadcast(factors.rest),
+          eps = V::broadcast(factors.eps), decay = V::broadcast(factors.weight_decay);
+  T* const value = part.value;
+  T* const squares = part.first;
+  T* const changes = part.second;
+  const T* const grad = part.grad;
+  each_register(value, part.n, [&](Index i, auto... mask) __attribute__((always_inline)) {
+    const V p = V::load(value + i, mask...), g = V::fma(decay, p, V::load(grad + i, mask...));
+    const V square = V::fma(rest * g, g, rho * V::load(squares + i, mask...));
+    const V change = V::load(changes + i, mask...);
+    // One root of the quotient instead of two and a division of roots.
+    const V step = V::sqrt((change + eps) / (square + eps)) * g;
+    V::fnma(lr, step, p).store(value + i, mask...);
+    square.store(squares + i, mask...);
+    V::fma(rest * step, step, rho * change).store(changes + i, mask...);
+  });
+}
+
+template <class T>
 void scale(T* x, Index n, T factor) {
   using V = Vec<T>;
   const V by = V::broadcast(factor);
@@ -115,7 +137,7 @@ void clamp(T* x, Index n, T limit) {
 }
 
 template <class T>
-constexpr UpdateKernels<T> kKernels = {sgd<T>, adam<T, false>, adam<T, true>, scale<T>, clamp<T>};
+constexpr UpdateKernels<T> kKernels = {sgd<T>, adam<T, false>, adam<T, true>, scale<T>, clamp<T>, adadelta<T>};
 
 }  // namespace
 

@@ -89,6 +89,18 @@ def adam_step(
     variant: int,
     /,
 ) -> None: ...
+def adadelta_step(
+    params: Sequence[Array],
+    grads: Sequence[Array],
+    square_avgs: Sequence[Array],
+    acc_deltas: Sequence[Array],
+    lr: float,
+    rho: float,
+    eps: float,
+    weight_decay: float,
+    variant: int,
+    /,
+) -> None: ...
 def sum_squares(arrays: Sequence[Array], /) -> float: ...
 def scale_inplace(arrays: Sequence[Array], factor: float, /) -> None: ...
 def clamp_inplace(arrays: Sequence[Array], limit: float, /) -> None: ...

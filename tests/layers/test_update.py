@@ -288,3 +288,39 @@ class TestErrors:
     def test_clamp_limit(self) -> None:
         with pytest.raises(ValueError, match=r"clamp_inplace: limit is -1.0; expected 0 or more"):
             K.clamp_inplace([np.ones(2)], -1.0)
+
+
+@pytest.mark.parametrize("variant", [variant.name for variant in K.variants("adadelta_step")])
+@pytest.mark.parametrize("settings", [{}, {"weight_decay": 0.1}, {"rho": 0.5, "eps": 1e-3, "lr": 0.2}], ids=str)
+def test_adadelta(
+    settings: dict[str, Any], variant: str, dtype: Any, threads: int, rng: np.random.Generator
+) -> None:
+    params = _arrays(rng, dtype)
+    squares, changes = ([np.zeros_like(p) for p in params] for _ in range(2))
+    p, s, u = _wide(params), _wide(squares), _wide(changes)
+    lr, rho, eps, decay = (
+        settings.get(key, default)
+        for key, default in (("lr", 1.0), ("rho", 0.9), ("eps", 1e-6), ("weight_decay", 0.0))
+    )
+    for _ in range(4):
+        grads = _gradients(rng, dtype)
+        K.adadelta_step(params, grads, squares, changes, variant=variant, **settings)
+        for i, grad in enumerate(_wide(grads)):
+            g = grad + decay * p[i]
+            s[i] = rho * s[i] + (1 - rho) * g * g
+            step = np.sqrt(u[i] + eps) / np.sqrt(s[i] + eps) * g
+            u[i] = rho * u[i] + (1 - rho) * step * step
+            p[i] = p[i] - lr * step
+    bound = 3e-6 if dtype is np.float32 else 1e-14
+    for got, expected in ((params, p), (squares, s), (changes, u)):
+        assert _off(got, expected) < bound
+
+
+def test_adadelta_refuses() -> None:
+    one = [np.ones(3)]
+    with pytest.raises(ValueError, match="adadelta_step: rho is 2"):
+        K.adadelta_step(one, [np.ones(3)], [np.ones(3)], [np.ones(3)], rho=2.0)
+    with pytest.raises(ValueError, match="shares memory"):
+        K.adadelta_step(one, one, [np.ones(3)], [np.ones(3)])
+    with pytest.raises(ValueError, match="adadelta_step: params has 1 arrays but grads has 0"):
+        K.adadelta_step(one, [], [np.ones(3)], [np.ones(3)])

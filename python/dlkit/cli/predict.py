@@ -13,9 +13,11 @@ from .console import errors, output, print_json
 def predict(
     run: Annotated[Path, typer.Argument(help="Run folder of a trained model.", show_default=False)],
     file: Annotated[
-        Path,
+        str,
         typer.Argument(
-            help="Image (.png, .jpg), .npy, .csv or IDX file with one sample or many.", show_default=False
+            help="Image (.png, .jpg), .npy, .csv or IDX file with one sample or many. Of a text model: a sentence, a "
+            "file with one a line, or - for standard input.",
+            show_default=False,
         ),
     ],
     as_json: bool = typer.Option(False, "--json", help="Print JSON, with the probability of every class."),
@@ -31,17 +33,33 @@ def predict(
 ) -> None:
     """Classify the samples of a file with a trained model: a label and a confidence per row."""
     from dlkit.recipes.predictor import load_predictor
+    from dlkit.recipes.text_card import FILE, is_text_card
 
     from .inputs import read_samples
 
-    predictor = load_predictor(run, device)
-    samples = read_samples(file, predictor.card, invert=invert)
-    answer = predictor.predict(samples.x)
-    names = predictor.card.classes
+    note, sentences = "", None
+    if is_text_card(run / FILE):
+        from dlkit.recipes.text_predictor import load_text_predictor
+
+        from .sentences import known_words, read_sentences
+
+        if invert is not None:
+            raise typer.BadParameter("--invert is for images, this model takes sentences")
+        text_predictor = load_text_predictor(run, device)
+        sentences = read_sentences(file)
+        answer, names = text_predictor.predict(sentences), text_predictor.card.classes
+        note = known_words(text_predictor, sentences)
+    else:
+        predictor = load_predictor(run, device)
+        samples = read_samples(Path(file), predictor.card, invert=invert)
+        answer, names = predictor.predict(samples.x), predictor.card.classes
+        note = samples.note and f"{file}: {samples.note}"
     if as_json:
         rows: list[dict[str, Any]] = []
         for i, number in enumerate(answer.classes.tolist()):
             row: dict[str, Any] = {"row": i, "label": names[number], "class": number}
+            if sentences is not None:
+                row["sentence"] = sentences[i]
             if answer.probabilities is not None:
                 each = answer.probabilities[i].tolist()
                 row["confidence"] = each[number]
@@ -51,8 +69,8 @@ def predict(
             rows.append(row)
         print_json(rows)
         return
-    if samples.note:
-        errors().print(f"{file}: {samples.note}", style="dim", markup=False, highlight=False, soft_wrap=True)
+    if note:
+        errors().print(note, style="dim", markup=False, highlight=False, soft_wrap=True)
     console = output()
     sure = "confidence" if answer.probabilities is not None else "margin"
     width = max(len("label"), *(len(name) for name in names))
@@ -63,7 +81,10 @@ def predict(
             text = percent(float(answer.probabilities[i, number]))
         else:
             text = f"{float(answer.margins[i]):.3g}"
-        console.print(f"{i:>{max(digits, 3)}}  {names[number]:<{width}}  {text}", markup=False)
+        line = f"{i:>{max(digits, 3)}}  {names[number]:<{width}}  {text}"
+        if sentences is not None and len(sentences) > 1:
+            line = f"{line:<{max(digits, 3) + width + 14}}  {sentences[i][:80]}"
+        console.print(line, markup=False, highlight=False, soft_wrap=True)
 
 
 def percent(probability: float) -> str:

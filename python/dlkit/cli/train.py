@@ -198,6 +198,8 @@ def _metavar(kind: Any, limits: Limits) -> str:
         return "NAME"
     if kind is int:
         return "INTEGER"
+    if "str" in str(kind):
+        return "TEXT"
     return "N,N,…" if "tuple" in str(kind) else "NUMBER"
 
 

@@ -22,6 +22,7 @@ __all__ = [
     "ACTIVATIONS",
     "activation",
     "activation_backward",
+    "adadelta_step",
     "adam_step",
     "clamp_inplace",
     "clip_factor",
@@ -57,6 +58,7 @@ _forward = _cpu.activation
 _backward = _cpu.activation_backward
 _cross_entropy = _cpu.cross_entropy
 _column_sum = _cpu.column_sum
+_adadelta_step = _cpu.adadelta_step
 _adam_step = _cpu.adam_step
 _sgd_step = _cpu.sgd_step
 
@@ -656,6 +658,60 @@ def adam_step(
         bool(decoupled),
         _AUTOMATIC if variant is None else rung_of(variant, "adam_step"),
     )
+
+
+def adadelta_step(
+    params: Arrays,
+    grads: Arrays,
+    square_avgs: Arrays,
+    acc_deltas: Arrays,
+    *,
+    lr: float = 1.0,
+    rho: float = 0.9,
+    eps: float = 1e-6,
+    weight_decay: float = 0.0,
+    variant: str | None = None,
+) -> None:
+    """One step of Adadelta on all parameters, in place, in one pass over memory.
+
+    ``s = rho s + (1 - rho) g^2``, ``d = sqrt(u + eps) / sqrt(s + eps) g``, ``u = rho u + (1 - rho) d^2``,
+    ``p = p - lr d``. Zeiler, "ADADELTA: An Adaptive Learning Rate Method", 2012; PyTorch's lr.
+
+    Parameters
+    ----------
+    params, grads, square_avgs, acc_deltas : lists of arrays
+        Of each parameter: value, gradient, s and u, of one shape and dtype. No array that is written may share memory
+        with another. On a device it is a dozen passes.
+    lr, rho, eps : float
+    weight_decay : float
+        ``weight_decay p`` is added to the gradient.
+    variant : {"naive", "fused"}, optional
+
+    Raises
+    ------
+    TypeError, ValueError
+        Before anything is written, if lists differ in length, arrays in shape or dtype, or a setting makes no sense.
+    """
+    if _on_devices(params):
+        _adadelta_on_device(params, grads, square_avgs, acc_deltas, lr, rho, eps, weight_decay)
+        return
+    _adadelta_step(
+        *(params, grads, square_avgs, acc_deltas, lr, rho, eps, weight_decay),
+        _AUTOMATIC if variant is None else rung_of(variant, "adadelta_step"),
+    )
+
+
+def _adadelta_on_device(
+    params: Any, grads: Any, squares: Any, deltas: Any, lr: float, rho: float, eps: float, decay: float
+) -> None:
+    for p, grad, square, delta in zip(params, grads, squares, deltas, strict=True):
+        g = grad + decay * p if decay else grad
+        square *= rho
+        square += (1 - rho) * (g * g)
+        step = ((delta + eps) / (square + eps)) ** 0.5 * g
+        delta *= rho
+        delta += (1 - rho) * (step * step)
+        p -= lr * step
 
 
 def sum_squares(arrays: Arrays) -> Any:

@@ -15,5 +15,6 @@ from .mlp import MLP
 from .perceptron import Perceptron, perceptron_loss
 from .softmax_regression import SoftmaxRegression
 from .summary import Summary, summary
+from .text_cnn import TextCNN
 
-__all__ = ["CNN", "MLP", "Perceptron", "SoftmaxRegression", "Summary", "perceptron_loss", "summary"]
+__all__ = ["CNN", "MLP", "Perceptron", "SoftmaxRegression", "Summary", "TextCNN", "perceptron_loss", "summary"]

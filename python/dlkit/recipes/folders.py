@@ -26,11 +26,17 @@ CONTENTS = {
     "saliency.png": "which pixels the answer hangs on",
     "boundaries.png": "who can separate XOR",
     "descent.png": "loss over epochs and over time",
+    "folds.png": "accuracy on each fold of cross-validation",
+    "ngrams.png": "which words excite the filters most",
+    "saliency.png": "which words of a sentence decide",
     "graph.svg": "the graph with values and derivatives",
     "graph.png": "the graph with values and derivatives",
     "result.json": "what the run came to",
     "metrics.jsonl": "what was measured, a record per line",
     "model.safetensors": "the weights; open in PyTorch too",
+    "vocabulary.json": "the words that the model knows",
+    "ngrams.json": "which words excite each filter most",
+    "predictions.json": "the answer to each test sentence",
     "model.json": "what the weights belong to, for dlkit predict",
     "checkpoint.safetensors": "the state to resume from",
     "settings.json": "what was asked for",
@@ -38,7 +44,10 @@ CONTENTS = {
 }
 _OTHERS = ("best.safetensors",)
 #: Folders that a recipe of several runs makes within its own.
-SUBFOLDERS = {"full-batch": "its own run", "mini-batch": "its own run", "online": "its own run"}
+SUBFOLDERS = {
+    **dict.fromkeys(("full-batch", "mini-batch", "online"), "its own run"),
+    **{f"fold-{number}": "the run of a fold" for number in range(20)},
+}
 
 
 def open_run(

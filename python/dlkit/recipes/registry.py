@@ -13,6 +13,7 @@ _MODULES = {
     "softmax": "softmax",
     "mlp": "mlp",
     "cnn": "cnn",
+    "text-cnn": "text_cnn",
     "xor": "xor",
     "gradient-descent": "gradient_descent",
     "graph": "graph",

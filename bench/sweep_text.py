@@ -1,0 +1,185 @@
+"""The sensitivity analysis of Zhang & Wallace (2015): one setting of the network for sentences at a time.
+
+``make sweep-text`` runs it: filter region size, number of filters, activation, 1-max against k-max pooling, dropout; each
+value on several folds (or seeds, where a set has an official split). Accuracies go to
+``bench/results/sweep-text-<data>.json``, as a table into ``docs/models/text-cnn.md`` between its markers, and as plots
+into ``docs/models/images/text-cnn-sweep.png``. ``--quick`` is a smoke test on the interpreter's own documentation; it
+writes the plot where ``--figure`` says, and no result.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import fmean
+from typing import Any
+
+from reproduce_text import PAGE, ROOT, put_between_markers
+
+from dlkit import kernels
+from dlkit.data import DataError
+from dlkit.recipes import get
+from dlkit.recipes.text_figures import Setting, sweep_panels
+from dlkit.recipes.text_cnn import DATASETS
+from dlkit.train.environment import environment
+
+FIGURE = ROOT / "docs" / "models" / "images" / "text-cnn-sweep.png"
+BEGIN, END = "<!-- sweep-text:begin -->", "<!-- sweep-text:end -->"
+
+
+@dataclass(frozen=True)
+class Axis:
+    """One setting, its name in the recipe, and the values tried; all else is as the paper's baseline."""
+
+    title: str
+    name: str
+    values: Sequence[Any]
+    baseline: Any
+
+
+# Baseline: regions 3, 4, 5 with 100 filters each, ReLU, 1-max pooling, dropout 0.5 (Kim 2014).
+AXES = (
+    Axis("filter region size (one size)", "regions", [(1,), (3,), (5,), (7,), (10,), (15,), (20,)], (3, 4, 5)),
+    Axis(
+        "filter region sizes (together)",
+        "regions",
+        [(3, 4, 5), (2, 3, 4, 5), (7, 7, 7), (5, 6, 7), (7, 8, 9), (10, 10, 10)],
+        (3, 4, 5),
+    ),
+    Axis("filters of each size", "filters", [10, 50, 100, 200, 400], 100),
+    Axis("activation", "activation", ["relu", "tanh", "softplus", "identity"], "relu"),
+    Axis("k of k-max pooling", "k", [1, 2, 5, 10], 1),
+    Axis("dropout", "dropout", [0.0, 0.1, 0.3, 0.5, 0.7, 0.9], 0.5),
+)
+_QUICK = {"epochs": 3, "dimensions": 16, "optimizer": "adam", "lr": 0.01}
+_QUICK_AXES = (
+    Axis("filter region size (one size)", "regions", [(1,), (3,)], (3, 4, 5)),
+    Axis("activation", "activation", ["relu", "tanh"], "relu"),
+    Axis("k of k-max pooling", "k", [1, 2], 1),
+)
+
+
+def measure(
+    data: str, settings: dict[str, Any], repeats: int, folder: Path, known: dict[str, list[float]]
+) -> list[float]:
+    """The accuracies of some settings on so many folds, or with so many seeds; those that are known are not redone."""
+    key = json.dumps(settings, sort_keys=True)
+    if key not in known:
+        official = data in ("topics", "trec", "sst2", "sst5")
+        accuracies = []
+        for number in range(repeats):
+            which = {"seed": number} if official else {"fold": number}
+            result = get("text-cnn").run(
+                data=data,
+                run_dir=folder / f"{len(known)}-{number}",
+                progress=False,
+                pictures=False,
+                **which,
+                **settings,
+            )
+            accuracies.append(float(result.metrics["test_accuracy"]))
+        known[key] = accuracies
+        print(f"{settings}: {fmean(accuracies):.2%}", file=sys.stderr, flush=True)
+    return known[key]
+
+
+def text_of(value: Any) -> str:
+    """A value as plots and tables show it."""
+    if isinstance(value, (tuple, list)):
+        return ",".join(str(part) for part in value)
+    return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def table(record: dict[str, Any]) -> str:
+    """The sweep as a Markdown table."""
+    where = record["environment"]
+    lines = [
+        f"{record['data']}, random word vectors, {record['repeats']} {record['of']} each; {where['cpu']}, "
+        f"{where['threads']} threads; {where['time'][:10]}.",
+        "",
+        "| setting | value | accuracy, mean | least … most | against the baseline |",
+        "| --- | --- | ---: | ---: | ---: |",
+    ]
+    baseline = fmean(record["baseline"])
+    for axis in record["axes"]:
+        for point in axis["points"]:
+            each = point["accuracies"]
+            lines.append(
+                f"| {axis['title']} | {text_of(point['value'])} | {fmean(each):.2%} | {min(each):.2%} … {max(each):.2%} "
+                f"| {100 * (fmean(each) - baseline):+.2f} |"
+            )
+    return "\n".join(lines)
+
+
+def main() -> int:
+    """Train, write, draw."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--data", default="mr", choices=DATASETS, help="set of sentences (default: mr)")
+    parser.add_argument("--repeats", type=int, default=3, help="folds or seeds for each value (default: 3)")
+    parser.add_argument("--epochs", type=int, help="epochs at most (default: the recipe's)")
+    parser.add_argument("--threads", type=int, help="threads of the kernels (default: all)")
+    parser.add_argument("--figure", type=Path, default=FIGURE, help="the plot to write")
+    parser.add_argument("--dry-run", action="store_true", help="print the table and draw, write no results")
+    parser.add_argument("--quick", action="store_true", help="a few small networks on topics, in a minute")
+    chosen = parser.parse_args()
+    if chosen.threads is not None:
+        kernels.set_num_threads(chosen.threads)
+    if chosen.repeats < 1:
+        parser.error(f"--repeats is {chosen.repeats}, expected 1 or more")
+    data, axes, repeats = chosen.data, AXES, chosen.repeats
+    common: dict[str, Any] = {} if chosen.epochs is None else {"epochs": chosen.epochs}
+    if chosen.quick:
+        data, axes, common, repeats = "topics", _QUICK_AXES, {**_QUICK, "filters": 10}, 2
+
+    known: dict[str, list[float]] = {}
+    drawn, written = [], []
+    with tempfile.TemporaryDirectory(prefix="dlkit-sweep-") as temporary:
+        folder = Path(temporary)
+        try:
+            baseline = measure(data, common, repeats, folder, known)
+            for axis in axes:
+                points = []
+                for value in axis.values:
+                    same = value == axis.baseline
+                    settings = common if same else {**common, axis.name: value}
+                    points.append({"value": value, "accuracies": measure(data, settings, repeats, folder, known)})
+                written.append({"title": axis.title, "name": axis.name, "points": points})
+                drawn.append(
+                    Setting(
+                        axis.title,
+                        [text_of(point["value"]) for point in points],
+                        [point["accuracies"] for point in points],
+                    )
+                )
+        except DataError as error:
+            raise SystemExit(f"sweep-text: {error}") from error
+    described = environment()
+    described["command"] = "make sweep-text"
+    record = {
+        "benchmark": "sweep-text",
+        "data": data,
+        "repeats": repeats,
+        "of": "seeds" if data in ("topics", "trec", "sst2", "sst5") else "folds",
+        "common": common,
+        "environment": described,
+        "baseline": baseline,
+        "axes": written,
+    }
+    print(table(record))
+    sweep_panels(drawn, chosen.figure, baseline=fmean(baseline), title=f"text-cnn on {data}: one setting at a time")
+    if not chosen.dry_run and not chosen.quick:
+        results = ROOT / "bench" / "results" / f"sweep-text-{data}.json"
+        results.write_text(json.dumps(record, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+        put_between_markers(PAGE, BEGIN, END, table(record))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
