@@ -16,28 +16,39 @@ const std::vector<DeviceConvVariant>& device_conv_variants(ConvOperation operati
       {
           {"naive", "one thread for each element of the output", "", any, nullptr, device::conv_naive},
           {"implicit_gemm", "a matrix product whose panels of patches are gathered into shared memory, never written out", kTilesNeed, device::fits_tiles,
-           device::conv_implicit_gemm_workspace, device::conv_implicit_gemm},
+           device::conv_implicit_gemm_workspace, device::conv_implicit_gemm, device::kImplicitGemmTiles},
       },
       {
           {"naive", "one thread for each element of the input's gradient", "", any, nullptr, device::conv_naive},
           {"implicit_gemm", "the same on the gradient, with the taps backwards; strides by phases", kTilesNeed, device::fits_tiles,
-           device::conv_implicit_gemm_workspace, device::conv_implicit_gemm},
+           device::conv_implicit_gemm_workspace, device::conv_implicit_gemm, device::kImplicitGemmTiles},
       },
       {
           {"naive", "one thread for each weight, which goes through all images", "", any, nullptr, device::conv_naive},
           {"implicit_gemm", "the gradient times gathered patches, summed over places in slices", kTilesNeed,
-           device::fits_tiles, device::conv_implicit_gemm_workspace, device::conv_implicit_gemm},
+           device::fits_tiles, device::conv_implicit_gemm_workspace, device::conv_implicit_gemm, device::kImplicitGemmTiles},
       },
   };
   return tables[static_cast<int>(operation)];
 }
 
+const DeviceConvVariant* find_device_conv_variant(ConvOperation operation, std::string_view name, int* tile) {
+  *tile = -1;
+  for (const auto& variant : device_conv_variants(operation)) {
+    if (name == variant.name) return &variant;
+    for (std::size_t i = 0; i < variant.tiles.size(); ++i)
+      if (name == variant.tiles[i]) {
+        *tile = static_cast<int>(i);
+        return &variant;
+      }
+  }
+  return nullptr;
+}
+
 const DeviceConvVariant& choose_device_conv(const DeviceConv& problem) {
-  const auto& table = device_conv_variants(problem.operation);
   const auto named = [&](std::string_view name) -> const DeviceConvVariant& {
-    for (const auto& variant : table)
-      if (name == variant.name) return variant;
-    return table.front();
+    int tile;
+    return *find_device_conv_variant(problem.operation, name, &tile);
   };
   return named(device::fits_tiles(problem) ? "implicit_gemm" : "naive");
 }

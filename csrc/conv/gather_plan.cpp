@@ -141,12 +141,13 @@ ConvGather conv_gather(const DeviceConv& p) {
 }
 
 ConvPlan plan_conv(Index rows, Index cols, Index depth, Index count, std::size_t slice_bytes,
-                   const TileFamily& family) {
+                   const TileFamily& family, int tile) {
   DeviceMatmul p = {};
   p.m = rows;
   p.n = cols;
   p.k = depth;
   p.batch = count;
+  p.tile = tile;
   const TilePlan whole = plan_tiles(p, family, false);
   // Slices take memory, so that they have to gain something, and 64 MB are enough.
   constexpr double kGain = 0.9;
@@ -156,6 +157,11 @@ ConvPlan plan_conv(Index rows, Index cols, Index depth, Index count, std::size_t
       static_cast<std::size_t>(split.slices.count) * slice_bytes > kMostBytes)
     return {whole.tile, {1, static_cast<int>((depth + family.depth - 1) / family.depth) * family.depth}};
   return {split.tile, split.slices};
+}
+
+ConvPlan plan_gather(const DeviceConv& p, const ConvGather& g, const TileFamily& family) {
+  return plan_conv(g.rows, g.most_places(), g.most_depth(), static_cast<Index>(g.groups) * g.phases,
+                   static_cast<std::size_t>(g.result()) * sizeof(float), family, p.tile);
 }
 
 GatherWorkspace::GatherWorkspace(const ConvGather& gather, std::size_t element, int slices) {

@@ -92,7 +92,7 @@ class PlaceReader {
 
   __device__ __forceinline__ PlaceReader(const ConvGather& g, const real<float>* source, const ConvTap* taps,
                                          const GatherTile& tile)
-      : source_(source), in_h_(static_cast<unsigned>(g.in_h)), in_w_(static_cast<unsigned>(g.in_w)) {
+      : in_h_(static_cast<unsigned>(g.in_h)), in_w_(static_cast<unsigned>(g.in_w)) {
     const ConvPhase& phase = g.phase[tile.phase];
     const int thread = static_cast<int>(threadIdx.x), place = tile.col + thread % Cols;
     taps_ = taps + phase.first_tap + tile.first + thread / Cols;
@@ -101,11 +101,11 @@ class PlaceReader {
       const int q = quotient(rest, phase.by_row), r = rest - q * phase.across;
       row_ = phase.row + q * g.row_step;
       col_ = phase.col + r * g.col_step;
-      base_ = (static_cast<Index>(image) * g.groups + tile.group) * g.channels * g.in_size() +
-              static_cast<Index>(row_) * g.in_w + col_;
+      origin_ = source + (static_cast<Index>(image) * g.groups + tile.group) * g.channels * g.in_size() +
+                static_cast<Index>(row_) * g.in_w + col_;
     } else {
       row_ = col_ = -(1 << 30);
-      base_ = 0;
+      origin_ = source;
     }
   }
 
@@ -113,15 +113,14 @@ class PlaceReader {
   __device__ __forceinline__ bool find(int e, const real<float>*& from) const {
     const ConvTap tap = taps_[e * kEach];
     const bool inside = static_cast<unsigned>(row_ + tap.row) < in_h_ && static_cast<unsigned>(col_ + tap.col) < in_w_;
-    from = inside ? source_ + base_ + tap.offset : source_;
+    from = inside ? origin_ + tap.offset : reinterpret_cast<const real<float>*>(taps_);  // not read there
     return inside;
   }
   __device__ __forceinline__ void advance(int depth) { taps_ += depth; }
 
  private:
-  const real<float>* source_;
+  const real<float>* origin_;  // what tap (0, 0) of channel 0 reads, or would
   const ConvTap* taps_;
-  Index base_;
   int row_, col_;
   unsigned in_h_, in_w_;
 };

@@ -35,9 +35,9 @@ using Tile128x128 = FmaTile<128, 128, 64, 32, 8, 4, 2>;
 using Tile64x64 = FmaTile<64, 64, 32, 32, 4, 4, 5>;
 using Tile32x64 = FmaTile<32, 64, 16, 32, 4, 4, 8>;
 
-constexpr TileFacts kTiles[] = {fma_facts<Tile128x128>("implicit_gemm/128x128", 0.82),
-                                fma_facts<Tile64x64>("implicit_gemm/64x64", 0.66),
-                                fma_facts<Tile32x64>("implicit_gemm/32x64", 0.48)};
+constexpr TileFacts kTiles[] = {fma_facts<Tile128x128>(kImplicitGemmTiles[0], 0.82),
+                                fma_facts<Tile64x64>(kImplicitGemmTiles[1], 0.66),
+                                fma_facts<Tile32x64>(kImplicitGemmTiles[2], 0.48)};
 const TileFamily kFamily = {kTiles, 128, 8, nullptr};
 
 template <class Tile>
@@ -129,11 +129,6 @@ __global__ void __launch_bounds__(Tile::kThreads, Tile::kBlocks)
   if (adds_bias) store_bias(w, tile, tile.row + thread, bias);
 }
 
-ConvPlan plan_gather(const ConvGather& g) {
-  return plan_conv(g.rows, g.most_places(), g.most_depth(), static_cast<Index>(g.groups) * g.phases,
-                   static_cast<std::size_t>(g.result()) * sizeof(float), kFamily);
-}
-
 template <class Tile>
 void run_gather(const DeviceConv& p, const ConvGather& g, const GatherOperands<T>& o, const char* name) {
   const dim3 grid(static_cast<unsigned>(ceil_div(g.rows, Tile::kRows) * ceil_div(g.most_places(), Tile::kCols)),
@@ -153,7 +148,7 @@ void run_weight(const DeviceConv& p, const WeightGradient& w, const char* name) 
 std::size_t conv_implicit_gemm_workspace(const DeviceConv& p) {
   if (p.operation == ConvOperation::backward_weight) return weight_gradient_workspace(p, kFamily);
   const ConvGather g = conv_gather(p);
-  return GatherWorkspace(g, sizeof(float), plan_gather(g).slices.count).bytes;
+  return GatherWorkspace(g, sizeof(float), plan_gather(p, g, kFamily).slices.count).bytes;
 }
 
 void conv_implicit_gemm(const DeviceConv& p) {
@@ -167,7 +162,7 @@ void conv_implicit_gemm(const DeviceConv& p) {
   }
   const ConvGather g = conv_gather(p);
   if (g.result() == 0) return;
-  const ConvPlan plan = plan_gather(g);
+  const ConvPlan plan = plan_gather(p, g, kFamily);
   const GatherWorkspace memory(g, sizeof(float), plan.slices.count);
   char* const workspace = static_cast<char*>(p.workspace);
   auto* const taps = reinterpret_cast<ConvTap*>(workspace);

@@ -12,7 +12,7 @@ Index slice_elements(const DeviceConv& p) { return (p.shape.filters * (p.shape.d
 ConvPlan plan_weight_gradient(const DeviceConv& p, const TileFamily& family) {
   const ConvShape& s = p.shape;
   return plan_conv(s.group_filters(), s.depth(), s.n * s.out_size(), s.groups,
-                   static_cast<std::size_t>(slice_elements(p)) * sizeof(float), family);
+                   static_cast<std::size_t>(slice_elements(p)) * sizeof(float), family, p.tile);
 }
 
 std::size_t weight_gradient_workspace(const DeviceConv& p, const TileFamily& family) {

@@ -25,10 +25,15 @@ from dlkit._simt import layer_norm as layer_norm
 from dlkit._simt import layer_norm_backward as layer_norm_backward
 from dlkit._simt import layer_norm_backward_scratch as layer_norm_backward_scratch
 from dlkit._simt import layer_variants as layer_variants
+from dlkit._simt import avg_pool as avg_pool
 from dlkit._simt import matmul as matmul
 from dlkit._simt import matmul_choice as matmul_choice
 from dlkit._simt import matmul_variants as matmul_variants
 from dlkit._simt import matmul_workspace as matmul_workspace
+from dlkit._simt import max_pool as max_pool
+from dlkit._simt import max_pool_backward as max_pool_backward
+from dlkit._simt import pool_variants as pool_variants
+from dlkit._simt import takes_packs as takes_packs
 from dlkit._simt import scale_inplace as scale_inplace
 from dlkit._simt import sgd_factors as sgd_factors
 from dlkit._simt import sgd_step as sgd_step
