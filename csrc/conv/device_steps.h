@@ -9,10 +9,15 @@ void conv_naive(const DeviceConv& problem);
 
 // What the tile kernels need of a problem: float32, and numbers that fit in an int.
 bool fits_tiles(const DeviceConv& problem);
+// One channel in each group.
+bool fits_depthwise(const DeviceConv& problem);
 
 inline constexpr const char* kImplicitGemmTiles[] = {"implicit_gemm/128x128", "implicit_gemm/64x64",
                                                      "implicit_gemm/32x64"};
 void conv_implicit_gemm(const DeviceConv& problem);
 std::size_t conv_implicit_gemm_workspace(const DeviceConv& problem);
+
+void conv_depthwise(const DeviceConv& problem);
+std::size_t conv_depthwise_workspace(const DeviceConv& problem);
 
 }  // namespace dlkit::device

@@ -17,16 +17,22 @@ const std::vector<DeviceConvVariant>& device_conv_variants(ConvOperation operati
           {"naive", "one thread for each element of the output", "", any, nullptr, device::conv_naive},
           {"implicit_gemm", "a matrix product whose panels of patches are gathered into shared memory, never written out", kTilesNeed, device::fits_tiles,
            device::conv_implicit_gemm_workspace, device::conv_implicit_gemm, device::kImplicitGemmTiles},
+          {"depthwise", "a thread a column of 4 rows, taps in registers", "one channel in each group, extents below 2^30",
+           device::fits_depthwise, device::conv_depthwise_workspace, device::conv_depthwise},
       },
       {
           {"naive", "one thread for each element of the input's gradient", "", any, nullptr, device::conv_naive},
           {"implicit_gemm", "the same on the gradient, with the taps backwards; strides by phases", kTilesNeed, device::fits_tiles,
            device::conv_implicit_gemm_workspace, device::conv_implicit_gemm, device::kImplicitGemmTiles},
+          {"depthwise", "the same with the taps backwards, summed over the filters of a group", "one channel in each group, extents below 2^30",
+           device::fits_depthwise, device::conv_depthwise_workspace, device::conv_depthwise},
       },
       {
           {"naive", "one thread for each weight, which goes through all images", "", any, nullptr, device::conv_naive},
           {"implicit_gemm", "the gradient times gathered patches, summed over places in slices", kTilesNeed,
            device::fits_tiles, device::conv_implicit_gemm_workspace, device::conv_implicit_gemm, device::kImplicitGemmTiles},
+          {"depthwise", "a block a filter, 9 taps in the registers of each thread", "one channel in each group, extents below 2^30",
+           device::fits_depthwise, device::conv_depthwise_workspace, device::conv_depthwise},
       },
   };
   return tables[static_cast<int>(operation)];
@@ -50,6 +56,7 @@ const DeviceConvVariant& choose_device_conv(const DeviceConv& problem) {
     int tile;
     return *find_device_conv_variant(problem.operation, name, &tile);
   };
+  if (problem.shape.groups > 1 && device::fits_depthwise(problem)) return named("depthwise");
   return named(device::fits_tiles(problem) ? "implicit_gemm" : "naive");
 }
 

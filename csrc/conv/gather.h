@@ -95,6 +95,7 @@ struct SliceSum {
   bool relu, accumulate;
   void* out;
 };
+template <class T>
 void sum_slices(const SliceSum& sum, void* stream);
 
 }  // namespace dlkit::device

@@ -47,18 +47,28 @@ int ConvGather::most_depth() const {
   return most;
 }
 
-bool fits_tiles(const DeviceConv& p) {
+bool fits_ints(const DeviceConv& p) {
   const ConvShape& s = p.shape;
   const Index reach_h = (s.kernel_h - 1) * s.dilation_h + 1, reach_w = (s.kernel_w - 1) * s.dilation_w + 1;
-  const bool plain = p.type == DeviceType::float32 && s.groups <= 65535 / kMostPhases &&
-                     small(s.n, s.out_h, s.out_w) && small(s.n, s.height, s.width) &&
-                     small(s.group_channels() + 1, s.height + reach_h, s.width + reach_w) &&
-                     small(s.group_filters() + 1, s.out_h + reach_h, s.out_w + reach_w) &&
-                     small(s.group_filters() + kPackedRows, s.depth() + kPackedDepth) &&
-                     small(s.group_channels() + kPackedRows, s.group_filters() * s.kernel_size() + kPackedDepth) &&
-                     small((s.out_h - 1) * s.stride_h + reach_h + s.pad_top) &&
-                     small((s.out_w - 1) * s.stride_w + reach_w + s.pad_left) && small(s.stride_h) && small(s.stride_w);
-  return plain && (p.operation != ConvOperation::backward_input || s.stride_h * s.stride_w <= kMostPhases);
+  return small(s.n, s.out_h, s.out_w) && small(s.n, s.height, s.width) &&
+         small(s.group_channels() + 1, s.height + reach_h, s.width + reach_w) &&
+         small(s.group_filters() + 1, s.out_h + reach_h, s.out_w + reach_w) &&
+         small(s.group_filters() + kPackedRows, s.depth() + kPackedDepth) &&
+         small(s.group_channels() + kPackedRows, s.group_filters() * s.kernel_size() + kPackedDepth) &&
+         small((s.out_h - 1) * s.stride_h + reach_h + s.pad_top) &&
+         small((s.out_w - 1) * s.stride_w + reach_w + s.pad_left) && small(s.stride_h) && small(s.stride_w);
+}
+
+bool fits_tiles(const DeviceConv& p) {
+  const ConvShape& s = p.shape;
+  return p.type == DeviceType::float32 && s.groups <= 65535 / kMostPhases && fits_ints(p) &&
+         (p.operation != ConvOperation::backward_input || s.stride_h * s.stride_w <= kMostPhases);
+}
+
+bool fits_depthwise(const DeviceConv& p) {
+  const ConvShape& s = p.shape;
+  return s.group_channels() == 1 && fits_ints(p) && small(s.n, s.filters, s.out_h, s.out_w) &&
+         small(s.n, s.channels, s.height, s.width) && s.pad_top < kMost && s.pad_left < kMost;
 }
 
 ConvGather conv_gather(const DeviceConv& p) {

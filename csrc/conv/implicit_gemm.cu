@@ -184,7 +184,7 @@ void conv_implicit_gemm(const DeviceConv& p) {
                                                          run_gather<Tile32x64>};
   runs[plan.tile](p, g, o, kTiles[plan.tile].name);
   if (split)
-    sum_slices({partial, plan.slices.count, g.result(), g.result(), bias, g.out_size(),
+    sum_slices<T>({partial, plan.slices.count, g.result(), g.result(), bias, g.out_size(),
                 static_cast<Index>(g.rows) * g.groups, p.relu, false, p.out},
                p.stream);
 }

@@ -57,13 +57,4 @@ WeightGradient weight_gradient(const DeviceConv& p, const ConvPlan& plan) {
   return w;
 }
 
-void finish_weight_gradient(const DeviceConv& p, const WeightGradient& w) {
-  if (w.slices == 1) return;
-  const Index weights = p.shape.filters * p.shape.depth();
-  sum_slices({w.out, w.slices, weights, w.out_slice, nullptr, 1, 1, false, p.accumulate, p.out}, p.stream);
-  if (w.with_bias)
-    sum_slices({w.out_bias, w.slices, p.shape.filters, w.out_slice, nullptr, 1, 1, false, p.accumulate, p.out_bias},
-               p.stream);
-}
-
 }  // namespace dlkit::device

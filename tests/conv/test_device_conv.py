@@ -93,7 +93,7 @@ def _bound(reference: Any, dtype: Any, variant: str | None, depth: int) -> float
 
 
 def _dtypes(variant: str | None) -> list[Any]:
-    return [np.float32, np.float64] if variant in (None, "naive") else [np.float32]
+    return [np.float32, np.float64] if variant in (None, "naive", "depthwise") else [np.float32]
 
 
 @pytest.mark.parametrize("variant", FORWARD)
