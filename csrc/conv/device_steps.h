@@ -17,6 +17,13 @@ inline constexpr const char* kImplicitGemmTiles[] = {"implicit_gemm/128x128", "i
 void conv_implicit_gemm(const DeviceConv& problem);
 std::size_t conv_implicit_gemm_workspace(const DeviceConv& problem);
 
+inline constexpr const char* kTensorTf32Tiles[] = {"tensor_tf32/128x128", "tensor_tf32/64x64"};
+void conv_tensor_tf32(const DeviceConv& problem);
+std::size_t conv_tensor_tf32_workspace(const DeviceConv& problem);
+inline constexpr const char* kTensorBf16Tiles[] = {"tensor_bf16/128x128", "tensor_bf16/64x64"};
+void conv_tensor_bf16(const DeviceConv& problem);
+std::size_t conv_tensor_bf16_workspace(const DeviceConv& problem);
+
 void conv_depthwise(const DeviceConv& problem);
 std::size_t conv_depthwise_workspace(const DeviceConv& problem);
 

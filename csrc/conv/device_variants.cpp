@@ -17,6 +17,10 @@ const std::vector<DeviceConvVariant>& device_conv_variants(ConvOperation operati
           {"naive", "one thread for each element of the output", "", any, nullptr, device::conv_naive},
           {"implicit_gemm", "a matrix product whose panels of patches are gathered into shared memory, never written out", kTilesNeed, device::fits_tiles,
            device::conv_implicit_gemm_workspace, device::conv_implicit_gemm, device::kImplicitGemmTiles},
+          {"tensor_tf32", "the same by tensor cores, operands rounded to TF32", kTilesNeed, device::fits_tiles,
+           device::conv_tensor_tf32_workspace, device::conv_tensor_tf32, device::kTensorTf32Tiles},
+          {"tensor_bf16", "the same by tensor cores, operands rounded to bfloat16", kTilesNeed, device::fits_tiles,
+           device::conv_tensor_bf16_workspace, device::conv_tensor_bf16, device::kTensorBf16Tiles},
           {"depthwise", "a thread a column of 4 rows, taps in registers", "one channel in each group, extents below 2^30",
            device::fits_depthwise, device::conv_depthwise_workspace, device::conv_depthwise},
       },
@@ -24,6 +28,10 @@ const std::vector<DeviceConvVariant>& device_conv_variants(ConvOperation operati
           {"naive", "one thread for each element of the input's gradient", "", any, nullptr, device::conv_naive},
           {"implicit_gemm", "the same on the gradient, with the taps backwards; strides by phases", kTilesNeed, device::fits_tiles,
            device::conv_implicit_gemm_workspace, device::conv_implicit_gemm, device::kImplicitGemmTiles},
+          {"tensor_tf32", "the same by tensor cores, operands rounded to TF32", kTilesNeed, device::fits_tiles,
+           device::conv_tensor_tf32_workspace, device::conv_tensor_tf32, device::kTensorTf32Tiles},
+          {"tensor_bf16", "the same by tensor cores, operands rounded to bfloat16", kTilesNeed, device::fits_tiles,
+           device::conv_tensor_bf16_workspace, device::conv_tensor_bf16, device::kTensorBf16Tiles},
           {"depthwise", "the same with the taps backwards, summed over the filters of a group", "one channel in each group, extents below 2^30",
            device::fits_depthwise, device::conv_depthwise_workspace, device::conv_depthwise},
       },
@@ -31,6 +39,10 @@ const std::vector<DeviceConvVariant>& device_conv_variants(ConvOperation operati
           {"naive", "one thread for each weight, which goes through all images", "", any, nullptr, device::conv_naive},
           {"implicit_gemm", "the gradient times gathered patches, summed over places in slices", kTilesNeed,
            device::fits_tiles, device::conv_implicit_gemm_workspace, device::conv_implicit_gemm, device::kImplicitGemmTiles},
+          {"tensor_tf32", "the same by tensor cores, operands rounded to TF32", kTilesNeed, device::fits_tiles,
+           device::conv_tensor_tf32_workspace, device::conv_tensor_tf32, device::kTensorTf32Tiles},
+          {"tensor_bf16", "the same by tensor cores, operands rounded to bfloat16", kTilesNeed, device::fits_tiles,
+           device::conv_tensor_bf16_workspace, device::conv_tensor_bf16, device::kTensorBf16Tiles},
           {"depthwise", "a block a filter, 9 taps in the registers of each thread", "one channel in each group, extents below 2^30",
            device::fits_depthwise, device::conv_depthwise_workspace, device::conv_depthwise},
       },
@@ -57,7 +69,10 @@ const DeviceConvVariant& choose_device_conv(const DeviceConv& problem) {
     return *find_device_conv_variant(problem.operation, name, &tile);
   };
   if (problem.shape.groups > 1 && device::fits_depthwise(problem)) return named("depthwise");
-  return named(device::fits_tiles(problem) ? "implicit_gemm" : "naive");
+  if (!device::fits_tiles(problem)) return named("naive");
+  return named(problem.precision == Precision::tf32   ? "tensor_tf32"
+               : problem.precision == Precision::bf16 ? "tensor_bf16"
+                                                      : "implicit_gemm");
 }
 
 std::size_t device_conv_workspace(const DeviceConv& p, const DeviceConvVariant& variant) {

@@ -50,8 +50,9 @@ __global__ void __launch_bounds__(Tile::kThreads, Tile::kBlocks)
   const ConvPhase& phase = g.phase[tile.phase];
   if (tile.col >= g.n * phase.down * phase.across) return;  // a phase smaller than the largest
   WeightCopy<T, typename Tile::PanelA, kDepth, Tile::kRows, Tile::kThreads> weights(g, o, tile);
-  Reader reader(g, o.source, o.taps, tile);
   const int x = static_cast<int>(threadIdx.x) % Tile::kCols, k = static_cast<int>(threadIdx.x) / Tile::kCols;
+  constexpr int kStep = Tile::kThreads / Tile::kCols;
+  Reader reader(g, o.source, o.taps, tile, k);
 
   FmaSums<Tile> sums;
   sums.add(
@@ -60,10 +61,10 @@ __global__ void __launch_bounds__(Tile::kThreads, Tile::kBlocks)
         T* const panels = shared + stage * Tile::kStageElements;
         weights(panels);
 #pragma unroll
-        for (int e = 0; e < kDepth / Reader::kEach; ++e) {
+        for (int e = 0; e < kDepth / kStep; ++e) {
           const T* from;
-          const bool inside = reader.find(e, from);
-          cp_async<4>(panels + Tile::kElementsA + Tile::PanelB::offset(x, k + e * Reader::kEach), from, inside ? 4 : 0);
+          const bool inside = reader.find(e * kStep, from);
+          cp_async<4>(panels + Tile::kElementsA + Tile::PanelB::offset(x, k + e * kStep), from, inside ? 4 : 0);
         }
         reader.advance(kDepth);
       },
@@ -163,30 +164,11 @@ void conv_implicit_gemm(const DeviceConv& p) {
   const ConvGather g = conv_gather(p);
   if (g.result() == 0) return;
   const ConvPlan plan = plan_gather(p, g, kFamily);
-  const GatherWorkspace memory(g, sizeof(float), plan.slices.count);
-  char* const workspace = static_cast<char*>(p.workspace);
-  auto* const taps = reinterpret_cast<ConvTap*>(workspace);
-  T* const weights = reinterpret_cast<T*>(workspace + memory.weights);
-  pack_weights(g, p, weights, taps);
-  const bool split = plan.slices.count > 1;
-  T* const partial = reinterpret_cast<T*>(workspace + memory.partial);
-  const auto* const bias = static_cast<const T*>(p.bias);
-  const GatherOperands<T> o = {weights,
-                               taps,
-                               static_cast<const T*>(p.operation == ConvOperation::forward ? p.x : p.grad),
-                               split ? nullptr : bias,
-                               split ? partial : static_cast<T*>(p.out),
-                               split ? g.result() : 0,
-                               plan.slices.count,
-                               plan.slices.depth,
-                               p.relu && !split};
+  const GatherCall<T> call(p, g, plan);
   constexpr decltype(&run_gather<Tile128x128>) runs[] = {run_gather<Tile128x128>, run_gather<Tile64x64>,
                                                          run_gather<Tile32x64>};
-  runs[plan.tile](p, g, o, kTiles[plan.tile].name);
-  if (split)
-    sum_slices<T>({partial, plan.slices.count, g.result(), g.result(), bias, g.out_size(),
-                static_cast<Index>(g.rows) * g.groups, p.relu, false, p.out},
-               p.stream);
+  runs[plan.tile](p, g, call.operands, kTiles[plan.tile].name);
+  call.finish(p, g);
 }
 
 }  // namespace dlkit::device

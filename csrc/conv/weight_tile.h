@@ -43,10 +43,11 @@ struct WeightPlace {
 };
 
 // A column: a channel and a tap.
-struct WeightColumn {
-  int offset, row, col;
+struct alignas(16) WeightColumn {
+  int offset, row, col, unused;
 
   __device__ __forceinline__ WeightColumn(const WeightGradient& w, int column) {
+    unused = 0;
     if (column >= w.columns) {
       offset = 0;
       row = col = -(1 << 30);
