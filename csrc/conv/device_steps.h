@@ -24,6 +24,14 @@ inline constexpr const char* kTensorBf16Tiles[] = {"tensor_bf16/128x128", "tenso
 void conv_tensor_bf16(const DeviceConv& problem);
 std::size_t conv_tensor_bf16_workspace(const DeviceConv& problem);
 
+// 3 x 3, stride and dilation 1; not for the gradient to the weights.
+bool fits_winograd(const DeviceConv& problem);
+void conv_winograd(const DeviceConv& problem);
+std::size_t conv_winograd_workspace(const DeviceConv& problem);
+// Estimates of an H100's cycles, for the choice.
+double conv_winograd_cycles(const DeviceConv& problem);
+double conv_implicit_gemm_cycles(const DeviceConv& problem);
+
 void conv_depthwise(const DeviceConv& problem);
 std::size_t conv_depthwise_workspace(const DeviceConv& problem);
 

@@ -21,6 +21,8 @@ const std::vector<DeviceConvVariant>& device_conv_variants(ConvOperation operati
            device::conv_tensor_tf32_workspace, device::conv_tensor_tf32, device::kTensorTf32Tiles},
           {"tensor_bf16", "the same by tensor cores, operands rounded to bfloat16", kTilesNeed, device::fits_tiles,
            device::conv_tensor_bf16_workspace, device::conv_tensor_bf16, device::kTensorBf16Tiles},
+          {"winograd", "F(2x2, 3x3): 16 multiplications for 36, transforms and products in one kernel", "float32, a kernel of 3 x 3, stride and dilation 1, extents below 2^30",
+           device::fits_winograd, device::conv_winograd_workspace, device::conv_winograd},
           {"depthwise", "a thread a column of 4 rows, taps in registers", "one channel in each group, extents below 2^30",
            device::fits_depthwise, device::conv_depthwise_workspace, device::conv_depthwise},
       },
@@ -32,6 +34,8 @@ const std::vector<DeviceConvVariant>& device_conv_variants(ConvOperation operati
            device::conv_tensor_tf32_workspace, device::conv_tensor_tf32, device::kTensorTf32Tiles},
           {"tensor_bf16", "the same by tensor cores, operands rounded to bfloat16", kTilesNeed, device::fits_tiles,
            device::conv_tensor_bf16_workspace, device::conv_tensor_bf16, device::kTensorBf16Tiles},
+          {"winograd", "F(2x2, 3x3) with the kernel turned", "float32, a kernel of 3 x 3, stride and dilation 1, extents below 2^30",
+           device::fits_winograd, device::conv_winograd_workspace, device::conv_winograd},
           {"depthwise", "the same with the taps backwards, summed over the filters of a group", "one channel in each group, extents below 2^30",
            device::fits_depthwise, device::conv_depthwise_workspace, device::conv_depthwise},
       },
@@ -70,9 +74,11 @@ const DeviceConvVariant& choose_device_conv(const DeviceConv& problem) {
   };
   if (problem.shape.groups > 1 && device::fits_depthwise(problem)) return named("depthwise");
   if (!device::fits_tiles(problem)) return named("naive");
-  return named(problem.precision == Precision::tf32   ? "tensor_tf32"
-               : problem.precision == Precision::bf16 ? "tensor_bf16"
-                                                      : "implicit_gemm");
+  if (problem.precision != Precision::float32)
+    return named(problem.precision == Precision::tf32 ? "tensor_tf32" : "tensor_bf16");
+  const bool winograd = device::fits_winograd(problem) &&
+                        device::conv_winograd_cycles(problem) < device::conv_implicit_gemm_cycles(problem);
+  return named(winograd ? "winograd" : "implicit_gemm");
 }
 
 std::size_t device_conv_workspace(const DeviceConv& p, const DeviceConvVariant& variant) {

@@ -70,6 +70,7 @@ ConvGather conv_gather(const DeviceConv& problem);
 struct ConvPlan {
   int tile = 0;
   Slices slices;
+  double cycles = 0;  // of an H100, by estimate
 };
 ConvPlan plan_conv(Index rows, Index cols, Index depth, Index count, std::size_t slice_bytes,
                    const TileFamily& family, int tile);

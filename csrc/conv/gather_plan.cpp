@@ -165,8 +165,8 @@ ConvPlan plan_conv(Index rows, Index cols, Index depth, Index count, std::size_t
   const TilePlan split = plan_tiles(p, family, true);
   if (split.slices.count < 2 || split.cycles > kGain * whole.cycles ||
       static_cast<std::size_t>(split.slices.count) * slice_bytes > kMostBytes)
-    return {whole.tile, {1, static_cast<int>((depth + family.depth - 1) / family.depth) * family.depth}};
-  return {split.tile, split.slices};
+    return {whole.tile, {1, static_cast<int>((depth + family.depth - 1) / family.depth) * family.depth}, whole.cycles};
+  return {split.tile, split.slices, split.cycles};
 }
 
 ConvPlan plan_gather(const DeviceConv& p, const ConvGather& g, const TileFamily& family) {

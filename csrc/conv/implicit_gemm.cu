@@ -152,6 +152,8 @@ std::size_t conv_implicit_gemm_workspace(const DeviceConv& p) {
   return GatherWorkspace(g, sizeof(float), plan_gather(p, g, kFamily).slices.count).bytes;
 }
 
+double conv_implicit_gemm_cycles(const DeviceConv& p) { return plan_gather(p, conv_gather(p), kFamily).cycles; }
+
 void conv_implicit_gemm(const DeviceConv& p) {
   if (p.operation == ConvOperation::backward_weight) {
     const ConvPlan plan = plan_weight_gradient(p, kFamily);
