@@ -59,6 +59,7 @@ study: $(call extras,cli) ## ladders, counts, roofline and step profile for the 
 	@$(BIN)/python -m dlkit.study choice --json bench/results
 	@$(BIN)/python -m dlkit.study simt matmul --json bench/results
 	@$(BIN)/python -m dlkit.study simt layers --json bench/results
+	@$(BIN)/python -m dlkit.study simt conv --json bench/results
 	@$(BIN)/python -m dlkit.study step-profile --threads 1,2 --json bench/results
 
 profile-step: $(STAMPS)/extension ## where the time of a training step goes; results into bench/results

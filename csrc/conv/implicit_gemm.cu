@@ -122,11 +122,12 @@ __global__ void __launch_bounds__(Tile::kThreads, Tile::kBlocks)
         for (int i = 0; i < kDepth; ++i) bias += panel[Tile::PanelA::offset(thread, i)];
       });
 
+  const bool packs = weights_in_packs(w);
 #pragma unroll
   for (int r = 0; r < Tile::kDown * 4; ++r)
 #pragma unroll
     for (int s = 0; s < Tile::kAcross; ++s)
-      store_weights(w, tile, tile.row + sums.row(r), tile.col + sums.column(s), sums.sums[r][s]);
+      store_weights(w, tile, tile.row + sums.row(r), tile.col + sums.column(s), sums.sums[r][s], packs);
   if (adds_bias) store_bias(w, tile, tile.row + thread, bias);
 }
 

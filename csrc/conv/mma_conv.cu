@@ -185,8 +185,9 @@ __global__ void __launch_bounds__(Tile::kThreads, Tile::kBlocks)
         },
         add_bias);
   }
+  const bool packs = weights_in_packs(w);
   sums.each(shared, [&](int row, const T (&four)[4]) {
-    store_weights(w, tile, tile.row + row, tile.col + sums.column(), four);
+    store_weights(w, tile, tile.row + row, tile.col + sums.column(), four, packs);
   });
   if (adds_bias) store_bias(w, tile, tile.row + thread, bias);
 }

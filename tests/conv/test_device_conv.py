@@ -95,7 +95,9 @@ def _run(call: Any, *args: Any, **settings: Any) -> Any:
 
 def _bound(reference: Any, dtype: Any, variant: str | None, depth: int) -> float:
     coarser = 4 if variant in (None, "winograd") else 1  # its transforms round as well
-    return coarser * float(reference.bound(dtype, None, depth)) + 2 * ROUNDING.get((variant or "").partition("/")[0], 0.0)
+    return coarser * float(reference.bound(dtype, None, depth)) + 2 * ROUNDING.get(
+        (variant or "").partition("/")[0], 0.0
+    )
 
 
 def _dtypes(variant: str | None) -> list[Any]:
@@ -197,7 +199,9 @@ def test_every_tile(device: Device, variant: str, reference: Any, rng: np.random
 def test_winograd(device: Device, reference: Any, rng: np.random.Generator) -> None:
     """Several blocks of filters, tiles and channels, odd extents, and two groups."""
     for changes in ({}, {"height": 12, "width": 9, "groups": 2, "filters": 72, "padding": (2, 0)}):
-        case = reference.Case(n=2, channels=20, height=11, width=14, filters=70, padding=(1, 1)).with_(**changes)
+        case = reference.Case(n=2, channels=20, height=11, width=14, filters=70, padding=(1, 1)).with_(
+            **changes
+        )
         x, weight, bias = case.arrays(rng, np.float32)
         there, filters = device.put(x), device.put(weight)
         settings = {**case.settings, "variant": "winograd"}
