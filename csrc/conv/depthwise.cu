@@ -1,9 +1,9 @@
 // Depthwise: each group has one channel, so that there is nothing to multiply matrices for. 2 Kh Kw FLOPs for each
-// element read and written once: 2.25 FLOP per byte for 3x3, a ninth of what an H100's memory could feed its multipliers
-// at float32. Memory bounds it: 32 x 64 x 56 x 56 moves 51 MB, 15 us; what has to be seen to is that the first-level cache
-// does not. It delivers 4 sectors a cycle, a warp's row of 32 elements is 4 to 5 of them, so each element of the result
-// may cost about 4 loads: 9 are too many. Where stride and dilation are 1 a thread computes 4 rows of a column: 6 rows of
-// 3 elements for 4 results, 4.5 loads each. Lanes go along a row, all taps in registers.
+// element read and written once: 2.25 FLOP per byte for 3x3, a ninth of what an H100's memory could feed its
+// multipliers at float32. Memory bounds it: 32 x 64 x 56 x 56 moves 51 MB, 15 us; what has to be seen to is that the
+// first-level cache does not. It delivers 4 sectors a cycle, a warp's row of 32 elements is 4 to 5 of them, so each
+// element of the result may cost about 4 loads: 9 are too many. Where stride and dilation are 1 a thread computes 4
+// rows of a column: 6 rows of 3 elements for 4 results, 4.5 loads each. Lanes go along a row, all taps in registers.
 //
 // The gradient to the input is the same with the taps backwards, summed over the group's filters; with another stride a
 // pixel looks for the places that read it.
@@ -11,6 +11,9 @@
 // The gradient to the weights: a block takes a filter and a slice of the images; each thread adds up 9 taps (more in
 // several passes) over its places, in registers; then the block, then the slices in order. It reads grad once and x 9
 // times, mostly from the first-level cache: bound by that, 10 loads a place, about 25 us for the shape above.
+//
+//   sm_90a, float32: forward 64 registers (3x3, 5x5), 32 for other shapes, the input's gradient 40, the weights' 56:
+//   32, 64, 48 and 32 warps a multiprocessor; 128 bytes shared for the last.
 #include <algorithm>
 
 #include "conv/device_ladder.h"
@@ -20,11 +23,11 @@
 namespace dlkit::device {
 namespace {
 
-constexpr int kRowsEach = 4;   // of a thread
-constexpr int kTapsEach = 9;   // of the weights' gradient in a pass
+constexpr int kRowsEach = 4;  // of a thread
+constexpr int kTapsEach = 9;  // of the weights' gradient in a pass
 
 struct Depthwise {
-  int in_h, in_w, out_h, out_w;     // of the planes that are read and written
+  int in_h, in_w, out_h, out_w;                       // of the planes that are read and written
   int out_channels, in_channels, inputs, multiplier;  // each output sums over `inputs` planes
   int kernel_h, kernel_w, stride_h, stride_w, dilation_h, dilation_w, top, left;
   bool flipped, relu;
@@ -173,8 +176,7 @@ __global__ void __launch_bounds__(kConvThreads)
 #pragma unroll
     for (int t = 0; t < kTapsEach; ++t) {
       const T total = block_sum(sums[t]);
-      if (threadIdx.x == 0 && tap0 + t < taps)
-        dweight[tap0 + t] = s.accumulate ? dweight[tap0 + t] + total : total;
+      if (threadIdx.x == 0 && tap0 + t < taps) dweight[tap0 + t] = s.accumulate ? dweight[tap0 + t] + total : total;
     }
     if (tap0 == 0 && dbias != nullptr) {
       const T total = block_sum(of_bias);
@@ -206,11 +208,27 @@ void run_weight(const DeviceConv& p) {
                       : split               ? out + s.filters * s.kernel_size()
                                             : static_cast<T*>(p.out_bias);
   const auto i = [](Index value) { return static_cast<int>(value); };
-  const DepthwiseWeight w = {i(s.n), i(s.filters), i(s.channels), i(s.height), i(s.width), i(s.out_h), i(s.out_w),
-                             i(s.kernel_h), i(s.kernel_w), i(s.stride_h), i(s.stride_w), i(s.dilation_h),
-                             i(s.dilation_w), i(s.pad_top), i(s.pad_left), images_of_slice(p),
-                             split ? slice_elements(p) : 0, p.accumulate && !split, Divisor(s.out_size()),
-                             Divisor(s.out_w), Divisor(s.group_filters())};
+  const DepthwiseWeight w = {i(s.n),
+                             i(s.filters),
+                             i(s.channels),
+                             i(s.height),
+                             i(s.width),
+                             i(s.out_h),
+                             i(s.out_w),
+                             i(s.kernel_h),
+                             i(s.kernel_w),
+                             i(s.stride_h),
+                             i(s.stride_w),
+                             i(s.dilation_h),
+                             i(s.dilation_w),
+                             i(s.pad_top),
+                             i(s.pad_left),
+                             images_of_slice(p),
+                             split ? slice_elements(p) : 0,
+                             p.accumulate && !split,
+                             Divisor(s.out_size()),
+                             Divisor(s.out_w),
+                             Divisor(s.group_filters())};
   const dim3 grid(static_cast<unsigned>(s.filters), static_cast<unsigned>(slices));
   launch("depthwise_weight", depthwise_weight_kernel<T>, {grid, kConvThreads}, p.stream, w,
          static_cast<const T*>(p.grad), static_cast<const T*>(p.x), out, out_bias);
@@ -235,12 +253,28 @@ void run_planes(const DeviceConv& p) {
   if (s.n * channels * out_h * out_w == 0) return;
   // Backwards with stride 1 the padding is what is left of the kernel.
   const bool turned = !forward && unit;
-  const Depthwise d = {i(forward ? s.height : s.out_h), i(forward ? s.width : s.out_w), i(out_h), i(out_w), i(channels),
-                       i(forward ? s.channels : s.filters), forward ? 1 : i(s.group_filters()), i(s.group_filters()),
-                       i(s.kernel_h), i(s.kernel_w), i(s.stride_h), i(s.stride_w), i(s.dilation_h), i(s.dilation_w),
+  const Depthwise d = {i(forward ? s.height : s.out_h),
+                       i(forward ? s.width : s.out_w),
+                       i(out_h),
+                       i(out_w),
+                       i(channels),
+                       i(forward ? s.channels : s.filters),
+                       forward ? 1 : i(s.group_filters()),
+                       i(s.group_filters()),
+                       i(s.kernel_h),
+                       i(s.kernel_w),
+                       i(s.stride_h),
+                       i(s.stride_w),
+                       i(s.dilation_h),
+                       i(s.dilation_w),
                        i(turned ? s.kernel_h - 1 - s.pad_top : s.pad_top),
-                       i(turned ? s.kernel_w - 1 - s.pad_left : s.pad_left), !forward, p.relu && forward,
-                       i(s.n * channels * lines * out_w), Divisor(out_w), Divisor(lines * out_w), Divisor(channels),
+                       i(turned ? s.kernel_w - 1 - s.pad_left : s.pad_left),
+                       !forward,
+                       p.relu && forward,
+                       i(s.n * channels * lines * out_w),
+                       Divisor(out_w),
+                       Divisor(lines * out_w),
+                       Divisor(channels),
                        Divisor(s.group_filters())};
   const auto *from = static_cast<const T*>(forward ? p.x : p.grad), *weight = static_cast<const T*>(p.weight),
              *bias = static_cast<const T*>(p.bias);

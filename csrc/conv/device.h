@@ -31,7 +31,7 @@ struct DeviceConv {
   void* out_bias;       // backward_weight: filters, or null
   bool relu;            // forward
   bool accumulate;      // backward_weight: add to what out and out_bias hold
-  void* workspace;      // aligned to 256 bytes
+  void* workspace;      // aligned to 16 bytes
   void* stream;
   int tile = -1;  // one of the variant's tiles, for tests and studies; -1: the best by estimate
 };

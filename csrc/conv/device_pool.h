@@ -1,6 +1,6 @@
-// Pooling on a GPU, or on the SIMT machine: maxima and means over windows that step over planes, and their gradients, on
-// device pointers. What they are is said in pool.h, whose order among equals and NaN they keep: of equal elements the
-// first, of NaN the last. Taps outside of the plane are left out.
+// Pooling on a GPU, or on the SIMT machine: maxima and means over windows that step over planes, and their gradients,
+// on device pointers. What they are is said in pool.h, whose order among equals and NaN they keep: of equal elements
+// the first, of NaN the last. Taps outside of the plane are left out.
 //
 // A gradient is gathered by its pixel from the windows that have it, so that nothing is added by atomics, and each
 // element is written once. Arrays are contiguous, float or double; results overlap no input.

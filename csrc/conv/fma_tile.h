@@ -1,6 +1,6 @@
 // The multiply-adds of a block's tile of rows x columns, from panels of k in shared memory: the scheme of
-// matmul/warp_tile.h (tiles of warps in the tile of the block, stages, elements of the next k loaded while those of this
-// one are multiplied), with any way to copy the panels.
+// matmul/warp_tile.h (tiles of warps in the tile of the block, stages, elements of the next k loaded while those of
+// this one are multiplied), with any way to copy the panels.
 #pragma once
 
 #include "core/cuda/launch.h"

@@ -1,9 +1,9 @@
 // What stands around the kernels that gather: packing of weights before, sums of slices after.
 //
 // pack_weights reads each weight once and writes it once, lanes along rows: a warp's 32 loads are weight_row elements
-// apart, a sector each, so that it moves 9 times the weights' bytes where they are not in the second-level cache; 590 KB
-// of a 3x3 of 128 channels take about 2 us, most of it the launch. sum_slices: one FLOP for 4 bytes, bound by the cache
-// where the partial sums still are.
+// apart, a sector each, so that it moves 9 times the weights' bytes where they are not in the second-level cache; 590
+// KB of a 3x3 of 128 channels take about 2 us, most of it the launch. sum_slices: one FLOP for 4 bytes, bound by the
+// cache where the partial sums still are. Both: 30 registers, 64 warps a multiprocessor.
 #include "conv/device_ladder.h"
 #include "conv/gather.h"
 #include "conv/weight_gradient.h"
@@ -65,8 +65,8 @@ __global__ void __launch_bounds__(kConvThreads) sum_slices_kernel(SliceSum sum) 
 
 template <class Element>
 void pack_weights(const ConvGather& g, const DeviceConv& p, Element* packed, ConvTap* taps) {
-  const Index most = static_cast<Index>((g.most_depth() + kPackedDepth - 1) / kPackedDepth * kPackedDepth) *
-                     g.rows_padded * g.groups;
+  const Index most =
+      static_cast<Index>((g.most_depth() + kPackedDepth - 1) / kPackedDepth * kPackedDepth) * g.rows_padded * g.groups;
   if (most == 0) return;
   LaunchShape shape = one_each("pack_weights", most);
   shape.grid.y = static_cast<unsigned>(g.phases);
@@ -87,8 +87,8 @@ void finish_weight_gradient(const DeviceConv& p, const WeightGradient& w) {
   const Index weights = p.shape.filters * p.shape.depth();
   sum_slices<real<float>>({w.out, w.slices, weights, w.out_slice, nullptr, 1, 1, false, p.accumulate, p.out}, p.stream);
   if (w.with_bias)
-    sum_slices<real<float>>({w.out_bias, w.slices, p.shape.filters, w.out_slice, nullptr, 1, 1, false, p.accumulate, p.out_bias},
-               p.stream);
+    sum_slices<real<float>>(
+        {w.out_bias, w.slices, p.shape.filters, w.out_slice, nullptr, 1, 1, false, p.accumulate, p.out_bias}, p.stream);
 }
 
 template void sum_slices<real<float>>(const SliceSum&, void*);

@@ -24,13 +24,13 @@ namespace dlkit::device {
 constexpr int kMostPhases = 16;
 
 struct ConvPhase {
-  int down, across;       // places (q, r) of an image: q < down, r < across
-  int out_row, out_col;   // where place (0, 0) of the result lies; the others are out_row_step, out_col_step apart
-  int row, col;           // what tap (0, 0) of place (0, 0) reads; places are row_step, col_step apart
+  int down, across;      // places (q, r) of an image: q < down, r < across
+  int out_row, out_col;  // where place (0, 0) of the result lies; the others are out_row_step, out_col_step apart
+  int row, col;          // what tap (0, 0) of place (0, 0) reads; places are row_step, col_step apart
   int taps_down, taps_across;
-  int u, v;               // tap (0, 0) in the kernel; the others are u_step, v_step apart
-  int depth;              // channels times taps
-  int first_tap;          // where its part of the table begins, and that of the packed weights of all groups
+  int u, v;       // tap (0, 0) in the kernel; the others are u_step, v_step apart
+  int depth;      // channels times taps
+  int first_tap;  // where its part of the table begins, and that of the packed weights of all groups
   Index first_weight;
   Divisor by_image = Divisor(1), by_row = Divisor(1);  // of the number of a place
 };
@@ -39,15 +39,15 @@ struct ConvGather {
   ConvPhase phase[kMostPhases];
   int phases;
   int n, groups;
-  int channels, in_h, in_w;   // of a group; of the image that is read
-  int rows, out_h, out_w;     // of a group; of the result
+  int channels, in_h, in_w;  // of a group; of the image that is read
+  int rows, out_h, out_w;    // of a group; of the result
   int row_step, col_step, tap_row_step, tap_col_step, out_row_step, out_col_step, u_step, v_step, kernel_w;
   Index weight_row, weight_channel, weight_group;  // strides in the weights as they are given
-  int rows_padded;            // of the packed weights: a multiple of kPackedRows
-  Index packed_weights;       // elements
+  int rows_padded;                                 // of the packed weights: a multiple of kPackedRows
+  Index packed_weights;                            // elements
   int packed_taps;
 
-  int most_places() const;    // columns of the largest phase
+  int most_places() const;  // columns of the largest phase
   int most_depth() const;
   constexpr Index in_size() const { return static_cast<Index>(in_h) * in_w; }
   constexpr Index out_size() const { return static_cast<Index>(out_h) * out_w; }
@@ -72,8 +72,8 @@ struct ConvPlan {
   Slices slices;
   double cycles = 0;  // of an H100, by estimate
 };
-ConvPlan plan_conv(Index rows, Index cols, Index depth, Index count, std::size_t slice_bytes,
-                   const TileFamily& family, int tile);
+ConvPlan plan_conv(Index rows, Index cols, Index depth, Index count, std::size_t slice_bytes, const TileFamily& family,
+                   int tile);
 ConvPlan plan_gather(const DeviceConv& problem, const ConvGather& gather, const TileFamily& family);
 
 // The memory of a gather's kernels: table, packed weights, partial sums.

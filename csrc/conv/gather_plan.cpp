@@ -150,8 +150,8 @@ ConvGather conv_gather(const DeviceConv& p) {
   return g;
 }
 
-ConvPlan plan_conv(Index rows, Index cols, Index depth, Index count, std::size_t slice_bytes,
-                   const TileFamily& family, int tile) {
+ConvPlan plan_conv(Index rows, Index cols, Index depth, Index count, std::size_t slice_bytes, const TileFamily& family,
+                   int tile) {
   DeviceMatmul p = {};
   p.m = rows;
   p.n = cols;

@@ -57,8 +57,8 @@ class WeightCopy {
     x_ = thread % kAcross * kChunk;
     pitch_ = g.rows_padded;
     valid_ = tile.row + x_ < pitch_;
-    from_ = o.weights + phase.first_weight +
-            (static_cast<Index>(tile.group) * padded + tile.first + k_) * pitch_ + (valid_ ? tile.row + x_ : 0);
+    from_ = o.weights + phase.first_weight + (static_cast<Index>(tile.group) * padded + tile.first + k_) * pitch_ +
+            (valid_ ? tile.row + x_ : 0);
   }
 
   // Starts the copy of the next panel.

@@ -7,14 +7,19 @@
 //
 // 2 N F Ho Wo C' Kh Kw FLOPs. A tile of 128 x 128 does 64 multiply-adds a thread for 4 loads of 16 bytes from shared
 // memory. A panel of 8 k costs a thread 4 gathered elements: a look-up in the table (16 bytes, the same for the warp),
-// 2 comparisons, a copy of 4 bytes, about 8 instructions each, and one copy of 16 bytes of weights: 512 of 512 + 32 (from
-// shared memory) + 34 issue slots. So multipliers are the bound, at 89 % of their peak if they never wait: 59 TFLOP/s on
-// an H100 (67 at 1.98 GHz). Smaller tiles serve few filters (LeNet's 20 and 50) and few places.
+// 2 comparisons, a copy of 4 bytes, about 8 instructions each, and one copy of 16 bytes of weights: 512 of 512 + 32
+// (from shared memory) + 34 issue slots. So multipliers are the bound, at 89 % of their peak if they never wait: 59
+// TFLOP/s on an H100 (67 at 1.98 GHz). Smaller tiles serve few filters (LeNet's 20 and 50) and few places.
 //
 // The gradient to the input is the same kernel on the gradient, each phase of its strides a block row of its own. The
 // gradient to the weights (weight_tile.h) gathers the same patches, as columns, and sums over places: two divisions
 // (multiply and shift) a panel, 4 + 4 elements a thread by copies of 4 bytes, 512 of 512 + 32 + 80. It needs slices,
 // as a tile of weights sums over all images: each writes F C' Kh Kw floats, which are read again once.
+//
+//   sm_90a          registers  shared   blocks, warps a multiprocessor
+//   128 x 128          128      33 KB    2, 16    (10 words of a thread spilled, 29 for the weights' gradient)
+//   64 x 64             96      17 KB    5, 20
+//   32 x 64             64      13 KB    8, 32    (4 words, for the weights' gradient)
 //
 //   Scratch memory: packed weights, as many as weights, and 16 bytes for each k; slices, at most 64 MB.
 //
@@ -105,8 +110,8 @@ __global__ void __launch_bounds__(Tile::kThreads, Tile::kBlocks)
         for (int e = 0; e < kEachA; ++e) {
           const int row = tile.row + x + e * kStep;
           const bool inside = place.inside && row < w.filters;
-          cp_async<4>(panels + Tile::PanelA::offset(x + e * kStep, k),
-                      inside ? grad + place.grad + row * plane : grad, inside ? 4 : 0);
+          cp_async<4>(panels + Tile::PanelA::offset(x + e * kStep, k), inside ? grad + place.grad + row * plane : grad,
+                      inside ? 4 : 0);
         }
 #pragma unroll
         for (int e = 0; e < kEachB; ++e) {

@@ -1,18 +1,24 @@
 // Tensor cores: the gathered product of implicit_gemm.cu with operands rounded to TF32 or bfloat16, sums in float32, as
 // matmul/mma_tf32.cu and mma_16bit.cu have it.
 //
-// What is gathered does not become fewer elements, so that the gather comes to the fore. A panel of 64 bytes a row is 16
-// k of TF32: 128 x 128 x 16 are 256 mma of a block, 410 cycles of a multiprocessor by mma.sync (62 % of 1024 multiply-
-// adds a cycle); its 2048 gathered elements take 64 warp instructions of about 9 in all, 144 cycles of its 4 issue slots,
-// beside 120 for fragments and mma: tensor cores are the bound, 300 TFLOP/s on an H100. bfloat16 does 32 k in the same
-// time, for 4096 elements: 320 cycles beside 100, so issue slots bind as well, at about 500 TFLOP/s; elements go by
-// registers, which round them, 8 k of a place to one store of 16 bytes.
+// What is gathered does not become fewer elements, so that the gather comes to the fore. A panel of 64 bytes a row is
+// 16 k of TF32: 128 x 128 x 16 are 256 mma of a block, 410 cycles of a multiprocessor by mma.sync (62 % of 1024
+// multiply- adds a cycle); its 2048 gathered elements take 64 warp instructions of about 9 in all, 144 cycles of its 4
+// issue slots, beside 120 for fragments and mma: tensor cores are the bound, 300 TFLOP/s on an H100. bfloat16 does 32 k
+// in the same time, for 4096 elements: 320 cycles beside 100, so issue slots bind as well, at about 500 TFLOP/s;
+// elements go by registers, which round them, 8 k of a place to one store of 16 bytes.
 //
 // The second-level cache gives 4 bytes for each gathered element: 128 x 128 do 64 FLOP for a byte of x, 4.7 TB/s at 300
 // TFLOP/s, less what the first-level cache finds, as taps of one row share their sectors.
 //
 // The gradient to the weights reads both operands along places, 4 bytes at a time. What a column is lies in shared
 // memory, 16 bytes each.
+//
+//   sm_90a            registers, of the weights' gradient  shared  blocks, warps a multiprocessor
+//   TF32 128 x 128         255       217                   64 KB    1, 8
+//   TF32 64 x 64           168 (11 words spilled), 157     32 KB    3, 12
+//   bfloat16 128 x 128     206       232                   48 KB    1, 8
+//   bfloat16 64 x 64       160       164                   24 KB    3, 12
 //
 // Source: PTX ISA, "Warp-level matrix instructions"; NVIDIA, CUTLASS, "Implicit GEMM convolution", 2021.
 #include "conv/gather_tile.h"
@@ -91,7 +97,7 @@ __global__ void __launch_bounds__(Tile::kThreads, Tile::kBlocks)
         [](int) {});
   }
   const PlaceColumn<Element> column(g, o, tile, tile.col + sums.column());
-  sums.each(shared, [&](int row, const T (&four)[4]) { column.store(tile.row + row, four); });
+  sums.each(shared, [&](int row, const T(&four)[4]) { column.store(tile.row + row, four); });
 }
 
 template <class Operand, class Tile>
@@ -171,7 +177,7 @@ __global__ void __launch_bounds__(Tile::kThreads, Tile::kBlocks)
         },
         [&](int stage) {
           Element* const panels = shared + stage * Sums::kStageElements;
-          const auto store = [&](Element* to, const T (&held)[kPair]) {
+          const auto store = [&](Element* to, const T(&held)[kPair]) {
             Pack<Element, kPair> pair;
 #pragma unroll
             for (int i = 0; i < kPair; ++i) pair[i] = convert<Element>(held[i]);
@@ -186,7 +192,7 @@ __global__ void __launch_bounds__(Tile::kThreads, Tile::kBlocks)
         add_bias);
   }
   const bool packs = weights_in_packs(w);
-  sums.each(shared, [&](int row, const T (&four)[4]) {
+  sums.each(shared, [&](int row, const T(&four)[4]) {
     store_weights(w, tile, tile.row + row, tile.col + sums.column(), four, packs);
   });
   if (adds_bias) store_bias(w, tile, tile.row + thread, bias);
@@ -228,16 +234,17 @@ void run(const DeviceConv& p, const TileFamily& family) {
   if (p.operation == ConvOperation::backward_weight) {
     const ConvPlan plan = plan_weight_gradient(p, family);
     const WeightGradient w = weight_gradient(p, plan);
-    (plan.tile == 0 ? run_weight<Operand, Large> : run_weight<Operand, Small>)(
-        p, w, family.tiles[static_cast<std::size_t>(plan.tile)].name);
+    (plan.tile == 0 ? run_weight<Operand, Large>
+                    : run_weight<Operand, Small>)(p, w, family.tiles[static_cast<std::size_t>(plan.tile)].name);
     return finish_weight_gradient(p, w);
   }
   const ConvGather g = conv_gather(p);
   if (g.result() == 0) return;
   const ConvPlan plan = plan_gather(p, g, family);
   const GatherCall<Element> call(p, g, plan);
-  (plan.tile == 0 ? run_gather<Operand, Large> : run_gather<Operand, Small>)(
-      p, g, call.operands, family.tiles[static_cast<std::size_t>(plan.tile)].name);
+  (plan.tile == 0
+       ? run_gather<Operand, Large>
+       : run_gather<Operand, Small>)(p, g, call.operands, family.tiles[static_cast<std::size_t>(plan.tile)].name);
   call.finish(p, g);
 }
 

@@ -34,9 +34,9 @@ struct MmaSums {
         for (int e = 0; e < 4; ++e) sums[r][s][e] = T(0);
   }
 
-  // Adds up `steps` panels. start(step, stage) begins what is copied by cp.async to shared + stage * kStageElements, A's
-  // panel before B's; fetch(step) loads what goes by registers, which place(stage) stores; seen(stage) is called while
-  // the panels of a step are there.
+  // Adds up `steps` panels. start(step, stage) begins what is copied by cp.async to shared + stage * kStageElements,
+  // A's panel before B's; fetch(step) loads what goes by registers, which place(stage) stores; seen(stage) is called
+  // while the panels of a step are there.
   template <class Start, class Fetch, class Place, class Seen>
   __device__ __forceinline__ void add(const Element* shared, int steps, const Start& start, const Fetch& fetch,
                                       const Place& place, const Seen& seen) {

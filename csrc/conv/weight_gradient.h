@@ -13,15 +13,15 @@ namespace dlkit::device {
 struct WeightGradient {
   const void* grad;
   const void* x;
-  void* out;            // of slice 0
+  void* out;  // of slice 0
   Index out_slice;
   int slices, slice_depth;
   bool accumulate, with_bias;
   int n, filters, channels, columns;  // filters and channels of a group; columns: channels times taps
   int in_h, in_w, out_h, out_w, kernel_w, stride_h, stride_w, dilation_h, dilation_w, top, left, groups;
-  int places;             // of all images
+  int places;  // of all images
   Divisor by_image = Divisor(1), by_row = Divisor(1), by_kernel = Divisor(1), by_kernel_row = Divisor(1);
-  void* out_bias;         // likewise
+  void* out_bias;  // likewise
 };
 
 // Where its problem's kernels work: slices of the weights' gradient, each followed by one of the bias'.

@@ -66,7 +66,8 @@ struct alignas(16) WeightColumn {
   WeightColumn() = default;
 };
 
-// 4 neighbouring sums of a row, from column `column` on; `packs`: where rows and slices are multiples of 4, and aligned.
+// 4 neighbouring sums of a row, from column `column` on; `packs`: where rows and slices are multiples of 4, and
+// aligned.
 __device__ __forceinline__ bool weights_in_packs(const WeightGradient& w) {
   return w.columns % 4 == 0 && is_aligned<4>(static_cast<const real<float>*>(w.out));
 }
@@ -74,8 +75,8 @@ __device__ __forceinline__ void store_weights(const WeightGradient& w, const Wei
                                               const real<float> (&sums)[4], bool packs) {
   using T = real<float>;
   if (row >= w.filters || column >= w.columns) return;
-  T* const out = static_cast<T*>(w.out) + tile.slice +
-                 (static_cast<Index>(tile.group) * w.filters + row) * w.columns + column;
+  T* const out =
+      static_cast<T*>(w.out) + tile.slice + (static_cast<Index>(tile.group) * w.filters + row) * w.columns + column;
   if (packs) {
     Pack<T, 4> pack = {sums[0], sums[1], sums[2], sums[3]};
     if (w.accumulate) {

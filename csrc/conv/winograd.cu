@@ -1,28 +1,31 @@
 // Winograd's F(2x2, 3x3): 4 results of a 3x3 kernel by 16 multiplications instead of 36.
 //
-// A tile of 2 x 2 results reads 4 x 4 of x. With d those, g the kernel:  Y = A' [ sum over channels (G g G') . (B' d B) ] A
-// where . is by element. So the sum over channels is 16 matrix products, one for each place in the tile, of filters x
-// channels by channels x tiles: 2.25 times fewer multiply-adds. G g G' is computed beforehand by winograd_weights, once
-// for all tiles; it takes 16/9 of the weights' memory. All else happens in one kernel, so that neither B' d B nor the
-// products are ever in memory (unfused they are 4 times x and y: 200 MB at 32 x 64 x 56 x 56, more than what is saved).
+// A tile of 2 x 2 results reads 4 x 4 of x. With d those, g the kernel:  Y = A' [ sum over channels (G g G') . (B' d B)
+// ] A where . is by element. So the sum over channels is 16 matrix products, one for each place in the tile, of filters
+// x channels by channels x tiles: 2.25 times fewer multiply-adds. G g G' is computed beforehand by winograd_weights,
+// once for all tiles; it takes 16/9 of the weights' memory. All else happens in one kernel, so that neither B' d B nor
+// the products are ever in memory (unfused they are 4 times x and y: 200 MB at 32 x 64 x 56 x 56, more than what is
+// saved).
 //
 // A block: 64 filters, 32 tiles, 8 channels at a time. Each thread transforms the patch of one channel and tile, whose
 // elements it loaded a step before; 2 of the 16 products are a warp's, 8 x 8 elements of each a thread's, 128 sums in
-// registers. After the last channel products go by shared memory, 16 filters at a time, to threads that transform a tile
-// each, add the bias, apply ReLU and store.
+// registers. After the last channel products go by shared memory, 16 filters at a time, to threads that transform a
+// tile each, add the bias, apply ReLU and store.
 //
-// Of a thread's instructions for 8 channels 1024 are multiply-adds; 64 loads of 16 bytes from shared memory, 32 additions
-// and 16 stores for the transform, 16 gathered elements of about 6 each, 8 copies of 16 bytes: 1024 of 1250 slots. 67 *
-// 0.82 = 55 TFLOP/s on an H100, 124 of a direct convolution's, if nothing waits; but its 8 warps hold all registers, and
-// 48 KB for 0.5 MFLOP are 5 TB/s from the second-level cache, as much as that has: 70 % of it, 85, is likelier.
+// Of a thread's instructions for 8 channels 1024 are multiply-adds; 64 loads of 16 bytes from shared memory, 32
+// additions and 16 stores for the transform, 16 gathered elements of about 6 each, 8 copies of 16 bytes: 1024 of 1250
+// slots. 67 * 0.82 = 55 TFLOP/s on an H100, 124 of a direct convolution's, if nothing waits; but its 8 warps hold all
+// registers, and 48 KB for 0.5 MFLOP are 5 TB/s from the second-level cache, as much as that has: 70 % of it, 85, is
+// likelier.
 //
-//   96 KB shared: 1 block, 8 warps a multiprocessor. Scratch: 16/9 of the weights, padded.
+//   sm_90a: 254 registers, none spilled, 96 KB shared: 1 block, 8 warps a multiprocessor. Scratch: 16/9 of the weights,
+//   padded.
 //
-// The gradient to the input is the same with the kernel turned by 180 degrees. Rounding: B' d B adds 4 elements twice, so
-// the error is 2 to 3 times that of a direct sum.
+// The gradient to the input is the same with the kernel turned by 180 degrees. Rounding: B' d B adds 4 elements twice,
+// so the error is 2 to 3 times that of a direct sum.
 //
-// Source: A. Lavin, S. Gray, "Fast algorithms for convolutional neural networks", CVPR 2016; the fused blocking: D. Yan,
-// W. Wang, X. Chu, "Optimizing batched Winograd convolution on GPUs", PPoPP 2020.
+// Source: A. Lavin, S. Gray, "Fast algorithms for convolutional neural networks", CVPR 2016; the fused blocking: D.
+// Yan, W. Wang, X. Chu, "Optimizing batched Winograd convolution on GPUs", PPoPP 2020.
 #include <algorithm>
 
 #include "conv/device_ladder.h"
@@ -264,11 +267,26 @@ Winograd winograd_of(const DeviceConv& p) {
   const ConvGather g = conv_gather(p);
   const bool forward = p.operation == ConvOperation::forward;
   const Index down = (g.out_h + 1) / 2, across = (g.out_w + 1) / 2;
-  return {g.n, g.groups, g.channels, g.in_h, g.in_w, g.rows, g.out_h, g.out_w,
-          g.phase[0].row - (forward ? 0 : 2), g.phase[0].col - (forward ? 0 : 2),
-          ceil_div(g.channels, kChannels) * kChannels, ceil_div(g.rows, kFilters) * kFilters,
-          static_cast<int>(g.n * down * across), !forward, p.relu && forward, g.weight_row, g.weight_channel,
-          g.weight_group, Divisor(std::max<Index>(1, down * across)), Divisor(std::max<Index>(1, across))};
+  return {g.n,
+          g.groups,
+          g.channels,
+          g.in_h,
+          g.in_w,
+          g.rows,
+          g.out_h,
+          g.out_w,
+          g.phase[0].row - (forward ? 0 : 2),
+          g.phase[0].col - (forward ? 0 : 2),
+          ceil_div(g.channels, kChannels) * kChannels,
+          ceil_div(g.rows, kFilters) * kFilters,
+          static_cast<int>(g.n * down * across),
+          !forward,
+          p.relu && forward,
+          g.weight_row,
+          g.weight_channel,
+          g.weight_group,
+          Divisor(std::max<Index>(1, down * across)),
+          Divisor(std::max<Index>(1, across))};
 }
 
 }  // namespace
@@ -303,8 +321,8 @@ void conv_winograd(const DeviceConv& p) {
          static_cast<const T*>(p.weight), weights);
   const dim3 grid(static_cast<unsigned>(s.rows_padded / kFilters * ceil_div(s.tiles, kTiles)),
                   static_cast<unsigned>(s.groups));
-  launch("winograd", winograd_kernel, {grid, dim3(kThreads), kSharedBytes}, p.stream, s,
-         static_cast<const T*>(weights), source, static_cast<const T*>(p.bias), static_cast<T*>(p.out));
+  launch("winograd", winograd_kernel, {grid, dim3(kThreads), kSharedBytes}, p.stream, s, static_cast<const T*>(weights),
+         source, static_cast<const T*>(p.bias), static_cast<T*>(p.out));
 }
 
 }  // namespace dlkit::device

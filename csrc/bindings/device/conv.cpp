@@ -144,7 +144,7 @@ void run(Address stream, int which, int dims, int dtype, int precision, const st
     }
   });
   if (needed != 0)
-    a.expect(workspace % 256 == 0, "workspace", std::to_string(workspace), "the address of memory aligned to 256 bytes");
+    a.expect(workspace % 16 == 0, "workspace", std::to_string(workspace), "the address of memory aligned to 16 bytes");
   p.workspace = a.scratch(workspace, needed);
   p.relu = relu;
   p.accumulate = accumulate;

@@ -18,8 +18,9 @@ using Numbers = std::array<Index, 13>;
 
 DevicePool pool_of(const Arguments& a, const Numbers& n, bool include_pad = true, Index divisor = 0) {
   constexpr Index kMost = (Index{1} << 30) - 1;
-  constexpr const char* kNames[] = {"planes",   "height",   "width", "kernel_h", "kernel_w",   "stride_h", "stride_w",
-                                    "padding",  "padding",  "dilation_h", "dilation_w", "out_h", "out_w"};
+  constexpr const char* kNames[] = {"planes",     "height",   "width",   "kernel_h", "kernel_w",
+                                    "stride_h",   "stride_w", "padding", "padding",  "dilation_h",
+                                    "dilation_w", "out_h",    "out_w"};
   constexpr Index kLeast[] = {0, 0, 0, 1, 1, 1, 1, 0, 0, 1, 1, 0, 0};
   for (std::size_t i = 0; i < n.size(); ++i)
     a.expect(n[i] >= kLeast[i] && (i == 0 || n[i] <= kMost), kNames[i], std::to_string(n[i]),
@@ -28,12 +29,14 @@ DevicePool pool_of(const Arguments& a, const Numbers& n, bool include_pad = true
   for (int axis = 0; axis < 2; ++axis) {
     const auto at = [&](int i) { return n[static_cast<std::size_t>(i + axis)]; };
     Index reach = 0, last = 0;
-    const bool ok = !__builtin_mul_overflow(at(3) - 1, at(9), &reach) && !__builtin_mul_overflow(at(11), at(5), &last) &&
-                    reach <= kMost && last <= kMost && reach + last + at(1) + at(7) <= kMost;
+    const bool ok = !__builtin_mul_overflow(at(3) - 1, at(9), &reach) &&
+                    !__builtin_mul_overflow(at(11), at(5), &last) && reach <= kMost && last <= kMost &&
+                    reach + last + at(1) + at(7) <= kMost;
     a.expect(ok, "window", std::to_string(at(3)), "one that stays below 1073741823 elements of an axis");
   }
   a.expect(divisor >= 0, "divisor", std::to_string(divisor), "0 or more");
-  DevicePool p = {n[0], n[1], n[2], n[3], n[4], n[5], n[6], n[7], n[8], n[9], n[10], n[11], n[12], include_pad, divisor};
+  DevicePool p = {n[0], n[1], n[2],  n[3],  n[4],  n[5],        n[6],   n[7],
+                  n[8], n[9], n[10], n[11], n[12], include_pad, divisor};
   a.count("(planes, height, width)", p.planes, p.height, p.width);
   a.count("(planes, out_h, out_w)", p.planes, p.out_h, p.out_w);
   return p;
@@ -126,8 +129,8 @@ void bind_device_pool(py::module_& module) {
              arg("indices"), arg("relu"), arg("step"));
   module.def("max_pool_backward", max_pool_backward_call, arg("stream"), arg("dtype"), arg("numbers"), arg("grad"),
              arg("places"), arg("indices"), arg("dx"), arg("any_window"), arg("step"));
-  module.def("avg_pool", avg_pool_call, arg("stream"), arg("dtype"), arg("numbers"), arg("include_pad"),
-             arg("divisor"), arg("x"), arg("y"), arg("backward"), arg("step"),
+  module.def("avg_pool", avg_pool_call, arg("stream"), arg("dtype"), arg("numbers"), arg("include_pad"), arg("divisor"),
+             arg("x"), arg("y"), arg("backward"), arg("step"),
              "Means of windows, or of their gradient `x` that by the plane.");
 }
 

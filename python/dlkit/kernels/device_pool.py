@@ -221,7 +221,11 @@ def _numbers(
                     + (f" to {_MOST}" if number > _MOST else " or more")
                 )
         windows.append(pair)
-    extents = [_fits(operation, axis, size[axis], *(pair[axis] for pair in windows), ceil) for axis in (0, 1)]
+    (k_h, k_w), (s_h, s_w), (p_h, p_w), (d_h, d_w) = windows
+    extents = (
+        _fits(operation, 0, size[0], k_h, s_h, p_h, d_h, ceil),
+        _fits(operation, 1, size[1], k_w, s_w, p_w, d_w, ceil),
+    )
     return (x.shape[0] * x.shape[1], *size, *(number for pair in windows for number in pair), *extents)
 
 

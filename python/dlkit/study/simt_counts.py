@@ -179,7 +179,9 @@ def _conv(machine: Any, size: str, say: Callable[[str], None]) -> tuple[str, lis
             exact = call(first.astype(np.float64), second.astype(np.float64), *extra, **settings)
             operands = simt.array(first), simt.array(second)
             for step in K.variants(operation, "simt"):
-                unfit = (step.name == "winograd" and kernel != 3) or (groups > 1) != (step.name == "depthwise")
+                unfit = (step.name == "winograd" and kernel != 3) or (groups > 1) != (
+                    step.name == "depthwise"
+                )
                 if unfit and step.name != "naive":
                     continue
                 what = operation + (", depthwise" if groups > 1 else "")
