@@ -350,10 +350,94 @@ def _sgd(device: Device, rows: int, cols: int) -> Operation:
     return Operation("sgd_step with momentum", 20 * value.numel(), run, lambda: (optimizer.step(), keep))
 
 
+def _plane(cols: int) -> tuple[int, int]:
+    width = 64 if cols >= 128 else 4
+    return max(2, cols // width // 2 * 2), width
+
+
+def _pool(device: Device, rows: int, cols: int) -> tuple[Any, tuple[int, ...], torch.Tensor, torch.Tensor]:
+    # Planes, what the module takes for windows of 2 x 2, an image and the gradient of its pooled.
+    h, w = _plane(cols)
+    numbers = (rows, h, w, 2, 2, 2, 2, 0, 0, 1, 1, h // 2, w // 2)
+    return device.module, numbers, device.random(rows, 1, h, w), device.random(rows, 1, h // 2, w // 2)
+
+
+def _step(rung: int) -> int:
+    return 0 if rung == NAIVE else 2  # of pooling: naive, automatic
+
+
+def _max_pool(device: Device, rows: int, cols: int) -> Operation:
+    m, numbers, x, grad = _pool(device, rows, cols)
+    y, places = torch.full_like(grad, float("nan")), torch.empty_like(grad, dtype=torch.uint8)
+
+    def run(rung: int) -> None:
+        m.max_pool(
+            device.stream(),
+            FLOAT,
+            numbers,
+            x.data_ptr(),
+            y.data_ptr(),
+            places.data_ptr(),
+            0,
+            False,
+            _step(rung),
+        )
+
+    return Operation(
+        "max_pool 2x2 with places", 4 * x.numel() + 5 * y.numel(), run,
+        lambda: F.max_pool2d(x, 2, return_indices=True), y, lambda: F.max_pool2d(x.double(), 2),
+    )  # fmt: skip
+
+
+def _max_pool_backward(device: Device, rows: int, cols: int) -> Operation:
+    m, numbers, x, grad = _pool(device, rows, cols)
+    dx, places = torch.full_like(x, float("nan")), torch.empty_like(grad, dtype=torch.uint8)
+    y = torch.empty_like(grad)
+    _, indices = F.max_pool2d(x, 2, return_indices=True)
+    m.max_pool(
+        device.stream(), FLOAT, numbers, x.data_ptr(), y.data_ptr(), places.data_ptr(), 0, False, 2
+    )  # fmt: skip
+
+    def run(rung: int) -> None:
+        m.max_pool_backward(
+            device.stream(),
+            FLOAT,
+            numbers,
+            grad.data_ptr(),
+            places.data_ptr(),
+            0,
+            dx.data_ptr(),
+            False,
+            _step(rung),
+        )
+
+    def peer() -> torch.Tensor:
+        backward = torch.ops.aten.max_pool2d_with_indices_backward
+        return backward(grad, x, [2, 2], [2, 2], [0, 0], [1, 1], False, indices)
+
+    return Operation(
+        "max_pool_backward 2x2", 4 * x.numel() + 5 * grad.numel(), run, peer, dx, lambda: peer().double()
+    )
+
+
+def _avg_pool(device: Device, rows: int, cols: int) -> Operation:
+    m, numbers, x, grad = _pool(device, rows, cols)
+    y = torch.full_like(grad, float("nan"))
+
+    def run(rung: int) -> None:
+        m.avg_pool(device.stream(), FLOAT, numbers, True, 0, x.data_ptr(), y.data_ptr(), False, _step(rung))
+
+    return Operation(
+        "avg_pool 2x2", 4 * (x.numel() + y.numel()), run, lambda: F.avg_pool2d(x, 2), y,
+        lambda: F.avg_pool2d(x.double(), 2),
+    )  # fmt: skip
+
+
 BUILDERS: list[Builder] = [
     _activation("relu"), _softmax(False), _cross_entropy, _layer_norm, _adam, _column_sum, _dropout,
     _activation("tanh"), _activation("gelu"), _activation("sigmoid"), _tanh_backward, _softmax(True),
-    _softmax_backward, _layer_norm_backward, _batch_norm, _embedding, _embedding_backward, _sgd,
+    _softmax_backward, _layer_norm_backward, _batch_norm, _max_pool, _max_pool_backward, _avg_pool,
+    _embedding, _embedding_backward, _sgd,
 ]  # fmt: skip
 SIZES = [(16384, 4096), (64, 512)]  # of memory's speed, and of the course's
 

@@ -14,7 +14,7 @@ Record = dict[str, Any]
 def gather(parts: Path, stages: Path) -> Record:
     """Return one record of what is there. A part that is missing or broken is null, and its stage says why."""
     record: Record = {}
-    for name in ("environment", "ceilings", "matmul", "layers", "train"):
+    for name in ("environment", "ceilings", "matmul", "conv", "layers", "train"):
         try:
             record[name] = json.loads((parts / f"{name}.json").read_text())
         except (OSError, ValueError):
@@ -45,7 +45,12 @@ def _entries(row: Record) -> dict[str, Record]:
 
 def _best_peer(entries: dict[str, Record]) -> float | None:
     return min(
-        (entries[p]["seconds"] for p in ("torch", "cupy") if "seconds" in entries.get(p, {})), default=None
+        (
+            entries[p]["seconds"]
+            for p in ("torch", "torch channels_last", "cupy")
+            if "seconds" in entries.get(p, {})
+        ),
+        default=None,
     )
 
 
@@ -58,7 +63,15 @@ def _ratio(peer: float | None, own: float | None) -> float | None:
 
 
 # The most that a right result is off by, of its norm.
-TOLERANCE = {"float32": 1e-4, "tf32": 2e-3, "bfloat16": 1e-2, "float16": 2e-3, "layer": 1e-4}
+TOLERANCE = {
+    "float32": 1e-4,
+    "tf32": 2e-3,
+    "bfloat16": 1e-2,
+    "float16": 2e-3,
+    "layer": 1e-4,
+    "conv": 1e-4,
+    "conv tf32": 1e-2,
+}
 
 
 def judge(row: Record, kind: str) -> None:
@@ -88,6 +101,29 @@ def matmul_rows(record: Record) -> list[list[str]]:
         for entry in entries.values():
             seconds = entry.get("seconds")
             label = entry["name"] + (f" ({row['choice']})" if entry["name"] == "automatic" else "")
+            found.append(
+                [
+                    name, label, _text(seconds and seconds * 1e6, ".1f"),
+                    _text(seconds and row["flops"] / seconds / 1e12, ".2f"),
+                    _text(_ratio(peer, seconds), ".2f"), _error(entry), entry.get("failure") or "",
+                ]
+            )  # fmt: skip
+    return found
+
+
+def conv_rows(record: Record) -> list[list[str]]:
+    """Return a row for each variant of each operation at each shape."""
+    found = []
+    for row in (record.get("conv") or {}).get("rows", []):
+        judge(row, "conv tf32" if row["mode"] == "tf32" else "conv")
+        name = f"{row['operation']} {row['shape']}, {row['mode']}"
+        entries = _entries(row)
+        peer = _best_peer(entries)
+        if not entries:
+            found.append([name, "–", "–", "–", "–", "–", row.get("failure", "")])
+        for entry in entries.values():
+            seconds = entry.get("seconds")
+            label = entry["name"] + (f" ({row.get('choice')})" if entry["name"] == "automatic" else "")
             found.append(
                 [
                     name, label, _text(seconds and seconds * 1e6, ".1f"),
@@ -144,7 +180,9 @@ def render(record: Record) -> str:
         + f"; {environment.get('date')}; commit {environment.get('commit')}.",
         "Medians of alternating rounds, CUDA events, inputs that rotate through three times the second-level cache.",
     ]
-    if any((record[name] or {}).get("dry_run") for name in ("ceilings", "matmul", "layers", "train")):
+    if any(
+        (record.get(name) or {}).get("dry_run") for name in ("ceilings", "matmul", "conv", "layers", "train")
+    ):
         lines.append("A DRY RUN on the SIMT machine: no time here means anything.")
     ceilings = (record["ceilings"] or {}).get("ceilings") or {}
     if ceilings:
@@ -164,6 +202,11 @@ def render(record: Record) -> str:
             "Matmul",
             ["workload", "kernel", "µs", "TFLOP/s", "× best peer", "error", "failure"],
             matmul_rows(record),
+        ),
+        (
+            "Convolution",
+            ["workload", "kernel", "µs", "TFLOP/s", "× best peer", "error", "failure"],
+            conv_rows(record),
         ),
         (
             "Layers",
@@ -195,7 +238,7 @@ def stage_lines(record: Record) -> list[str]:
 def summary(record: Record) -> list[str]:
     """Return the few lines that matter: stages, then the automatic choice beside the best peer."""
     lines = stage_lines(record)
-    for rows, column in ((matmul_rows(record), 4), (layer_rows(record), 5)):
+    for rows, column in ((matmul_rows(record), 4), (conv_rows(record), 4), (layer_rows(record), 5)):
         lines += [
             f"{row[0]}: {row[1]}, {row[column]} x best peer, error {row[column + 1]} {row[column + 2]}".rstrip()
             for row in rows

@@ -123,6 +123,7 @@ if stage build 170 bash -c build_extensions; then
   stage tests 70 bash -c run_tests
   stage ceilings 25 bash -c "measure ceilings"
   stage matmul 90 bash -c "measure matmul"
+  stage conv 80 bash -c "measure conv"
   stage layers 60 bash -c "measure layers"
   stage train 30 bash -c "measure train"
   stage recipe 25 bash -c train

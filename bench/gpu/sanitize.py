@@ -1,10 +1,11 @@
-"""A short list of kernels at sizes with tails, for compute-sanitizer: each matmul variant and each layer, once."""
+"""A short list of kernels at sizes with tails, for compute-sanitizer: each variant of each chapter, once."""
 
 from __future__ import annotations
 
 import sys
 
 import torch
+from conv import DRY, OPERATIONS, Call
 from device import DTYPES, Device
 from layers import BUILDERS
 from matmul import MODES, kernel_call, operand
@@ -35,6 +36,15 @@ def main() -> int:
         for rung in operation.rungs:
             operation.run(rung)
             ran += 1
+    for shape in DRY:
+        for operation in OPERATIONS:
+            for variant, *_ in device.module.conv_variants()[operation]:
+                try:
+                    Call(device, shape, operation).kernel(variant, 0)[1]()
+                except ValueError as error:  # does not take it
+                    print(f"{variant} {shape}: {error}"[:120])
+                    continue
+                ran += 1
     if not device.dry_run:
         torch.cuda.synchronize()
     print(f"{ran} kernels ran, types {sorted(DTYPES.values())}")

@@ -7,6 +7,8 @@
 #pragma once
 
 #include <cstddef>
+#include <span>
+#include <string_view>
 #include <vector>
 
 #include "conv/conv.h"
@@ -29,8 +31,9 @@ struct DeviceConv {
   void* out_bias;       // backward_weight: filters, or null
   bool relu;            // forward
   bool accumulate;      // backward_weight: add to what out and out_bias hold
-  void* workspace;      // aligned to 256 bytes
+  void* workspace;      // aligned to 16 bytes
   void* stream;
+  int tile = -1;  // one of the variant's tiles, for tests and studies; -1: the best by estimate
 };
 
 // One way to compute an operation.
@@ -41,12 +44,17 @@ struct DeviceConvVariant {
   bool (*takes)(const DeviceConv&);
   std::size_t (*workspace)(const DeviceConv&);  // bytes; null where none is needed
   void (*run)(const DeviceConv&);               // returns when the kernels are under way; throws DeviceError
+  // Names of the tiles of a kernel that comes in several shapes, "implicit_gemm/64x64".
+  std::span<const char* const> tiles = {};
 };
 
 // takes, workspace and the choice look at operation, shape, type and precision, at no pointer.
 
 // The ladder of an operation, the definition first.
 const std::vector<DeviceConvVariant>& device_conv_variants(ConvOperation operation);
+
+// The variant of that name, or nullptr. Where the name is that of one of its tiles, `tile` is set.
+const DeviceConvVariant* find_device_conv_variant(ConvOperation operation, std::string_view name, int* tile);
 
 // The variant that a problem gets by default.
 const DeviceConvVariant& choose_device_conv(const DeviceConv& problem);

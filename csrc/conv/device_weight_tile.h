@@ -43,10 +43,11 @@ struct WeightPlace {
 };
 
 // A column: a channel and a tap.
-struct WeightColumn {
-  int offset, row, col;
+struct alignas(16) WeightColumn {
+  int offset, row, col, unused;
 
   __device__ __forceinline__ WeightColumn(const WeightGradient& w, int column) {
+    unused = 0;
     if (column >= w.columns) {
       offset = 0;
       row = col = -(1 << 30);
@@ -65,15 +66,28 @@ struct WeightColumn {
   WeightColumn() = default;
 };
 
-// `count` neighbouring sums of a row, from column `column` on.
-template <int N>
+// 4 neighbouring sums of a row, from column `column` on; `packs`: where rows and slices are multiples of 4, and
+// aligned.
+__device__ __forceinline__ bool weights_in_packs(const WeightGradient& w) {
+  return w.columns % 4 == 0 && is_aligned<4>(static_cast<const real<float>*>(w.out));
+}
 __device__ __forceinline__ void store_weights(const WeightGradient& w, const WeightTile& tile, int row, int column,
-                                              const real<float> (&sums)[N]) {
-  if (row >= w.filters) return;
-  real<float>* const out = static_cast<real<float>*>(w.out) + tile.slice +
-                           (static_cast<Index>(tile.group) * w.filters + row) * w.columns + column;
+                                              const real<float> (&sums)[4], bool packs) {
+  using T = real<float>;
+  if (row >= w.filters || column >= w.columns) return;
+  T* const out =
+      static_cast<T*>(w.out) + tile.slice + (static_cast<Index>(tile.group) * w.filters + row) * w.columns + column;
+  if (packs) {
+    Pack<T, 4> pack = {sums[0], sums[1], sums[2], sums[3]};
+    if (w.accumulate) {
+      const Pack<T, 4> held = load_pack<4>(out);
 #pragma unroll
-  for (int e = 0; e < N; ++e)
+      for (int e = 0; e < 4; ++e) pack[e] += held[e];
+    }
+    return store_pack(out, pack);
+  }
+#pragma unroll
+  for (int e = 0; e < 4; ++e)
     if (column + e < w.columns) out[e] = w.accumulate ? out[e] + sums[e] : sums[e];
 }
 

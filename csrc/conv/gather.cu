@@ -3,9 +3,10 @@
 // pack_weights reads each weight once and writes it once, lanes along rows: a warp's 32 loads are weight_row elements
 // apart, a sector each, so that it moves 9 times the weights' bytes where they are not in the second-level cache; 590
 // KB of a 3x3 of 128 channels take about 2 us, most of it the launch. sum_slices: one FLOP for 4 bytes, bound by the
-// cache where the partial sums still are.
+// cache where the partial sums still are. Both: 30 registers, 64 warps a multiprocessor.
 #include "conv/device_ladder.h"
 #include "conv/gather.h"
+#include "conv/weight_gradient.h"
 
 namespace dlkit::device {
 namespace {
@@ -44,8 +45,8 @@ __global__ void __launch_bounds__(kConvThreads)
   packed[phase.first_weight + at] = convert<Element>(value);
 }
 
+template <class T>
 __global__ void __launch_bounds__(kConvThreads) sum_slices_kernel(SliceSum sum) {
-  using T = real<float>;
   const Index i = conv_thread();
   if (i >= sum.count) return;
   const T* from = static_cast<const T*>(sum.partial) + i;
@@ -76,8 +77,21 @@ void pack_weights(const ConvGather& g, const DeviceConv& p, Element* packed, Con
 template void pack_weights(const ConvGather&, const DeviceConv&, real<float>*, ConvTap*);
 template void pack_weights(const ConvGather&, const DeviceConv&, bfloat16*, ConvTap*);
 
+template <class T>
 void sum_slices(const SliceSum& sum, void* stream) {
-  launch("sum_slices", sum_slices_kernel, one_each("sum_slices", sum.count), stream, sum);
+  launch("sum_slices", sum_slices_kernel<T>, one_each("sum_slices", sum.count), stream, sum);
 }
+
+void finish_weight_gradient(const DeviceConv& p, const WeightGradient& w) {
+  if (w.slices == 1) return;
+  const Index weights = p.shape.filters * p.shape.depth();
+  sum_slices<real<float>>({w.out, w.slices, weights, w.out_slice, nullptr, 1, 1, false, p.accumulate, p.out}, p.stream);
+  if (w.with_bias)
+    sum_slices<real<float>>(
+        {w.out_bias, w.slices, p.shape.filters, w.out_slice, nullptr, 1, 1, false, p.accumulate, p.out_bias}, p.stream);
+}
+
+template void sum_slices<real<float>>(const SliceSum&, void*);
+template void sum_slices<real<double>>(const SliceSum&, void*);
 
 }  // namespace dlkit::device

@@ -49,8 +49,8 @@ struct ConvGather {
 
   int most_places() const;  // columns of the largest phase
   int most_depth() const;
-  Index in_size() const { return static_cast<Index>(in_h) * in_w; }
-  Index out_size() const { return static_cast<Index>(out_h) * out_w; }
+  constexpr Index in_size() const { return static_cast<Index>(in_h) * in_w; }
+  constexpr Index out_size() const { return static_cast<Index>(out_h) * out_w; }
   Index result() const { return static_cast<Index>(n) * groups * rows * out_size(); }
 };
 
@@ -70,8 +70,11 @@ ConvGather conv_gather(const DeviceConv& problem);
 struct ConvPlan {
   int tile = 0;
   Slices slices;
+  double cycles = 0;  // of an H100, by estimate
 };
-ConvPlan plan_conv(Index rows, Index cols, Index depth, Index count, std::size_t slice_bytes, const TileFamily& family);
+ConvPlan plan_conv(Index rows, Index cols, Index depth, Index count, std::size_t slice_bytes, const TileFamily& family,
+                   int tile);
+ConvPlan plan_gather(const DeviceConv& problem, const ConvGather& gather, const TileFamily& family);
 
 // The memory of a gather's kernels: table, packed weights, partial sums.
 struct GatherWorkspace {
@@ -93,6 +96,7 @@ struct SliceSum {
   bool relu, accumulate;
   void* out;
 };
+template <class T>
 void sum_slices(const SliceSum& sum, void* stream);
 
 }  // namespace dlkit::device

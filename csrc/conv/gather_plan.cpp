@@ -47,18 +47,28 @@ int ConvGather::most_depth() const {
   return most;
 }
 
-bool fits_tiles(const DeviceConv& p) {
+bool fits_ints(const DeviceConv& p) {
   const ConvShape& s = p.shape;
   const Index reach_h = (s.kernel_h - 1) * s.dilation_h + 1, reach_w = (s.kernel_w - 1) * s.dilation_w + 1;
-  const bool plain = p.type == DeviceType::float32 && s.groups <= 65535 / kMostPhases && small(s.n, s.out_h, s.out_w) &&
-                     small(s.n, s.height, s.width) &&
-                     small(s.group_channels() + 1, s.height + reach_h, s.width + reach_w) &&
-                     small(s.group_filters() + 1, s.out_h + reach_h, s.out_w + reach_w) &&
-                     small(s.group_filters() + kPackedRows, s.depth() + kPackedDepth) &&
-                     small(s.group_channels() + kPackedRows, s.group_filters() * s.kernel_size() + kPackedDepth) &&
-                     small((s.out_h - 1) * s.stride_h + reach_h + s.pad_top) &&
-                     small((s.out_w - 1) * s.stride_w + reach_w + s.pad_left) && small(s.stride_h) && small(s.stride_w);
-  return plain && (p.operation != ConvOperation::backward_input || s.stride_h * s.stride_w <= kMostPhases);
+  return small(s.n, s.out_h, s.out_w) && small(s.n, s.height, s.width) &&
+         small(s.group_channels() + 1, s.height + reach_h, s.width + reach_w) &&
+         small(s.group_filters() + 1, s.out_h + reach_h, s.out_w + reach_w) &&
+         small(s.group_filters() + kPackedRows, s.depth() + kPackedDepth) &&
+         small(s.group_channels() + kPackedRows, s.group_filters() * s.kernel_size() + kPackedDepth) &&
+         small((s.out_h - 1) * s.stride_h + reach_h + s.pad_top) &&
+         small((s.out_w - 1) * s.stride_w + reach_w + s.pad_left) && small(s.stride_h) && small(s.stride_w);
+}
+
+bool fits_tiles(const DeviceConv& p) {
+  const ConvShape& s = p.shape;
+  return p.type == DeviceType::float32 && s.groups <= 65535 / kMostPhases && fits_ints(p) &&
+         (p.operation != ConvOperation::backward_input || s.stride_h * s.stride_w <= kMostPhases);
+}
+
+bool fits_depthwise(const DeviceConv& p) {
+  const ConvShape& s = p.shape;
+  return s.group_channels() == 1 && fits_ints(p) && small(s.n, s.filters, s.out_h, s.out_w) &&
+         small(s.n, s.channels, s.height, s.width) && s.pad_top < kMost && s.pad_left < kMost;
 }
 
 ConvGather conv_gather(const DeviceConv& p) {
@@ -140,13 +150,14 @@ ConvGather conv_gather(const DeviceConv& p) {
   return g;
 }
 
-ConvPlan plan_conv(Index rows, Index cols, Index depth, Index count, std::size_t slice_bytes,
-                   const TileFamily& family) {
+ConvPlan plan_conv(Index rows, Index cols, Index depth, Index count, std::size_t slice_bytes, const TileFamily& family,
+                   int tile) {
   DeviceMatmul p = {};
   p.m = rows;
   p.n = cols;
   p.k = depth;
   p.batch = count;
+  p.tile = tile;
   const TilePlan whole = plan_tiles(p, family, false);
   // Slices take memory, so that they have to gain something, and 64 MB are enough.
   constexpr double kGain = 0.9;
@@ -154,8 +165,13 @@ ConvPlan plan_conv(Index rows, Index cols, Index depth, Index count, std::size_t
   const TilePlan split = plan_tiles(p, family, true);
   if (split.slices.count < 2 || split.cycles > kGain * whole.cycles ||
       static_cast<std::size_t>(split.slices.count) * slice_bytes > kMostBytes)
-    return {whole.tile, {1, static_cast<int>((depth + family.depth - 1) / family.depth) * family.depth}};
-  return {split.tile, split.slices};
+    return {whole.tile, {1, static_cast<int>((depth + family.depth - 1) / family.depth) * family.depth}, whole.cycles};
+  return {split.tile, split.slices, split.cycles};
+}
+
+ConvPlan plan_gather(const DeviceConv& p, const ConvGather& g, const TileFamily& family) {
+  return plan_conv(g.rows, g.most_places(), g.most_depth(), static_cast<Index>(g.groups) * g.phases,
+                   static_cast<std::size_t>(g.result()) * sizeof(float), family, p.tile);
 }
 
 GatherWorkspace::GatherWorkspace(const ConvGather& gather, std::size_t element, int slices) {

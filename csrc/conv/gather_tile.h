@@ -87,41 +87,40 @@ class WeightCopy {
 template <int Cols, int Threads>
 class PlaceReader {
  public:
-  static constexpr int kEach = Threads / Cols;  // k at a time, by all threads together
   static_assert(Threads % Cols == 0);
 
+  // `first`: the k of a panel that the thread counts its own from.
   __device__ __forceinline__ PlaceReader(const ConvGather& g, const real<float>* source, const ConvTap* taps,
-                                         const GatherTile& tile)
-      : source_(source), in_h_(static_cast<unsigned>(g.in_h)), in_w_(static_cast<unsigned>(g.in_w)) {
+                                         const GatherTile& tile, int first)
+      : in_h_(static_cast<unsigned>(g.in_h)), in_w_(static_cast<unsigned>(g.in_w)) {
     const ConvPhase& phase = g.phase[tile.phase];
     const int thread = static_cast<int>(threadIdx.x), place = tile.col + thread % Cols;
-    taps_ = taps + phase.first_tap + tile.first + thread / Cols;
+    taps_ = taps + phase.first_tap + tile.first + first;
     if (place < g.n * phase.down * phase.across) {
       const int image = quotient(place, phase.by_image), rest = place - image * (phase.down * phase.across);
       const int q = quotient(rest, phase.by_row), r = rest - q * phase.across;
       row_ = phase.row + q * g.row_step;
       col_ = phase.col + r * g.col_step;
-      base_ = (static_cast<Index>(image) * g.groups + tile.group) * g.channels * g.in_size() +
-              static_cast<Index>(row_) * g.in_w + col_;
+      origin_ = source + (static_cast<Index>(image) * g.groups + tile.group) * g.channels * g.in_size() +
+                static_cast<Index>(row_) * g.in_w + col_;
     } else {
       row_ = col_ = -(1 << 30);
-      base_ = 0;
+      origin_ = source;
     }
   }
 
-  // This thread's element e of the panel that is next: k = e * kEach + thread / Cols.
-  __device__ __forceinline__ bool find(int e, const real<float>*& from) const {
-    const ConvTap tap = taps_[e * kEach];
+  // Whether element first + k of the panel that is next is in the image, and where.
+  __device__ __forceinline__ bool find(int k, const real<float>*& from) const {
+    const ConvTap tap = taps_[k];
     const bool inside = static_cast<unsigned>(row_ + tap.row) < in_h_ && static_cast<unsigned>(col_ + tap.col) < in_w_;
-    from = inside ? source_ + base_ + tap.offset : source_;
+    from = inside ? origin_ + tap.offset : reinterpret_cast<const real<float>*>(taps_);  // not read there
     return inside;
   }
   __device__ __forceinline__ void advance(int depth) { taps_ += depth; }
 
  private:
-  const real<float>* source_;
+  const real<float>* origin_;  // what tap (0, 0) of channel 0 reads, or would
   const ConvTap* taps_;
-  Index base_;
   int row_, col_;
   unsigned in_h_, in_w_;
 };
@@ -184,6 +183,38 @@ class PlaceColumn {
   int rows_;
   Index plane_;
   bool relu_, packs_;
+};
+
+// A gather on its way: packs the weights, and says what the kernel is given; `finish` adds up the slices.
+template <class Element>
+struct GatherCall {
+  GatherOperands<Element> operands;
+
+  GatherCall(const DeviceConv& p, const ConvGather& g, const ConvPlan& plan) {
+    using T = real<float>;
+    const GatherWorkspace memory(g, sizeof(Element), plan.slices.count);
+    char* const workspace = static_cast<char*>(p.workspace);
+    auto* const taps = reinterpret_cast<ConvTap*>(workspace);
+    auto* const weights = reinterpret_cast<Element*>(workspace + memory.weights);
+    pack_weights(g, p, weights, taps);
+    const bool split = plan.slices.count > 1;
+    operands.weights = weights;
+    operands.taps = taps;
+    operands.source = static_cast<const T*>(p.operation == ConvOperation::forward ? p.x : p.grad);
+    operands.bias = split ? nullptr : static_cast<const T*>(p.bias);
+    operands.out = split ? reinterpret_cast<T*>(workspace + memory.partial) : static_cast<T*>(p.out);
+    operands.out_slice = split ? g.result() : 0;
+    operands.slices = plan.slices.count;
+    operands.slice_depth = plan.slices.depth;
+    operands.relu = p.relu && !split;
+  }
+
+  void finish(const DeviceConv& p, const ConvGather& g) const {
+    if (operands.slices == 1) return;
+    sum_slices<real<float>>({operands.out, operands.slices, g.result(), g.result(), p.bias, g.out_size(),
+                             static_cast<Index>(g.rows) * g.groups, p.relu, false, p.out},
+                            p.stream);
+  }
 };
 
 }  // namespace dlkit::device

@@ -16,6 +16,11 @@
 // divisions (multiply and shift) a panel, 4 + 4 elements a thread by copies of 4 bytes, 512 of 512 + 32 + 80. It needs
 // slices, as a tile of weights sums over all images: each writes F C' Kh Kw floats, which are read again once.
 //
+//   sm_90a          registers  shared   blocks, warps a multiprocessor
+//   128 x 128          128      33 KB    2, 16    (10 words of a thread spilled, 29 for the weights' gradient)
+//   64 x 64             96      17 KB    5, 20
+//   32 x 64             64      13 KB    8, 32    (4 words, for the weights' gradient)
+//
 //   Scratch memory: packed weights, as many as weights, and 16 bytes for each k; slices, at most 64 MB.
 //
 // Source: K. Chellapilla, S. Puri, P. Simard, "High performance convolutional neural networks for document
@@ -35,9 +40,9 @@ using Tile128x128 = FmaTile<128, 128, 64, 32, 8, 4, 2>;
 using Tile64x64 = FmaTile<64, 64, 32, 32, 4, 4, 5>;
 using Tile32x64 = FmaTile<32, 64, 16, 32, 4, 4, 8>;
 
-constexpr TileFacts kTiles[] = {fma_facts<Tile128x128>("implicit_gemm/128x128", 0.82),
-                                fma_facts<Tile64x64>("implicit_gemm/64x64", 0.66),
-                                fma_facts<Tile32x64>("implicit_gemm/32x64", 0.48)};
+constexpr TileFacts kTiles[] = {fma_facts<Tile128x128>(kImplicitGemmTiles[0], 0.82),
+                                fma_facts<Tile64x64>(kImplicitGemmTiles[1], 0.66),
+                                fma_facts<Tile32x64>(kImplicitGemmTiles[2], 0.48)};
 const TileFamily kFamily = {kTiles, 128, 8, nullptr};
 
 template <class Tile>
@@ -50,8 +55,9 @@ __global__ void __launch_bounds__(Tile::kThreads, Tile::kBlocks)
   const ConvPhase& phase = g.phase[tile.phase];
   if (tile.col >= g.n * phase.down * phase.across) return;  // a phase smaller than the largest
   WeightCopy<T, typename Tile::PanelA, kDepth, Tile::kRows, Tile::kThreads> weights(g, o, tile);
-  Reader reader(g, o.source, o.taps, tile);
   const int x = static_cast<int>(threadIdx.x) % Tile::kCols, k = static_cast<int>(threadIdx.x) / Tile::kCols;
+  constexpr int kStep = Tile::kThreads / Tile::kCols;
+  Reader reader(g, o.source, o.taps, tile, k);
 
   FmaSums<Tile> sums;
   sums.add(
@@ -60,10 +66,10 @@ __global__ void __launch_bounds__(Tile::kThreads, Tile::kBlocks)
         T* const panels = shared + stage * Tile::kStageElements;
         weights(panels);
 #pragma unroll
-        for (int e = 0; e < kDepth / Reader::kEach; ++e) {
+        for (int e = 0; e < kDepth / kStep; ++e) {
           const T* from;
-          const bool inside = reader.find(e, from);
-          cp_async<4>(panels + Tile::kElementsA + Tile::PanelB::offset(x, k + e * Reader::kEach), from, inside ? 4 : 0);
+          const bool inside = reader.find(e * kStep, from);
+          cp_async<4>(panels + Tile::kElementsA + Tile::PanelB::offset(x, k + e * kStep), from, inside ? 4 : 0);
         }
         reader.advance(kDepth);
       },
@@ -121,17 +127,13 @@ __global__ void __launch_bounds__(Tile::kThreads, Tile::kBlocks)
         for (int i = 0; i < kDepth; ++i) bias += panel[Tile::PanelA::offset(thread, i)];
       });
 
+  const bool packs = weights_in_packs(w);
 #pragma unroll
   for (int r = 0; r < Tile::kDown * 4; ++r)
 #pragma unroll
     for (int s = 0; s < Tile::kAcross; ++s)
-      store_weights(w, tile, tile.row + sums.row(r), tile.col + sums.column(s), sums.sums[r][s]);
+      store_weights(w, tile, tile.row + sums.row(r), tile.col + sums.column(s), sums.sums[r][s], packs);
   if (adds_bias) store_bias(w, tile, tile.row + thread, bias);
-}
-
-ConvPlan plan_gather(const ConvGather& g) {
-  return plan_conv(g.rows, g.most_places(), g.most_depth(), static_cast<Index>(g.groups) * g.phases,
-                   static_cast<std::size_t>(g.result()) * sizeof(float), kFamily);
 }
 
 template <class Tile>
@@ -153,8 +155,10 @@ void run_weight(const DeviceConv& p, const WeightGradient& w, const char* name) 
 std::size_t conv_implicit_gemm_workspace(const DeviceConv& p) {
   if (p.operation == ConvOperation::backward_weight) return weight_gradient_workspace(p, kFamily);
   const ConvGather g = conv_gather(p);
-  return GatherWorkspace(g, sizeof(float), plan_gather(g).slices.count).bytes;
+  return GatherWorkspace(g, sizeof(float), plan_gather(p, g, kFamily).slices.count).bytes;
 }
+
+double conv_implicit_gemm_cycles(const DeviceConv& p) { return plan_gather(p, conv_gather(p), kFamily).cycles; }
 
 void conv_implicit_gemm(const DeviceConv& p) {
   if (p.operation == ConvOperation::backward_weight) {
@@ -167,31 +171,12 @@ void conv_implicit_gemm(const DeviceConv& p) {
   }
   const ConvGather g = conv_gather(p);
   if (g.result() == 0) return;
-  const ConvPlan plan = plan_gather(g);
-  const GatherWorkspace memory(g, sizeof(float), plan.slices.count);
-  char* const workspace = static_cast<char*>(p.workspace);
-  auto* const taps = reinterpret_cast<ConvTap*>(workspace);
-  T* const weights = reinterpret_cast<T*>(workspace + memory.weights);
-  pack_weights(g, p, weights, taps);
-  const bool split = plan.slices.count > 1;
-  T* const partial = reinterpret_cast<T*>(workspace + memory.partial);
-  const auto* const bias = static_cast<const T*>(p.bias);
-  const GatherOperands<T> o = {weights,
-                               taps,
-                               static_cast<const T*>(p.operation == ConvOperation::forward ? p.x : p.grad),
-                               split ? nullptr : bias,
-                               split ? partial : static_cast<T*>(p.out),
-                               split ? g.result() : 0,
-                               plan.slices.count,
-                               plan.slices.depth,
-                               p.relu && !split};
+  const ConvPlan plan = plan_gather(p, g, kFamily);
+  const GatherCall<T> call(p, g, plan);
   constexpr decltype(&run_gather<Tile128x128>) runs[] = {run_gather<Tile128x128>, run_gather<Tile64x64>,
                                                          run_gather<Tile32x64>};
-  runs[plan.tile](p, g, o, kTiles[plan.tile].name);
-  if (split)
-    sum_slices({partial, plan.slices.count, g.result(), g.result(), bias, g.out_size(),
-                static_cast<Index>(g.rows) * g.groups, p.relu, false, p.out},
-               p.stream);
+  runs[plan.tile](p, g, call.operands, kTiles[plan.tile].name);
+  call.finish(p, g);
 }
 
 }  // namespace dlkit::device

@@ -8,7 +8,8 @@
 // there are weights, neighbours of which read rows that mostly overlap. LeNet's first layer has 500 of them for 270,000
 // that an H100 has room for: bound by the latency of a load, n Ho Wo times over.
 //
-//   H100 (sm_90a, float32): see docs/conv.md for what the compiler gives each kernel.
+//   sm_90a, float32: forward 39 registers, input's gradient 48, weights' 40, bias' 22: 5 to 8 blocks, 40 to 64 warps a
+//   multiprocessor; no shared memory. H100: forward at most 8 TFLOP/s, by the first-level cache.
 #include "conv/device_ladder.h"
 
 namespace dlkit::device {

@@ -12,7 +12,7 @@ Index slice_elements(const DeviceConv& p) { return (p.shape.filters * (p.shape.d
 ConvPlan plan_weight_gradient(const DeviceConv& p, const TileFamily& family) {
   const ConvShape& s = p.shape;
   return plan_conv(s.group_filters(), s.depth(), s.n * s.out_size(), s.groups,
-                   static_cast<std::size_t>(slice_elements(p)) * sizeof(float), family);
+                   static_cast<std::size_t>(slice_elements(p)) * sizeof(float), family, p.tile);
 }
 
 std::size_t weight_gradient_workspace(const DeviceConv& p, const TileFamily& family) {
@@ -55,15 +55,6 @@ WeightGradient weight_gradient(const DeviceConv& p, const ConvPlan& plan) {
   w.by_kernel = Divisor(s.kernel_size());
   w.by_kernel_row = Divisor(s.kernel_w);
   return w;
-}
-
-void finish_weight_gradient(const DeviceConv& p, const WeightGradient& w) {
-  if (w.slices == 1) return;
-  const Index weights = p.shape.filters * p.shape.depth();
-  sum_slices({w.out, w.slices, weights, w.out_slice, nullptr, 1, 1, false, p.accumulate, p.out}, p.stream);
-  if (w.with_bias)
-    sum_slices({w.out_bias, w.slices, p.shape.filters, w.out_slice, nullptr, 1, 1, false, p.accumulate, p.out_bias},
-               p.stream);
 }
 
 }  // namespace dlkit::device

@@ -17,41 +17,11 @@
 //   KB, 3 blocks.
 //
 // Source: PTX ISA, "Warp-level matrix instructions".
+#include "matmul/mma_operand.h"
 #include "matmul/mma_tile.h"
 
 namespace dlkit::device {
 namespace {
-
-template <class T>
-struct Bits16 {
-  using Element = T;
-  static constexpr int kDepth = 16;
-
-  static __device__ __forceinline__ void round(std::uint32_t (&)[4]) {}  // they have 16 bits already
-
-  // Rows x to x + 15, k to k + 15: four matrices of 8 x 8, rows first.
-  template <class Panel>
-  static __device__ __forceinline__ void load_a(std::uint32_t (&r)[4], const T* panel, int x, int k, int lane) {
-    if constexpr (Panel::kAlongK)
-      ldmatrix(r, panel + Panel::offset(x + lane % 16, k + lane / 16 * 8));
-    else
-      ldmatrix<true>(r, panel + Panel::offset(x + lane / 8 % 2 * 8, k + lane / 16 * 8 + lane % 8));
-  }
-
-  // Columns x to x + 7 in r[0], r[1], x + 8 to x + 15 in r[2], r[3].
-  template <class Panel>
-  static __device__ __forceinline__ void load_b(std::uint32_t (&r)[4], const T* panel, int x, int k, int lane) {
-    if constexpr (Panel::kAlongK)
-      ldmatrix(r, panel + Panel::offset(x + lane / 16 * 8 + lane % 8, k + lane / 8 % 2 * 8));
-    else
-      ldmatrix<true>(r, panel + Panel::offset(x + lane / 16 * 8, k + lane % 16));
-  }
-
-  static __device__ __forceinline__ void multiply(real<float> (&c)[4], const std::uint32_t (&a)[4],
-                                                  const std::uint32_t (&b)[2]) {
-    dlkit::mma_16bit(c, a, b, T());
-  }
-};
 
 //                         tile     of a warp  stages  blocks
 using Tile128x128 = MmaTile<128, 128, 64, 64, 4, 2>;

@@ -4,6 +4,7 @@ from dlkit._simt import activation as activation
 from dlkit._simt import activation_backward as activation_backward
 from dlkit._simt import adam_factors as adam_factors
 from dlkit._simt import adam_step as adam_step
+from dlkit._simt import avg_pool as avg_pool
 from dlkit._simt import batch_norm as batch_norm
 from dlkit._simt import batch_norm_apply as batch_norm_apply
 from dlkit._simt import batch_norm_backward as batch_norm_backward
@@ -29,6 +30,9 @@ from dlkit._simt import matmul as matmul
 from dlkit._simt import matmul_choice as matmul_choice
 from dlkit._simt import matmul_variants as matmul_variants
 from dlkit._simt import matmul_workspace as matmul_workspace
+from dlkit._simt import max_pool as max_pool
+from dlkit._simt import max_pool_backward as max_pool_backward
+from dlkit._simt import pool_variants as pool_variants
 from dlkit._simt import scale_inplace as scale_inplace
 from dlkit._simt import sgd_factors as sgd_factors
 from dlkit._simt import sgd_step as sgd_step
@@ -36,6 +40,7 @@ from dlkit._simt import softmax as softmax
 from dlkit._simt import softmax_backward as softmax_backward
 from dlkit._simt import sum_squares as sum_squares
 from dlkit._simt import sum_squares_scratch as sum_squares_scratch
+from dlkit._simt import takes_packs as takes_packs
 
 def device_count() -> int: ...
 def driver_version() -> int: ...

@@ -101,6 +101,44 @@ def conv(
     workspace: int,
 ) -> None: ...
 
+# Pooling. numbers: planes, height, width, kernel, stride, padding, dilation, extents of the output; step: 0 naive,
+# 1 packs, 2 automatic.
+def pool_variants() -> list[tuple[str, str, str]]: ...
+def takes_packs(dtype: int, numbers: Sequence[int], divisor: int) -> bool: ...
+def max_pool(
+    stream: int,
+    dtype: int,
+    numbers: Sequence[int],
+    x: int,
+    y: int,
+    places: int,
+    indices: int,
+    relu: bool,
+    step: int,
+) -> None: ...
+def max_pool_backward(
+    stream: int,
+    dtype: int,
+    numbers: Sequence[int],
+    grad: int,
+    places: int,
+    indices: int,
+    dx: int,
+    any_window: bool,
+    step: int,
+) -> None: ...
+def avg_pool(
+    stream: int,
+    dtype: int,
+    numbers: Sequence[int],
+    include_pad: bool,
+    divisor: int,
+    x: int,
+    y: int,
+    backward: bool,
+    step: int,
+) -> None: ...
+
 # Layers
 def layer_variants() -> list[tuple[str, str, str, str]]: ...
 def activation(

@@ -108,10 +108,16 @@ def record() -> dict[str, Any]:
         "shape": [8, 4], "operation": "softmax", "bytes": 1000,
         "results": [entry("torch", 2e-6, None), entry("automatic", 1e-6, 1e-7)],
     }  # fmt: skip
+    conv = {
+        "mode": "float32", "operation": "conv2d", "shape": "1x2", "flops": 2000, "choice": "winograd",
+        "results": [entry("torch", 3e-6, None), entry("torch channels_last", 2e-6, None),
+                    entry("automatic", 1e-6, 1e-6)],
+    }  # fmt: skip
     return {
         "environment": {"gpu": "NVIDIA H100 80GB HBM3", "driver": "580"},
         "ceilings": {"ceilings": {"copy_bandwidth": 2e9, "bf16": 7e14}},
         "matmul": {"rows": [matmul, {**matmul, "results": [], "failure": "no time left"}]},
+        "conv": {"rows": [conv, {**conv, "results": [], "failure": "no time left"}]},
         "layers": {"rows": [layer]},
         "train": {"rows": [{"library": "dlkit", "launch": "eager", "failure": "boom"}]},
         "stages": [{"name": "build", "code": 0, "seconds": 9.0, "last": "done"},
@@ -123,6 +129,12 @@ def test_ratios_are_to_the_best_peer() -> None:
     rows = {row[1]: row for row in report.matmul_rows(record())}
     assert rows["automatic (mma_16bit)"][4] == "2.00"
     assert rows["cupy"][4] == "0.50"
+
+
+def test_convolution_is_held_to_the_better_layout() -> None:
+    rows = {row[1]: row for row in report.conv_rows(record())}
+    assert rows["automatic (winograd)"][2:5] == ["1.0", "0.00", "2.00"]
+    assert rows["torch"][4] == "0.67"
 
 
 def test_a_wrong_result_has_no_time() -> None:
@@ -152,7 +164,7 @@ def test_report_has_everything() -> None:
 
 
 def test_report_of_nothing() -> None:
-    nothing: dict[str, Any] = dict.fromkeys(("environment", "ceilings", "matmul", "layers", "train"))
+    nothing: dict[str, Any] = dict.fromkeys(("environment", "ceilings", "matmul", "conv", "layers", "train"))
     assert "Stages" in report.render({**nothing, "stages": []})
     assert report.file_name({**nothing, "stages": []}) == "gpu-unknown.json"
     assert report.file_name(record()) == "gpu-nvidia-h100-80gb-hbm3.json"

@@ -8,6 +8,7 @@ import numpy as np
 
 import dlkit as dl
 from dlkit import nn
+from dlkit.kernels.backend import to_host
 
 F = nn.functional
 
@@ -26,7 +27,7 @@ def _train(device: str, x: Any, labels: Any) -> tuple[list[float], dict[str, Any
         loss.backward()
         optimizer.step()
         losses.append(loss.item())
-    return losses, {name: np.array(value) for name, value in model.state_dict().items()}
+    return losses, {name: to_host(value) for name, value in model.state_dict().items()}
 
 
 def test_steps_are_those_of_the_cpu(simt: Any, rng: np.random.Generator) -> None:

@@ -71,6 +71,24 @@ def test_layers() -> None:
     assert by_name["softmaxnaive"]["load_efficiency"] < 0.2 < by_name["softmaxfused"]["load_efficiency"]
 
 
+def test_conv() -> None:
+    record = simt_counts.measure("conv", size="1x4x6x7-9x3")
+    assert record["size"] == "1×4×6×7 → 9, 3×3"
+    by_name = {row["name"].partition("/")[0]: row for row in record["rows"]}
+    wanted = {
+        f"conv2d: {step}" for step in ("naive", "implicit_gemm", "tensor_tf32", "tensor_bf16", "winograd")
+    }
+    assert wanted <= set(by_name)
+    assert "conv2d_backward_weight, depthwise: depthwise" in by_name
+    for name, row in by_name.items():
+        assert row["error"] < (1e-2 if "tensor" in name else 1e-5), name
+    # 9 filters at 6 x 7 places, 4 channels: taps outside of the image are not multiplied.
+    inside = (6 * 3 - 2) * (7 * 3 - 2)
+    assert by_name["conv2d: naive"]["counts"]["flops"] == 2 * 9 * 4 * inside
+    with pytest.raises(ValueError, match="size is '8x8'"):
+        simt_counts.measure("conv", size="8x8")
+
+
 def test_tables_and_files(matmul: dict[str, Any], tmp_path: Path) -> None:
     assert results.write(matmul, tmp_path) == tmp_path / "simt-matmul.json"
     assert "| naive | 1 | 524,288 | – |" in report.render("simt-matmul", tmp_path)

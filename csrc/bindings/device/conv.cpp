@@ -83,25 +83,26 @@ struct ConvCall {
     }
   }
 
-  const DeviceConvVariant& variant(const std::optional<std::string>& name) const {
+  // Sets the tile too, where the name has one.
+  const DeviceConvVariant& variant(const std::optional<std::string>& name) {
     if (!name) return choose_device_conv(problem);
-    std::string listing;
-    for (const auto& row : device_conv_variants(problem.operation)) {
-      if (*name == row.name) {
-        if (problem.shape.flops() != 0 && !row.takes(problem))
-          fail(operation, std::string("variant '") + row.name + "' needs " + row.needs);
-        return row;
-      }
-      listing += (listing.empty() ? "" : ", ") + std::string(row.name);
+    const DeviceConvVariant* found = find_device_conv_variant(problem.operation, *name, &problem.tile);
+    if (found == nullptr) {
+      std::string listing;
+      for (const auto& row : device_conv_variants(problem.operation))
+        listing += (listing.empty() ? "" : ", ") + std::string(row.name);
+      fail(operation, "variant is '" + *name + "'; expected None or one of " + listing);
     }
-    fail(operation, "variant is '" + *name + "'; expected None or one of " + listing);
+    if (problem.shape.flops() != 0 && !found->takes(problem))
+      fail(operation, std::string("variant '") + found->name + "' needs " + found->needs);
+    return *found;
   }
 };
 
 py::tuple plan(int which, int dims, int dtype, int precision, const std::optional<std::string>& variant_name,
                const Shape& first, const Shape& second, const std::pair<Index, Index>& size,
                const py::tuple& geometry) {
-  const ConvCall call(which, dims, dtype, precision, first, second, size, geometry);
+  ConvCall call(which, dims, dtype, precision, first, second, size, geometry);
   const DeviceConvVariant& variant = call.variant(variant_name);
   const ConvArrayShape shape = call.result();
   py::tuple result(static_cast<std::size_t>(shape.ndim));
@@ -143,8 +144,7 @@ void run(Address stream, int which, int dims, int dtype, int precision, const st
     }
   });
   if (needed != 0)
-    a.expect(workspace % 256 == 0, "workspace", std::to_string(workspace),
-             "the address of memory aligned to 256 bytes");
+    a.expect(workspace % 16 == 0, "workspace", std::to_string(workspace), "the address of memory aligned to 16 bytes");
   p.workspace = a.scratch(workspace, needed);
   p.relu = relu;
   p.accumulate = accumulate;

@@ -13,5 +13,6 @@ PYBIND11_MODULE(DLKIT_DEVICE_MODULE, module) {
   dlkit::bind_device_conv(module);
   dlkit::bind_device_layers(module);
   dlkit::bind_device_matmul(module);
+  dlkit::bind_device_pool(module);
   dlkit::bind_device_platform(module);
 }

@@ -96,6 +96,21 @@ def layers(
     _count("layers", backend, size, json)
 
 
+@app.command("conv")
+def conv(
+    backend: Backend = "simt",
+    size: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NxCxHxW-FxK", help="Images, filters, kernel's extent.", show_default="2x32x14x14-64x3"
+        ),
+    ] = None,
+    json: Json = None,
+) -> None:
+    """Count what each step of convolution's CUDA ladders does, on the emulated GPU."""
+    _count("conv", backend, size, json)
+
+
 def _progress(line: str) -> None:
     errors().print(line, style="dim", markup=False, highlight=False, soft_wrap=True)
 

@@ -7,6 +7,7 @@ for docs/matmul.md. Counts are no times: they are the same wherever dlkit was bu
 from __future__ import annotations
 
 import datetime as dt
+import re
 from collections.abc import Callable
 from functools import partial
 from typing import Any, NamedTuple
@@ -20,10 +21,11 @@ from dlkit.kernels.backend import backend_named, to_host
 from dlkit.study.ladder_layers import cases
 from dlkit.study.workloads import make_inputs, matmul, parse_shape
 
-OPERATIONS = ("matmul", "layers")
+OPERATIONS = ("matmul", "layers", "conv")
 
 SHAPE = "256x256x256"
 COUNT = 20_000
+CONV = "2x32x14x14-64x3"
 
 #: Tiles by name, beside what the library chooses for the shape; each follows the step that it belongs to.
 TILES = ("warp_tiled/128x128", "warp_tiled/256x128", "mma_tf32/128x256", "mma_16bit/128x256")
@@ -50,10 +52,11 @@ def measure(
 
     Parameters
     ----------
-    operation : {"matmul", "layers"}
+    operation : {"matmul", "layers", "conv"}
     size : str, optional
         Of ``matmul`` a shape as `dlkit.study.workloads.parse_shape` reads it, or one number for a square; of
-        ``layers`` how many elements the arrays have, about.
+        ``layers`` how many elements the arrays have, about; of ``conv`` images, filters and the extent of the kernel,
+        NxCxHxW-FxK.
     progress : callable, optional
         Called with one line before each step.
     command : str
@@ -82,6 +85,8 @@ def measure(
     try:
         if operation == "matmul":
             name, rows, absent = _matmul(machine, size or SHAPE, say)
+        elif operation == "conv":
+            name, rows, absent = _conv(machine, size or CONV, say)
         else:
             name, rows, absent = _layers(machine, size or str(COUNT), say)
     finally:
@@ -148,6 +153,45 @@ def _layers(
                 break
             rows.append({"name": f"{case.name}: {step.name}", "idea": step.idea, "dtype": "float32", **row})
     return f"about {int(size):,} elements", rows, absent
+
+
+def _conv(machine: Any, size: str, say: Callable[[str], None]) -> tuple[str, list[dict[str, Any]], list[str]]:
+    found = re.fullmatch(r"(\d+)x(\d+)x(\d+)x(\d+)-(\d+)x(\d+)", size)
+    numbers = [int(text) for text in found.groups()] if found else [0]
+    if min(numbers) < 1:
+        raise ValueError(f"study: size is {size!r}; expected NxCxHxW-FxK of numbers from 1, such as {CONV}")
+    n, channels, height, width, filters, kernel = numbers
+    if kernel > min(height, width):
+        raise ValueError(f"study: size is {size!r}; expected a kernel that fits in the image")
+    rng = np.random.default_rng(0)
+    pad = kernel // 2
+    rows: list[dict[str, Any]] = []
+    for groups, outputs in ((1, filters), (channels, channels)):
+        x = rng.standard_normal((n, channels, height, width)).astype(np.float32)
+        weight = rng.standard_normal((outputs, channels // groups, kernel, kernel)).astype(np.float32)
+        grad = K.conv2d(x, weight, padding=pad, groups=groups)
+        settings: dict[str, Any] = {"padding": pad, "groups": groups}
+        for operation, call, first, second, extra in (
+            ("conv2d", K.conv2d, x, weight, ()),
+            ("conv2d_backward_input", K.conv2d_backward_input, grad, weight, ((height, width),)),
+            ("conv2d_backward_weight", K.conv2d_backward_weight, grad, x, ((kernel, kernel),)),
+        ):
+            exact = call(first.astype(np.float64), second.astype(np.float64), *extra, **settings)
+            operands = simt.array(first), simt.array(second)
+            for step in K.variants(operation, "simt"):
+                unfit = (step.name == "winograd" and kernel != 3) or (groups > 1) != (
+                    step.name == "depthwise"
+                )
+                if unfit and step.name != "naive":
+                    continue
+                what = operation + (", depthwise" if groups > 1 else "")
+                say(f"conv on the SIMT machine, {size}, {what}, {step.name}")
+                row = _counted(
+                    machine, partial(call, *operands, *extra, **settings, variant=step.name), exact
+                )
+                tile = next((name for name in row["kernels"] if name.startswith(f"{step.name}/")), step.name)
+                rows.append({"name": f"{what}: {tile}", "idea": step.idea, "dtype": "float32", **row})
+    return f"{n}×{channels}×{height}×{width} → {filters}, {kernel}×{kernel}", rows, []
 
 
 def _exact(array: Any) -> Any:

@@ -34,9 +34,10 @@ _SHOWN: dict[str, tuple[ModuleType, str]] = {
     "footprint": (footprint, ""),
     "simt-matmul": (simt_counts, ""),
     "simt-layers": (simt_counts, ""),
+    "simt-conv": (simt_counts, ""),
 }
 #: Studies whose records are one, whatever the number of threads: for a machine, or for all.
-THREADLESS = frozenset(("footprint", "simt-matmul", "simt-layers"))
+THREADLESS = frozenset(("footprint", "simt-matmul", "simt-layers", "simt-conv"))
 
 LADDERS = ("matmul", "layers", "conv")
 
@@ -98,11 +99,11 @@ def count(
     progress: Callable[[str], None] | None = None,
     **settings: Any,
 ) -> dict[str, Any]:
-    """Count what the CUDA ladders of ``matmul`` or ``layers`` do on the SIMT machine, and write the record.
+    """Count what the CUDA ladders of ``matmul``, ``layers`` or ``conv`` do on the SIMT machine, and write the record.
 
     Parameters
     ----------
-    operation : {"matmul", "layers"}
+    operation : {"matmul", "layers", "conv"}
     json_path : path, optional
         A file or a folder.
     progress : callable, optional

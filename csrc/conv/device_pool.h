@@ -1,0 +1,66 @@
+// Pooling on a GPU, or on the SIMT machine: maxima and means over windows that step over planes, and their gradients,
+// on device pointers. What they are is said in pool.h, whose order among equals and NaN they keep: of equal elements
+// the first, of NaN the last. Taps outside of the plane are left out.
+//
+// A gradient is gathered by its pixel from the windows that have it, so that nothing is added by atomics, and each
+// element is written once. Arrays are contiguous, float or double; results overlap no input.
+#pragma once
+
+#include <cstdint>
+
+#include "core/view.h"
+
+namespace dlkit {
+
+struct DevicePool {
+  Index planes, height, width;  // of x; extents and windows below 2^30
+  Index kernel_h, kernel_w, stride_h, stride_w, pad_h, pad_w, dilation_h, dilation_w;
+  Index out_h, out_w;
+  // Of means: the sum is divided by the number of taps, with those in the padding or without, or by `divisor` if not 0.
+  bool include_pad;
+  Index divisor;
+
+  Index in_elements() const { return planes * height * width; }
+  Index out_elements() const { return planes * out_h * out_w; }
+};
+
+constexpr std::uint8_t kPoolNowhere = 255;  // of a place, where no tap is the maximum; of an index, -1
+
+// automatic: the fastest that takes the problem.
+enum class PoolStep : int { naive, packs, automatic };
+
+struct DevicePoolVariant {
+  PoolStep step;
+  const char* name;
+  const char* idea;
+  const char* needs;
+};
+inline constexpr DevicePoolVariant kDevicePoolVariants[] = {
+    {PoolStep::naive, "naive", "one thread for each element of the result", ""},
+    {PoolStep::packs, "packs", "windows of 2 x 2 side by side, 16 bytes of two rows at a time",
+     "windows of 2 x 2 with stride 2, no padding or dilation, on planes of even height, a width that is a multiple of "
+     "16 bytes, and arrays aligned to 16"},
+};
+// Whether extents allow the step; pointers are the caller's to look at.
+bool takes_packs(const DevicePool& pool, std::size_t item);
+
+namespace device {
+
+// At most one of `places` (numbers of taps in their window) and `indices` (of elements in their plane); both may be
+// null.
+template <class T>
+void max_pool(void* stream, const DevicePool& pool, const T* x, T* y, std::uint8_t* places, std::int64_t* indices,
+              bool relu, PoolStep step);
+template <class T>
+void max_pool_backward(void* stream, const DevicePool& pool, const T* grad, const std::uint8_t* places,
+                       const std::int64_t* indices, T* dx, PoolStep step);
+// Of indices alone, whatever the windows were: kernel, stride and the rest of `pool` do not count.
+template <class T>
+void max_unpool(void* stream, const DevicePool& pool, const T* grad, const std::int64_t* indices, T* dx);
+template <class T>
+void avg_pool(void* stream, const DevicePool& pool, const T* x, T* y, PoolStep step);
+template <class T>
+void avg_pool_backward(void* stream, const DevicePool& pool, const T* grad, T* dx, PoolStep step);
+
+}  // namespace device
+}  // namespace dlkit

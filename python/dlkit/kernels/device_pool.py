@@ -1,0 +1,283 @@
+"""Pooling of device arrays: checks, and one call of a kernel each.
+
+Every function takes what the one of that name in `dlkit.kernels.pool` takes, with windows as pairs, where the texts
+are. Nothing waits for the device, so that an index out of range raises nothing: its gradient goes nowhere.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from dlkit.kernels.backend import backend_named, nearest
+from dlkit.kernels.device_operands import (
+    Output,
+    code,
+    common_backend,
+    contiguous,
+    overlap,
+    pointer,
+    same_shape,
+    text,
+)
+
+_OPERATIONS = ("max_pool2d", "max_pool2d_backward", "avg_pool2d", "avg_pool2d_backward")
+_NAIVE, _PACKS, _AUTOMATIC = range(3)
+_MOST = 2**30 - 1
+_PLACES = 255
+
+
+def ladders(backend: str) -> dict[str, list[tuple[str, str, str]]]:
+    """Return (name, idea, needs) of each variant of each operation that a backend has."""
+    rows = [tuple(row) for row in backend_named(backend).library.pool_variants()]
+    return {operation: list(rows) for operation in _OPERATIONS}
+
+
+def max_pool2d(
+    x: Any,
+    kernel_size: Any,
+    stride: Any = None,
+    padding: Any = (0, 0),
+    dilation: Any = (1, 1),
+    ceil_mode: bool = False,
+    return_indices: bool | str = False,
+    *,
+    activation: str | None = None,
+    out: Any = None,
+    variant: str | None = None,
+) -> Any:
+    """As `dlkit.kernels.max_pool2d`."""
+    operation = "max_pool2d"
+    backend = common_backend(operation, ("x", x), ("out", out))
+    dtype = code(operation, "x", x)
+    numbers = _numbers(operation, x, None, kernel_size, stride, padding, dilation, ceil_mode)
+    if return_indices == "places" and numbers[3] * numbers[4] > _PLACES:
+        raise ValueError(
+            f"{operation}: the window has {numbers[3]} x {numbers[4]} elements; expected at most 255 for places of "
+            "one byte"
+        )
+    step = _step(operation, backend, variant, dtype, numbers, 0)
+    shape = (*x.shape[:2], *numbers[-2:])
+    output = Output(backend, operation, out, shape, x.dtype, (("x", x),), in_place=False)
+    kept = None
+    if return_indices:
+        kept = backend.xp.empty(shape, np.uint8 if return_indices == "places" else np.int64)
+    if output.target.size:
+        source = contiguous(backend, x)
+        places, indices = (kept, None) if return_indices == "places" else (None, kept)
+        addresses = (pointer(array) for array in (source, output.target, places, indices))
+        backend.library.max_pool(backend.stream(x), dtype, numbers, *addresses, activation == "relu", step)
+    y = output.done()
+    return (y, kept) if return_indices else y
+
+
+def max_pool2d_backward(
+    grad: Any,
+    indices: Any,
+    input_size: tuple[int, int],
+    kernel_size: Any = None,
+    stride: Any = None,
+    padding: Any = (0, 0),
+    dilation: Any = (1, 1),
+    ceil_mode: bool = False,
+    *,
+    out: Any = None,
+    variant: str | None = None,
+) -> Any:
+    """As `dlkit.kernels.max_pool2d_backward`."""
+    operation = "max_pool2d_backward"
+    backend = common_backend(operation, ("grad", grad), ("indices", indices), ("out", out))
+    dtype = code(operation, "grad", grad)
+    _check_planes(operation, "grad", grad)
+    same_shape(operation, ("grad", grad), ("indices", indices))
+    by_place = indices.dtype == np.uint8
+    if not by_place and indices.dtype != np.int64:
+        raise TypeError(f"{operation}: indices has dtype {indices.dtype.name}; expected int64 or uint8")
+    if kernel_size is None:
+        if by_place:
+            raise ValueError(
+                f"{operation}: indices is uint8, which needs kernel_size; expected that of the window"
+            )
+        height, width = _input_size(operation, input_size)
+        numbers = (grad.shape[0] * grad.shape[1], height, width, *(1,) * 4, 0, 0, 1, 1, *grad.shape[2:])
+    else:
+        numbers = _of_gradient(operation, grad, input_size, kernel_size, stride, padding, dilation, ceil_mode)
+    step = _step(operation, backend, variant, dtype, numbers, 0)
+    shape = (*grad.shape[:2], *numbers[1:3])
+    output = Output(backend, operation, out, shape, grad.dtype, (("grad", grad),), in_place=False)
+    if out is not None and overlap(out, indices):
+        raise ValueError(f"{operation}: out overlaps indices; expected memory of its own")
+    if output.target.size:
+        given, kept = contiguous(backend, grad), contiguous(backend, indices)
+        where = (pointer(kept), 0) if by_place else (0, pointer(kept))
+        backend.library.max_pool_backward(
+            *(backend.stream(grad), dtype, numbers, pointer(given), *where, pointer(output.target)),
+            *(kernel_size is None, step),
+        )
+    return output.done()
+
+
+def avg_pool2d(
+    x: Any,
+    kernel_size: Any,
+    stride: Any = None,
+    padding: Any = (0, 0),
+    ceil_mode: bool = False,
+    count_include_pad: bool = True,
+    divisor_override: int | None = None,
+    *,
+    out: Any = None,
+    variant: str | None = None,
+) -> Any:
+    """As `dlkit.kernels.avg_pool2d`."""
+    operation = "avg_pool2d"
+    backend = common_backend(operation, ("x", x), ("out", out))
+    dtype, divisor = code(operation, "x", x), _divisor(operation, divisor_override)
+    numbers = _numbers(operation, x, None, kernel_size, stride, padding, (1, 1), ceil_mode)
+    step = _step(operation, backend, variant, dtype, numbers, divisor)
+    shape = (*x.shape[:2], *numbers[-2:])
+    output = Output(backend, operation, out, shape, x.dtype, (("x", x),), in_place=False)
+    if output.target.size:
+        source = contiguous(backend, x)
+        backend.library.avg_pool(
+            *(backend.stream(x), dtype, numbers, bool(count_include_pad), divisor),
+            *(pointer(source), pointer(output.target), False, step),
+        )
+    return output.done()
+
+
+def avg_pool2d_backward(
+    grad: Any,
+    input_size: tuple[int, int],
+    kernel_size: Any,
+    stride: Any = None,
+    padding: Any = (0, 0),
+    ceil_mode: bool = False,
+    count_include_pad: bool = True,
+    divisor_override: int | None = None,
+    *,
+    out: Any = None,
+    variant: str | None = None,
+) -> Any:
+    """As `dlkit.kernels.avg_pool2d_backward`."""
+    operation = "avg_pool2d_backward"
+    backend = common_backend(operation, ("grad", grad), ("out", out))
+    dtype, divisor = code(operation, "grad", grad), _divisor(operation, divisor_override)
+    _check_planes(operation, "grad", grad)
+    numbers = _of_gradient(operation, grad, input_size, kernel_size, stride, padding, (1, 1), ceil_mode)
+    step = _step(operation, backend, variant, dtype, numbers, divisor)
+    shape = (*grad.shape[:2], *numbers[1:3])
+    output = Output(backend, operation, out, shape, grad.dtype, (("grad", grad),), in_place=False)
+    if output.target.size:
+        given = contiguous(backend, grad)
+        backend.library.avg_pool(
+            *(backend.stream(grad), dtype, numbers, bool(count_include_pad), divisor),
+            *(pointer(given), pointer(output.target), True, step),
+        )
+    return output.done()
+
+
+def _check_planes(operation: str, argument: str, array: Any) -> None:
+    if array.ndim != 4:
+        raise ValueError(
+            f"{operation}: {argument} is {text(array.shape)}; expected (N, channels, height, width)"
+        )
+
+
+def _input_size(operation: str, size: Any) -> tuple[int, int]:
+    height, width = (int(extent) for extent in size)
+    for extent in (height, width):
+        if not 0 <= extent <= _MOST:
+            raise ValueError(f"{operation}: input_size is {(height, width)}; expected 0 to {_MOST}")
+    return height, width
+
+
+def _divisor(operation: str, divisor: int | None) -> int:
+    if divisor is not None and divisor < 1:
+        raise ValueError(f"{operation}: divisor_override is {divisor}; expected 1 or more, or None")
+    return divisor or 0
+
+
+def _numbers(
+    operation: str, x: Any, size: Any, kernel: Any, stride: Any, padding: Any, dilation: Any, ceil: bool
+) -> tuple[int, ...]:
+    # What the kernels take: planes, extents, the window and how often it fits.
+    if size is None:
+        _check_planes(operation, "x", x)
+        size = x.shape[2:]
+    windows = []
+    for name, value, least in (
+        ("kernel_size", kernel, 1),
+        ("stride", kernel if stride is None else stride, 1),
+        ("padding", padding, 0),
+        ("dilation", dilation, 1),
+    ):
+        pair = (value, value) if isinstance(value, int) else tuple(value)
+        for number in pair:
+            if number < least or number > _MOST:
+                raise ValueError(
+                    f"{operation}: {name} is {number}; expected {least}"
+                    + (f" to {_MOST}" if number > _MOST else " or more")
+                )
+        windows.append(pair)
+    (k_h, k_w), (s_h, s_w), (p_h, p_w), (d_h, d_w) = windows
+    extents = (
+        _fits(operation, 0, size[0], k_h, s_h, p_h, d_h, ceil),
+        _fits(operation, 1, size[1], k_w, s_w, p_w, d_w, ceil),
+    )
+    return (x.shape[0] * x.shape[1], *size, *(number for pair in windows for number in pair), *extents)
+
+
+def _fits(
+    operation: str, axis: int, extent: int, kernel: int, stride: int, pad: int, dilation: int, ceil: bool
+) -> int:
+    name = ("height", "width")[axis]
+    reach, padded = dilation * (kernel - 1) + 1, extent + 2 * pad
+    if pad > reach // 2:
+        raise ValueError(
+            f"{operation}: padding is {pad} and the window's extent {reach}; expected padding of at most half of it"
+        )
+    if not 1 <= extent <= _MOST:
+        raise ValueError(
+            f"{operation}: the input's {name} is {extent}; expected 1 "
+            + ("or more" if extent < 1 else f"to {_MOST}")
+        )
+    room = padded - reach + (stride - 1 if ceil else 0)
+    if room < 0:
+        raise ValueError(
+            f"{operation}: the window's {name} is {reach}{' (dilated)' if dilation > 1 else ''} but the "
+            f"{'padded ' if pad else ''}input's is {padded}; expected a window that fits in"
+        )
+    out = room // stride + 1
+    return out - 1 if ceil and (out - 1) * stride >= extent + pad else out
+
+
+def _of_gradient(
+    operation: str, grad: Any, size: Any, kernel: Any, stride: Any, padding: Any, dilation: Any, ceil: bool
+) -> tuple[int, ...]:
+    numbers = _numbers(operation, grad, _input_size(operation, size), kernel, stride, padding, dilation, ceil)
+    expected = (*grad.shape[:2], *numbers[-2:])
+    if tuple(grad.shape) != expected:
+        raise ValueError(
+            f"{operation}: grad is {text(grad.shape)}; expected {text(expected)}, the shape of the output"
+        )
+    return numbers
+
+
+def _step(
+    operation: str, backend: Any, variant: str | None, dtype: int, numbers: tuple[int, ...], divisor: int
+) -> int:
+    if variant is None:
+        return _AUTOMATIC
+    rows = backend.library.pool_variants()
+    names = tuple(row[0] for row in rows)
+    if variant not in names:
+        raise ValueError(
+            f"{operation}: variant is {variant!r}; expected None or one of {', '.join(names)}"
+            + nearest(str(variant), names)
+        )
+    step = names.index(variant)
+    if step == _PACKS and not backend.library.takes_packs(dtype, numbers, divisor):
+        raise ValueError(f"{operation}: variant 'packs' needs {rows[step][2]}")
+    return step
