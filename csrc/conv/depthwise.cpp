@@ -59,7 +59,7 @@ bool takes_depthwise(const ConvShape& s) {
 template <class T>
 std::size_t depthwise_scratch(const ConvShape& s) {
   // A strip of 4 rows where the first-level cache holds no more; in the gradient by x, the strip of dx beside it.
-  const auto cols = static_cast<Index>(padded_cols(s)) + s.stride_w;
+  const auto cols = static_cast<Index>(padded_cols(s)) + 32 * s.stride_w + 32;
   const Index rows = (s.kernel_h - 1) * s.dilation_h + 1 + 3 * s.stride_h;
   const Index strip = std::max(kDepthwiseStrip / static_cast<Index>(sizeof(T)), rows * cols);
   const Index sums = s.filters * (s.kernel_size() + 1) * divide_up(64, sizeof(T));

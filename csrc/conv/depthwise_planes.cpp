@@ -15,6 +15,7 @@
 // the weights is a sum for each tap, of grad times a shifted plane: kept as vectors until all images are done.
 #include "conv/depthwise.h"
 #include "conv/dot_tile.h"
+#include "conv/pairs.h"
 #include "conv/weight_unit.h"
 #include "core/scratch.h"
 
@@ -64,30 +65,35 @@ void correlate_any(const Correlation<T>& c, Index row) {
   }
 }
 
-// offset[u * K + v] = u * row_step + v
-template <class T, int K, int Rows>
-void correlate_dense(const Correlation<T>& c, Index row) {
+// Kernels of K rows without gaps, any columns: offset[u * columns + v] is offset[v] + u * row. Each register of x is
+// loaded once for each column of the kernel, and serves all the rows of the output that read it, `Stride` rows of x
+// apart.
+template <class T, int K, int Stride, int Rows>
+void correlate_rows(const Correlation<T>& c, Index row) {
   using V = Vec<T>;
+  const Index columns = c.taps / K, x_row = c.row_step / Stride;
   const T* in = c.in + row * c.row_step;
   T* out = c.out + row * c.out_pitch;
-  V w[K * K];
-#pragma GCC unroll 32
-  for (int t = 0; t < K * K; ++t) w[t] = V::broadcast(c.weight[t]);
   for (Index j = 0; j < c.cols; j += V::lanes) {
     const Index left = c.cols - j;
     V sum[Rows];
 #pragma GCC unroll 8
     for (int i = 0; i < Rows; ++i)
       sum[i] = c.add ? V::load(out + i * c.out_pitch + j, V::first(left)) : V::broadcast(c.bias);
-#pragma GCC unroll 16
-    for (int r = 0; r < Rows + K - 1; ++r)
+    for (Index v = 0; v < columns; ++v) {
+      const T* x_row_of = in + c.offset[v] + j;
+      V w[K];
 #pragma GCC unroll 8
-      for (int v = 0; v < K; ++v) {
-        const V x = V::load(in + r * c.row_step + j + v);
+      for (int u = 0; u < K; ++u) w[u] = V::broadcast(c.weight[u * columns + v]);
+#pragma GCC unroll 16
+      for (int r = 0; r < (Rows - 1) * Stride + K; ++r, x_row_of += x_row) {
+        const V x = V::load(x_row_of);
 #pragma GCC unroll 8
         for (int u = 0; u < K; ++u)
-          if (r - u >= 0 && r - u < Rows) sum[r - u] = V::fma(w[u * K + v], x, sum[r - u]);
+          if (r >= u && (r - u) % Stride == 0 && (r - u) / Stride < Rows)
+            sum[(r - u) / Stride] = V::fma(w[u], x, sum[(r - u) / Stride]);
       }
+    }
 #pragma GCC unroll 8
     for (int i = 0; i < Rows; ++i) {
       if (c.relu) sum[i] = V::max(V::zero(), sum[i]);
@@ -99,38 +105,37 @@ void correlate_dense(const Correlation<T>& c, Index row) {
   }
 }
 
-template <class T, int Rows>
-void correlate_rows(const Correlation<T>& c, int dense, Index row) {
-  if (dense == 3)
-    correlate_dense<T, 3, Rows>(c, row);
-  else if (dense == 5)
-    correlate_dense<T, 5, Rows>(c, row);
-  else
-    correlate_any<T, Rows>(c, row);
-}
-
-// dense: 3 or 5 for a kernel of so many rows and columns without gaps, 0 for others
-template <class T>
-void correlate(const Correlation<T>& c, int dense) {
+template <class T, int K, int Stride>
+void correlate_blocks(const Correlation<T>& c) {
   Index row = 0;
-  for (; row + 4 <= c.rows; row += 4) correlate_rows<T, 4>(c, dense, row);
-  if (row + 2 <= c.rows) correlate_rows<T, 2>(c, dense, row), row += 2;
-  if (row < c.rows) correlate_rows<T, 1>(c, dense, row);
+  if constexpr (Stride == 1) {
+    if (c.rows % 8 != 0 && c.rows % 7 == 0) {
+      for (; row < c.rows; row += 7) correlate_rows<T, K, Stride, 7>(c, row);
+      return;
+    }
+    for (; row + 8 <= c.rows; row += 8) correlate_rows<T, K, Stride, 8>(c, row);
+  }
+  for (; row + 4 <= c.rows; row += 4) correlate_rows<T, K, Stride, 4>(c, row);
+  if (row + 2 <= c.rows) correlate_rows<T, K, Stride, 2>(c, row), row += 2;
+  if (row < c.rows) correlate_rows<T, K, Stride, 1>(c, row);
 }
 
-int dense_kernel(const ConvShape& s) {
-  const bool dense = s.stride_h == 1 && s.stride_w == 1 && s.dilation_h == 1 && s.dilation_w == 1;
-  return dense && s.kernel_h == s.kernel_w && (s.kernel_h == 3 || s.kernel_h == 5) ? static_cast<int>(s.kernel_h) : 0;
-}
-
+// kernel_rows: of a kernel without gaps between its rows, `stride` of which are between those of the output; else 0
 template <class T>
-DLKIT_INLINE void split_pairs(const T* __restrict from, T* __restrict even, T* __restrict odd, Index n) {
-  for (Index j = 0; j < n; ++j) even[j] = from[2 * j], odd[j] = from[2 * j + 1];
-}
-
-template <class T>
-DLKIT_INLINE void join_pairs(const T* __restrict even, const T* __restrict odd, T* __restrict to, Index n) {
-  for (Index j = 0; j < n; ++j) to[2 * j] = even[j], to[2 * j + 1] = odd[j];
+void correlate(const Correlation<T>& c, Index kernel_rows, Index stride) {
+  if (stride == 1) {
+    if (kernel_rows == 2) return correlate_blocks<T, 2, 1>(c);
+    if (kernel_rows == 3) return correlate_blocks<T, 3, 1>(c);
+    if (kernel_rows == 5) return correlate_blocks<T, 5, 1>(c);
+    if (kernel_rows == 7) return correlate_blocks<T, 7, 1>(c);
+  } else if (stride == 2) {
+    if (kernel_rows == 3) return correlate_blocks<T, 3, 2>(c);
+    if (kernel_rows == 5) return correlate_blocks<T, 5, 2>(c);
+    if (kernel_rows == 7) return correlate_blocks<T, 7, 2>(c);
+  }
+  Index row = 0;
+  for (; row + 4 <= c.rows; row += 4) correlate_any<T, 4>(c, row);
+  for (; row < c.rows; ++row) correlate_any<T, 1>(c, row);
 }
 
 // Rows of planes of height x width, `cols` columns from column `left` on, with zeros for what is outside of a plane.
@@ -150,7 +155,7 @@ struct Padded {
     begin = left < 0 ? smaller(-left, cols) : 0;
     end = smaller(cols, width - left);
     if (end < begin) end = begin;
-    pitch = whole_vectors<T>(divide_up(cols, stride));
+    pitch = whole_vectors<T>(divide_up(cols, stride)) + (stride == 2 ? V::lanes : 0);
     row = pitch * stride;
     const Index lead = stride == 1 ? whole_vectors<T>(begin) : 0;
     const Index size = lead + rows * row + 4 * V::lanes;
@@ -178,7 +183,19 @@ struct Padded {
         for (Index j = 0; j < row; j += V::lanes) V::zero().store(to + j);
       } else if (stride == 2) {
         const Index first = divide_up(begin, 2), last = end / 2 > first ? end / 2 : first;
-        split_pairs(from + 2 * first, to + first, to + pitch + first, last - first);
+        for (Index k = first; k < last; k += V::lanes) {
+          const Index left_over = 2 * (last - k);
+          V even, odd;
+          if (left_over >= 2 * V::lanes)
+            split_pairs(V::load(from + 2 * k), V::load(from + 2 * k + V::lanes), even, odd);
+          else if (left_over > V::lanes)
+            split_pairs(V::load(from + 2 * k), V::load(from + 2 * k + V::lanes, V::first(left_over - V::lanes)), even,
+                        odd);
+          else
+            split_pairs(V::load(from + 2 * k, V::first(left_over)), V::zero(), even, odd);
+          even.store(to + k);  // past the last: zeros, up to the end of the remainder's columns
+          odd.store(to + pitch + k);
+        }
         if (begin % 2 == 1 && begin < end) to[pitch + begin / 2] = from[begin];
         if (end % 2 == 1 && begin < end) to[end / 2] = from[end - 1];
       } else {
@@ -211,7 +228,7 @@ void forward(const ConvForward<T>& p, Index begin, Index end) {
   for (Index u = 0; u < s.kernel_h; ++u)
     for (Index v = 0; v < s.kernel_w; ++v)
       offset[u * s.kernel_w + v] = padded.offset(u * s.dilation_h, v * s.dilation_w);
-  const int dense = dense_kernel(s);
+  const Index kernel_rows = s.dilation_h == 1 ? s.kernel_h : 0;
   for (Index plane = begin; plane < end; ++plane)
     for (Index row = 0; row < s.out_h; row += strip) {
       const Index rows = smaller(strip, s.out_h - row);
@@ -221,9 +238,39 @@ void forward(const ConvForward<T>& p, Index begin, Index end) {
         correlate<T>({padded.data, s.stride_h * padded.row, p.weight + f * taps, offset, taps,
                       p.bias != nullptr ? p.bias[f] : T(0), false, p.relu,
                       p.y + (plane * multiple + m) * s.out_size() + row * s.out_w, s.out_w, rows, s.out_w},
-                     dense);
+                     kernel_rows, s.stride_h);
       }
     }
+}
+
+// A row of dx from its phases, `part` elements apart, without the first `skip` columns.
+template <class T>
+void join_row(const ConvShape& s, const T* from, Index part, Index skip, bool add, T* to) {
+  using V = Vec<T>;
+  if (s.stride_w != 2) {
+    for (Index w = 0; w < s.width; ++w) {
+      const T value = from[(w + skip) % s.stride_w * part + (w + skip) / s.stride_w];
+      to[w] = add ? to[w] + value : value;
+    }
+    return;
+  }
+  const T* const even = skip == 0 ? from : from + part;
+  const T* const odd = skip == 0 ? from + part : from + 1;
+  const auto put = [&](V x, Index w) {
+    const Index left = s.width - w;
+    if (left <= 0) return;
+    if (add) x = x + V::load(to + w, V::first(left));
+    if (left >= V::lanes)
+      x.store(to + w);
+    else
+      x.store(to + w, V::first(left));
+  };
+  for (Index w = 0; w < s.width; w += 2 * V::lanes) {
+    V a, b;
+    join_pairs(V::load(even + w / 2), V::load(odd + w / 2), a, b);
+    put(a, w);
+    put(b, w + V::lanes);
+  }
 }
 
 // dx[h, w], where h + pad = a stride + phase, is a sum over the taps u with u dilation = q stride + phase of
@@ -240,19 +287,23 @@ void backward_input(const ConvBackwardInput<T>& p, Index begin, Index end) {
   const Index strip = strip_rows<T>(last_a - first_a + 1, 1, most_q + 1, cols + most_r);
   Padded<T> padded(strip + most_q, cols + most_r, 1, s.out_h, s.out_w, first_b - most_r);
   Index* const offset = scratch<Index>(Slot::pack_b, static_cast<std::size_t>(taps));
-  // The taps' weights of a phase, and behind them the strips of dx of all phases of columns, and a joined row.
+  // The taps' weights of a phase, and behind them the strips of dx of all phases of columns.
   const bool whole = s.stride_w == 1 && s.stride_h == 1;
-  const Index joined = whole ? 0 : (strip + 1) * cols * s.stride_w;
+  const Index part_pitch = whole_vectors<T>(cols) + Vec<T>::lanes, part = strip * part_pitch;
+  const Index joined = whole ? 0 : part * s.stride_w;
   T* const weight = scratch<T>(Slot::pack_a, static_cast<std::size_t>(taps + joined));
   T* const parts = weight + taps;
-  T* const line = parts + strip * cols * s.stride_w;
-  const int dense = dense_kernel(s);
 
-  // Sets weight and offset to the taps of a phase, from the last to the first.
+  // Sets weight and offset to the taps of a phase, from the last to the first. Those of a dilation of 1, or of the
+  // stride, lie in rows without gaps.
+  const bool dense = s.dilation_h == 1 || s.dilation_h == s.stride_h;
+  Index kernel_rows = 0;
   const auto select = [&](Index f, Index phase_h, Index phase_w) {
     Index count = 0;
+    kernel_rows = 0;
     for (Index u = s.kernel_h - 1; u >= 0; --u) {
       if (u * s.dilation_h % s.stride_h != phase_h) continue;
+      ++kernel_rows;
       for (Index v = s.kernel_w - 1; v >= 0; --v) {
         if (v * s.dilation_w % s.stride_w != phase_w) continue;
         weight[count] = p.weight[f * taps + u * s.kernel_w + v];
@@ -273,32 +324,20 @@ void backward_input(const ConvBackwardInput<T>& p, Index begin, Index end) {
           const Index count = select(f, 0, 0);
           correlate<T>({padded.data, padded.row, weight, offset, count, T(0), m > 0, false,
                         dx + (a - s.pad_top) * s.width, s.width, rows, s.width},
-                       dense);
+                       dense ? kernel_rows : 0, 1);
           continue;
         }
         for (Index phase_h = 0; phase_h < s.stride_h; ++phase_h) {
           for (Index phase_w = 0; phase_w < s.stride_w; ++phase_w) {
             const Index count = select(f, phase_h, phase_w);
-            correlate<T>({padded.data, padded.row, weight, offset, count, T(0), false, false,
-                          parts + phase_w * strip * cols, cols, rows, cols},
-                         0);
+            correlate<T>({padded.data, padded.row, weight, offset, count, T(0), false, false, parts + phase_w * part,
+                          part_pitch, rows, cols},
+                         dense ? kernel_rows : 0, 1);
           }
           for (Index i = 0; i < rows; ++i) {
             const Index h = (a + i) * s.stride_h + phase_h - s.pad_top;
-            if (h < 0 || h >= s.height) continue;
-            const T* from = parts + i * cols;
-            if (s.stride_w == 2) {
-              join_pairs(from, from + strip * cols, line, cols);
-            } else {
-              for (Index phase_w = 0; phase_w < s.stride_w; ++phase_w)
-                for (Index j = 0; j < cols; ++j) line[j * s.stride_w + phase_w] = from[phase_w * strip * cols + j];
-            }
-            const T* row = line + s.pad_left - first_b * s.stride_w;
-            T* to = dx + h * s.width;
-            if (m == 0)
-              copy(row, to, s.width);
-            else
-              for (Index j = 0; j < s.width; ++j) to[j] += row[j];
+            if (h >= 0 && h < s.height)
+              join_row(s, parts + i * part_pitch, part, s.pad_left - first_b * s.stride_w, m > 0, dx + h * s.width);
           }
         }
       }
@@ -306,13 +345,14 @@ void backward_input(const ConvBackwardInput<T>& p, Index begin, Index end) {
 }
 
 // The sums of a kernel of K x K taps without gaps: each register of x is loaded once for all rows of a block of grad.
-template <class T, int K, int Rows>
-void add_dense(const T* in, Index row, const T* grad, Index grad_pitch, Index blocks, Index cols, T* sums) {
+template <class T, int K, int Stride, int Rows>
+void add_dense(const T* in, Index row, const Index* offset, const T* grad, Index grad_pitch, Index blocks, Index cols,
+               T* sums) {
   using V = Vec<T>;
   V sum[K * K];
 #pragma GCC unroll 32
   for (int t = 0; t < K * K; ++t) sum[t] = V::load(sums + t * V::lanes);
-  for (Index block = 0; block < blocks; ++block, in += Rows * row, grad += Rows * grad_pitch)
+  for (Index block = 0; block < blocks; ++block, in += Rows * Stride * row, grad += Rows * grad_pitch)
     for (Index j = 0; j < cols; j += V::lanes) {
       V y[Rows];
 #pragma GCC unroll 8
@@ -320,26 +360,45 @@ void add_dense(const T* in, Index row, const T* grad, Index grad_pitch, Index bl
         y[i] = cols - j >= V::lanes ? V::load(grad + i * grad_pitch + j)
                                     : V::load(grad + i * grad_pitch + j, V::first(cols - j));
 #pragma GCC unroll 16
-      for (int r = 0; r < Rows + K - 1; ++r)
+      for (int r = 0; r < (Rows - 1) * Stride + K; ++r)
 #pragma GCC unroll 8
         for (int v = 0; v < K; ++v) {
-          const V x = V::load(in + r * row + j + v);
+          const V x = V::load(in + r * row + offset[v] + j);
 #pragma GCC unroll 8
           for (int u = 0; u < K; ++u)
-            if (r - u >= 0 && r - u < Rows) sum[u * K + v] = V::fma(y[r - u], x, sum[u * K + v]);
+            if (r >= u && (r - u) % Stride == 0 && (r - u) / Stride < Rows)
+              sum[u * K + v] = V::fma(y[(r - u) / Stride], x, sum[u * K + v]);
         }
     }
 #pragma GCC unroll 32
   for (int t = 0; t < K * K; ++t) sum[t].store(sums + t * V::lanes);
 }
 
-template <class T, int K>
-void add_dense_rows(const T* in, Index row, const T* grad, Index grad_pitch, Index rows, Index cols, T* sums) {
+template <class T, int K, int Stride>
+void add_dense_rows(const T* in, Index row, const Index* offset, const T* grad, Index pitch, Index rows, T* sums) {
   constexpr int kRows = K == 3 ? 4 : 2;
+  if constexpr (K == 3 && Vec<T>::registers >= 32)
+    if (rows % 7 == 0 && rows % 4 != 0)
+      return add_dense<T, K, Stride, 7>(in, row, offset, grad, pitch, rows / 7, pitch, sums);
   const Index blocks = rows / kRows, done = blocks * kRows;
-  add_dense<T, K, kRows>(in, row, grad, grad_pitch, blocks, cols, sums);
+  add_dense<T, K, Stride, kRows>(in, row, offset, grad, pitch, blocks, pitch, sums);
   if (done < rows)
-    add_dense<T, K, 1>(in + done * row, row, grad + done * grad_pitch, grad_pitch, rows - done, cols, sums);
+    add_dense<T, K, Stride, 1>(in + done * Stride * row, row, offset, grad + done * pitch, pitch, rows - done, pitch,
+                               sums);
+}
+
+// Whether there is such a kernel for the shape, which is then run.
+template <class T>
+bool add_dense(const ConvShape& s, const T* in, Index row, const Index* offset, const T* grad, Index rows, T* sums) {
+  const Index k = s.kernel_h;
+  if (k != s.kernel_w || s.dilation_h != 1) return false;
+  if (k == 3 && s.stride_h == 1) return add_dense_rows<T, 3, 1>(in, row, offset, grad, s.out_w, rows, sums), true;
+  if (k == 3 && s.stride_h == 2) return add_dense_rows<T, 3, 2>(in, row, offset, grad, s.out_w, rows, sums), true;
+  if constexpr (Vec<T>::registers >= 32) {
+    if (k == 5 && s.stride_h == 1) return add_dense_rows<T, 5, 1>(in, row, offset, grad, s.out_w, rows, sums), true;
+    if (k == 5 && s.stride_h == 2) return add_dense_rows<T, 5, 2>(in, row, offset, grad, s.out_w, rows, sums), true;
+  }
+  return false;
 }
 
 template <class T>
@@ -351,7 +410,8 @@ void backward_weight(const ConvBackwardWeight<T>& p, Index begin, Index end) {
   const Index cols = reach(s.out_w, s.stride_w, s.kernel_w, s.dilation_w), one = (s.kernel_h - 1) * s.dilation_h + 1;
   const Index strip = strip_rows<T>(s.out_h, s.stride_h, one, whole_vectors<T>(cols));
   Padded<T> padded((strip - 1) * s.stride_h + one, cols, s.stride_w, s.height, s.width, -s.pad_left);
-  const int dense = V::registers >= 32 || s.kernel_h == 3 ? dense_kernel(s) : 0;
+  Index* const offset = scratch<Index>(Slot::pack_b, static_cast<std::size_t>(s.kernel_w));
+  for (Index v = 0; v < s.kernel_w; ++v) offset[v] = padded.offset(0, v * s.dilation_w);
   // A vector for each tap and filter, and one for the bias.
   const Index filters = (end - begin) * multiple, sums_size = filters * (taps + 1) * V::lanes;
   T* const sums = scratch<T>(Slot::result, static_cast<std::size_t>(sums_size));
@@ -367,11 +427,7 @@ void backward_weight(const ConvBackwardWeight<T>& p, Index begin, Index end) {
         for (Index m = 0; m < multiple; ++m) {
           const T* grad = p.grad + (n * s.filters + c * multiple + m) * s.out_size() + row * s.out_w;
           T* const to = sums + ((c - begin) * multiple + m) * (taps + 1) * V::lanes;
-          if (dense == 3) {
-            add_dense_rows<T, 3>(padded.data, padded.row, grad, s.out_w, rows, s.out_w, to);
-          } else if (dense == 5) {
-            add_dense_rows<T, 5>(padded.data, padded.row, grad, s.out_w, rows, s.out_w, to);
-          } else {
+          if (!add_dense(s, padded.data, padded.row, offset, grad, rows, to)) {
             DotTile<T> t;
             t.x = x_rows;
             t.grad = &grad;
