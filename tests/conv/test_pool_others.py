@@ -111,9 +111,7 @@ def test_avg_backward(
     grad = rng.standard_normal((2, 3, *matrix.shape[:2])).astype(dtype)
     expected = np.einsum("ijhw,ncij->nchw", matrix, grad.astype(np.float64))
     out, memory = framed(expected.shape, dtype, rng)
-    run(
-        K.avg_pool2d_backward, grad, (height, width), *settings, include, divisor, out=out, variant=variant
-    )
+    run(K.avg_pool2d_backward, grad, (height, width), *settings, include, divisor, out=out, variant=variant)
     np.testing.assert_allclose(out, expected, rtol=2 * RTOL[dtype], atol=2 * RTOL[dtype])
     assert np.isnan(outside(memory, out)).all()
 
@@ -148,7 +146,9 @@ def test_avg_as_in_torch(data: Any) -> None:
 def test_avg_of_sequences(rng: np.random.Generator) -> None:
     x = rng.standard_normal((3, 4, 37))
     y = K.avg_pool1d(x, 5, 3, 2, True, False)
-    np.testing.assert_array_equal(y, K.avg_pool2d(x[:, :, None], (1, 5), (1, 3), (0, 2), True, False)[:, :, 0])
+    np.testing.assert_array_equal(
+        y, K.avg_pool2d(x[:, :, None], (1, 5), (1, 3), (0, 2), True, False)[:, :, 0]
+    )
     dx = K.avg_pool1d_backward(y, 37, 5, 3, 2, True, False)
     tall = K.avg_pool2d_backward(y[:, :, None], (1, 37), (1, 5), (1, 3), (0, 2), True, False)
     np.testing.assert_array_equal(dx, tall[:, :, 0])
@@ -239,9 +239,7 @@ def test_k_max(
 
 @pytest.mark.parametrize("variant", [None, *(v.name for v in K.variants("max_over_time"))])
 @pytest.mark.parametrize("length", [1, 7, 16, 56, 131])
-def test_max_over_time(
-    variant: Any, length: int, dtype: Any, threads: int, rng: np.random.Generator
-) -> None:
+def test_max_over_time(variant: Any, length: int, dtype: Any, threads: int, rng: np.random.Generator) -> None:
     x = rng.integers(-9, 9, (5, 6, length)).astype(dtype)
     lengths = rng.integers(1, length + 1, 5)
     masked = np.where(np.arange(length) < lengths[:, None, None], x, -np.inf)
@@ -269,7 +267,9 @@ def activations(shape: tuple[int, ...], dtype: Any, rng: np.random.Generator) ->
     return np.maximum(rng.standard_normal(shape), -0.2).astype(dtype)
 
 
-@pytest.mark.parametrize("settings", [(2,), (3, 2, 1), (3, 2), (2, 1), ((2, 5), (3, 4), (1, 2)), (3, 2, 0, True)])
+@pytest.mark.parametrize(
+    "settings", [(2,), (3, 2, 1), (3, 2), (2, 1), ((2, 5), (3, 4), (1, 2)), (3, 2, 0, True)]
+)
 @pytest.mark.parametrize("size", [(7, 7), (13, 70), (28, 28)])
 def test_stochastic_variants_agree(
     settings: Any, size: Any, dtype: Any, threads: int, rng: np.random.Generator
@@ -284,7 +284,9 @@ def test_stochastic_variants_agree(
     average = K.stochastic_average2d(x, *settings, variant="naive")
     for variant in (None, "rows"):
         np.testing.assert_allclose(
-            K.stochastic_average2d(x, *settings, variant=variant), average, rtol=1e-6 if dtype == np.float32 else 1e-14
+            K.stochastic_average2d(x, *settings, variant=variant),
+            average,
+            rtol=1e-6 if dtype == np.float32 else 1e-14,
         )
 
 
@@ -320,8 +322,16 @@ def test_stochastic_edges() -> None:
 
 @pytest.mark.parametrize(
     ("shape", "pieces", "dim"),
-    [((6, 20), 5, 1), ((64, 33), 3, 1), ((2, 12, 5, 7), 4, 1), ((3, 4, 10), 2, -1), ((12,), 3, 0), ((4, 600), 300, 1),
-     ((600, 4), 300, 0), ((0, 6), 2, 1)],
+    [
+        ((6, 20), 5, 1),
+        ((64, 33), 3, 1),
+        ((2, 12, 5, 7), 4, 1),
+        ((3, 4, 10), 2, -1),
+        ((12,), 3, 0),
+        ((4, 600), 300, 1),
+        ((600, 4), 300, 0),
+        ((0, 6), 2, 1),
+    ],
 )
 def test_maxout(shape: Any, pieces: int, dim: int, dtype: Any, rng: np.random.Generator) -> None:
     x = rng.integers(-9, 9, shape).astype(dtype)

@@ -324,9 +324,7 @@ def _on_device(
     if dims == 1:
         arrays = [_raised(a) for a in arrays]
         out = None if out is None else _raised(out)
-    y = getattr(devices, f"{name}2d")(
-        *arrays, g[:2], g[2:4], g[4:6], g[6:8], g[8], *more, out=out, **extra
-    )
+    y = getattr(devices, f"{name}2d")(*arrays, g[:2], g[2:4], g[4:6], g[6:8], g[8], *more, out=out, **extra)
     if dims == 2:
         return y
     return tuple(_lowered(part) for part in y) if isinstance(y, tuple) else _lowered(y)
@@ -448,9 +446,7 @@ def _avg_pool(dims: int, x: Any, settings: Any, out: Any, variant: Any) -> Any:
     return _cpu.avg_pool(dims, x, g, bool(include_pad), divisor, out, variant)
 
 
-def _avg_pool_backward(
-    dims: int, grad: Any, input_size: Any, settings: Any, out: Any, variant: Any
-) -> Any:
+def _avg_pool_backward(dims: int, grad: Any, input_size: Any, settings: Any, out: Any, variant: Any) -> Any:
     operation = f"avg_pool{dims}d_backward"
     kernel, stride, padding, ceil, include_pad, divisor = settings
     g = pool_geometry(operation, dims, kernel, stride, padding, 1, ceil)

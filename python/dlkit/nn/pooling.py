@@ -163,7 +163,9 @@ class AvgPool2d(_AvgPool):
         if divisor_override is not None and (
             isinstance(divisor_override, bool) or not hasattr(divisor_override, "__index__")
         ):
-            raise TypeError(f"AvgPool2d: divisor_override is {divisor_override!r}; expected an integer or None")
+            raise TypeError(
+                f"AvgPool2d: divisor_override is {divisor_override!r}; expected an integer or None"
+            )
         if divisor_override == 0:
             raise ValueError("AvgPool2d: divisor_override is 0; expected another integer, or None")
         self.divisor_override = divisor_override
