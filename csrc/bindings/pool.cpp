@@ -272,8 +272,7 @@ PyObject* adaptive_avg_pool_backward_call(PyObject*, PyObject* const* args, Py_s
     const PoolExtents out_grad(grad, dims);
     const InputSize in(args[2], args[3], operation);
     const auto out_h = py::int_(out_grad.height), out_w = py::int_(out_grad.width);
-    const PoolShape s =
-        adaptive_shape(operation, out_grad.planes(), in.height, in.width, out_h.ptr(), out_w.ptr());
+    const PoolShape s = adaptive_shape(operation, out_grad.planes(), in.height, in.width, out_h.ptr(), out_w.ptr());
     const PoolArrayShape shape(operation, dims, grad.item_size(), out_grad.lead, in.height, in.width);
     const Input grad_in(args[1], operation, "grad");
     Output out(args[4], grad, shape.ndim, shape.size);
@@ -363,8 +362,7 @@ PyObject* max_over_time_call(PyObject*, PyObject* const* args, Py_ssize_t given)
     const Input x_in(args[0], operation, "x");
     Output out(Py_None, x, 2, shape);
     py::array_t<std::int64_t> indices(std::vector<py::ssize_t>{n, channels});
-    const auto* values =
-        lengths ? reinterpret_cast<const std::int64_t*>(array_proxy(lengths.ptr())->data) : nullptr;
+    const auto* values = lengths ? reinterpret_cast<const std::int64_t*>(array_proxy(lengths.ptr())->data) : nullptr;
     with_dtype(x.dtype, [&](auto zero) {
       using T = decltype(zero);
       start(MaxOverTime<T>{n * channels, cols, channels, x_in.as<T>(), values, out.as<T>(), indices.mutable_data()},
@@ -386,7 +384,8 @@ PyObject* stochastic_pool_call(PyObject*, PyObject* const* args, Py_ssize_t give
     if (s.kernel_h > kMostPlaces || s.taps() > kMostPlaces)
       fail(operation, "the window has " + std::to_string(s.kernel_h) + " x " + std::to_string(s.kernel_w) +
                           " elements; expected at most 255");
-    const std::uint64_t seed = as_unsigned(args[2], operation, "seed"), offset = as_unsigned(args[3], operation, "offset");
+    const std::uint64_t seed = as_unsigned(args[2], operation, "seed"),
+                        offset = as_unsigned(args[3], operation, "offset");
     const PoolArrayShape shape(operation, 2, x.item_size(), in.lead, s.out_h, s.out_w);
     const Input x_in(args[0], operation, "x");
     Output out(Py_None, x, shape.ndim, shape.size);

@@ -1,7 +1,7 @@
 // The gradients of pooling with overlapping windows, of strides 1 and 2, a row of the plane at a time: each element
 // gathers what the windows that hold it give. For a maximum that is, for each tap, the gradient of the output whose
-// window has the element there, where its place is that tap; for a mean the sum over rows first, then over taps. Nothing
-// is cleared, and each element written once, in order.
+// window has the element there, where its place is that tap; for a mean the sum over rows first, then over taps.
+// Nothing is cleared, and each element written once, in order.
 //
 // Operations for each element: K_h K_w / (S_h S_w) comparisons of bytes and additions, from gradients with zeros around
 // in the first-level cache. Bytes: dx written, a gradient and a byte read for each output. Bound: memory for strides
@@ -82,9 +82,8 @@ DLKIT_INLINE void gathered_row(const PoolShape& s, const GradLayout& a, const Ga
   const Index even = s.pad_w / 2, odd = (s.pad_w + 1) / 2;  // where the even and the odd columns begin in their phases
   for (Index w = 0; w < s.width; w += 2 * kLanes) {
     const Index n = s.width - w;
-    const Pair<T> both = (s.pad_w & 1) == 0
-                             ? join(gather(Phase<0>{}, w / 2 + even), gather(Phase<1>{}, w / 2 + odd))
-                             : join(gather(Phase<1>{}, w / 2 + even), gather(Phase<0>{}, w / 2 + odd));
+    const Pair<T> both = (s.pad_w & 1) == 0 ? join(gather(Phase<0>{}, w / 2 + even), gather(Phase<1>{}, w / 2 + odd))
+                                            : join(gather(Phase<1>{}, w / 2 + even), gather(Phase<0>{}, w / 2 + odd));
     store_first(both.first, row + w, n);
     if (n > kLanes) store_first(both.second, row + w + kLanes, n - kLanes);
   }
@@ -189,8 +188,8 @@ void avg_rows(const AvgPoolBackward<T>& p, const GradLayout& a, Index begin, Ind
   const PoolShape& s = p.shape;
   const GradMemory<T> memory(s, a, scratch);
   for (Index j = 0; j < s.out_w; ++j)
-    memory.cols[j] = static_cast<T>(
-        p.divisor != 0 ? p.divisor : counted(j, s.kernel_w, a.stride, s.pad_w, s.width, p.include_pad));
+    memory.cols[j] =
+        static_cast<T>(p.divisor != 0 ? p.divisor : counted(j, s.kernel_w, a.stride, s.pad_w, s.width, p.include_pad));
   for (Index plane = begin; plane < end; ++plane) {
     const T* grad = p.grad + plane * s.out_h * s.out_w;
     T* dx = p.dx + plane * s.height * s.width;
@@ -199,8 +198,8 @@ void avg_rows(const AvgPoolBackward<T>& p, const GradLayout& a, Index begin, Ind
       const Index last = base + a.band < s.height ? base + a.band : s.height;
       keep_band(s, a, memory, base, last, [&](Index i, Index slot) __attribute__((always_inline)) {
         T* to = memory.rows + slot * a.length + a.before;
-        const T rows = static_cast<T>(
-            p.divisor != 0 ? 1 : counted(i, s.kernel_h, a.step, s.pad_h, s.height, p.include_pad));
+        const T rows =
+            static_cast<T>(p.divisor != 0 ? 1 : counted(i, s.kernel_h, a.step, s.pad_h, s.height, p.include_pad));
         for (Index j = 0; j < s.out_w; ++j) to[j] = grad[i * s.out_w + j] / (rows * memory.cols[j]);
       });
       for (Index h = base; h < last; ++h) {

@@ -95,6 +95,8 @@ template <class T>
 struct PoolSmallKernels {
   void (*max_2x2)(const MaxPool<T>& p, Index begin, Index end);
   void (*max_2x2_backward)(const MaxPoolBackward<T>& p, Index begin, Index end);
+  void (*max_3x3)(const MaxPool<T>& p, Index begin, Index end);
+  void (*max_3x3_backward)(const MaxPoolBackward<T>& p, Index begin, Index end);
   void (*avg_2x2)(const AvgPool<T>& p, Index begin, Index end);
   void (*avg_2x2_backward)(const AvgPoolBackward<T>& p, Index begin, Index end);
 };

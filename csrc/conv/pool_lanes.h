@@ -33,6 +33,17 @@ DLKIT_INLINE M both(M a, M b) {
     return {a.bits & b.bits};
 }
 
+// The lanes [begin, end), which may lie outside the register.
+template <class T>
+DLKIT_INLINE typename Vec<T>::Mask between(Index begin, Index end) {
+  using M = typename Vec<T>::Mask;
+  const M before = Vec<T>::first(begin), until = Vec<T>::first(end);
+  if constexpr (std::is_arithmetic_v<M>)
+    return static_cast<M>(until & ~before);
+  else
+    return {until.bits & ~before.bits};
+}
+
 // --- every second element -------------------------------------------------------------------------------------------
 
 #if defined(DLKIT_TARGET_AVX512)
@@ -134,6 +145,9 @@ struct Places {
   static DLKIT_INLINE Places load(const std::uint8_t* p, Index n) {
     return {_mm_maskz_loadu_epi8(Vec<T>::first(n), p)};
   }
+  static DLKIT_INLINE Places load(const std::uint8_t* p, Index begin, Index end) {
+    return {_mm_maskz_loadu_epi8(between<T>(begin, end), p)};
+  }
   DLKIT_INLINE typename Vec<T>::Mask is(int k) const {
     return static_cast<typename Vec<T>::Mask>(_mm_cmpeq_epi8_mask(v, _mm_set1_epi8(static_cast<char>(k))));
   }
@@ -176,6 +190,12 @@ struct Places {
     for (Index i = 0; i < n; ++i) lane[i] = p[i];
     return load(lane);
   }
+  static DLKIT_INLINE Places load(const std::uint8_t* p, Index begin, Index end) {
+    if (begin <= 0 && end >= Vec<T>::lanes) return load(p);
+    std::uint8_t lane[8] = {};
+    for (Index i = begin > 0 ? begin : 0; i < end && i < Vec<T>::lanes; ++i) lane[i] = p[i];
+    return load(lane);
+  }
   DLKIT_INLINE typename Vec<T>::Mask is(int k) const {
     if constexpr (sizeof(T) == 4)
       return {_mm256_cmpeq_epi32(v, _mm256_set1_epi32(k))};
@@ -205,6 +225,11 @@ struct Places {
   static DLKIT_INLINE Places load(const std::uint8_t* p, Index n) {
     T lane[Vec<T>::lanes] = {};
     for (Index i = 0; i < n; ++i) lane[i] = T(p[i]);
+    return {Vec<T>::load(lane)};
+  }
+  static DLKIT_INLINE Places load(const std::uint8_t* p, Index begin, Index end) {
+    T lane[Vec<T>::lanes] = {};
+    for (Index i = begin > 0 ? begin : 0; i < end && i < Vec<T>::lanes; ++i) lane[i] = T(p[i]);
     return {Vec<T>::load(lane)};
   }
   DLKIT_INLINE typename Vec<T>::Mask is(int k) const {

@@ -123,8 +123,8 @@ void avg_rows(const AvgPool<T>& p, const RowLayout& a, Index begin, Index end, v
   T* cols = memory.out[0];
   for (Index j = 0; j < s.out_w + RowLayout::kSlack; ++j) cols[j] = 1;
   for (Index j = 0; j < s.out_w; ++j)
-    cols[j] = static_cast<T>(p.divisor != 0 ? p.divisor
-                                            : counted(j, s.kernel_w, a.stride, s.pad_w, s.width, p.include_pad));
+    cols[j] =
+        static_cast<T>(p.divisor != 0 ? p.divisor : counted(j, s.kernel_w, a.stride, s.pad_w, s.width, p.include_pad));
   combine<T, SumOf>(p, a, memory, begin, end, Divide<T>{s, a, cols, p.include_pad, p.divisor == 0});
 }
 
@@ -144,8 +144,8 @@ DLKIT_INLINE void split_band(const PoolShape& s, const RowLayout& a, const RowMe
   }
 }
 
-// For each output of a row, its first tap along the row that is in the plane, or -1: with that of the rows, what a window
-// of -inf alone remembers.
+// For each output of a row, its first tap along the row that is in the plane, or -1: with that of the rows, what a
+// window of -inf alone remembers.
 template <class T>
 void first_taps(const PoolShape& s, Index stride, T* taps) {
   for (Index j = 0; j < s.out_w; ++j) {

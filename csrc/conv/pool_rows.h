@@ -24,8 +24,7 @@ struct RowMemory {
     kept = top + s.kernel_h;
     rows = reinterpret_cast<T*>(kept + a.rows);
     line = rows + a.rows * a.row;
-    for (int i = 0; i < 4; ++i)
-      out[i] = line + a.width + 2 * RowLayout::kSlack + i * (s.out_w + 2 * RowLayout::kSlack);
+    for (int i = 0; i < 4; ++i) out[i] = line + a.width + 2 * RowLayout::kSlack + i * (s.out_w + 2 * RowLayout::kSlack);
     for (Index v = 0; v < s.kernel_w; ++v) {
       const Index at = v * s.dilation_w;
       tap[v] = at % a.stride * a.length + at / a.stride;

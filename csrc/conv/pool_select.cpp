@@ -1,8 +1,8 @@
 // The k largest of each row, in the order in which they are there.
 //
-// Numbers become integers that are ordered as they are, NaN above all; std::nth_element finds the k-th largest of a copy
-// in about 3 comparisons an element; one pass then takes what is larger, and of what is equal the first. Bytes: x read
-// once, the copy is in the first-level cache. Bound: the branches of the partial sort.
+// Numbers become integers that are ordered as they are, NaN above all; std::nth_element finds the k-th largest of a
+// copy in about 3 comparisons an element; one pass then takes what is larger, and of what is equal the first. Bytes: x
+// read once, the copy is in the first-level cache. Bound: the branches of the partial sort.
 //
 // Source of the operation: Kalchbrenner, Grefenstette & Blunsom 2014.
 #include <algorithm>

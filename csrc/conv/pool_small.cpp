@@ -3,6 +3,11 @@
 // 2 x 2 with a stride of 2 (and 1 x 2, for sequences), for one register of outputs: 4 loads, 4 shuffles, 3 comparisons
 // and blends, a store of results and one of places as bytes. Bytes: 16 read and 5 written for each output; backward 5
 // and 16. Bound: memory.
+//
+// 3 x 3 with a stride of 2: down a register of columns. The best of a row's three is found once and used for the two
+// windows that hold the row; at the edges masked loads, whose masks are the same all the way down. For one register of
+// outputs 8 loads, 6 shuffles and 6 comparisons. Backward the other way: a row of outputs gives to three rows of the
+// plane, the last of which waits for the next row's share.
 #include "conv/pool_kernels.h"
 #include "conv/pool_lanes.h"
 
@@ -137,6 +142,143 @@ void max_2x2_backward(const MaxPoolBackward<T>& p, Index begin, Index end) {
     max_pairs_backward<T, false>(p, begin, end);
 }
 
+template <class T>
+DLKIT_INLINE Vec<T> load_or(const T* p, typename Vec<T>::Mask mask, Vec<T> fill) {
+  return Vec<T>::select(mask, Vec<T>::load(p, mask), fill);
+}
+
+// The columns of a register of windows of three with a step of two: [begin, end) of what each load reads is in the row.
+template <class T>
+struct Threes {
+  typename Vec<T>::Mask first, second, first_shifted, second_shifted;
+  DLKIT_INLINE Threes(Index column, Index width) {
+    constexpr Index kLanes = Vec<T>::lanes;
+    first = between<T>(-column, width - column);
+    second = between<T>(-column - kLanes, width - column - kLanes);
+    first_shifted = between<T>(-column - 2, width - column - 2);
+    second_shifted = between<T>(-column - 2 - kLanes, width - column - 2 - kLanes);
+  }
+  // The best of each three, with its number.
+  DLKIT_INLINE Best<T> best_of(const T* row, Vec<T> lowest) const {
+    constexpr Index kLanes = Vec<T>::lanes;
+    const Pair<T> one = split(load_or(row, first, lowest), load_or(row + kLanes, second, lowest));
+    const Pair<T> two =
+        split(load_or(row + 2, first_shifted, lowest), load_or(row + 2 + kLanes, second_shifted, lowest));
+    Best<T> best = {one.first, Vec<T>::zero()};
+    best.meet(one.second, 1);
+    best.meet(two.first, 2);
+    return best;
+  }
+};
+
+template <class T>
+DLKIT_INLINE Best<T> later(Best<T> best, Best<T> row, int taps_before) {
+  const auto larger = wins(row.value, best.value);
+  best.value = Vec<T>::select(larger, row.value, best.value);
+  best.place = Vec<T>::select(larger, row.place + Vec<T>::broadcast(T(taps_before)), best.place);
+  return best;
+}
+
+template <class T>
+void max_3x3(const MaxPool<T>& p, Index begin, Index end) {
+  using V = Vec<T>;
+  const PoolShape& s = p.shape;
+  const V lowest = V::broadcast(-static_cast<T>(__builtin_inf())), three = V::broadcast(3);
+  for (Index plane = begin; plane < end; ++plane) {
+    for (Index j = 0; j < s.out_w; j += V::lanes) {
+      const Index n = s.out_w - j, column = 2 * j - s.pad_w;
+      const Threes<T> threes(column, s.width);
+      // The first tap along the row that is in the plane: 1 for a window that begins in the padding.
+      const V first = V::select(between<T>(0, column < 0 ? 1 : 0), V::broadcast(1), V::zero());
+      const T* row = p.x + (plane * s.height - s.pad_h) * s.width + column;  // row `top`
+      Index out = plane * s.out_h * s.out_w + j;
+      Best<T> upper = {lowest, V::zero()};
+      if (s.pad_h == 0) upper = threes.best_of(row, lowest);
+      for (Index i = 0; i < s.out_h; ++i, row += 2 * s.width, out += s.out_w) {
+        const Index top = 2 * i - s.pad_h;
+        Best<T> best = upper;
+        if (top + 1 < s.height) best = later(best, threes.best_of(row + s.width, lowest), 3);
+        if (top + 2 < s.height) {
+          upper = threes.best_of(row + 2 * s.width, lowest);
+          best = later(best, upper, 6);
+        }
+        const V earliest = top < 0 ? first + three : first;
+        best.place = V::select(V::less_equal(best.value, lowest), earliest, best.place);
+        if (p.relu) best.relu();
+        store_first(best.value, p.y + out, n);
+        if (p.places == nullptr) continue;
+        if (n >= V::lanes)
+          store_places(best.place, p.places + out);
+        else
+          store_places(best.place, p.places + out, n);
+      }
+    }
+  }
+}
+
+// What a row of outputs gives to the even and odd columns of the three rows of its windows.
+template <class T>
+struct Given {
+  Pair<T> row[3];
+};
+
+template <class T, bool kPadded>
+DLKIT_INLINE Given<T> given_by(const T* grad, const std::uint8_t* places, Index m, Index out_w) {
+  using V = Vec<T>;
+  // Window m has its middle over an even column if padded, or begins there; `other` is the second that meets the odd
+  // (the even) column.
+  const Index other = kPadded ? m + 1 : m - 1;
+  const V g = V::load(grad + m, between<T>(0, out_w - m));
+  const V h = V::load(grad + other, between<T>(-other, out_w - other));
+  const auto p = Places<T>::load(places + m, 0, out_w - m);
+  const auto q = Places<T>::load(places + other, -other, out_w - other);
+  Given<T> given;
+  for (int u = 0; u < 3; ++u) {
+    if constexpr (kPadded)
+      given.row[u] = {where(p.is(3 * u + 1), g), where(p.is(3 * u + 2), g) + where(q.is(3 * u), h)};
+    else
+      given.row[u] = {where(q.is(3 * u + 2), h) + where(p.is(3 * u), g), where(p.is(3 * u + 1), g)};
+  }
+  return given;
+}
+
+template <class T, bool kPadded>
+void max_threes_backward(const MaxPoolBackward<T>& p, Index begin, Index end) {
+  using V = Vec<T>;
+  const PoolShape& s = p.shape;
+  const Pair<T> zeros = {V::zero(), V::zero()};
+  for (Index plane = begin; plane < end; ++plane)
+    for (Index m = 0; 2 * m < s.width; m += V::lanes) {
+      const T* grad = p.grad + plane * s.out_h * s.out_w;
+      const std::uint8_t* places = p.places + plane * s.out_h * s.out_w;
+      T* row = p.dx + plane * s.height * s.width + 2 * m;
+      const Index n = s.width - 2 * m;
+      const auto put = [&](Pair<T> columns, T* to) __attribute__((always_inline)) {
+        const Pair<T> joined = join(columns.first, columns.second);
+        store_first(joined.first, to, n);
+        if (n > V::lanes) store_first(joined.second, to + V::lanes, n - V::lanes);
+      };
+      // Windows of row t begin at row `top` of the plane, where those of row t - 1 end: with `rest`.
+      Pair<T> rest = zeros;
+      for (Index t = 0; 2 * t - s.pad_h < s.height; ++t, grad += s.out_w, places += s.out_w) {
+        Given<T> given = {{zeros, zeros, zeros}};
+        if (t < s.out_h) given = given_by<T, kPadded>(grad, places, m, s.out_w);
+        const Index top = 2 * t - s.pad_h;
+        if (top >= 0) put({rest.first + given.row[0].first, rest.second + given.row[0].second}, row + top * s.width);
+        if (top + 1 < s.height) put(given.row[1], row + (top + 1) * s.width);
+        rest = given.row[2];
+      }
+    }
+}
+
+template <class T>
+void max_3x3_backward(const MaxPoolBackward<T>& p, Index begin, Index end) {
+  if (p.shape.pad_w == 1)
+    max_threes_backward<T, true>(p, begin, end);
+  else
+    max_threes_backward<T, false>(p, begin, end);
+}
+
 template <class T, bool kTall>
 void avg_pairs(const AvgPool<T>& p, Index begin, Index end) {
   using V = Vec<T>;
@@ -204,7 +346,8 @@ void avg_2x2_backward(const AvgPoolBackward<T>& p, Index begin, Index end) {
 }
 
 template <class T>
-constexpr PoolSmallKernels<T> kKernels = {max_2x2<T>, max_2x2_backward<T>, avg_2x2<T>, avg_2x2_backward<T>};
+constexpr PoolSmallKernels<T> kKernels = {max_2x2<T>,          max_2x2_backward<T>, max_3x3<T>,
+                                          max_3x3_backward<T>, avg_2x2<T>,          avg_2x2_backward<T>};
 
 }  // namespace
 

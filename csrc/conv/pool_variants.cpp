@@ -13,8 +13,8 @@ bool any(const Problem&) {
   return true;
 }
 
-// Rows are worked on with their padding, a number kept for each tap: both should be of the plane's order of size. Places
-// are numbers in a register of T until they are stored: float counts to 2^24.
+// Rows are worked on with their padding, a number kept for each tap: both should be of the plane's order of size.
+// Places are numbers in a register of T until they are stored: float counts to 2^24.
 bool modest(const PoolShape& s) {
   return s.kernel_h <= 4096 && s.kernel_w <= 4096 && s.pad_w <= 2 * s.width + 64 &&
          s.dilation_w * (s.kernel_w - 1) <= 4 * s.width + 4096;
@@ -62,6 +62,21 @@ bool twos(const MaxPoolBackward<T>& p) {
   return by_twos(p.shape) && p.places != nullptr;
 }
 
+bool by_threes(const PoolShape& s) {
+  return s.kernel_h == 3 && s.kernel_w == 3 && s.stride_h == 2 && s.stride_w == 2 && s.dilation_h == 1 &&
+         s.dilation_w == 1 && s.pad_h <= 1 && s.pad_w <= 1;
+}
+constexpr const char* kThrees = "a kernel of 3 x 3 with a stride of 2, padding of 0 or 1, and no int64 indices";
+
+template <class T>
+bool threes(const MaxPool<T>& p) {
+  return by_threes(p.shape) && p.indices == nullptr;
+}
+template <class T>
+bool threes(const MaxPoolBackward<T>& p) {
+  return by_threes(p.shape) && p.places != nullptr;
+}
+
 template <class Problem>
 bool of_the_plane(const Problem& p) {
   const PoolShape& s = p.shape;
@@ -82,6 +97,7 @@ constexpr PoolVariant<MaxPool<T>> kMax[] = {
     {"naive", "the taps of each window one after another", "", any, naive::pool<T>},
     {"rows", "a row of outputs at a time, on rows padded and split by phase", kModest, in_rows, pool_rows<T>},
     {"registers", "2 x 2: every second element by shuffles, no scratch", kTwos, twos<T>, pool_2x2<T>},
+    {"columns", "3 x 3: down a register of columns, a row's best found once", kThrees, threes<T>, pool_3x3<T>},
     {"plane", "one window: its maximum, then where that is", kPlane, of_the_plane, pool_plane<T>},
 };
 
@@ -91,6 +107,7 @@ constexpr PoolVariant<MaxPoolBackward<T>> kMaxBackward[] = {
     {"scatter", "each output's gradient added where a table says", "", any, pool_scatter<T>},
     {"rows", "each element gathers from the windows that hold it, a row at a time", kGathers, in_rows<T>, pool_rows<T>},
     {"registers", "2 x 2: comparisons with the places, joined by shuffles", kTwos, twos<T>, pool_2x2<T>},
+    {"columns", "3 x 3: down a register of columns, three rows from each of outputs", kThrees, threes<T>, pool_3x3<T>},
 };
 
 template <class T>

@@ -184,6 +184,15 @@ void pool_2x2(const AvgPoolBackward<T>& p, int threads) {
 }
 
 template <class T>
+void pool_3x3(const MaxPool<T>& p, int threads) {
+  in_planes<T>(p, threads, small_kernels().get(T{}).max_3x3);
+}
+template <class T>
+void pool_3x3(const MaxPoolBackward<T>& p, int threads) {
+  in_planes<T>(p, threads, small_kernels().get(T{}).max_3x3_backward);
+}
+
+template <class T>
 void pool_plane(const MaxPool<T>& p, int threads) {
   in_planes<T>(p, threads, plane_kernels().get(T{}).max_pool);
 }
@@ -223,28 +232,30 @@ void pool_even(const AdaptiveAvgPoolBackward<T>& p, int threads) {
   pool<AvgPoolBackward<T>>(problem, nullptr, threads);
 }
 
-#define DLKIT_INSTANTIATE(T)                                         \
+#define DLKIT_INSTANTIATE(T)                                           \
   template void pool_planes(const StochasticAverageBackward<T>&, int); \
-  template void pool_planes(const AdaptiveMaxPool<T>&, int);         \
-  template void pool_planes(const AdaptiveAvgPool<T>&, int);         \
-  template void pool_planes(const AdaptiveAvgPoolBackward<T>&, int); \
-  template void pool_rows(const MaxPool<T>&, int);                   \
-  template void pool_rows(const AvgPool<T>&, int);                   \
-  template void pool_rows(const StochasticPool<T>&, int);            \
-  template void pool_rows(const StochasticAverage<T>&, int);         \
-  template void pool_rows(const MaxPoolBackward<T>&, int);           \
-  template void pool_rows(const AvgPoolBackward<T>&, int);           \
-  template void pool_scatter(const MaxPoolBackward<T>&, int);        \
-  template void pool_2x2(const MaxPool<T>&, int);                    \
-  template void pool_2x2(const MaxPoolBackward<T>&, int);            \
-  template void pool_2x2(const AvgPool<T>&, int);                    \
-  template void pool_2x2(const AvgPoolBackward<T>&, int);            \
-  template void pool_plane(const MaxPool<T>&, int);                  \
-  template void pool_plane(const AvgPool<T>&, int);                  \
-  template void pool_plane(const AvgPoolBackward<T>&, int);          \
-  template void pool_plane(const MaxOverTime<T>&, int);              \
-  template void pool_even(const AdaptiveMaxPool<T>&, int);           \
-  template void pool_even(const AdaptiveAvgPool<T>&, int);           \
+  template void pool_planes(const AdaptiveMaxPool<T>&, int);           \
+  template void pool_planes(const AdaptiveAvgPool<T>&, int);           \
+  template void pool_planes(const AdaptiveAvgPoolBackward<T>&, int);   \
+  template void pool_rows(const MaxPool<T>&, int);                     \
+  template void pool_rows(const AvgPool<T>&, int);                     \
+  template void pool_rows(const StochasticPool<T>&, int);              \
+  template void pool_rows(const StochasticAverage<T>&, int);           \
+  template void pool_rows(const MaxPoolBackward<T>&, int);             \
+  template void pool_rows(const AvgPoolBackward<T>&, int);             \
+  template void pool_scatter(const MaxPoolBackward<T>&, int);          \
+  template void pool_2x2(const MaxPool<T>&, int);                      \
+  template void pool_2x2(const MaxPoolBackward<T>&, int);              \
+  template void pool_2x2(const AvgPool<T>&, int);                      \
+  template void pool_2x2(const AvgPoolBackward<T>&, int);              \
+  template void pool_3x3(const MaxPool<T>&, int);                      \
+  template void pool_3x3(const MaxPoolBackward<T>&, int);              \
+  template void pool_plane(const MaxPool<T>&, int);                    \
+  template void pool_plane(const AvgPool<T>&, int);                    \
+  template void pool_plane(const AvgPoolBackward<T>&, int);            \
+  template void pool_plane(const MaxOverTime<T>&, int);                \
+  template void pool_even(const AdaptiveMaxPool<T>&, int);             \
+  template void pool_even(const AdaptiveAvgPool<T>&, int);             \
   template void pool_even(const AdaptiveAvgPoolBackward<T>&, int);
 DLKIT_INSTANTIATE(float)
 DLKIT_INSTANTIATE(double)

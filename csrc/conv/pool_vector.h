@@ -35,6 +35,11 @@ void pool_2x2(const AvgPool<T>& p, int threads);
 template <class T>
 void pool_2x2(const AvgPoolBackward<T>& p, int threads);
 
+template <class T>
+void pool_3x3(const MaxPool<T>& p, int threads);
+template <class T>
+void pool_3x3(const MaxPoolBackward<T>& p, int threads);
+
 // Of one window, which is the plane.
 template <class T>
 void pool_plane(const MaxPool<T>& p, int threads);

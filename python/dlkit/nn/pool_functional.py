@@ -80,9 +80,13 @@ def max_pool1d(
     return _max_pool(1, x, (kernel_size, stride, padding, dilation, ceil_mode), return_indices, activation)
 
 
+def _tensor(x: Any, operation: str) -> Tensor:
+    return x if isinstance(x, TensorBase) else make(as_array(x, operation, "x"))  # type: ignore[return-value]
+
+
 def _batched(x: Any, operation: str, dims: int) -> tuple[Tensor, Array, bool]:
     # The tensor, its array as (N, C, ...), and whether it came without N.
-    tensor = x if isinstance(x, TensorBase) else make(as_array(x, operation, "x"))
+    tensor = _tensor(x, operation)
     array = require_float(tensor, operation)
     if array.ndim == dims + 2:
         return tensor, array, False
@@ -108,7 +112,13 @@ def _recorded(
     return record(operation, out, (x,), backward, (x,) if saved else None)
 
 
-def _max_pool(dims: int, x: Any, settings: Any, return_indices: bool, activation: str | None) -> Any:
+def _max_pool(
+    dims: int,
+    x: Any,
+    settings: tuple[Any, Any, Any, Any, bool],
+    return_indices: bool,
+    activation: str | None,
+) -> Any:
     operation = f"max_pool{dims}d"
     tensor, array, single = _batched(x, operation, dims)
     forward, back = _MAX[dims]
@@ -118,8 +128,9 @@ def _max_pool(dims: int, x: Any, settings: Any, return_indices: bool, activation
         and prod(several(settings[0], dims, operation, "kernel_size", 1)) <= PLACES
     )
     keep: Any = bool(return_indices) or (tracked and ("places" if small else True))
-    result = forward(array, *settings, keep, activation=activation)
-    y, indices = result if keep else (result, None)
+    result: Any = forward(array, *settings, keep, activation=activation)
+    pair: tuple[Any, Any] = result if keep else (result, None)
+    y, indices = pair
     size = array.shape[2:]
     out = _recorded(operation, tensor, y, single, lambda g: back(g, indices, size, *settings))
     if not return_indices:
@@ -274,7 +285,7 @@ def k_max_pool1d(x: Any, k: int, return_indices: bool = False) -> Any:
     -----
     Kalchbrenner, Grefenstette & Blunsom, 2014. Of equal elements the first are taken.
     """
-    tensor = x if isinstance(x, TensorBase) else make(as_array(x, "k_max_pool1d", "x"))
+    tensor = _tensor(x, "k_max_pool1d")
     array = require_float(tensor, "k_max_pool1d")
     y, indices = kernels.k_max_pool1d(array, k)
     out = _recorded(
@@ -300,7 +311,7 @@ def max_over_time(x: Any, lengths: Any | None = None) -> Tensor:
     -----
     Collobert et al., 2011; Kim, "Convolutional neural networks for sentence classification", 2014.
     """
-    tensor = x if isinstance(x, TensorBase) else make(as_array(x, "max_over_time", "x"))
+    tensor = _tensor(x, "max_over_time")
     array = require_float(tensor, "max_over_time")
     if lengths is not None:
         lengths = as_array(lengths, "max_over_time", "lengths")
@@ -383,7 +394,7 @@ def maxout(x: Any, pieces: int, dim: int = 1) -> Tensor:
     -----
     Goodfellow et al., 2013. A gradient goes to the first of equal elements.
     """
-    tensor = x if isinstance(x, TensorBase) else make(as_array(x, "maxout", "x"))
+    tensor = _tensor(x, "maxout")
     array = require_float(tensor, "maxout")
     if not (mode.enabled and tensor._tracked):
         return make(kernels.maxout(array, pieces, dim))
