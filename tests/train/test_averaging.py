@@ -40,7 +40,7 @@ def test_ends_with_the_average(every):
     for name, array in made.model.state_dict().items():
         expected = added[0][name].astype(np.float64)
         for i, state in enumerate(added[1:], start=2):
-            keep = min(0.8**every, 1 - 1 / i)
+            keep = min(0.8**every, i / (i + 9))
             expected = keep * expected + (1 - keep) * state[name]
         if array.dtype.kind == "i":
             assert array == added[-1][name]
