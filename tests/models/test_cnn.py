@@ -56,6 +56,7 @@ def test_images_of_another_size_are_an_error(shape):
         {},
         {"activation": "maxout", "pieces": 2},
         {"batch_norm": True, "padding": "same"},
+        {"pooling": "avg"},
         {"activation": "tanh", "filters": (2,), "pools": 3},
     ],
 )

@@ -18,6 +18,7 @@ SHAPES = {
     nn.LayerNorm: lambda: (nn.LayerNorm(5), (3, 5)),
     nn.Embedding: lambda: (nn.Embedding(7, 3), (np.array([[1, 2], [0, 6]]),)),
     nn.Maxout: lambda: (nn.Maxout(3), (2, 6, 5, 5)),
+    nn.MaxOverTime: lambda: (nn.MaxOverTime(), (2, 3, 8)),
 }
 _NOT_LAYERS = {nn.Module, nn.ModuleList, nn.Sequential}
 _LAYERS = [

@@ -32,6 +32,7 @@ def test_reaches_its_target_on_digits(tmp_path):
     "settings",
     [
         {"activation": "maxout", "dropout": 0.5},
+        {"pooling": "stochastic", "dropout": 0, "lr": 0.01},
         {
             "preset": "strong",
             "filters": (8, 8, 8, 8, 16),
@@ -43,7 +44,7 @@ def test_reaches_its_target_on_digits(tmp_path):
         {"filters": (), "kernels": (), "pools": (), "hidden": (32,), "dropout": 0, "lr": 0.01},
         {"hidden": (), "input_dropout": 0.2, "conv_dropout": 0.1, "batch_norm": True, "kernels": (5, 3)},
     ],
-    ids=["maxout", "strong", "no convolution", "no hidden layer"],
+    ids=["maxout", "stochastic", "strong", "no convolution", "no hidden layer"],
 )
 def test_other_networks_learn(tmp_path, settings):
     result = get("cnn").run(run_dir=tmp_path / "run", **{**QUICK, "epochs": 6, **settings})

@@ -238,10 +238,10 @@ def _flops(module: nn.Module, given: tuple[int, ...], made: tuple[int, ...]) -> 
     if isinstance(module, (nn.Conv1d, nn.Conv2d)):
         taps = prod(module.weight.shape[1:])
         return int(size * (2 * taps + int(module.bias is not None)))
+    if isinstance(module, nn.Maxout):
+        return size * (module.pieces - 1)
     name = type(module).__name__
-    if name == "Maxout":
-        return size * (int(getattr(module, "pieces", 1)) - 1)
-    if "Pool" in name:
+    if "Pool" in name or name == "MaxOverTime":
         return _pooling(module, name, given, size)
     for kind, operations in _PER_ELEMENT.items():
         if isinstance(module, kind):
@@ -254,7 +254,7 @@ def _flops(module: nn.Module, given: tuple[int, ...], made: tuple[int, ...]) -> 
 def _pooling(module: nn.Module, name: str, given: tuple[int, ...], size: int) -> int:
     """An operation for each element that a window sees; stochastic pooling weighs each by its probability."""
     window = getattr(module, "kernel_size", None)
-    if window is None:  # global and over-time pooling, k-max: each input once
+    if window is None:  # adaptive windows, over time, k-max: each input once
         return prod(given)
     dims = 1 if "1d" in name else 2
     sides = [int(window)] * dims if hasattr(window, "__index__") else [int(side) for side in window]

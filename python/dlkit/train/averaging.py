@@ -26,7 +26,8 @@ class AverageWeights(Callback):
     ----------
     decay
         Share of the average that is left after an update of the weights; between 0 and 1. 0.999 remembers about a
-        thousand updates. The first updates count for more, so that the start is soon forgotten.
+        thousand updates. The n-th addition keeps n / (n + 9) of the average at most, so that the start is soon
+        forgotten.
     every
         Updates from one addition to the next; `decay` is then to this power. An addition costs three passes over the
         weights.
@@ -50,8 +51,8 @@ class AverageWeights(Callback):
         if trainer.step % self.every:
             return
         self._additions += 1
-        # As Adam corrects its means: at first the plain mean of what there was.
-        keep = min(self.decay**self.every, 1 - 1 / self._additions)
+        # A memory that grows with the run, to a tenth of it: a short run is not held back by where it began.
+        keep = min(self.decay**self.every, self._additions / (self._additions + 9))
         for name, array in trainer.model.state_dict().items():
             average = self._averages.get(name)
             if average is None or array.dtype.kind != "f":
