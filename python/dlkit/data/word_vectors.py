@@ -250,7 +250,8 @@ def _read_text(
             )
         word = _word(parts[0], f"{name}: line {number}")
         try:
-            vector = np.array(parts[1:], dtype=np.float64).astype(np.float32)
+            with np.errstate(over="ignore"):
+                vector = np.array(parts[1:], dtype=np.float64).astype(np.float32)
         except ValueError:
             raise DataError(f"{name}: line {number}, {word!r}: not all columns are numbers") from None
         if not np.isfinite(vector).all():

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dlkit import nn
-from dlkit.autograd import Tensor
+from dlkit.autograd import Tensor, cat, no_grad
 from dlkit.autograd.base import mark_changed
 from dlkit.kernels.backend import is_device_array
 from dlkit.nn import functional as F
@@ -195,7 +195,7 @@ class TextCNN(nn.Module):
         else:
             turned = vectors.transpose(1, 2)
             parts = [_k_max(conv(turned), self.k).flatten(1) for conv in self.convs]
-        joined = parts[0] if len(parts) == 1 else _joined(parts)
+        joined = parts[0] if len(parts) == 1 else cat(parts, 1)
         return _ACTIVATIONS[self.activation](joined)
 
     def constrain(self) -> None:
@@ -222,8 +222,9 @@ class TextCNN(nn.Module):
                 f"TextCNN: table is {table.shape}, expected ({self.words}, {self.dimensions})"
             )
         for layer in [self.embedding, *([self.fixed] if self.mode == "multichannel" else [])]:
-            layer.weight.copy_(table.astype(layer.weight.dtype))
-            layer.weight.data[PADDING] = 0
+            with no_grad():
+                layer.weight.copy_(table.astype(layer.weight.dtype))
+                layer.weight.data[PADDING] = 0
             mark_changed(layer.weight)
 
     def _trimmed(self, numbers: NDArray[Any]) -> NDArray[Any]:
@@ -236,12 +237,6 @@ class TextCNN(nn.Module):
         nn.init.uniform_(layer.weight, -0.25, 0.25)
         layer.weight.data[PADDING] = 0
         mark_changed(layer.weight)
-
-
-def _joined(parts: list[Tensor]) -> Tensor:
-    from dlkit.autograd import cat
-
-    return cat(parts, 1)
 
 
 def _k_max(x: Tensor, k: int) -> Tensor:
