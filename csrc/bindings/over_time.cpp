@@ -69,12 +69,12 @@ PyObject* conv_max_call(PyObject*, PyObject* const* args, Py_ssize_t given) {
     const int threads = num_threads();
     with_dtype(x.dtype, [&](auto zero) {
       using T = decltype(zero);
-      const OverTimeForward<T> problem = {s, x_in.as<T>(), weight_in.as<T>(), static_cast<const T*>(bias), out.as<T>(),
-                                          place_data};
+      const OverTimeForward<T> problem = {s,           x_in.as<T>(), weight_in.as<T>(), static_cast<const T*>(bias),
+                                          out.as<T>(), place_data};
       if (s.n == 0 || s.filters == 0) return;
-      count_work(static_cast<std::uint64_t>(s.flops()),
-                 static_cast<std::uint64_t>(s.n * (s.length * s.channels + s.filters) + s.filters * s.depth()) *
-                     sizeof(T));
+      count_work(
+          static_cast<std::uint64_t>(s.flops()),
+          static_cast<std::uint64_t>(s.n * (s.length * s.channels + s.filters) + s.filters * s.depth()) * sizeof(T));
       const ReleaseGil release;
       if (naive || s.channels == 0)
         naive::conv_max(problem);
@@ -92,22 +92,23 @@ PyObject* conv_max_backward_call(PyObject*, PyObject* const* args, Py_ssize_t gi
   constexpr const char* kOperation = "conv1d_max_backward";
   return guarded([&]() -> PyObject* {
     check_count(kOperation, given, 10);
-    const ArrayArg grad(args[0], kOperation, "grad"), x(args[2], kOperation, "x"), weight(args[3], kOperation, "weight");
+    const ArrayArg grad(args[0], kOperation, "grad"), x(args[2], kOperation, "x"),
+        weight(args[3], kOperation, "weight");
     const OverTimeShape s = shape_of(kOperation, x, weight);
     x.require_same_dtype(grad);
     if (grad.ndim() != 2 || grad.shape()[0] != s.n || grad.shape()[1] != s.filters)
       grad.fail("grad is " + grad.shape_text() + "; expected (" + std::to_string(s.n) + ", " +
                 std::to_string(s.filters) + "), the shape of the output");
-    const auto place = py::array_t<std::int64_t, py::array::c_style>::ensure(
-        py::reinterpret_borrow<py::object>(args[1]));
+    const auto place =
+        py::array_t<std::int64_t, py::array::c_style>::ensure(py::reinterpret_borrow<py::object>(args[1]));
     if (!place) throw py::error_already_set();
     if (place.ndim() != 2 || place.shape(0) != s.n || place.shape(1) != s.filters)
       fail(kOperation, "place is " + shape_text(place.shape(), static_cast<int>(place.ndim())) + "; expected (" +
                            std::to_string(s.n) + ", " + std::to_string(s.filters) + ")");
     for (Index i = 0; i < s.n * s.filters; ++i)
       if (place.data()[i] < 0 || place.data()[i] >= s.windows())
-        fail(kOperation, "place holds " + std::to_string(place.data()[i]) + "; expected 0 to " +
-                             std::to_string(s.windows() - 1));
+        fail(kOperation,
+             "place holds " + std::to_string(place.data()[i]) + "; expected 0 to " + std::to_string(s.windows() - 1));
     const bool by_x = as_bool(args[4]), by_weight = args[6] != Py_False, accumulate = as_bool(args[8]);
     const bool with_bias = by_weight && as_bool(args[5]);
     if (accumulate && (!by_weight || args[6] == Py_None || (with_bias && args[7] == Py_None)))
@@ -121,7 +122,8 @@ PyObject* conv_max_backward_call(PyObject*, PyObject* const* args, Py_ssize_t gi
                                         static_cast<py::ssize_t>(s.size)};
     const py::ssize_t nothing = 0, filters = static_cast<py::ssize_t>(s.filters);
     Output dx(Py_None, x, by_x ? 3 : 1, by_x ? x_shape : &nothing);
-    Output dweight(by_weight ? args[6] : Py_None, x, by_weight ? 3 : 1, by_weight ? weight_shape : &nothing, accumulate);
+    Output dweight(by_weight ? args[6] : Py_None, x, by_weight ? 3 : 1, by_weight ? weight_shape : &nothing,
+                   accumulate);
     Output dbias(with_bias ? args[7] : Py_None, x, 1, with_bias ? &filters : &nothing, accumulate);
     for (const Output* out : {&dweight, &dbias}) {
       out->check_apart(grad, static_cast<bool>(grad_in.copy), false);

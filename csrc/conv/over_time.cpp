@@ -1,14 +1,16 @@
 // Convolution and maximum over time as products of matrices, and gradients that go where the maxima were.
 //
-// Forward: with time before channels, the K C numbers that a window covers lie behind one another, and the next window's
-// begin C further on. So the windows of a sentence are the rows of a matrix with overlapping rows, which is the array
-// itself, and the convolution is one product with the weight: no patches are copied. Several sentences make one product;
-// the windows that go across their borders are computed and left out: (K - 1) / L of the work. The maximum is taken while
-// a block of the product is in the cache; the whole (N, L, F) is never there. Bound: the multiplications.
+// Forward: with time before channels, the K C numbers that a window covers lie behind one another, and the next
+// window's begin C further on. So the windows of a sentence are the rows of a matrix with overlapping rows, which is
+// the array itself, and the convolution is one product with the weight: no patches are copied. Several sentences make
+// one product; the windows that go across their borders are computed and left out: (K - 1) / L of the work. The maximum
+// is taken while a block of the product is in the cache; the whole (N, L, F) is never there. Bound: the
+// multiplications.
 //
-// Backward: of the L - K + 1 windows of a sentence a filter's gradient meets one alone, so that 4 N F K C operations are
-// left of 4 N F K C (L - K + 1): each (sentence, filter) adds a scaled row of the weight to x's gradient and a scaled
-// window of x to the weight's. Where the gradient is 0 (ReLU, dropout) nothing is added. Bound: the second-level cache.
+// Backward: of the L - K + 1 windows of a sentence a filter's gradient meets one alone, so that 4 N F K C operations
+// are left of 4 N F K C (L - K + 1): each (sentence, filter) adds a scaled row of the weight to x's gradient and a
+// scaled window of x to the weight's. Where the gradient is 0 (ReLU, dropout) nothing is added. Bound: the second-level
+// cache.
 #include "conv/over_time.h"
 
 #include <algorithm>
@@ -131,8 +133,8 @@ void conv_max_backward(const OverTimeBackward<T>& p, int threads) {
     for (Index f = 0; f < s.filters; ++f) p.dbias[f] += p.grad[n * s.filters + f];
 }
 
-#define DLKIT_INSTANTIATE(T)                                 \
-  template void conv_max(const OverTimeForward<T>&, int);    \
+#define DLKIT_INSTANTIATE(T)                              \
+  template void conv_max(const OverTimeForward<T>&, int); \
   template void conv_max_backward(const OverTimeBackward<T>&, int);
 DLKIT_INSTANTIATE(float)
 DLKIT_INSTANTIATE(double)

@@ -20,9 +20,7 @@ struct OverTimeShape {
 
   Index windows() const { return length - size + 1; }
   Index depth() const { return channels * size; }
-  double flops() const {
-    return 2.0 * static_cast<double>(n * windows() * filters) * static_cast<double>(depth());
-  }
+  double flops() const { return 2.0 * static_cast<double>(n * windows() * filters) * static_cast<double>(depth()); }
 };
 
 // Places are kept in numbers of the arrays' type on the way.
@@ -70,8 +68,7 @@ void conv_max_backward(const OverTimeBackward<T>& p);
 template <class T>
 struct OverTimeKernels {
   // Of each of `columns` columns the maximum of so many rows and its first place; rows are `stride` elements apart.
-  void (*column_max)(const T* rows, Index stride, Index count, Index columns, const T* bias, T* y,
-                     std::int64_t* place);
+  void (*column_max)(const T* rows, Index stride, Index count, Index columns, const T* bias, T* y, std::int64_t* place);
   // to += factor from
   void (*add_scaled)(const T* from, T factor, T* to, Index n);
 };

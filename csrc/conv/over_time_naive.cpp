@@ -50,8 +50,8 @@ void conv_max_backward(const OverTimeBackward<T>& p) {
     }
 }
 
-#define DLKIT_INSTANTIATE(T)                            \
-  template void conv_max(const OverTimeForward<T>&);    \
+#define DLKIT_INSTANTIATE(T)                         \
+  template void conv_max(const OverTimeForward<T>&); \
   template void conv_max_backward(const OverTimeBackward<T>&);
 DLKIT_INSTANTIATE(float)
 DLKIT_INSTANTIATE(double)

@@ -7,8 +7,8 @@ import pytest
 
 import dlkit as dl
 from dlkit.autograd import gradcheck
-from dlkit.nn import functional as F
 from dlkit.nn import Parameter
+from dlkit.nn import functional as F
 
 
 def parts(rng, dtype=np.float64):

@@ -16,7 +16,12 @@ def test_there_and_back(tmp_path):
     assert card.build().classes == 2
     assert card.weights() == 5 * 3 + 2 * 3 * 4
     assert card.words_of("It's NASA.") == ["It", "'s", "NASA"]
-    assert TextCard(ARGUMENTS, ["a", "b"], treebank=True).words_of("It's a FILM.") == ["it", "'s", "a", "film"]
+    assert TextCard(ARGUMENTS, ["a", "b"], treebank=True).words_of("It's a FILM.") == [
+        "it",
+        "'s",
+        "a",
+        "film",
+    ]
 
 
 @pytest.mark.parametrize(

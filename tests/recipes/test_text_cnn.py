@@ -104,7 +104,14 @@ def test_wrong_settings(settings, text, tmp_path):
 
 
 def test_cross_validation(tmp_path, data_folder):
-    settings = {"data": "cr", "cross_validate": True, "folds": 2, "patience": 0, "epochs": 1, "pictures": False}
+    settings = {
+        "data": "cr",
+        "cross_validate": True,
+        "folds": 2,
+        "patience": 0,
+        "epochs": 1,
+        "pictures": False,
+    }
     result = run(tmp_path / "run", **settings)
     assert len(result.metrics["fold_accuracies"]) == 2
     assert result.metrics["test_samples"] == 3771

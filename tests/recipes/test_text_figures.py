@@ -22,7 +22,11 @@ def colours(path):
 
 def test_pictures(tmp_path):
     ngrams = [Ngram(("a", "$x_1$"), 2.0, 0), Ngram(("word" * 30,), 1.0, 1)]
-    views = [FilterView(3, 7, "good", ngrams), FilterView(5, 1, "bad", []), FilterView(5, 2, "bad", ngrams[:1])]
+    views = [
+        FilterView(3, 7, "good", ngrams),
+        FilterView(5, 1, "bad", []),
+        FilterView(5, 2, "bad", ngrams[:1]),
+    ]
     assert colours(ngram_table(views, tmp_path / "n.png", title="t")) > 50
     sentences = [
         Explained(["a", "$good$", "film"] * 20, np.linspace(-1, 1, 60), "good", "bad"),

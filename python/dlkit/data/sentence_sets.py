@@ -11,6 +11,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 
 import numpy as np
 
@@ -129,9 +130,7 @@ def load_polarity(name: str) -> TextDataset:
         part = [words_of(line) for line in read_sentences(content, str(path))]
         sentences += part
         labels += [label] * len(part)
-    return TextDataset(
-        name, sentences, np.array(labels, np.int64), _CLASSES[name], str(found[0][1].parent)
-    )
+    return TextDataset(name, sentences, np.array(labels, np.int64), _CLASSES[name], str(found[0][1].parent))
 
 
 def load_trec() -> TextDataset:
@@ -200,7 +199,7 @@ def load_sst(classes: int = 5, *, phrases: bool = True) -> TextDataset:
                 sentences.append(words)
                 labels.append(label)
         ends.append(len(sentences))
-    train, validation, test = (np.arange(a, b) for a, b in zip(ends, ends[1:], strict=False))
+    train, validation, test = (np.arange(a, b) for a, b in pairwise(ends))
     names: Sequence[str] = _FIVE if classes == 5 else (_FIVE[1], _FIVE[3])
     return TextDataset(
         f"sst{classes}",

@@ -52,8 +52,8 @@ class TextBatches:
     """Mini-batches of sentences; each pass of a ``for`` loop is one epoch and yields ``(x, y)``.
 
     x are word numbers (batch, places), y class numbers (batch,). The order of an epoch is drawn from seed and epoch
-    alone; sentences of like length come together, so that little is padding. `state_dict` and `load_state_dict` are those
-    of `Batches`.
+    alone; sentences of like length come together, so that little is padding. `state_dict` and `load_state_dict` are
+    those of `Batches`.
 
     Parameters
     ----------
@@ -101,9 +101,7 @@ class TextBatches:
             ("after", after, 0),
         ):
             if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < least:
-                raise DataError(
-                    f"TextBatches: {name} is {value!r}, expected an integer of at least {least}"
-                )
+                raise DataError(f"TextBatches: {name} is {value!r}, expected an integer of at least {least}")
         self.batch_size, self.shuffle, self.seed = int(batch_size), bool(shuffle), int(seed)
         self.before, self.after = int(before), int(after)
         self._lengths = np.array([len(sentence) for sentence in self.sentences])

@@ -111,7 +111,9 @@ def fold_numbers(labels: Rows, folds: int, seed: int = 0) -> Rows:
         Fewer than 2 folds, or more than sentences.
     """
     if folds < 2 or folds > len(labels):
-        raise DataError(f"fold_numbers: folds is {folds}, expected 2 … {len(labels)}, the sentences there are")
+        raise DataError(
+            f"fold_numbers: folds is {folds}, expected 2 … {len(labels)}, the sentences there are"
+        )
     rng = np.random.Generator(np.random.Philox(seed))
     order = rng.permutation(len(labels))
     # Class by class, and going on where the class before ended: the folds differ by one sentence at most.

@@ -182,7 +182,9 @@ def _downloaded(file: TextFile, looked_in: Path | None) -> tuple[bytes, Path]:
                 raise DataError(f"SHA-256 is {found}, expected {file.sha256}")
         except ImportError:
             raise
-        except Exception as error:  # every downloader and archive has its own errors; each address is worth a try
+        except (
+            Exception
+        ) as error:  # every downloader and archive has its own errors; each address is worth a try
             reason = (str(error).splitlines() or [""])[0][:200]
             failures.append(f"  {where}: {type(error).__name__}: {reason}")
             continue
@@ -206,9 +208,7 @@ def _from(address: Address) -> bytes:
     with tempfile.TemporaryDirectory(prefix="dlkit-") as temporary:
         # The archive's own checksum says nothing that the content's does not.
         path = Path(
-            _pooch().retrieve(
-                address.url, known_hash=None, fname="file", path=temporary, progressbar=False
-            )
+            _pooch().retrieve(address.url, known_hash=None, fname="file", path=temporary, progressbar=False)
         )
         if not address.member:
             return read_bytes(path)

@@ -115,5 +115,7 @@ def _host(value: Any, operation: str, argument: str) -> NDArray[Any]:
     if type(value) is np.ndarray:
         return value
     if is_device_array(value):
-        raise TypeError(f"{operation}: {argument} is on a device; expected an array in the processor's memory")
-    return as_array(value, operation, argument)  # type: ignore[no-any-return]
+        raise TypeError(
+            f"{operation}: {argument} is on a device; expected an array in the processor's memory"
+        )
+    return as_array(value, operation, argument)
