@@ -1,9 +1,9 @@
 """Reproduce Kim's table for random word vectors: MR, TREC, SUBJ, CR and the Stanford treebank.
 
-``make reproduce-text`` runs it. Sets without an official split are cross-validated in ten folds, the others trained with
-several seeds. Accuracies, times and what the machine did go to ``bench/results/reproduce-text.json`` and, as a table, into
-``docs/models/text-cnn.md`` between its markers. The sets come from ``DLKIT_DATA`` or are downloaded. ``--quick`` trains one
-small network on the interpreter's own documentation, for a smoke test.
+``make reproduce-text`` runs it. Sets without an official split are cross-validated in ten folds, the others trained
+with several seeds. Accuracies, times and what the machine did go to ``bench/results/reproduce-text.json`` and, as a
+table, into ``docs/models/text-cnn.md`` between its markers. The sets come from ``DLKIT_DATA`` or are downloaded.
+``--quick`` trains one small network on the interpreter's own documentation, for a smoke test.
 """
 
 from __future__ import annotations
@@ -138,7 +138,9 @@ def main() -> int:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--seeds", default="0,1,2", help="seeds where there is an official split (default: 0,1,2)")
+    parser.add_argument(
+        "--seeds", default="0,1,2", help="seeds where there is an official split (default: 0,1,2)"
+    )
     parser.add_argument("--rows", help=f"some of {','.join(row.data for row in ROWS)} (default: all)")
     parser.add_argument("--threads", type=int, help="threads of the kernels (default: all)")
     parser.add_argument("--keep", type=Path, help="keep the run folders here (default: a temporary folder)")

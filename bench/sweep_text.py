@@ -1,7 +1,7 @@
 """The sensitivity analysis of Zhang & Wallace (2015): one setting of the network for sentences at a time.
 
-``make sweep-text`` runs it: filter region size, number of filters, activation, 1-max against k-max pooling, dropout; each
-value on several folds (or seeds, where a set has an official split). Accuracies go to
+``make sweep-text`` runs it: filter region size, number of filters, activation, 1-max against k-max pooling, dropout;
+each value on several folds (or seeds, where a set has an official split). Accuracies go to
 ``bench/results/sweep-text-<data>.json``, as a table into ``docs/models/text-cnn.md`` between its markers, and as plots
 into ``docs/models/images/text-cnn-sweep.png``. ``--quick`` is a smoke test on the interpreter's own documentation; it
 writes the plot where ``--figure`` says, and no result.
@@ -24,8 +24,8 @@ from reproduce_text import PAGE, ROOT, put_between_markers
 from dlkit import kernels
 from dlkit.data import DataError
 from dlkit.recipes import get
-from dlkit.recipes.text_figures import Setting, sweep_panels
 from dlkit.recipes.text_cnn import DATASETS
+from dlkit.recipes.text_figures import Setting, sweep_panels
 from dlkit.train.environment import environment
 
 FIGURE = ROOT / "docs" / "models" / "images" / "text-cnn-sweep.png"
@@ -44,7 +44,9 @@ class Axis:
 
 # Baseline: regions 3, 4, 5 with 100 filters each, ReLU, 1-max pooling, dropout 0.5 (Kim 2014).
 AXES = (
-    Axis("filter region size (one size)", "regions", [(1,), (3,), (5,), (7,), (10,), (15,), (20,)], (3, 4, 5)),
+    Axis(
+        "filter region size (one size)", "regions", [(1,), (3,), (5,), (7,), (10,), (15,), (20,)], (3, 4, 5)
+    ),
     Axis(
         "filter region sizes (together)",
         "regions",
@@ -110,8 +112,8 @@ def table(record: dict[str, Any]) -> str:
         for point in axis["points"]:
             each = point["accuracies"]
             lines.append(
-                f"| {axis['title']} | {text_of(point['value'])} | {fmean(each):.2%} | {min(each):.2%} … {max(each):.2%} "
-                f"| {100 * (fmean(each) - baseline):+.2f} |"
+                f"| {axis['title']} | {text_of(point['value'])} "
+                f"| {fmean(each):.2%} | {min(each):.2%} … {max(each):.2%} | {100 * (fmean(each) - baseline):+.2f} |"
             )
     return "\n".join(lines)
 
@@ -149,7 +151,9 @@ def main() -> int:
                 for value in axis.values:
                     same = value == axis.baseline
                     settings = common if same else {**common, axis.name: value}
-                    points.append({"value": value, "accuracies": measure(data, settings, repeats, folder, known)})
+                    points.append(
+                        {"value": value, "accuracies": measure(data, settings, repeats, folder, known)}
+                    )
                 written.append({"title": axis.title, "name": axis.name, "points": points})
                 drawn.append(
                     Setting(
@@ -173,7 +177,9 @@ def main() -> int:
         "axes": written,
     }
     print(table(record))
-    sweep_panels(drawn, chosen.figure, baseline=fmean(baseline), title=f"text-cnn on {data}: one setting at a time")
+    sweep_panels(
+        drawn, chosen.figure, baseline=fmean(baseline), title=f"text-cnn on {data}: one setting at a time"
+    )
     if not chosen.dry_run and not chosen.quick:
         results = ROOT / "bench" / "results" / f"sweep-text-{data}.json"
         results.write_text(json.dumps(record, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")

@@ -257,19 +257,19 @@ void clamp_inplace(const std::vector<Parameter<T>>& parameters, T limit) {
   for_parameters(parameters, 2 * sizeof(T), [&](const Parameter<T>& part) { kernel(part.value, part.n, limit); });
 }
 
-#define DLKIT_INSTANTIATE(T)                                                                 \
-  template void activation(ActivationKind, const T*, T*, Index, T, Rung);                    \
-  template void activation_backward(ActivationKind, const T*, const T*, T*, Index, T, Rung); \
-  template void softmax(const T*, Index, T*, Index, Index, bool, Rung);                      \
-  template void softmax_backward(const T*, const T*, T*, Index, Index, bool, Rung);          \
-  template void cross_entropy(const CrossEntropy<T>&, Rung);                                 \
-  template void dropout(const T*, T*, Index, double, std::uint64_t, std::uint64_t, Rung);    \
-  template void column_sum(const T*, Index, Index, Index, T*, bool, Rung);                   \
-  template void sgd_step(const std::vector<Parameter<T>>&, const SgdSettings&, Rung);        \
-  template void adam_step(const std::vector<Parameter<T>>&, const AdamSettings&, Rung);      \
+#define DLKIT_INSTANTIATE(T)                                                                    \
+  template void activation(ActivationKind, const T*, T*, Index, T, Rung);                       \
+  template void activation_backward(ActivationKind, const T*, const T*, T*, Index, T, Rung);    \
+  template void softmax(const T*, Index, T*, Index, Index, bool, Rung);                         \
+  template void softmax_backward(const T*, const T*, T*, Index, Index, bool, Rung);             \
+  template void cross_entropy(const CrossEntropy<T>&, Rung);                                    \
+  template void dropout(const T*, T*, Index, double, std::uint64_t, std::uint64_t, Rung);       \
+  template void column_sum(const T*, Index, Index, Index, T*, bool, Rung);                      \
+  template void sgd_step(const std::vector<Parameter<T>>&, const SgdSettings&, Rung);           \
+  template void adam_step(const std::vector<Parameter<T>>&, const AdamSettings&, Rung);         \
   template void adadelta_step(const std::vector<Parameter<T>>&, const AdadeltaSettings&, Rung); \
-  template double sum_squares(const std::vector<Parameter<T>>&);                             \
-  template void scale_inplace(const std::vector<Parameter<T>>&, T);                          \
+  template double sum_squares(const std::vector<Parameter<T>>&);                                \
+  template void scale_inplace(const std::vector<Parameter<T>>&, T);                             \
   template void clamp_inplace(const std::vector<Parameter<T>>&, T);
 DLKIT_INSTANTIATE(float)
 DLKIT_INSTANTIATE(double)

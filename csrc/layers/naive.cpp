@@ -310,7 +310,7 @@ void adam_step(const std::vector<Parameter<T>>& parameters, const AdamSettings& 
   template void batch_norm_apply(const T*, const T*, const T*, const T*, const T*, T*, const ChannelShape&, T); \
   template void batch_norm_backward(const NormGradient<T>&, const ChannelShape&);                               \
   template void sgd_step(const std::vector<Parameter<T>>&, const SgdSettings&);                                 \
-  template void adam_step(const std::vector<Parameter<T>>&, const AdamSettings&);                                   \
+  template void adam_step(const std::vector<Parameter<T>>&, const AdamSettings&);                               \
   template void adadelta_step(const std::vector<Parameter<T>>&, const AdadeltaSettings&);
 DLKIT_INSTANTIATE(float)
 DLKIT_INSTANTIATE(double)

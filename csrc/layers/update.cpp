@@ -1,10 +1,10 @@
 // Optimizer steps on vectors: everything that happens to a parameter in one pass over it.
 //
-// Bytes per float32 parameter: SGD reads 8, writes 4; with momentum 12 and 8; Adam and Adadelta read 16 (value, gradient
-// and both means), write 12. Done as separate array operations, Adam is a dozen passes and three times the traffic or more.
-// FLOPs: Adam about 14, a square root and a division among them. Bound: bandwidth of the cache level that the 16 bytes
-// per parameter fit in. The `estimate` variant forms root and quotient from 14-bit estimates and Newton steps
-// (core/simd_avx512.h), for processors on which those two instructions take longer than the memory does.
+// Bytes per float32 parameter: SGD reads 8, writes 4; with momentum 12 and 8; Adam and Adadelta read 16 (value,
+// gradient and both means), write 12. Done as separate array operations, Adam is a dozen passes and three times the
+// traffic or more. FLOPs: Adam about 14, a square root and a division among them. Bound: bandwidth of the cache level
+// that the 16 bytes per parameter fit in. The `estimate` variant forms root and quotient from 14-bit estimates and
+// Newton steps (core/simd_avx512.h), for processors on which those two instructions take longer than the memory does.
 // Denormal numbers count as zeros: the averages of a weight that no longer gets a gradient end among them.
 #include "core/simd.h"
 #include "layers/each_register.h"

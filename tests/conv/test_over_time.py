@@ -144,7 +144,7 @@ def test_wrong_shapes(x: Any, weight: Any, bias: Any, text: str) -> None:
 def test_other_errors() -> None:
     x, weight = np.ones((2, 5, 4)), np.ones((3, 4, 2))
     y, place = K.conv1d_max(x, weight)
-    with pytest.raises(TypeError, match="conv1d_max: .*float32"):
+    with pytest.raises(TypeError, match=r"conv1d_max: .*float32"):
         K.conv1d_max(x, weight.astype(np.float32))
     with pytest.raises(TypeError):
         K.conv1d_max(x.astype(int), weight.astype(int))

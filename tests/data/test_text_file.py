@@ -12,7 +12,9 @@ from dlkit.data import text_file as module
 from dlkit.data.text_file import Address, TextFile, find_text, lines_of, read_bytes
 
 CONTENT = b"good film\nbad film\n"
-FILE = TextFile("set", "a.txt", hashlib.sha256(CONTENT).hexdigest(), [Address("https://example.invalid/a.txt")])
+FILE = TextFile(
+    "set", "a.txt", hashlib.sha256(CONTENT).hexdigest(), [Address("https://example.invalid/a.txt")]
+)
 PACKED = {"": CONTENT, ".xz": lzma.compress(CONTENT), ".gz": gzip.compress(CONTENT)}
 
 

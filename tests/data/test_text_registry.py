@@ -9,7 +9,7 @@ def test_names():
 
 
 def test_unknown():
-    with pytest.raises(ValueError, match="unknown set of sentences 'trek'.*did you mean 'trec'"):
+    with pytest.raises(ValueError, match=r"unknown set of sentences 'trek'.*did you mean 'trec'"):
         load_text("trek")
 
 

@@ -42,7 +42,9 @@ def test_wrong_words(words, tmp_path):
         Vocabulary.load(tmp_path / "v.json")
 
 
-@pytest.mark.parametrize("text", ["", "[]", "{", '{"format": "x"}', '{"format": "dlkit-vocabulary-1"}', "[" * 99999])
+@pytest.mark.parametrize(
+    "text", ["", "[]", "{", '{"format": "x"}', '{"format": "dlkit-vocabulary-1"}', "[" * 99999]
+)
 def test_damaged_files(text, tmp_path):
     (tmp_path / "v.json").write_text(text)
     with pytest.raises(DataError, match=r"v\.json"):

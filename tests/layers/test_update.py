@@ -291,7 +291,9 @@ class TestErrors:
 
 
 @pytest.mark.parametrize("variant", [variant.name for variant in K.variants("adadelta_step")])
-@pytest.mark.parametrize("settings", [{}, {"weight_decay": 0.1}, {"rho": 0.5, "eps": 1e-3, "lr": 0.2}], ids=str)
+@pytest.mark.parametrize(
+    "settings", [{}, {"weight_decay": 0.1}, {"rho": 0.5, "eps": 1e-3, "lr": 0.2}], ids=str
+)
 def test_adadelta(
     settings: dict[str, Any], variant: str, dtype: Any, threads: int, rng: np.random.Generator
 ) -> None:

@@ -31,7 +31,9 @@ def test_against_pytorch():
         .max(2)[0]
         for i in range(3)
     ]
-    expected = torch.nn.functional.linear(torch.cat(parts, 1), weights["output.weight"], weights["output.bias"])
+    expected = torch.nn.functional.linear(
+        torch.cat(parts, 1), weights["output.weight"], weights["output.bias"]
+    )
     np.testing.assert_allclose(model(x).numpy(), expected.numpy(), rtol=1e-12)
 
 

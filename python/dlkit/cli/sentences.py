@@ -36,8 +36,12 @@ def read_sentences(text: str) -> list[str]:
     else:
         if not text.strip():
             raise InputError("the sentence is empty")
-        if len(text.split()) == 1 and (os.sep in text or text.lower().endswith((".txt", ".csv", ".tsv", ".gz"))):
-            raise InputError(f"{text}: no such file (a sentence of more than one word is classified as it is)")
+        if len(text.split()) == 1 and (
+            os.sep in text or text.lower().endswith((".txt", ".csv", ".tsv", ".gz"))
+        ):
+            raise InputError(
+                f"{text}: no such file (a sentence of more than one word is classified as it is)"
+            )
         return [text]
     found = [line.strip() for line in lines_of(content, name) if line.strip()]
     if not found:

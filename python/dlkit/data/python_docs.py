@@ -1,8 +1,8 @@
 """A labelled set of sentences that needs no network: which chapter of Python's documentation is a sentence from?
 
-The interpreter carries the texts that ``help("while")`` shows, some eighty topics, in ``pydoc_data.topics``. Each is a
-section of the language reference or of the library reference; the chapter is the class. The texts differ a little between
-versions of Python.
+The interpreter carries the texts that ``help("while")`` shows, some eighty topics, in ``pydoc_data.topics``. Each is
+a section of the language reference or of the library reference; the chapter is the class. The texts differ a little
+between versions of Python.
 """
 
 from __future__ import annotations

@@ -11,6 +11,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 
 import numpy as np
 
@@ -198,7 +199,7 @@ def load_sst(classes: int = 5, *, phrases: bool = True) -> TextDataset:
                 sentences.append(words)
                 labels.append(label)
         ends.append(len(sentences))
-    train, validation, test = (np.arange(a, b) for a, b in zip(ends, ends[1:], strict=False))
+    train, validation, test = (np.arange(a, b) for a, b in pairwise(ends))
     names: Sequence[str] = _FIVE if classes == 5 else (_FIVE[1], _FIVE[3])
     return TextDataset(
         f"sst{classes}",

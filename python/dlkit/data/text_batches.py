@@ -52,8 +52,8 @@ class TextBatches:
     """Mini-batches of sentences; each pass of a ``for`` loop is one epoch and yields ``(x, y)``.
 
     x are word numbers (batch, places), y class numbers (batch,). The order of an epoch is drawn from seed and epoch
-    alone; sentences of like length come together, so that little is padding. `state_dict` and `load_state_dict` are those
-    of `Batches`.
+    alone; sentences of like length come together, so that little is padding. `state_dict` and `load_state_dict` are
+    those of `Batches`.
 
     Parameters
     ----------

@@ -31,9 +31,9 @@ def load_text(name: str, *, phrases: bool = True) -> TextDataset:
     Parameters
     ----------
     name
-        ``"topics"`` (the interpreter's own documentation, needs no network), ``"mr"``, ``"trec"``, ``"subj"``, ``"cr"``,
-        ``"sst2"`` or ``"sst5"`` (looked for in the folder ``DLKIT_DATA``, else downloaded; checksums are verified either
-        way).
+        ``"topics"`` (the interpreter's own documentation, needs no network), ``"mr"``, ``"trec"``, ``"subj"``,
+        ``"cr"``, ``"sst2"`` or ``"sst5"`` (looked for in the folder ``DLKIT_DATA``, else downloaded; checksums are
+        verified either way).
     phrases
         Whether the treebank's phrases are training samples, too (sst2, sst5).
 

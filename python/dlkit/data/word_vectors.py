@@ -1,7 +1,7 @@
 """Vectors of words in the two formats of word2vec: text and binary.
 
-Both begin with a line ``words dimensions``. Text: a line per word, the word and its numbers, separated by spaces. Binary:
-the word, a space, its numbers as little-endian float32, and as a rule a line end.
+Both begin with a line ``words dimensions``. Text: a line per word, the word and its numbers, separated by spaces.
+Binary: the word, a space, its numbers as little-endian float32, and as a rule a line end.
 
 Files are treated as hostile: the header is held against the size of the file before memory is given to it.
 """
@@ -250,7 +250,8 @@ def _read_text(
             )
         word = _word(parts[0], f"{name}: line {number}")
         try:
-            vector = np.array(parts[1:], dtype=np.float64).astype(np.float32)
+            with np.errstate(over="ignore"):
+                vector = np.array(parts[1:], dtype=np.float64).astype(np.float32)
         except ValueError:
             raise DataError(f"{name}: line {number}, {word!r}: not all columns are numbers") from None
         if not np.isfinite(vector).all():

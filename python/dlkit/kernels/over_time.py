@@ -118,4 +118,4 @@ def _host(value: Any, operation: str, argument: str) -> NDArray[Any]:
         raise TypeError(
             f"{operation}: {argument} is on a device; expected an array in the processor's memory"
         )
-    return as_array(value, operation, argument)  # type: ignore[no-any-return]
+    return as_array(value, operation, argument)

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dlkit import nn
-from dlkit.autograd import Tensor
+from dlkit.autograd import Tensor, cat, no_grad
 from dlkit.autograd.base import mark_changed
 from dlkit.kernels.backend import is_device_array
 from dlkit.nn import functional as F
@@ -31,7 +31,7 @@ PADDING = 0
 
 
 class TextCNN(nn.Module):
-    """Kim's network: word vectors, filters over some words each, the largest answer of each filter, a linear classifier.
+    """Kim's network: word vectors, filters over some words each, the largest answer of each, a linear classifier.
 
     Parameters
     ----------
@@ -77,12 +77,13 @@ class TextCNN(nn.Module):
 
     Notes
     -----
-    A sentence is to be given with `before` places of padding before it and `after` behind it, so that the first and last
-    words are seen by as many windows as the others; then its scores do not depend on how much more padding its batch
-    needs. A sentence without a known word, or without any word, is all padding or unknown: it has scores like any other.
+    A sentence is to be given with `before` places of padding before it and `after` behind it, so that the first and
+    last words are seen by as many windows as the others; then its scores do not depend on how much more padding its
+    batch needs. A sentence without a known word, or without any word, has scores like any other.
 
-    Y. Kim, "Convolutional Neural Networks for Sentence Classification", EMNLP 2014. Y. Zhang, B. Wallace, "A Sensitivity
-    Analysis of (and Practitioners' Guide to) Convolutional Neural Networks for Sentence Classification", 2015.
+    Y. Kim, "Convolutional Neural Networks for Sentence Classification", EMNLP 2014. Y. Zhang, B. Wallace, "A
+    Sensitivity Analysis of (and Practitioners' Guide to) Convolutional Neural Networks for Sentence Classification",
+    2015.
     """
 
     def __init__(
@@ -175,13 +176,13 @@ class TextCNN(nn.Module):
 
                 space = namespace(numbers)
                 numbers = space.concatenate([numbers, move(filled, device_of(numbers))], axis=1)
-        vectors = self.embedding(numbers)
+        vectors: Tensor = self.embedding(numbers)
         return vectors + self.fixed(numbers) if self.mode == "multichannel" else vectors
 
     def classify(self, vectors: Tensor) -> Tensor:
         """Return scores (N, classes) of word vectors (N, places, dimensions)."""
-        pooled = self.pooled(vectors)
-        return self.output(F.dropout(pooled, self.dropout, self.training))
+        scores: Tensor = self.output(F.dropout(self.pooled(vectors), self.dropout, self.training))
+        return scores
 
     def pooled(self, vectors: Tensor) -> Tensor:
         """Return what the classifier sees of word vectors: (N, len(regions) * filters * k).
@@ -189,11 +190,13 @@ class TextCNN(nn.Module):
         Group by group, filter by filter, and of each filter its `k` answers.
         """
         if self.k == 1:
-            parts = [F.conv1d_max(vectors, conv.weight, conv.bias) for conv in self.convs]
+            # Module's attributes are not typed; each is a Conv1d.
+            convs: list[Any] = list(self.convs)
+            parts = [F.conv1d_max(vectors, conv.weight, conv.bias) for conv in convs]
         else:
             turned = vectors.transpose(1, 2)
             parts = [_k_max(conv(turned), self.k).flatten(1) for conv in self.convs]
-        joined = parts[0] if len(parts) == 1 else _joined(parts)
+        joined = parts[0] if len(parts) == 1 else cat(parts, 1)
         return _ACTIVATIONS[self.activation](joined)
 
     def constrain(self) -> None:
@@ -218,8 +221,9 @@ class TextCNN(nn.Module):
         if table.shape != (self.words, self.dimensions):
             raise ValueError(f"TextCNN: table is {table.shape}, expected ({self.words}, {self.dimensions})")
         for layer in [self.embedding, *([self.fixed] if self.mode == "multichannel" else [])]:
-            layer.weight.copy_(table.astype(layer.weight.dtype))
-            layer.weight.data[PADDING] = 0
+            with no_grad():
+                layer.weight.copy_(table.astype(layer.weight.dtype))
+                layer.weight.data[PADDING] = 0
             mark_changed(layer.weight)
 
     def _trimmed(self, numbers: NDArray[Any]) -> NDArray[Any]:
@@ -232,12 +236,6 @@ class TextCNN(nn.Module):
         nn.init.uniform_(layer.weight, -0.25, 0.25)
         layer.weight.data[PADDING] = 0
         mark_changed(layer.weight)
-
-
-def _joined(parts: list[Tensor]) -> Tensor:
-    from dlkit.autograd import cat
-
-    return cat(parts, 1)
 
 
 def _k_max(x: Tensor, k: int) -> Tensor:

@@ -14,8 +14,8 @@ from dlkit.optim.optimizer import Optimizer, is_number
 class Adadelta(Optimizer):
     """Adadelta: steps in the units of the parameter itself, from running means of squared gradients and changes.
 
-    ``s = rho s + (1 - rho) g^2``, ``d = sqrt(u + eps) / sqrt(s + eps) g``, ``u = rho u + (1 - rho) d^2``, ``p -= lr d``.
-    All parameters of a group are updated by one kernel, in one pass over memory.
+    ``s = rho s + (1 - rho) g^2``, ``d = sqrt(u + eps) / sqrt(s + eps) g``, ``u = rho u + (1 - rho) d^2``,
+    ``p -= lr d``. All parameters of a group are updated by one kernel, in one pass over memory.
 
     Parameters
     ----------

@@ -49,9 +49,15 @@ class TextCNNSettings(Settings):
         True, "Treebank: every labelled phrase is a training sample, not only sentences.", group="Data"
     )
     folds: int = option(
-        10, "Folds of cross-validation, where there is no official split.", group="Data", at_least=2, at_most=20
+        10,
+        "Folds of cross-validation, where there is no official split.",
+        group="Data",
+        at_least=2,
+        at_most=20,
     )
-    fold: int = option(0, "The fold to test on; the others are for training.", group="Data", at_least=0, at_most=19)
+    fold: int = option(
+        0, "The fold to test on; the others are for training.", group="Data", at_least=0, at_most=19
+    )
     cross_validate: bool = option(
         False, "Train once for each fold, and give the mean accuracy.", group="Data"
     )
@@ -64,7 +70,10 @@ class TextCNNSettings(Settings):
         below=1,
     )
     mode: str = option(
-        "random", "Word vectors: random, or from --vectors: static, non-static or both.", group="Model", choices=MODES
+        "random",
+        "Word vectors: random, or from --vectors: static, non-static or both.",
+        group="Model",
+        choices=MODES,
     )
     dimensions: int = option(
         300, "Of random word vectors; else the file's.", group="Model", at_least=1, at_most=1 << 16
@@ -74,8 +83,12 @@ class TextCNNSettings(Settings):
     )
     filters: int = option(100, "Filters of each group.", group="Model", at_least=1)
     activation: str = option("relu", "Nonlinearity.", group="Model", choices=ACTIVATIONS)
-    k: int = option(1, "How many of a filter's largest answers are kept.", group="Model", at_least=1, at_most=100)
-    dropout: float = option(0.5, "Share of the pooled answers dropped in training.", group="Model", at_least=0, below=1)
+    k: int = option(
+        1, "How many of a filter's largest answers are kept.", group="Model", at_least=1, at_most=100
+    )
+    dropout: float = option(
+        0.5, "Share of the pooled answers dropped in training.", group="Model", at_least=0, below=1
+    )
     max_norm: float = option(
         3.0, "The longest that a class's weights may be; 0: no limit.", group="Model", at_least=0
     )
@@ -101,7 +114,9 @@ class TextCNNSettings(Settings):
         if self.mode != "random" and self.vectors is None:
             raise SettingsError(f"mode is {self.mode} but vectors is none: it needs a file of word vectors")
         if self.mode == "random" and self.vectors is not None:
-            raise SettingsError("vectors is given but mode is random; expected mode static, non-static or multichannel")
+            raise SettingsError(
+                "vectors is given but mode is random; expected mode static, non-static or multichannel"
+            )
         if self.fold >= self.folds:
             raise SettingsError(f"fold is {self.fold} but folds is {self.folds}: they are numbered from 0")
         if self.cross_validate and self.fold:
@@ -194,14 +209,23 @@ def _every_fold(
         title=f"{title}, all folds",
     )
     # The first fold's model stands for the run in `dlkit predict`.
-    for name in (RunFolder.MODEL, CARD_FILE, VOCABULARY, "ngrams.json", "ngrams.png", "saliency.png", "loss.png"):
+    for name in (
+        RunFolder.MODEL,
+        CARD_FILE,
+        VOCABULARY,
+        "ngrams.json",
+        "ngrams.png",
+        "saliency.png",
+        "loss.png",
+    ):
         if (run.folder / "fold-0" / name).is_file():
             shutil.copyfile(run.folder / "fold-0" / name, run.path(name))
     first = parts[0].metrics
     wrong = sum(part.metrics["test_wrong"] for part in parts)
     samples = sum(part.metrics["test_samples"] for part in parts)
     summed = {
-        name: sum(part.metrics[name] for part in parts) for name in ("epochs", "train_seconds", "test_samples")
+        name: sum(part.metrics[name] for part in parts)
+        for name in ("epochs", "train_seconds", "test_samples")
     }
     return {
         **first,
@@ -378,11 +402,9 @@ def _draw(
     write_json(run, "ngrams.json", _ngrams_json(predictor.model, dataset.classes, classes, ngrams))
     views = []
     for group, region in enumerate(predictor.model.regions):
-        # Those filters whose best answer stands out most.
-        order = sorted(
-            range(predictor.model.filters),
-            key=lambda number, group=group: -max((n.answer for n in ngrams[group][number]), default=0.0),
-        )
+        # Those filters whose best answer is greatest.
+        best = [max((ngram.answer for ngram in some), default=0.0) for some in ngrams[group]]
+        order = np.argsort(-np.array(best), kind="stable").tolist()
         views += [
             FilterView(region, number, dataset.classes[classes[group][number]], ngrams[group][number])
             for number in order[:_SHOWN_FILTERS]
@@ -448,7 +470,9 @@ def _ngrams_json(
     ]
 
 
-def _lines(metrics: dict[str, Any], target: Target | None, settings: TextCNNSettings) -> list[tuple[str, str]]:
+def _lines(
+    metrics: dict[str, Any], target: Target | None, settings: TextCNNSettings
+) -> list[tuple[str, str]]:
     wrong = f"{metrics['test_wrong']} of {metrics['test_samples']} wrong"
     if settings.cross_validate:
         wrong += f"; {settings.folds} folds, standard deviation {metrics['fold_spread']:.2%}"

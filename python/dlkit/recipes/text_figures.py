@@ -128,7 +128,15 @@ def saliency_lines(sentences: Sequence[Explained], path: str | os.PathLike[str],
     axes.set_xlim(0, 124)
     axes.set_ylim(len(rows), 0)
     for row, (head, words) in enumerate(rows):
-        axes.text(0, row + 0.5, head if len(head) <= 46 else head[:45] + "…", fontsize=7.5, va="center", color=_INK, parse_math=False)
+        axes.text(
+            0,
+            row + 0.5,
+            head if len(head) <= 46 else head[:45] + "…",
+            fontsize=7.5,
+            va="center",
+            color=_INK,
+            parse_math=False,
+        )
         at = 36.0
         for word, value in words:
             axes.text(

@@ -59,9 +59,7 @@ class TextPredictor:
         Where to compute.
     """
 
-    def __init__(
-        self, model: TextCNN, vocabulary: Vocabulary, card: TextCard, device: str = "cpu"
-    ) -> None:
+    def __init__(self, model: TextCNN, vocabulary: Vocabulary, card: TextCard, device: str = "cpu") -> None:
         self.device = resolve_device(device, "predict")
         self.model = model.eval().to(self.device)
         self.vocabulary = vocabulary
@@ -83,7 +81,9 @@ class TextPredictor:
             raise PredictorError("predict: expected a list of sentences, at least one")
         for number, sentence in enumerate(sentences):
             if not isinstance(sentence, str):
-                raise PredictorError(f"predict: sentence {number} is a {type(sentence).__name__}, expected text")
+                raise PredictorError(
+                    f"predict: sentence {number} is a {type(sentence).__name__}, expected text"
+                )
         return self.predict_words([self.words(sentence) for sentence in sentences])
 
     def predict_words(self, sentences: Sequence[Sequence[str]]) -> Prediction:
