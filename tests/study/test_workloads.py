@@ -41,7 +41,9 @@ def test_the_chapter_has_the_shapes_of_the_table_and_the_cost_of_a_call():
 
 
 def test_unknown_chapters_and_names_are_errors():
-    with pytest.raises(ValueError, match="bench: chapter is 'attention'; expected one of matmul, layers, conv"):
+    with pytest.raises(
+        ValueError, match="bench: chapter is 'attention'; expected one of matmul, layers, conv"
+    ):
         workloads("attention")
     with pytest.raises(ValueError, match="bench: no workload of layers is named like 'gelu'; there are Adam"):
         workloads("layers", ["gelu"])

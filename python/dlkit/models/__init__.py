@@ -17,4 +17,13 @@ from .softmax_regression import SoftmaxRegression
 from .summary import Summary, summary
 from .text_cnn import TextCNN
 
-__all__ = ["CNN", "MLP", "Perceptron", "SoftmaxRegression", "Summary", "TextCNN", "perceptron_loss", "summary"]
+__all__ = [
+    "CNN",
+    "MLP",
+    "Perceptron",
+    "SoftmaxRegression",
+    "Summary",
+    "TextCNN",
+    "perceptron_loss",
+    "summary",
+]

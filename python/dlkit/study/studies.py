@@ -65,7 +65,7 @@ def study(
     Parameters
     ----------
     name : str
-        "ladder-matmul", "ladder-layers", "ladder-conv", "roofline-matmul", "choice-matmul", "step-profile" or "augment".
+        "ladder-matmul", "ladder-layers", "ladder-conv", "roofline-matmul", "choice-matmul", "step-profile", "augment".
     threads : sequence of int
     json_path : path, optional
         A file for one thread count, a folder for any number.
