@@ -3,11 +3,11 @@
 //
 //   y = A' [sum over channels of (G g G') * (B' d B)] A     d: a tile's input, g: a kernel, *: element by element
 //
-// Summed over channels, the products are (Size + 2)^2 matrix products, tiles x channels times channels x filters: a
-// / 2.25 and 1 / 4 of the direct convolution's operations, where the output is whole tiles (14 x 14 and 7 x 7: 0.77 of
-// F(4)'s are). The transforms of F(4) take about 170 cycles of a core for each tile and vector of channels (144
-// multiply-adds, 36 stores), 150 for each tile and vector of filters, and turning NCHW into vectors of channels and
-// back 100 to 250 more, by where the arrays are. Of 32 channels to 64 that is a third of the time; of 128 to 128 a
+// Summed over channels, the products are (Size + 2)^2 matrix products, tiles x channels times channels x filters. They
+// take 4 / 9 and 1 / 4 of the direct convolution's operations where the output is whole tiles (of 14 x 14 and 7 x 7 in
+// tiles of 4 x 4, 0.77 is). The transforms of F(4) take about 170 cycles of a core for each tile and vector of channels
+// (144 multiply-adds, 36 stores), 150 for each tile and vector of filters, and turning NCHW into vectors of channels
+// and back 100 to 250 more, by where the arrays are. Of 32 channels to 64 that is a third of the time; of 128 to 128 a
 // sixth; the rest are the products, at 85 to 95% of the peak. So: bound by the multipliers, and for few channels by the
 // output's transform.
 //
@@ -15,11 +15,13 @@
 // its products stay in the second-level cache (32 channels: 0.4 MB) or the third (256: 2 MB, and each line is used for
 // filters / 16 multiply-adds). The transformed weight, four times the weight (of F(4)), is streamed from the third
 // level once for each block, a line for every 28 multiply-adds, so as much of it is made at a time as stays there.
-// Threads take blocks, or where there are few of those, shares of the filters.
+// Threads take blocks, or where there are few of those, shares of the filters. Each of these intermediates has at most
+// 8 MB, or what one tile or panel needs, whatever the batch.
 //
 // Rounding: ||out - ref|| / ||ref|| in float32, of 1 to 512 channels, is for F(2) 1.1e-7 to 6.8e-7, no more than a
 // direct sum's from 6 channels on; for F(4) 3.4e-7 to 2.0e-6, 6 times that of a direct sum for one channel, 4 times for
-// 3 and 2 to 3 times from 8 on. An infinity or NaN spreads over the tiles that read it.
+// 3 and 2 to 3 times from 8 on, 4 to 7 times in the gradient to the weight. An infinity or NaN spreads over the tiles
+// that read it.
 //
 // Source: Winograd 1980; Lavin & Gray 2016.
 #include "conv/winograd.h"

@@ -64,6 +64,28 @@ def test_cuts(
     assert reference.error(dx, reference.by_input(cut, grad, weight)) < reference.bound(dtype, variant, depth)
 
 
+def test_cuts_by_weight(
+    cut: Any, reference: Any, dtype: Any, many_threads: int, rng: np.random.Generator
+) -> None:
+    x, weight, bias = cut.arrays(rng, dtype)
+    grad = rng.standard_normal(reference.forward(cut, x, weight).shape).astype(dtype)
+    expected, sums = reference.by_weight(cut, grad, x), grad.sum(axis=(0, 2, 3), dtype=np.float64)
+    bound = reference.bound(dtype, "winograd4", grad[:, 0].size)
+    settings = {**cut.settings, "variant": "winograd4"}
+    dweight, dbias = K.conv2d_backward_weight(grad, x, (3, 3), **settings)
+    assert reference.error(dweight, expected) < bound
+    scale = np.abs(grad).sum(axis=(0, 2, 3), dtype=np.float64)
+    assert (np.abs(dbias - sums) <= bound * scale).all()
+
+    again, again_bias = K.conv2d_backward_weight(grad, x, (3, 3), **settings)
+    np.testing.assert_array_equal(again, dweight)
+    np.testing.assert_array_equal(again_bias, dbias)
+    out, out_bias = weight.copy(), bias.copy()
+    K.conv2d_backward_weight(grad, x, (3, 3), **settings, out=out, out_bias=out_bias, accumulate=True)
+    np.testing.assert_array_equal(out, weight + dweight)
+    np.testing.assert_allclose(out_bias, bias + sums, rtol=0, atol=2 * bound * scale.max())
+
+
 @pytest.mark.parametrize("variant", SIZES)
 def test_the_same_bits_on_any_number_of_threads(variant: str, rng: np.random.Generator) -> None:
     x = rng.standard_normal((5, 40, 13, 17), np.float32)
@@ -108,6 +130,7 @@ def test_choice(operation: str) -> None:
         (32, 256, 14, 14, 256),
     ):
         assert choice(operation, *extents)[0] == "winograd4"
+        assert choice("conv_backward_weight", *extents)[0] == "winograd4"
     # Images of 6 x 6 make 9 whole tiles of F(2), and of F(4) 4 that are not.
     assert choice(operation, 16, 64, 6, 6, 64)[0] == "winograd2"
     # One image of few pixels: the transformed weight costs more than it saves.
@@ -124,4 +147,8 @@ def test_scratch_does_not_grow_with_the_batch() -> None:
     small = choice("conv", 32, 128, 28, 28, 128)[1]
     assert choice("conv", 4096, 128, 28, 28, 128)[1] == small
     assert 0 < small < 24 << 20
+    assert (
+        choice("conv_backward_weight", 32, 128, 28, 28, 128)[1]
+        == choice("conv_backward_weight", 4096, 128, 28, 28, 128)[1]
+    )
     assert choice("conv", 64, 2048, 28, 28, 2048)[1] < 32 << 20
