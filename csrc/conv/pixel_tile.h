@@ -2,10 +2,10 @@
 // block of the sum.
 //
 // As matmul/tile.h: each step loads Vectors registers of pixels, broadcasts Rows elements of the weight, and does
-// Rows * Vectors fused multiply-adds. Other than there the bias runs along the rows, and the first tile of a panel reads
-// the pixels where they lie and leaves a packed copy for the tiles that follow: pixels that follow each other in the
-// output lie in one or two pieces of the image (two where a row ends in between), so that a register of them is one or
-// two masked loads. These take load ports that the multiply-adds leave free: 9 x 3 has 9 + 6 loads in 13.5 cycles.
+// Rows * Vectors fused multiply-adds. Other than there the bias runs along the rows, and the first tile of a panel
+// reads the pixels where they lie and leaves a packed copy for the tiles that follow: pixels that follow each other in
+// the output lie in one or two pieces of the image (two where a row ends in between), so that a register of them is one
+// or two masked loads. These take load ports that the multiply-adds leave free: 9 x 3 has 9 + 6 loads in 13.5 cycles.
 #pragma once
 
 #include <cstdint>
@@ -34,13 +34,14 @@ struct PixelTile {
   Index depth;
   const T* a;
   Index a_stride, a_step;  // between rows; between steps of the sum
-  T* panel;  // packed: read, or written by the tile that gathers
+  T* panel;                // packed: read, or written by the tile that gathers
   T* c;
   Index c_stride;
   int last_cols;  // of the last vector, 1 to lanes
   const T* bias;  // of the rows, or null; without accumulate
   bool accumulate, relu;
   const T* next_a;  // of the tile that follows
+  Fetch<T> next;    // of the pixels of the panel that follows
 
   // Where the panel is in two images (only where kGathers): the second's c, and the pixels of each; else null.
   T* second_c;
@@ -80,7 +81,8 @@ template <class T>
 DLKIT_INLINE typename Vec<T>::Mask mask_of(const PixelBits& bits, int j) {
   typename Vec<T>::Mask mask;
   static_assert(sizeof(mask) * 8 == Vec<T>::lanes);
-  __builtin_memcpy(&mask, reinterpret_cast<const char*>(&bits) + sizeof(mask) * static_cast<std::size_t>(j), sizeof(mask));
+  __builtin_memcpy(&mask, reinterpret_cast<const char*>(&bits) + sizeof(mask) * static_cast<std::size_t>(j),
+                   sizeof(mask));
   return mask;
 }
 
@@ -114,7 +116,14 @@ __attribute__((noinline)) void pixel_tile(const PixelTile<T>& t) {
   [[maybe_unused]] const TapStep* const steps_end = t.steps + t.step_count;
   [[maybe_unused]] Index channel = 0;
 
+  const T* next = t.next.from;
   for (Index begin = 0; begin < t.depth; begin += kChunk<T>) {
+    if (t.next.count > 0) {
+      for (int i = 0; i < t.next.count; ++i)
+        for (int line = 0; line < t.next.lines; ++line)
+          __builtin_prefetch(next + i * t.next.stride + line * kChunk<T>, 0, 2);
+      next += t.next.advance;
+    }
     if (begin == fetch_c)
       for (int i = 0; i < Rows; ++i) {
 #pragma GCC unroll 8

@@ -5,6 +5,7 @@
 #include "conv/im2col.h"
 #include "conv/implicit_gemm.h"
 #include "conv/naive.h"
+#include "conv/pointwise.h"
 #include "conv/tap_sums.h"
 #include "core/counters.h"
 
@@ -12,6 +13,9 @@ namespace dlkit {
 namespace {
 
 bool any(const ConvShape&) { return true; }
+
+// From so many pixels an image on, a product for each image loses little at its end.
+constexpr Index kManyPixels = 1024;
 
 std::size_t nothing(const ConvShape&) { return 0; }
 
@@ -27,12 +31,16 @@ std::size_t panels(const ConvShape& shape) {
 
 constexpr const char* kPadsLittle = "padding that is not far larger than the images";
 
+constexpr const char* kPointwise = "a kernel of 1 x 1, a stride of 1 and no padding";
+
 template <class T>
 constexpr ConvVariant<ConvForward<T>> kForward[] = {
     {"naive", "seven loops, the textbook's definition", "", any, naive::conv<T>, nothing},
     {"im2col", "the patches of an image as a matrix, and a matrix product", "", any, conv_im2col<T>, columns<T>},
     {"implicit_gemm", "panels of im2col's matrix, formed from the image as they are multiplied", kPadsLittle,
      takes_implicit_gemm<T>, conv_implicit_gemm<T>, panels<ConvForward<T>, T>},
+    {"pointwise", "a 1 x 1 kernel: a matrix product on the image as it lies", kPointwise, takes_pointwise,
+     conv_pointwise<T>, nothing},
 };
 
 template <class T>
@@ -43,6 +51,8 @@ constexpr ConvVariant<ConvBackwardInput<T>> kBackwardInput[] = {
      kPadsLittle, takes_implicit_gemm<T>, conv_implicit_gemm<T>, panels<ConvBackwardInput<T>, T>},
     {"tap_sums", "im2col's product in pieces that stay in the cache, and sums of them without a scatter", "", any,
      conv_tap_sums<T>, tap_sums_scratch<T>},
+    {"pointwise", "a 1 x 1 kernel: a matrix product on the gradient as it lies", kPointwise, takes_pointwise,
+     conv_pointwise<T>, nothing},
 };
 
 template <class T>
@@ -89,9 +99,40 @@ const ConvVariant<Problem>* find_conv_variant(std::string_view name) {
   return nullptr;
 }
 
+namespace {
+
+// The choice for each operation, by name. The measurements behind it are in docs/conv.md.
+template <class T>
+const char* choice(const ConvForward<T>*, const ConvShape& s, int) {
+  if (takes_pointwise(s) && s.out_size() >= kManyPixels) return "pointwise";
+  return takes_implicit_gemm<T>(s) ? "implicit_gemm" : "im2col";
+}
+
+template <class T>
+const char* choice(const ConvBackwardInput<T>*, const ConvShape& s, int) {
+  if (takes_pointwise(s)) return s.in_size() >= kManyPixels ? "pointwise" : "implicit_gemm";
+  // Estimates of both ways in cycles, for a channel-filter-tap of a group and image: vectors of pixels, each of which
+  // costs half a cycle and its share of what else happens to it.
+  const double n = static_cast<double>(s.n), lanes = static_cast<double>(64 / sizeof(T));
+  const double channels = static_cast<double>(s.group_channels()), filters = static_cast<double>(s.group_filters());
+  const double in = static_cast<double>(s.in_size()) / static_cast<double>(s.stride_h * s.stride_w) / lanes;
+  const double out = static_cast<double>(s.out_size()) / lanes;
+  constexpr double kGather = 3, kShare = 8, kTurn = 3;  // of an element of a panel, of a share, of a weight
+  const double implicit_gemm = in * (0.5 + kGather / channels) + kTurn / n;
+  const double tap_sums = out * (0.5 + kShare / filters);
+  return tap_sums < implicit_gemm || !takes_implicit_gemm<T>(s) ? "tap_sums" : "implicit_gemm";
+}
+
+template <class T>
+const char* choice(const ConvBackwardWeight<T>*, const ConvShape&, int) {
+  return "im2col";
+}
+
+}  // namespace
+
 template <class Problem>
-const ConvVariant<Problem>& choose_conv(const ConvShape&, int) {
-  return named<Problem>("im2col");
+const ConvVariant<Problem>& choose_conv(const ConvShape& shape, int threads) {
+  return named<Problem>(choice(static_cast<const Problem*>(nullptr), shape, threads));
 }
 
 template <class Problem>
