@@ -200,10 +200,10 @@ py::list ladder() {
   return rows;
 }
 
-// conv_choice(operation, shape, threads): name of the variant that the shape gets, and its scratch bytes.
+// conv_choice(operation, shape): name of the variant that the shape gets, and its scratch bytes.
 template <class Problem>
-py::tuple choice(const ConvShape& shape, int threads) {
-  const auto& variant = choose_conv<Problem>(shape, threads);
+py::tuple choice(const ConvShape& shape) {
+  const auto& variant = choose_conv<Problem>(shape);
   return py::make_tuple(variant.name, variant.scratch(shape));
 }
 
@@ -234,12 +234,12 @@ void bind_conv(py::module_& module) {
   module.def(
       "conv_choice",
       [](const std::string& operation, int dims, Index n, Index channels, Index height, Index width, Index filters,
-         Index kernel_h, Index kernel_w, py::tuple geometry, int threads) {
+         Index kernel_h, Index kernel_w, py::tuple geometry) {
         const ConvShape s = make_conv_shape("conv_choice", dims, n, channels, height, width, filters, kernel_h,
                                             kernel_w, ConvGeometry(geometry.ptr(), "conv_choice"));
-        if (operation == "conv") return choice<ConvForward<float>>(s, threads);
-        if (operation == "conv_backward_input") return choice<ConvBackwardInput<float>>(s, threads);
-        if (operation == "conv_backward_weight") return choice<ConvBackwardWeight<float>>(s, threads);
+        if (operation == "conv") return choice<ConvForward<float>>(s);
+        if (operation == "conv_backward_input") return choice<ConvBackwardInput<float>>(s);
+        if (operation == "conv_backward_weight") return choice<ConvBackwardWeight<float>>(s);
         throw py::value_error("conv_choice: operation is '" + operation +
                               "'; expected conv, conv_backward_input or conv_backward_weight");
       },

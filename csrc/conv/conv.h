@@ -89,7 +89,7 @@ const ConvVariant<Problem>* find_conv_variant(std::string_view name);
 
 // The variant that the shape gets by default.
 template <class Problem>
-const ConvVariant<Problem>& choose_conv(const ConvShape& shape, int threads);
+const ConvVariant<Problem>& choose_conv(const ConvShape& shape);
 
 // Runs a variant, or where it is null the one of choose_conv, on up to `threads` threads. Any extents, zero included.
 template <class Problem>

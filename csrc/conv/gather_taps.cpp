@@ -21,7 +21,8 @@ void add_row(const T* from, Index count, T* to) {
 #if defined(DLKIT_TARGET_AVX512)
 
 template <class T>
-void gather_taps(const T* const* rows, Index row_count, const TapCol* cols, Index col_count, Index count, T* to) {
+void gather_taps(const T* from, const Index* rows, Index row_count, const TapCol* cols, Index col_count, Index count,
+                 T* to) {
   using V = Vec<T>;
   using Mask = typename V::Mask;
   for (Index i = 0; i < count; i += V::lanes) {
@@ -30,13 +31,13 @@ void gather_taps(const T* const* rows, Index row_count, const TapCol* cols, Inde
       const TapCol& col = cols[v];
       const Mask inside = static_cast<Mask>(V::first(col.end - i) & ~V::first(col.begin - i));
       if (inside == 0) continue;
-      const Index at = col.offset + i;
+      const T* const at = from + col.offset + i;
       Index u = 0;
       for (; u + 2 <= row_count; u += 2) {
-        even = even + V::load(rows[u] + at, inside);
-        odd = odd + V::load(rows[u + 1] + at, inside);
+        even = even + V::load(at + rows[u], inside);
+        odd = odd + V::load(at + rows[u + 1], inside);
       }
-      if (u < row_count) even = even + V::load(rows[u] + at, inside);
+      if (u < row_count) even = even + V::load(at + rows[u], inside);
     }
     (even + odd).store(to + i, V::first(count - i));
   }
@@ -45,7 +46,8 @@ void gather_taps(const T* const* rows, Index row_count, const TapCol* cols, Inde
 #else
 
 template <class T>
-void gather_taps(const T* const* rows, Index row_count, const TapCol* cols, Index col_count, Index count, T* to) {
+void gather_taps(const T* from, const Index* rows, Index row_count, const TapCol* cols, Index col_count, Index count,
+                 T* to) {
   using V = Vec<T>;
   for (Index i = 0; i < count; ++i) to[i] = 0;
   // Vectors that every column of taps covers, in registers; the rest element by element.
@@ -59,22 +61,22 @@ void gather_taps(const T* const* rows, Index row_count, const TapCol* cols, Inde
     for (; i + V::lanes <= end; i += V::lanes) {
       V sum = V::zero();
       for (Index v = 0; v < col_count; ++v)
-        for (Index u = 0; u < row_count; ++u) sum = sum + V::load(rows[u] + cols[v].offset + i);
+        for (Index u = 0; u < row_count; ++u) sum = sum + V::load(from + rows[u] + cols[v].offset + i);
       sum.store(to + i);
     }
   if (i < begin) i = begin;
   for (Index v = 0; v < col_count; ++v)
     for (Index u = 0; u < row_count; ++u) {
-      const T* from = rows[u] + cols[v].offset;
-      for (Index j = cols[v].begin; j < smaller(begin, cols[v].end); ++j) to[j] += from[j];
-      for (Index j = cols[v].begin > i ? cols[v].begin : i; j < cols[v].end; ++j) to[j] += from[j];
+      const T* part = from + rows[u] + cols[v].offset;
+      for (Index j = cols[v].begin; j < smaller(begin, cols[v].end); ++j) to[j] += part[j];
+      for (Index j = cols[v].begin > i ? cols[v].begin : i; j < cols[v].end; ++j) to[j] += part[j];
     }
 }
 
 #endif
 
-template void gather_taps(const float* const*, Index, const TapCol*, Index, Index, float*);
-template void gather_taps(const double* const*, Index, const TapCol*, Index, Index, double*);
+template void gather_taps(const float*, const Index*, Index, const TapCol*, Index, Index, float*);
+template void gather_taps(const double*, const Index*, Index, const TapCol*, Index, Index, double*);
 template void add_row(const float*, Index, float*);
 template void add_row(const double*, Index, double*);
 

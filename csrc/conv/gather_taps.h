@@ -7,7 +7,8 @@ namespace dlkit::DLKIT_TARGET {
 
 // As PixelKernels::gather.
 template <class T>
-void gather_taps(const T* const* rows, Index row_count, const TapCol* cols, Index col_count, Index count, T* to);
+void gather_taps(const T* from, const Index* rows, Index row_count, const TapCol* cols, Index col_count, Index count,
+                 T* to);
 
 // to[i] += from[i], i < count
 template <class T>

@@ -89,10 +89,10 @@ std::vector<Phase> backward_phases(Index inputs, Index kernel, Index stride, Ind
 // One axis of the source: in place, or as planes of a copy.
 struct SourceAxis {
   Index extent, stride;
-  bool padded;                     // the copy holds zeros for what is outside; else masks keep out of it
-  std::vector<Index> remainders;   // a plane each
-  Index origin = 0, length = 0;    // a plane's elements are (origin + i) * stride + remainder, i < length
-  bool outside = false;            // some tap reads outside
+  bool padded;                    // the copy holds zeros for what is outside; else masks keep out of it
+  std::vector<Index> remainders;  // a plane each
+  Index origin = 0, length = 0;   // a plane's elements are (origin + i) * stride + remainder, i < length
+  bool outside = false;           // some tap reads outside
 
   SourceAxis(Index source_extent, Index source_stride, bool pad_copy)
       : extent(source_extent), stride(source_stride), padded(pad_copy) {}
@@ -137,11 +137,8 @@ struct Source {
 
   Source(const T* images, Index group_channels, Index all_channels, Index height, Index width, Index stride_h,
          Index stride_w)
-      : data(images),
-        channels(group_channels),
-        image_channels(all_channels),
-        rows(height, stride_h, !pixel_kernels<T>().masks),
-        cols(width, stride_w, !pixel_kernels<T>().masks) {}
+      : data(images), channels(group_channels), image_channels(all_channels),
+        rows(height, stride_h, !pixel_kernels<T>().masks), cols(width, stride_w, !pixel_kernels<T>().masks) {}
 
   // After all taps were added. outputs: of a row; where the copy's rows are as long, panels run over row ends.
   void settle(Index outputs) {
@@ -176,24 +173,19 @@ struct Source {
   void copy_channel(const T* from, T* to) const {
     const auto& kernels = pixel_kernels<T>();
     for (const Index row : rows.remainders)
-      for (const Index col : cols.remainders)
-        for (Index i = 0; i < rows.length; ++i, to += pitch) {
-          const Index h = (rows.origin + i) * rows.stride + row;
-          if (h < 0 || h >= rows.extent) {
-            if (rows.padded) std::fill(to, to + pitch, T(0));
-            continue;
-          }
-          const Index inside = cols.inside(col);
-          const Index begin = std::clamp<Index>(-cols.origin, 0, cols.length);
-          const Index end = std::clamp<Index>(inside - cols.origin, begin, cols.length);
-          if (cols.padded) {
-            std::fill(to, to + begin, T(0));
-            std::fill(to + end, to + pitch, T(0));
-          }
-          if (begin < end)
-            kernels.split(from + h * cols.extent + (cols.origin + begin) * cols.stride + col, end - begin, cols.stride,
-                          to + begin);
-        }
+      for (const Index col : cols.remainders) {
+        // The part of the plane that is within the image.
+        const Index top = std::clamp<Index>(-rows.origin, 0, rows.length);
+        const Index bottom = std::clamp<Index>(rows.inside(row) - rows.origin, top, rows.length);
+        const Index left = std::clamp<Index>(-cols.origin, 0, cols.length);
+        const Index right = std::clamp<Index>(cols.inside(col) - cols.origin, left, cols.length);
+        if (rows.padded && (bottom - top < rows.length || right - left < cols.length)) std::fill(to, to + plane, T(0));
+        if (top < bottom && left < right)
+          kernels.split(
+              from + ((rows.origin + top) * rows.stride + row) * cols.extent + (cols.origin + left) * cols.stride + col,
+              rows.stride * cols.extent, bottom - top, right - left, cols.stride, to + top * pitch + left, pitch);
+        to += plane;
+      }
   }
 
   void copy(Index image, Index images, T* to, int threads) const {
@@ -254,7 +246,8 @@ void run_pixels(const std::vector<PixelProblem<T>>& groups, int threads) {
       useful);
 }
 
-// Elements between rows of a copied weight: a cache line more than the depth, so that rows spread over the cache's sets.
+// Elements between rows of a copied weight: a cache line more than the depth, so that rows spread over the cache's
+// sets.
 template <class T>
 Index spread_stride(Index depth) {
   constexpr Index kLine = 64 / static_cast<Index>(sizeof(T));
@@ -328,12 +321,27 @@ void conv_implicit_gemm(const ConvForward<T>& p, int threads) {
     if (source.copied) source.copy(image, images, copy, threads);
     const T* const from = source.copied ? copy : p.x + image * s.channels * s.in_size();
     for (Index g = 0; g < s.groups; ++g)
-      groups[static_cast<std::size_t>(g)] = {
-          images, source.channels, filters, s.out_h, s.out_w, from + g * source.channels * source.channel_stride,
-          source.channel_stride * s.channels, source.channel_stride, source.pitch, row_lines.data(), col_lines.data(),
-          s.kernel_h, s.kernel_w, a + g * filters * a_stride, a_stride, 1,
-          p.bias != nullptr ? p.bias + g * filters : nullptr, p.relu,
-          p.y + (image * s.filters + g * filters) * s.out_size(), s.filters * s.out_size(), s.out_size()};
+      groups[static_cast<std::size_t>(g)] = {images,
+                                             source.channels,
+                                             filters,
+                                             s.out_h,
+                                             s.out_w,
+                                             from + g * source.channels * source.channel_stride,
+                                             source.channel_stride * s.channels,
+                                             source.channel_stride,
+                                             source.pitch,
+                                             row_lines.data(),
+                                             col_lines.data(),
+                                             s.kernel_h,
+                                             s.kernel_w,
+                                             a + g * filters * a_stride,
+                                             a_stride,
+                                             1,
+                                             p.bias != nullptr ? p.bias + g * filters : nullptr,
+                                             p.relu,
+                                             p.y + (image * s.filters + g * filters) * s.out_size(),
+                                             s.filters * s.out_size(),
+                                             s.out_size()};
     run_pixels(groups, threads);
   }
 }
@@ -353,6 +361,7 @@ void conv_implicit_gemm(const ConvBackwardInput<T>& p, int threads) {
     Index a, a_stride, index;
   };
   std::vector<PhasePair> pairs;
+  const bool turned = taps > 1;  // a single tap's weight is read in place, by columns
   Index a_size = 0, index = 0;
   for (const Phase& row : rows)
     for (const Phase& col : cols) {
@@ -364,22 +373,23 @@ void conv_implicit_gemm(const ConvBackwardInput<T>& p, int threads) {
       }
       ++index;
     }
-  T* const a = scratch<T>(Slot::pack_a, static_cast<std::size_t>(a_size));
+  T* const a = turned ? scratch<T>(Slot::pack_a, static_cast<std::size_t>(a_size)) : nullptr;
   const int turners = a_size > (1 << 15) ? static_cast<int>(std::min<Index>(s.channels, threads)) : 1;
-  parallel_for(
-      turners,
-      [&](int task) {
-        for (const PhasePair& pair : pairs)
-          for (Index c = s.channels * task / turners; c < s.channels * (task + 1) / turners; ++c) {
-            const Index group = c / channels;
-            T* to = a + pair.a + c * pair.a_stride;
-            const T* from = p.weight + (group * filters * channels + c % channels) * taps;
-            for (Index f = 0; f < filters; ++f, from += channels * taps)
-              for (const Index u : pair.row->kernel_taps)
-                for (const Index v : pair.col->kernel_taps) *to++ = from[u * s.kernel_w + v];
-          }
-      },
-      threads);
+  if (turned)
+    parallel_for(
+        turners,
+        [&](int task) {
+          for (const PhasePair& pair : pairs)
+            for (Index c = s.channels * task / turners; c < s.channels * (task + 1) / turners; ++c) {
+              const Index group = c / channels;
+              T* to = a + pair.a + c * pair.a_stride;
+              const T* from = p.weight + (group * filters * channels + c % channels) * taps;
+              for (Index f = 0; f < filters; ++f, from += channels * taps)
+                for (const Index u : pair.row->kernel_taps)
+                  for (const Index v : pair.col->kernel_taps) *to++ = from[u * s.kernel_w + v];
+            }
+        },
+        threads);
 
   const bool join = joins(s);
   const Index plane = phase_size(s), phases = static_cast<Index>(rows.size() * cols.size());
@@ -401,12 +411,27 @@ void conv_implicit_gemm(const ConvBackwardInput<T>& p, int threads) {
         T* const y = join ? result + g * channels * phases * plane + pair.index * plane
                           : p.dx + (image * s.channels + g * channels) * s.in_size();
         groups[static_cast<std::size_t>(g)] = {
-            images, filters, channels, pair.row->axis.outputs, pair.col->axis.outputs,
-            from + g * filters * source.channel_stride, source.channel_stride * s.filters, source.channel_stride,
-            source.pitch, pair.row_lines.data(), pair.col_lines.data(),
-            static_cast<Index>(pair.row_lines.size()), static_cast<Index>(pair.col_lines.size()),
-            a + pair.a + g * channels * pair.a_stride, pair.a_stride, 1, nullptr, false, y,
-            join ? result_size : s.channels * s.in_size(), join ? phases * plane : s.in_size()};
+            images,
+            filters,
+            channels,
+            pair.row->axis.outputs,
+            pair.col->axis.outputs,
+            from + g * filters * source.channel_stride,
+            source.channel_stride * s.filters,
+            source.channel_stride,
+            source.pitch,
+            pair.row_lines.data(),
+            pair.col_lines.data(),
+            static_cast<Index>(pair.row_lines.size()),
+            static_cast<Index>(pair.col_lines.size()),
+            turned ? a + pair.a + g * channels * pair.a_stride : p.weight + g * filters * channels,
+            turned ? pair.a_stride : 1,
+            turned ? 1 : channels,
+            nullptr,
+            false,
+            y,
+            join ? result_size : s.channels * s.in_size(),
+            join ? phases * plane : s.in_size()};
       }
       run_pixels(groups, threads);
     }
@@ -467,17 +492,17 @@ std::size_t implicit_gemm_scratch(const ConvBackwardInput<T>*, const ConvShape& 
   for (const Phase& row : rows)
     for (const Phase& col : cols) {
       const Index count = static_cast<Index>(row.kernel_taps.size() * col.kernel_taps.size());
-      if (count > 0) a += s.channels * spread_stride<T>(s.group_filters() * count);
+      if (count > 0 && s.kernel_size() > 1) a += s.channels * spread_stride<T>(s.group_filters() * count);
     }
   return pixel_kernels<T>().scratch(s.group_filters() * s.kernel_size(), s.kernel_size(), s.group_channels()) +
          static_cast<std::size_t>(a + block * (source.copy_size() + result_size)) * sizeof(T);
 }
 
-#define DLKIT_INSTANTIATE(T)                                                                    \
-  template void conv_implicit_gemm(const ConvForward<T>&, int);                                 \
-  template void conv_implicit_gemm(const ConvBackwardInput<T>&, int);                           \
-  template bool takes_implicit_gemm<T>(const ConvShape&);                                       \
-  template std::size_t implicit_gemm_scratch(const ConvForward<T>*, const ConvShape&);          \
+#define DLKIT_INSTANTIATE(T)                                                           \
+  template void conv_implicit_gemm(const ConvForward<T>&, int);                        \
+  template void conv_implicit_gemm(const ConvBackwardInput<T>&, int);                  \
+  template bool takes_implicit_gemm<T>(const ConvShape&);                              \
+  template std::size_t implicit_gemm_scratch(const ConvForward<T>*, const ConvShape&); \
   template std::size_t implicit_gemm_scratch(const ConvBackwardInput<T>*, const ConvShape&);
 DLKIT_INSTANTIATE(float)
 DLKIT_INSTANTIATE(double)

@@ -34,13 +34,14 @@ struct PixelTile {
   Index depth;
   const T* a;
   Index a_stride, a_step;  // between rows; between steps of the sum
-  T* panel;  // packed: read, or written by the tile that gathers
+  T* panel;                // packed: read, or written by the tile that gathers
   T* c;
   Index c_stride;
   int last_cols;  // of the last vector, 1 to lanes
   const T* bias;  // of the rows, or null; without accumulate
   bool accumulate, relu;
   const T* next_a;  // of the tile that follows
+  Fetch<T> next;    // of the pixels of the panel that follows
 
   // Where the panel is in two images (only where kGathers): the second's c, and the pixels of each; else null.
   T* second_c;
@@ -115,7 +116,14 @@ __attribute__((noinline)) void pixel_tile(const PixelTile<T>& t) {
   [[maybe_unused]] const TapStep* const steps_end = t.steps + t.step_count;
   [[maybe_unused]] Index channel = 0;
 
+  const T* next = t.next.from;
   for (Index begin = 0; begin < t.depth; begin += kChunk<T>) {
+    if (t.next.count > 0) {
+      for (int i = 0; i < t.next.count; ++i)
+        for (int line = 0; line < t.next.lines; ++line)
+          __builtin_prefetch(next + i * t.next.stride + line * kChunk<T>, 0, 2);
+      next += t.next.advance;
+    }
     if (begin == fetch_c)
       for (int i = 0; i < Rows; ++i) {
 #pragma GCC unroll 8

@@ -6,10 +6,9 @@
 //       the other tiles read the copy, which stays in the second-level cache
 //
 // 2 FLOPs for each filter, pixel, channel and tap; im2col's matrix exists only as one panel. Copying a panel costs 6
-// cycles of stores a step (Zen 4), hidden behind the first tile's multiplications. Bound by the multiply-adds from about
-// 16 filters on. A panel runs over the ends of rows and images: a row of 14 pixels or an image of 49 wastes no lanes,
-// and only the last panel has any to waste. A panel in three
-// images or more computes into a buffer of its own.
+// cycles of stores a step (Zen 4), hidden behind the first tile's multiplications. Bound by the multiply-adds from
+// about 16 filters on. A panel runs over the ends of rows and images: a row of 14 pixels or an image of 49 wastes no
+// lanes, and only the last panel has any to waste. A panel in three images or more computes into a buffer of its own.
 //
 // Without masked loads (everything but AVX-512) a panel is copied run by run before its first tile.
 //
@@ -255,6 +254,7 @@ struct PanelPass {
   const Panel<T>& panel;
   bool padded;
   Index filter, filters;
+  const T* next;  // the first pixel of the panel that follows, or null
 
   void run() const {
     const int most_pieces = kGathers ? panel.most_pieces() : kGatherPieces + 1;
@@ -277,6 +277,7 @@ struct PanelPass {
     T* const c = whole ? p.y + first.image * p.y_image_stride + first.pixel + filter * p.y_filter_stride : work.output;
 
     const EvenSplit depths(p.depth(), work.max_depth);
+    Index fetched = 0;  // channels of the panel that follows
     for (Index part = 0; part < depths.parts; ++part) {
       const Index k = depths.begin(part);
       t.depth = depths.size(part);
@@ -304,11 +305,27 @@ struct PanelPass {
         t.second_c = two ? p.y + second.image * p.y_image_stride + second.pixel - second.lane +
                                (filter + row) * p.y_filter_stride
                          : nullptr;
+        if (tile > 0 || heights.parts == 1)
+          fetched = fetch(t, fetched, depths.parts * (heights.parts > 1 ? heights.parts - 1 : 1));
+        else
+          t.next.count = 0;
         pixel_tile_kernel<T>(static_cast<int>(heights.size(tile)), panel.vectors,
                              tile == 0 ? source : PixelSource::packed)(t);
       }
     }
     if (!whole) write_segments();
+  }
+
+  // Pixels lie a channel apart, too far for the processor to see a pattern: each of `tiles` tiles fetches the lines of
+  // some channels, from channel `first` on, and returns where it stopped. Of all rows of taps the last: the others read
+  // what it read for panels before.
+  Index fetch(PixelTile<T>& t, Index first, Index tiles) const {
+    t.next.count = 0;
+    if (next == nullptr || first >= p.channels) return first;
+    const Index chunks = divide_up(t.depth, kChunk<T>), count = divide_up(divide_up(p.channels, tiles), chunks);
+    t.next = {next + first * p.channel_stride, p.channel_stride, count * p.channel_stride, static_cast<int>(count),
+              panel.vectors + 1};
+    return first + count * chunks;
   }
 
   void set_pieces(PixelTile<T>& t) const {
@@ -381,9 +398,17 @@ void run(const PixelProblem<T>& p, Index panel, Index panel_end, Index filter, I
   for (Index u = 0; u < p.row_count; ++u)
     for (Index v = 0; v < p.col_count; ++v) (step++)->offset = p.rows[u].offset + p.cols[v].offset;
   const bool padded = kGathers && reads_outside(p);
+  const Index last_row = p.rows[0].offset > p.rows[p.row_count - 1].offset ? 0 : p.row_count - 1;
+  const Index size = p.out_h * p.out_w;
   for (; panel < panel_end; ++panel) {
     const Panel<T> pixels(p, cut.begin(panel), cut.vectors(panel));
-    PanelPass<T>{p, work, pixels, padded, filter, filter_end - filter}.run();
+    const T* next = nullptr;
+    if (panel + 1 < panel_end) {
+      const Index first = cut.begin(panel + 1), pixel = first % size;
+      next = p.source + first / size * p.image_stride + pixel / p.out_w * p.row_stride + pixel % p.out_w +
+             p.rows[last_row].offset + p.cols[0].offset;
+    }
+    PanelPass<T>{p, work, pixels, padded, filter, filter_end - filter, next}.run();
   }
 }
 
@@ -393,17 +418,23 @@ std::size_t scratch_size(Index depth, Index taps, Index filters) {
 }
 
 template <class T, int Stride>
-void split_by(const T* from, Index count, T* to) {
-  for (Index i = 0; i < count; ++i) to[i] = from[i * Stride];
+DLKIT_INLINE void split_by(const T* from, Index from_row, Index rows, Index cols, T* to, Index to_row) {
+  for (; rows > 0; --rows, from += from_row, to += to_row)
+    for (Index i = 0; i < cols; ++i) to[i] = from[i * Stride];
 }
 
-// to[i] = from[i * stride]
+// Row i of `to` is every stride-th element of row i of `from`.
 template <class T>
-void split(const T* from, Index count, Index stride, T* to) {
-  if (stride == 1) return split_by<T, 1>(from, count, to);
-  if (stride == 2) return split_by<T, 2>(from, count, to);
-  if (stride == 4) return split_by<T, 4>(from, count, to);
-  for (Index i = 0; i < count; ++i) to[i] = from[i * stride];
+void split(const T* from, Index from_row, Index rows, Index cols, Index stride, T* to, Index to_row) {
+  switch (stride) {
+    case 1: return split_by<T, 1>(from, from_row, rows, cols, to, to_row);
+    case 2: return split_by<T, 2>(from, from_row, rows, cols, to, to_row);
+    case 3: return split_by<T, 3>(from, from_row, rows, cols, to, to_row);
+    case 4: return split_by<T, 4>(from, from_row, rows, cols, to, to_row);
+    default: break;
+  }
+  for (; rows > 0; --rows, from += from_row, to += to_row)
+    for (Index i = 0; i < cols; ++i) to[i] = from[i * stride];
 }
 
 // to[i * stride + j] = from[j][i], up to to[count]; a null row is zeros
@@ -426,9 +457,11 @@ void join(const T* const* from, Index stride, Index count, T* to) {
 
 extern const PixelKernels<float> pixels_float;
 extern const PixelKernels<double> pixels_double;
-const PixelKernels<float> pixels_float = {
-    panels<float>, run<float>, scratch_size<float>, gather_taps<float>, add_row<float>, split<float>, join<float>, kGathers, Vec<float>::lanes};
-const PixelKernels<double> pixels_double = {
-    panels<double>, run<double>, scratch_size<double>, gather_taps<double>, add_row<double>, split<double>, join<double>, kGathers, Vec<double>::lanes};
+const PixelKernels<float> pixels_float = {panels<float>,      run<float>,     scratch_size<float>,
+                                          gather_taps<float>, add_row<float>, split<float>,
+                                          join<float>,        kGathers,       Vec<float>::lanes};
+const PixelKernels<double> pixels_double = {panels<double>,      run<double>,     scratch_size<double>,
+                                            gather_taps<double>, add_row<double>, split<double>,
+                                            join<double>,        kGathers,        Vec<double>::lanes};
 
 }  // namespace dlkit::DLKIT_TARGET

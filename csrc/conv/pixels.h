@@ -58,12 +58,13 @@ struct PixelKernels {
   void (*run)(const PixelProblem<T>& p, Index panel, Index panel_end, Index filter, Index filter_end);
   // Bytes of scratch that run uses.
   std::size_t (*scratch)(Index depth, Index taps, Index filters);
-  // to[i] = sum over rows and columns of taps of rows[u][cols[v].offset + i], i < count; where a column has none, 0
-  void (*gather)(const T* const* rows, Index row_count, const TapCol* cols, Index col_count, Index count, T* to);
+  // to[i] = sum over rows and columns of taps of from[rows[u] + cols[v].offset + i], i < count; a column without: 0
+  void (*gather)(const T* from, const Index* rows, Index row_count, const TapCol* cols, Index col_count, Index count,
+                 T* to);
   // to[i] += from[i], i < count
   void (*add)(const T* from, Index count, T* to);
-  // to[i] = from[i * stride], i < count
-  void (*split)(const T* from, Index count, Index stride, T* to);
+  // to[i * to_row + j] = from[i * from_row + j * stride] of rows x cols elements
+  void (*split)(const T* from, Index from_row, Index rows, Index cols, Index stride, T* to, Index to_row);
   // to[i * stride + j] = from[j][i], count elements of `to`; a null from[j] is zeros
   void (*join)(const T* const* from, Index stride, Index count, T* to);
   // Whether it takes taps that read outside their planes; else these must be padded.

@@ -7,8 +7,8 @@
 // multiplication is spent on padding: where the output is smaller than the image, as of a 5 x 5 kernel without padding
 // on 12 x 12, the implicit product of the turned convolution spends more than half on it. The price: each share is
 // stored, and loaded and added once, for F multiply-adds. An image (or a strip of its rows, or some of its channels) at
-// a time, so that the shares stay in the second-level cache; a strip adds to the rows that it has in common with the one
-// before. 2 FLOPs for each multiplication of the definition and one more for each share. Bound by the multiply-adds
+// a time, so that the shares stay in the second-level cache; a strip adds to the rows that it has in common with the
+// one before. 2 FLOPs for each multiplication of the definition and one more for each share. Bound by the multiply-adds
 // from some 32 filters on, below that by the stores of shares.
 //
 // Source: the "col2im" of Caffe (Jia et al. 2014), turned from a scatter into a sum.
@@ -70,42 +70,60 @@ std::vector<ColPhase> col_phases(const ConvShape& s, Index share) {
   return phases;
 }
 
-// The sums of a channel over the output rows [first, end), whose shares there are: input rows from `row` on, of which
-// those below `done` have sums of rows before already. Returns the first row that has none yet.
-template <class T>
-Index add_channel(const ConvShape& s, const std::vector<ColPhase>& phases, const T* shares, Index share, Index first,
-                  Index end, Index done, T* lines, T* dx) {
-  const auto& kernels = pixel_kernels<T>();
-  const Index reach = (s.kernel_h - 1) * s.dilation_h + 1;
-  const Index from = std::min(done, std::max<Index>(first * s.stride_h - s.pad_top, 0));
-  const Index to = end == s.out_h ? s.height : std::min(s.height, (end - 1) * s.stride_h - s.pad_top + reach);
-  std::vector<const T*> rows(static_cast<std::size_t>(s.kernel_h)), parts(phases.size());
-  const Index line = divide_up(s.width, 16) * 16 + 16;
-  for (Index h = from; h < to; ++h) {
-    Index count = 0;
-    for (Index u = 0; u < s.kernel_h; ++u) {
-      const Index at = h + s.pad_top - u * s.dilation_h, i = at / s.stride_h;
-      if (at % s.stride_h == 0 && i >= first && i < end)
-        rows[static_cast<std::size_t>(count++)] = shares + u * s.kernel_w * share + (i - first) * s.out_w;
+// The input rows that have sums over the output rows [first, end): from `begin` on, those below `done` some of rows
+// before already; and for each, where a channel's shares have its rows of taps.
+struct InputRows {
+  Index begin, end, done;
+  std::vector<Index> starts;  // of a row's part of `offsets`, and the end of the last
+  std::vector<Index> offsets;
+
+  InputRows(const ConvShape& s, Index share, Index first, Index last, Index filled) : done(filled) {
+    const Index reach = (s.kernel_h - 1) * s.dilation_h + 1;
+    begin = std::min(done, std::max<Index>(first * s.stride_h - s.pad_top, 0));
+    end = last == s.out_h ? s.height : std::min(s.height, (last - 1) * s.stride_h - s.pad_top + reach);
+    end = std::max(begin, end);
+    starts.push_back(0);
+    for (Index h = begin; h < end; ++h) {
+      for (Index u = 0; u < s.kernel_h; ++u) {
+        const Index at = h + s.pad_top - u * s.dilation_h, i = at / s.stride_h;
+        if (at % s.stride_h == 0 && i >= first && i < last)
+          offsets.push_back(u * s.kernel_w * share + (i - first) * s.out_w);
+      }
+      starts.push_back(static_cast<Index>(offsets.size()));
     }
-    if (count == 0 && h < done) continue;
+  }
+};
+
+// The sums of a channel.
+template <class T>
+void add_channel(const ConvShape& s, const std::vector<ColPhase>& phases, const InputRows& rows, const T* shares,
+                 T* lines, T* dx) {
+  const auto& kernels = pixel_kernels<T>();
+  std::vector<const T*> parts(phases.size());
+  const Index line = divide_up(s.width, 16) * 16 + 16;
+  for (Index h = rows.begin; h < rows.end; ++h) {
+    const Index start = rows.starts[static_cast<std::size_t>(h - rows.begin)];
+    const Index count = rows.starts[static_cast<std::size_t>(h - rows.begin + 1)] - start;
+    const bool adds = h < rows.done;
+    if (count == 0 && adds) continue;
     T* const row = dx + h * s.width;
-    T* const target = h < done ? lines : row;
+    T* const target = adds ? lines : row;
+    const auto gather = [&](const ColPhase& phase, T* to) {
+      kernels.gather(shares, rows.offsets.data() + start, count, phase.cols.data(),
+                     static_cast<Index>(phase.cols.size()), phase.count, to);
+    };
     if (phases.size() == 1) {
-      const ColPhase& phase = phases.front();
-      kernels.gather(rows.data(), count, phase.cols.data(), static_cast<Index>(phase.cols.size()), phase.count, target);
+      gather(phases.front(), target);
     } else {
       for (std::size_t r = 0; r < phases.size(); ++r) {
         T* const part = lines + static_cast<Index>(r + 1) * line;
-        kernels.gather(rows.data(), count, phases[r].cols.data(), static_cast<Index>(phases[r].cols.size()),
-                       phases[r].count, part);
+        gather(phases[r], part);
         parts[r] = part;
       }
       kernels.join(parts.data(), s.stride_w, s.width, target);
     }
-    if (h < done) kernels.add(lines, s.width, row);
+    if (adds) kernels.add(lines, s.width, row);
   }
-  return std::max(done, to);
 }
 
 // Lines that add_channel works in.
@@ -132,7 +150,7 @@ void conv_tap_sums(const ConvBackwardInput<T>& p, int threads) {
     const Index images = std::min(b.images, s.n - image), count = std::min(b.channels, channels - channel);
     T* const shares = scratch<T>(Slot::columns, static_cast<std::size_t>(shares_size + lines_size(s)));
     T* const lines = shares + shares_size;
-    std::vector<Index> done(static_cast<std::size_t>(images * count), 0);
+    Index done = 0;
     for (Index first = 0; first < s.out_h; first += b.rows) {
       const Index rows = std::min(b.rows, s.out_h - first);
       const TapLine row_line = {0, rows, 0}, col_line = {0, s.out_w, 0};
@@ -158,13 +176,12 @@ void conv_tap_sums(const ConvBackwardInput<T>& p, int threads) {
       product.y_image_stride = count * taps * b.share;
       product.y_filter_stride = b.share;
       kernels.run(product, 0, kernels.panels(product.pixels()), 0, product.filters);
+      const InputRows input(s, b.share, first, first + rows, done);
       for (Index i = 0; i < images; ++i)
-        for (Index c = 0; c < count; ++c) {
-          Index& filled = done[static_cast<std::size_t>(i * count + c)];
-          filled = add_channel(s, phases, shares + (i * count + c) * taps * b.share, b.share, first, first + rows,
-                               filled, lines,
-                               p.dx + ((image + i) * s.channels + group * channels + channel + c) * s.in_size());
-        }
+        for (Index c = 0; c < count; ++c)
+          add_channel(s, phases, input, shares + (i * count + c) * taps * b.share, lines,
+                      p.dx + ((image + i) * s.channels + group * channels + channel + c) * s.in_size());
+      done = std::max(done, input.end);
     }
   };
   const double cycles = s.flops() / static_cast<double>(4 * kernels.lanes);

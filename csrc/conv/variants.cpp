@@ -8,6 +8,7 @@
 #include "conv/implicit_gemm.h"
 #include "conv/naive.h"
 #include "conv/winograd.h"
+#include "conv/pointwise.h"
 #include "conv/tap_sums.h"
 #include "core/counters.h"
 
@@ -15,6 +16,9 @@ namespace dlkit {
 namespace {
 
 bool any(const ConvShape&) { return true; }
+
+// From so many pixels an image on, a product for each image loses little at its end.
+constexpr Index kManyPixels = 1024;
 
 std::size_t nothing(const ConvShape&) { return 0; }
 
@@ -33,6 +37,8 @@ constexpr const char* kOneChannel = "one channel in a group, and rows that are n
 constexpr const char* kSmallWindow = "a kernel whose dilation spans fewer pixels";
 constexpr const char* kWinogradNeeds = "a kernel of 3 x 3, strides and dilations of 1";
 
+constexpr const char* kPointwise = "a kernel of 1 x 1, a stride of 1 and no padding";
+
 template <class T>
 constexpr ConvVariant<ConvForward<T>> kForward[] = {
     {"naive", "seven loops, the textbook's definition", "", any, naive::conv<T>, nothing},
@@ -45,6 +51,8 @@ constexpr ConvVariant<ConvForward<T>> kForward[] = {
      winograd_scratch<T, 4, false>},
     {"depthwise", "one channel in a group: planes in the first-level cache, pixels in registers", kOneChannel,
      takes_depthwise, conv_depthwise<T>, depthwise_scratch<T>},
+    {"pointwise", "a 1 x 1 kernel: a matrix product on the image as it lies", kPointwise, takes_pointwise,
+     conv_pointwise<T>, nothing},
 };
 
 template <class T>
@@ -61,6 +69,8 @@ constexpr ConvVariant<ConvBackwardInput<T>> kBackwardInput[] = {
      takes_depthwise, conv_depthwise<T>, depthwise_scratch<T>},
     {"tap_sums", "im2col's product in pieces that stay in the cache, and sums of them without a scatter", "", any,
      conv_tap_sums<T>, tap_sums_scratch<T>},
+    {"pointwise", "a 1 x 1 kernel: a matrix product on the gradient as it lies", kPointwise, takes_pointwise,
+     conv_pointwise<T>, nothing},
 };
 
 template <class T>
@@ -133,43 +143,58 @@ const ConvVariant<Problem>* find_conv_variant(std::string_view name) {
   return nullptr;
 }
 
+namespace {
+
+// The choice for each operation, by name. The measurements behind it are in docs/conv.md.
 template <class T>
-const char* choice(const ConvForward<T>* problem, const ConvShape& s, int) {
+const char* choice(const ConvForward<T>* problem, const ConvShape& s) {
   if (s.groups > 1 && takes_depthwise(s)) return "depthwise";
+  if (takes_pointwise(s) && s.out_size() >= kManyPixels) return "pointwise";
   if (const char* name = winograd_for(problem, s)) return name;
   return takes_implicit_gemm<T>(s) ? "implicit_gemm" : "im2col";
 }
 
 template <class T>
-const char* choice(const ConvBackwardInput<T>* problem, const ConvShape& s, int) {
+const char* choice(const ConvBackwardInput<T>* problem, const ConvShape& s) {
   if (s.groups > 1 && takes_depthwise(s)) return "depthwise";
+  if (takes_pointwise(s)) return s.in_size() >= kManyPixels ? "pointwise" : "implicit_gemm";
   if (const char* name = winograd_for(problem, s)) return name;
-  return takes_implicit_gemm<T>(s) ? "implicit_gemm" : "im2col";
+  // Estimates of both ways in cycles, for a channel-filter-tap of a group and image: vectors of pixels, each of which
+  // costs half a cycle and its share of what else happens to it.
+  const double n = static_cast<double>(s.n), lanes = static_cast<double>(64 / sizeof(T));
+  const double channels = static_cast<double>(s.group_channels()), filters = static_cast<double>(s.group_filters());
+  const double in = static_cast<double>(s.in_size()) / static_cast<double>(s.stride_h * s.stride_w) / lanes;
+  const double out = static_cast<double>(s.out_size()) / lanes;
+  constexpr double kGather = 3, kShare = 8, kTurn = 3;  // of an element of a panel, of a share, of a weight
+  const double implicit_gemm = in * (0.5 + kGather / channels) + kTurn / n;
+  const double tap_sums = out * (0.5 + kShare / filters);
+  return tap_sums < implicit_gemm || !takes_implicit_gemm<T>(s) ? "tap_sums" : "implicit_gemm";
 }
 
 template <class T>
-const char* choice(const ConvBackwardWeight<T>* problem, const ConvShape& s, int) {
+const char* choice(const ConvBackwardWeight<T>* problem, const ConvShape& s) {
   if (s.groups > 1 && takes_depthwise(s)) return "depthwise";
   if (const char* name = winograd_for(problem, s)) return name;
-  if (!weight_window_fits(s)) return "im2col";
-  return fastest_vectors<T>(s);
+  return weight_window_fits(s) ? fastest_vectors<T>(s) : "im2col";
 }
+
+}  // namespace
 
 template <class Problem>
-const ConvVariant<Problem>& choose_conv(const ConvShape& shape, int threads) {
-  return named<Problem>(choice(static_cast<const Problem*>(nullptr), shape, threads));
+const ConvVariant<Problem>& choose_conv(const ConvShape& shape) {
+  return named<Problem>(choice(static_cast<const Problem*>(nullptr), shape));
 }
 
 template <class Problem>
 void convolve(const Problem& problem, const ConvVariant<Problem>* variant, int threads) {
   const ConvShape& s = problem.shape;
   if (s.flops() == 0) return conv_variants<Problem>().front().run(problem, 1);
-  (variant != nullptr ? *variant : choose_conv<Problem>(s, threads)).run(problem, threads);
+  (variant != nullptr ? *variant : choose_conv<Problem>(s)).run(problem, threads);
 }
 
 #define DLKIT_INSTANTIATE(Problem)                                          \
   template const ConvVariant<Problem>* find_conv_variant(std::string_view); \
-  template const ConvVariant<Problem>& choose_conv(const ConvShape&, int);  \
+  template const ConvVariant<Problem>& choose_conv(const ConvShape&);  \
   template void convolve(const Problem&, const ConvVariant<Problem>*, int);
 DLKIT_INSTANTIATE(ConvForward<float>)
 DLKIT_INSTANTIATE(ConvForward<double>)

@@ -246,7 +246,6 @@ def conv_choice(
     kernel_h: int,
     kernel_w: int,
     geometry: tuple[int, ...],
-    threads: int,
 ) -> tuple[str, int]: ...
 
 # Convolution and maximum over time: csrc/bindings/over_time.cpp.

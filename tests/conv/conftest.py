@@ -79,6 +79,15 @@ CASES = [
     Case(n=3, channels=7, height=1, width=40, filters=11, kernel=(1, 3), stride=(1, 3), padding=(0, 2)),
     Case(channels=5, height=3, width=3, filters=70, padding=(5, 4)),
     Case(n=5, channels=2, height=4, width=65, filters=13, kernel=(4, 2)),
+    Case(n=9, height=5, width=5, filters=9),  # several images, and many rows, within a panel of pixels
+    Case(n=3, channels=6, height=14, width=14, filters=16, kernel=(5, 5)),  # rows of 10: a register spans three
+    Case(n=3, channels=70, height=8, width=10, filters=21, kernel=(4, 4)),  # a sum in two blocks
+    Case(channels=2, height=60, width=100, filters=12, kernel=(7, 7), stride=(2, 2), padding=(3, 3)),  # in strips
+    Case(channels=3, height=40, width=43, filters=7, kernel=(11, 11), stride=(4, 4), padding=(2, 2)),
+    Case(channels=7, height=34, width=33, filters=18, kernel=(1, 1)),
+    Case(channels=64, height=1, width=1, filters=10, kernel=(1, 1)),
+    Case(channels=4, height=9, width=9, filters=6, kernel=(2, 2), stride=(3, 3)),  # inputs that nothing reads
+    Case(n=1, channels=20, height=7, width=7, filters=40, padding=(1, 1)),  # more filters than pixels
 ]
 
 

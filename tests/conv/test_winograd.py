@@ -117,7 +117,7 @@ def choice(
 ) -> tuple[str, int]:
     """Of n, channels, height, width, filters."""
     geometry = conv_geometry("conv2d", 2, (3, 3), (stride, 1, dilation, groups))
-    name, scratch = _cpu.conv_choice(operation, 2, *extents, 3, 3, geometry, 1)
+    name, scratch = _cpu.conv_choice(operation, 2, *extents, 3, 3, geometry)
     return name, scratch
 
 
