@@ -148,9 +148,7 @@ def maxima(window: Window, x: Any) -> tuple[Any, Any, Any]:
 @windows
 @pytest.mark.parametrize("variant", MAX)
 @pytest.mark.parametrize("ties", [False, True], ids=["", "ties"])
-def test_max(
-    variant: str | None, window: Window, ties: bool, dtype: Any, threads: int, rng: np.random.Generator
-) -> None:
+def test_max(variant: str | None, window: Window, ties: bool, dtype: Any, rng: np.random.Generator) -> None:
     x = image(window, rng, dtype, ties)
     value, place, number = maxima(window, x)
     out, memory = framed(value.shape, dtype, rng)
@@ -223,9 +221,7 @@ def test_relu_in_the_same_kernel(
 
 @windows
 @pytest.mark.parametrize("variant", MAX_BACKWARD)
-def test_max_backward(
-    variant: str | None, window: Window, dtype: Any, threads: int, rng: np.random.Generator
-) -> None:
+def test_max_backward(variant: str | None, window: Window, dtype: Any, rng: np.random.Generator) -> None:
     x = image(window, rng, dtype)
     value, place, number = maxima(window, x)
     number = np.where(rng.random(number.shape) < 0.1, -1, number)
@@ -283,6 +279,9 @@ def test_threads_agree(rng: np.random.Generator) -> None:
         K.set_num_threads(threads)
         y, places = K.max_pool2d(x, 3, 2, 1, return_indices="places")
         answers.append((y, places, K.max_pool2d_backward(y, places, (40, 40), 3, 2, 1)))
+        for kernel, stride in ((2, 2), (3, 1), (4, 3)):
+            y, places = K.max_pool2d(x, kernel, stride, return_indices="places")
+            answers[-1] += (y, places, K.max_pool2d_backward(y, places, (40, 40), kernel, stride))
     K.set_num_threads(before)
     for answer in answers[1:]:
         for one, other in zip(answers[0], answer, strict=True):
