@@ -50,6 +50,7 @@ struct Gathered {
     if (end > s.out_h) end = s.out_h;
     if (begin > end) begin = end;
   }
+  DLKIT_INLINE bool operator==(const Gathered& other) const { return begin == other.begin && end == other.end; }
 };
 
 // keep(i, slot): makes row i of the outputs one of the kept, for each that rows [base, last) gather.
@@ -204,6 +205,7 @@ void avg_rows(const AvgPoolBackward<T>& p, const GradLayout& a, Index begin, Ind
       });
       for (Index h = base; h < last; ++h) {
         const Gathered rows(s, a, h);
+        if (h > base && rows == Gathered(s, a, h - 1)) continue;
         T* sums = memory.sums + (h - base) * a.length + a.before;
         for (Index j = 0; j < s.out_w; j += V::lanes) {
           V sum = V::zero();
@@ -215,6 +217,11 @@ void avg_rows(const AvgPoolBackward<T>& p, const GradLayout& a, Index begin, Ind
       for (Index h = base; h < last; ++h) {
         const T* sums = memory.sums + (h - base) * a.length + a.before;
         T* row = dx + h * s.width;
+        if (h > base &&
+            Gathered(s, a, h) == Gathered(s, a, h - 1)) {  // windows that do not overlap: the same row again
+          __builtin_memcpy(row, row - s.width, static_cast<std::size_t>(s.width) * sizeof(T));
+          continue;
+        }
         if (a.stride == 1) {
           gathered_row<T>(s, a, SumGather<T, 1>{s, sums}, row);
           continue;

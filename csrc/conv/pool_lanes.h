@@ -44,6 +44,26 @@ DLKIT_INLINE typename Vec<T>::Mask between(Index begin, Index end) {
     return {until.bits & ~before.bits};
 }
 
+// The number of the first lane of a mask, or as many as there are lanes.
+template <class T>
+DLKIT_INLINE int first_lane(typename Vec<T>::Mask mask) {
+#if defined(DLKIT_TARGET_AVX512)
+  const unsigned bits = mask;
+#elif defined(DLKIT_TARGET_AVX2)
+  const unsigned bits = static_cast<unsigned>(sizeof(T) == 4 ? _mm256_movemask_ps(_mm256_castsi256_ps(mask.bits))
+                                                             : _mm256_movemask_pd(_mm256_castsi256_pd(mask.bits)));
+#elif defined(__SSE4_1__)
+  const unsigned bits = static_cast<unsigned>(sizeof(T) == 4 ? _mm_movemask_ps(_mm_castsi128_ps(mask.bits))
+                                                             : _mm_movemask_pd(_mm_castsi128_pd(mask.bits)));
+#else
+  T lane[Vec<T>::lanes];
+  Vec<T>::select(mask, Vec<T>::broadcast(T(1)), Vec<T>::zero()).store(lane);
+  unsigned bits = 0;
+  for (int i = 0; i < Vec<T>::lanes; ++i) bits |= lane[i] != 0 ? 1u << i : 0u;
+#endif
+  return bits == 0 ? Vec<T>::lanes : __builtin_ctz(bits);
+}
+
 // --- every second element -------------------------------------------------------------------------------------------
 
 #if defined(DLKIT_TARGET_AVX512)
@@ -125,6 +145,39 @@ DLKIT_INLINE Pair<T> split(Vec<T> a, Vec<T> b) {
 template <class T>
 DLKIT_INLINE Pair<T> join(Vec<T> even, Vec<T> odd) {
   return {even, odd};
+}
+
+#endif
+
+// --- every third
+// ------------------------------------------------------------------------------------------------------
+
+#if defined(DLKIT_TARGET_AVX512)
+
+constexpr bool kHasThirds = true;
+
+// The elements k, k + 3, ... of three registers that follow each other.
+template <int k>
+DLKIT_INLINE Vec<float> third(Vec<float> a, Vec<float> b, Vec<float> c) {
+  const __m512i at = _mm512_setr_epi32(k, 3 + k, 6 + k, 9 + k, 12 + k, 15 + k, 18 + k, 21 + k, 24 + k, 27 + k, 30 + k,
+                                       33 + k, 36 + k, 39 + k, 42 + k, 45 + k);
+  const __mmask16 in_c = _mm512_cmpge_epi32_mask(at, _mm512_set1_epi32(32));
+  return {_mm512_mask_permutexvar_ps(_mm512_permutex2var_ps(a.v, at, b.v), in_c, at, c.v)};
+}
+template <int k>
+DLKIT_INLINE Vec<double> third(Vec<double> a, Vec<double> b, Vec<double> c) {
+  const __m512i at = _mm512_setr_epi64(k, 3 + k, 6 + k, 9 + k, 12 + k, 15 + k, 18 + k, 21 + k);
+  const __mmask8 in_c = _mm512_cmpge_epi64_mask(at, _mm512_set1_epi64(16));
+  return {_mm512_mask_permutexvar_pd(_mm512_permutex2var_pd(a.v, at, b.v), in_c, at, c.v)};
+}
+
+#else
+
+constexpr bool kHasThirds = false;
+
+template <int k, class V>
+DLKIT_INLINE V third(V a, V, V) {
+  return a;  // never asked for
 }
 
 #endif

@@ -46,20 +46,23 @@ DLKIT_INLINE Index largest(const T* x, Index n) {
   }
   // The last register overlaps the one before: it changes no maximum.
   V best = V::load(x + n - kLanes);
-  for (Index i = 0; i + kLanes < n; i += kLanes) best = nan_max(best, V::load(x + i));
-  T lane[kLanes];
-  best.store(lane);
-  T value = lane[0];
-  for (Index i = 1; i < kLanes; ++i)
-    if (lane[i] > value || lane[i] != lane[i]) value = lane[i];
-  if (value != value) {
+  auto nan = V::is_nan(best);
+  for (Index i = 0; i + kLanes < n; i += kLanes) {
+    const V next = V::load(x + i);
+    nan = either(nan, V::is_nan(next));
+    best = V::max(best, next);
+  }
+  if (first_lane<T>(nan) < kLanes) {
     Index at = n - 1;
     while (x[at] == x[at]) --at;
     return at;
   }
-  Index at = 0;
-  while (x[at] != value) ++at;
-  return at;
+  const V value = V::broadcast(best.maximum());
+  for (Index i = 0; i + kLanes < n; i += kLanes) {
+    const int lane = first_lane<T>(V::less_equal(value, V::load(x + i)));
+    if (lane < kLanes) return i + lane;
+  }
+  return n - kLanes + first_lane<T>(V::less_equal(value, V::load(x + n - kLanes)));
 }
 
 template <class T>

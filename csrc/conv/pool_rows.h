@@ -53,6 +53,32 @@ DLKIT_INLINE void split_row(const RowLayout& a, const Source& source, T* to, T f
     }
     Vec<T>::broadcast(fill).store(even + (width + 1) / 2);
     Vec<T>::broadcast(fill).store(odd + width / 2);
+  } else if (a.stride == 4) {
+    T* part[4];
+    for (Index k = 0; k < 4; ++k) part[k] = to + (k + a.pad) % 4 * a.length + (k + a.pad) / 4;
+    for (Index w = 0; w < width; w += 4 * kLanes) {
+      const Pair<T> one = split(source(w, width - w), source(w + kLanes, width - w - kLanes));
+      const Pair<T> two =
+          split(source(w + 2 * kLanes, width - w - 2 * kLanes), source(w + 3 * kLanes, width - w - 3 * kLanes));
+      const Pair<T> even = split(one.first, two.first), odd = split(one.second, two.second);
+      even.first.store(part[0] + w / 4);
+      odd.first.store(part[1] + w / 4);
+      even.second.store(part[2] + w / 4);
+      odd.second.store(part[3] + w / 4);
+    }
+    for (Index k = 0; k < 4; ++k) Vec<T>::broadcast(fill).store(part[k] + (width + 3 - k) / 4);
+  } else if (kHasThirds && a.stride == 3) {
+    T* part[3];
+    for (Index k = 0; k < 3; ++k) part[k] = to + (k + a.pad) % 3 * a.length + (k + a.pad) / 3;
+    Index m = 0;
+    for (Index w = 0; w < width; w += 3 * kLanes, m += kLanes) {
+      const Vec<T> one = source(w, width - w), two = source(w + kLanes, width - w - kLanes),
+                   three = source(w + 2 * kLanes, width - w - 2 * kLanes);
+      third<0>(one, two, three).store(part[0] + m);
+      third<1>(one, two, three).store(part[1] + m);
+      third<2>(one, two, three).store(part[2] + m);
+    }
+    for (Index k = 0; k < 3; ++k) Vec<T>::broadcast(fill).store(part[k] + (width + 2 - k) / 3);
   } else {
     for (Index w = 0; w < width; w += kLanes) source(w, width - w).store(line + w);
     const Index phases = a.stride <= a.reach + 1 ? a.stride : a.reach + 1;  // no tap has others

@@ -33,12 +33,12 @@ bool in_rows(const MaxPoolBackward<T>& p) {
 }
 constexpr const char* kGathers = "uint8 places, a horizontal stride of 1 or 2, and padding of the order of the width";
 
-// Where it pays: overlapping windows that are small.
+// Where it pays: windows that overlap, or whose elements lie below each other, and that are small.
 template <class T>
 bool gathers(const MaxPoolBackward<T>& p) {
   const PoolShape& s = p.shape;
   return in_rows(p) && s.out_w > 1 && s.taps() <= 25 * s.stride_h * s.stride_w &&
-         (s.stride_h < s.kernel_h || s.stride_w < s.kernel_w);
+         (s.stride_h < s.kernel_h || s.stride_w < s.kernel_w || s.stride_w == 1);
 }
 
 bool by_twos(const PoolShape& s) {

@@ -83,6 +83,11 @@ WINDOWS = [
     Window(12, 41, (5, 4), (1, 2), (2, 2)),
     Window(16, 35, (3, 2), (2, 1), (1, 1), (2, 3)),
     Window(11, 19, (2, 3), (3, 2), (0, 2), (3, 2), ceil=True),
+    Window(9, 150, (4, 4), (4, 4)),
+    Window(9, 67, (3, 6), (2, 4), (1, 3), ceil=True),
+    Window(8, 59, (2, 2), (4, 4), (1, 1)),
+    Window(9, 113, (3, 3), (3, 3), (1, 1), ceil=True),
+    Window(7, 50, (2, 4), (3, 3), (0, 2), (1, 2)),
     Window(7, 7, (7, 7), (7, 7)),
     Window(40, 40, (17, 16), (5, 7), (8, 8)),
     Window(1, 57, (1, 2), (1, 2)),
@@ -148,9 +153,7 @@ def maxima(window: Window, x: Any) -> tuple[Any, Any, Any]:
 @windows
 @pytest.mark.parametrize("variant", MAX)
 @pytest.mark.parametrize("ties", [False, True], ids=["", "ties"])
-def test_max(
-    variant: str | None, window: Window, ties: bool, dtype: Any, threads: int, rng: np.random.Generator
-) -> None:
+def test_max(variant: str | None, window: Window, ties: bool, dtype: Any, rng: np.random.Generator) -> None:
     x = image(window, rng, dtype, ties)
     value, place, number = maxima(window, x)
     out, memory = framed(value.shape, dtype, rng)
@@ -223,9 +226,7 @@ def test_relu_in_the_same_kernel(
 
 @windows
 @pytest.mark.parametrize("variant", MAX_BACKWARD)
-def test_max_backward(
-    variant: str | None, window: Window, dtype: Any, threads: int, rng: np.random.Generator
-) -> None:
+def test_max_backward(variant: str | None, window: Window, dtype: Any, rng: np.random.Generator) -> None:
     x = image(window, rng, dtype)
     value, place, number = maxima(window, x)
     number = np.where(rng.random(number.shape) < 0.1, -1, number)
@@ -283,6 +284,9 @@ def test_threads_agree(rng: np.random.Generator) -> None:
         K.set_num_threads(threads)
         y, places = K.max_pool2d(x, 3, 2, 1, return_indices="places")
         answers.append((y, places, K.max_pool2d_backward(y, places, (40, 40), 3, 2, 1)))
+        for kernel, stride in ((2, 2), (3, 1), (4, 3)):
+            y, places = K.max_pool2d(x, kernel, stride, return_indices="places")
+            answers[-1] += (y, places, K.max_pool2d_backward(y, places, (40, 40), kernel, stride))
     K.set_num_threads(before)
     for answer in answers[1:]:
         for one, other in zip(answers[0], answer, strict=True):

@@ -25,6 +25,9 @@ WINDOWS: list[tuple[Any, ...]] = [
     (10, 41, (3, 3), (3, 3), (0, 0), False),
     (17, 40, (2, 3), (3, 4), (1, 1), True),
     (12, 41, (5, 4), (1, 2), (2, 2), False),
+    (9, 150, (4, 4), (4, 4), (0, 0), False),
+    (9, 67, (3, 6), (2, 4), (1, 3), True),
+    (9, 113, (3, 3), (3, 3), (1, 1), True),
     (7, 7, (7, 7), (7, 7), (0, 0), False),
     (5, 6, (5, 6), (2**31 - 1, 1), (0, 0), False),
     (40, 40, (17, 16), (5, 7), (8, 8), False),
@@ -104,7 +107,7 @@ def test_avg(
 @pytest.mark.parametrize("variant", AVG_BACKWARD)
 @pytest.mark.parametrize(("include", "divisor"), [(True, None), (False, None), (True, 5)])
 def test_avg_backward(
-    variant: Any, window: Any, include: bool, divisor: Any, dtype: Any, threads: int, rng: np.random.Generator
+    variant: Any, window: Any, include: bool, divisor: Any, dtype: Any, rng: np.random.Generator
 ) -> None:
     height, width, *settings = window
     matrix = means(window, include, divisor)
@@ -169,7 +172,7 @@ SIZES: list[tuple[Any, Any]] = [
 @pytest.mark.parametrize(("size", "out_size"), SIZES, ids=str)
 @pytest.mark.parametrize("variant", [None, *(v.name for v in K.variants("adaptive_avg_pool2d"))])
 def test_adaptive(
-    variant: Any, size: Any, out_size: Any, dtype: Any, threads: int, torch: Any, rng: np.random.Generator
+    variant: Any, size: Any, out_size: Any, dtype: Any, torch: Any, rng: np.random.Generator
 ) -> None:
     x = rng.standard_normal((3, 5, *size)).astype(dtype)
     theirs = torch.tensor(x.astype(np.float64), requires_grad=True)
@@ -215,9 +218,7 @@ def test_adaptive_sequences(torch: Any, rng: np.random.Generator) -> None:
 
 @pytest.mark.parametrize("variant", [None, *(v.name for v in K.variants("k_max_pool1d"))])
 @pytest.mark.parametrize("shape", [(1,), (57,), (3, 4, 20), (200, 33), (0, 5)])
-def test_k_max(
-    variant: Any, shape: tuple[int, ...], dtype: Any, threads: int, rng: np.random.Generator
-) -> None:
+def test_k_max(variant: Any, shape: tuple[int, ...], dtype: Any, rng: np.random.Generator) -> None:
     x = rng.integers(-3, 4, shape).astype(dtype)
     if rng.random() < 0.5:
         x = rng.standard_normal(shape).astype(dtype)
@@ -239,7 +240,7 @@ def test_k_max(
 
 @pytest.mark.parametrize("variant", [None, *(v.name for v in K.variants("max_over_time"))])
 @pytest.mark.parametrize("length", [1, 7, 16, 56, 131])
-def test_max_over_time(variant: Any, length: int, dtype: Any, threads: int, rng: np.random.Generator) -> None:
+def test_max_over_time(variant: Any, length: int, dtype: Any, rng: np.random.Generator) -> None:
     x = rng.integers(-9, 9, (5, 6, length)).astype(dtype)
     lengths = rng.integers(1, length + 1, 5)
     masked = np.where(np.arange(length) < lengths[:, None, None], x, -np.inf)
@@ -271,9 +272,7 @@ def activations(shape: tuple[int, ...], dtype: Any, rng: np.random.Generator) ->
     "settings", [(2,), (3, 2, 1), (3, 2), (2, 1), ((2, 5), (3, 4), (1, 2)), (3, 2, 0, True)]
 )
 @pytest.mark.parametrize("size", [(7, 7), (13, 70), (28, 28)])
-def test_stochastic_variants_agree(
-    settings: Any, size: Any, dtype: Any, threads: int, rng: np.random.Generator
-) -> None:
+def test_stochastic_variants_agree(settings: Any, size: Any, dtype: Any, rng: np.random.Generator) -> None:
     x = activations((2, 3, *size), dtype, rng)
     seed, offset = int(rng.integers(0, 2**63)), int(rng.integers(0, 2**40))
     y, places = K.stochastic_pool2d(x, *settings, seed=seed, offset=offset, variant="naive")
@@ -347,6 +346,36 @@ def test_maxout(shape: Any, pieces: int, dim: int, dtype: Any, rng: np.random.Ge
         np.testing.assert_array_equal(y, groups.max(axis + 1))
         np.testing.assert_array_equal(places, groups.argmax(axis + 1))
         np.testing.assert_array_equal(K.maxout_backward(grad, places, pieces, dim), full.reshape(shape))
+
+
+def test_threads_agree(rng: np.random.Generator) -> None:
+    # Large enough for several pieces of work.
+    x = rng.standard_normal((7, 33, 40, 41)).astype(np.float32)
+    rows = x.reshape(7 * 33, 40, 41)
+    calls: list[Any] = [
+        lambda: K.avg_pool2d(x, 3, 2, 1),
+        lambda: K.avg_pool2d_backward(K.avg_pool2d(x, 3, 2, 1), (40, 41), 3, 2, 1),
+        lambda: K.avg_pool2d(x, 2),
+        lambda: K.adaptive_avg_pool2d(x, 1),
+        lambda: K.adaptive_avg_pool2d(x, (3, 7)),
+        lambda: K.adaptive_avg_pool2d_backward(x[..., :7, :7], (40, 41)),
+        lambda: K.adaptive_max_pool2d(x, (3, 7))[1],
+        lambda: K.k_max_pool1d(rows, 5)[1],
+        lambda: K.max_over_time(rows)[1],
+        lambda: K.stochastic_pool2d(x, 3, 2, 1, seed=3, offset=4)[1],
+        lambda: K.stochastic_average2d(x, 3, 2, 1),
+        lambda: K.stochastic_average2d_backward(K.stochastic_average2d(x, 3, 2, 1), x, 3, 2, 1),
+        lambda: K.maxout(x, 3),
+    ]
+    before = K.get_num_threads()
+    answers = []
+    for threads in (1, 2, 3):
+        K.set_num_threads(threads)
+        answers.append([call() for call in calls])
+    K.set_num_threads(before)
+    for answer in answers[1:]:
+        for one, other in zip(answers[0], answer, strict=True):
+            np.testing.assert_array_equal(one, other)
 
 
 X = np.zeros((2, 4, 9, 9), np.float32)
