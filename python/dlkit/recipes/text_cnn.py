@@ -78,6 +78,9 @@ class TextCNNSettings(Settings):
     dimensions: int = option(
         300, "Of random word vectors; else the file's.", group="Model", at_least=1, at_most=1 << 16
     )
+    spread: float = option(
+        0.25, "Random word vectors begin uniform from minus this to this.", group="Model", at_least=0
+    )
     regions: tuple[int, ...] = option(
         (3, 4, 5), "Words that the filters of each group see.", group="Model", at_least=1, at_most=100
     )
@@ -272,6 +275,7 @@ def _one_split(
         "dropout": settings.dropout,
         "max_norm": settings.max_norm,
         "mode": settings.mode,
+        "spread": settings.spread,
     }
     model = TextCNN(**arguments)
     if table is not None:
