@@ -21,6 +21,7 @@ from dlkit.models.text_cnn import ACTIVATIONS, MODES
 from dlkit.train import Callback, EarlyStopping, RunFolder, Trainer, plots
 
 from .folders import open_run, write_json
+from .optimizers import SCHEDULES
 from .recipe import Recipe, Result, RunOptions, Target
 from .settings import Settings, SettingsError, option
 from .text_card import FILE as CARD_FILE
@@ -110,6 +111,11 @@ class TextCNNSettings(Settings):
     lr: float = option(1.0, "Learning rate (Adam: such as 0.001).", above=0)
     rho: float = option(0.95, "What Adadelta's means keep at each step.", at_least=0, below=1)
     weight_decay: float = option(0.0, "Pull of the weights towards zero.", at_least=0)
+    schedule: str = option(
+        "constant",
+        "Learning rate over time: constant, or falling to zero along a cosine.",
+        choices=SCHEDULES,
+    )
     pictures: bool = option(True, "Draw what the filters and single words do.", group="Run")
 
     def check(self) -> None:
@@ -130,7 +136,7 @@ class TextCNNSettings(Settings):
     @property
     def may_change(self) -> frozenset[str]:
         """The settings that a resumed run may change."""
-        return frozenset({"epochs", "pictures"})
+        return frozenset({"epochs", "pictures"} if self.schedule == "constant" else {"pictures"})
 
 
 class TextTrainer(Trainer):
@@ -288,10 +294,17 @@ def _one_split(
     callbacks: list[Callback] = []
     if settings.patience:
         callbacks.append(EarlyStopping("val_accuracy", patience=settings.patience))
+    optimizer = _optimizer(settings, model)
+    schedule = None
+    if settings.schedule == "cosine":
+        updates = settings.epochs * -(-len(rows) // settings.batch_size)
+        schedule = optim.lr_scheduler.CosineAnnealingLR(optimizer, T_max=updates)
     trainer = TextTrainer(
         model,
-        _optimizer(settings, model),
+        optimizer,
         nn.CrossEntropyLoss(),
+        scheduler=schedule,
+        scheduler_interval="step",
         callbacks=callbacks,
         run=run,
         progress=options.progress,
@@ -499,6 +512,7 @@ RECIPE = Recipe(
     datasets=DATASETS,
     presets={
         "topics": {"dimensions": 100, "epochs": 15, "validation": 0.0, "patience": 0},
+        "trec": {"epochs": 20, "validation": 0.0, "patience": 0, "schedule": "cosine"},
         "sst2": {"epochs": 12},
         "sst5": {"epochs": 12},
     },
