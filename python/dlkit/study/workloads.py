@@ -215,6 +215,42 @@ def mlp_step(sizes: Sequence[int], batch: int) -> Workload:
     )
 
 
+def text_cnn_step(
+    words: int = 18_000,
+    dimensions: int = 300,
+    filters: int = 100,
+    regions: Sequence[int] = (3, 4, 5),
+    batch: int = 50,
+    length: int = 56,
+) -> Workload:
+    """Return one training step of Kim's network for sentences, word vectors trained: forward, loss, backward, Adam."""
+    # The products of the forward pass; backward needs no more than one window of each sentence.
+    forward = sum(2.0 * batch * (length - r + 1) * filters * r * dimensions for r in regions)
+    backward = sum(4.0 * batch * filters * r * dimensions for r in regions)
+    parameters = words * dimensions + sum(regions) * dimensions * filters
+    return Workload(
+        name=f"TextCNN {filters}×{','.join(map(str, regions))}, {words} words of {dimensions}, batch {batch}×{length}, "
+        f"Adam: one training step",
+        kind="text_cnn_step",
+        params={
+            "words": words,
+            "dimensions": dimensions,
+            "filters": filters,
+            "regions": list(regions),
+            "batch": batch,
+            "batches": 8,
+            "length": length,
+            "lr": 1e-3,
+        },
+        unit="samples/s",
+        flops=forward + backward,
+        bytes=28.0 * parameters,
+        bound="flops",
+        samples=batch,
+        tolerance=2e-2,
+    )
+
+
 def workloads(chapter: str, shapes: Sequence[str] | None = None, *, quick: bool = False) -> list[Workload]:
     """Return the workloads of a chapter.
 
@@ -253,7 +289,10 @@ def workloads(chapter: str, shapes: Sequence[str] | None = None, *, quick: bool 
             _linear(64, 784, 512),
         ]
     else:
-        found = [mlp_step((20, 16, 4) if quick else (784, 512, 512, 10), 8 if quick else 64)]
+        found = [
+            mlp_step((20, 16, 4) if quick else (784, 512, 512, 10), 8 if quick else 64),
+            text_cnn_step(40, 6, 5, (2, 3), 4, 9) if quick else text_cnn_step(),
+        ]
     if shapes:
         kept = [w for w in found if any(text.lower() in w.name.lower() for text in shapes)]
         if not kept:
@@ -305,11 +344,26 @@ def make_inputs(workload: Workload, seed: int = 0) -> Arrays:
             arrays[f"weight{i}"] = rng.uniform(-limit, limit, (fan_out, fan_in)).astype(np.float32)
             arrays[f"bias{i}"] = rng.uniform(-limit, limit, fan_out).astype(np.float32)
         return arrays
+    if kind == "text_cnn_step":
+        total = p["batch"] * p["batches"]
+        arrays = {
+            "x": rng.integers(1, p["words"], (total, p["length"])),
+            "y": rng.integers(0, 2, total),
+            "embedding": rng.uniform(-0.25, 0.25, (p["words"], p["dimensions"])).astype(np.float32),
+        }
+        arrays["embedding"][0] = 0
+        features = len(p["regions"]) * p["filters"]
+        shapes = {f"conv{i}": (p["filters"], p["dimensions"], r) for i, r in enumerate(p["regions"])}
+        for name, shape in {**shapes, "output": (2, features)}.items():
+            limit = 1 / np.sqrt(np.prod(shape[1:]))
+            arrays[f"{name}.weight"] = rng.uniform(-limit, limit, shape).astype(np.float32)
+            arrays[f"{name}.bias"] = rng.uniform(-limit, limit, shape[0]).astype(np.float32)
+        return arrays
     raise ValueError(f"bench: no inputs for workload kind {kind!r}")
 
 
 #: After how many runs a workload that changes its own state is checked.
-CHECKED_RUNS = {"adam": 3, "mlp_step": 5}
+CHECKED_RUNS = {"adam": 3, "mlp_step": 5, "text_cnn_step": 3}
 
 
 def reference(workload: Workload, inputs: Arrays) -> Arrays:
@@ -339,6 +393,8 @@ def reference(workload: Workload, inputs: Arrays) -> Arrays:
         return {"out": np.maximum(x["x"] @ x["weight"].T + x["bias"], 0)}
     if kind == "mlp_step":
         return _mlp_reference(p, x)
+    if kind == "text_cnn_step":
+        return _text_cnn_reference(p, x)
     raise ValueError(f"bench: no reference for workload kind {kind!r}")
 
 
@@ -408,6 +464,48 @@ def _mlp_reference(p: dict[str, Any], x: Arrays) -> Arrays:
                 grad = (grad @ state.params[2 * i]) * (hidden[i] > 0)
         state.step(grads)
     change = np.concatenate([(a - x[name]).ravel() for a, name in zip(state.params, names, strict=True)])
+    return {"losses": np.array(losses), "change": change}
+
+
+def text_cnn_names(p: dict[str, Any]) -> list[str]:
+    """The parameters of `text_cnn_step`, as its inputs name them, in the order of the models' own."""
+    layers = [*(f"conv{i}" for i in range(len(p["regions"]))), "output"]
+    return ["embedding", *(f"{name}.{part}" for name in layers for part in ("weight", "bias"))]
+
+
+def _text_cnn_reference(p: dict[str, Any], a: Arrays) -> Arrays:
+    names, count = text_cnn_names(p), len(p["regions"])
+    state = _AdamReference([a[name] for name in names], p["lr"])
+    losses = []
+    for step in range(CHECKED_RUNS["text_cnn_step"]):
+        rows = slice(step % p["batches"] * p["batch"], (step % p["batches"] + 1) * p["batch"])
+        v = dict(zip(names, state.params, strict=True))
+        numbers = a["x"][rows]
+        vectors = v["embedding"][numbers]
+        pooled, places = [], []
+        for i, region in enumerate(p["regions"]):
+            windows = np.lib.stride_tricks.sliding_window_view(vectors, region, axis=1)
+            answers = np.einsum("ntcj,fcj->ntf", windows, v[f"conv{i}.weight"], optimize=True)
+            places.append(answers.argmax(axis=1))
+            pooled.append(answers.max(axis=1) + v[f"conv{i}.bias"])
+        features = np.concatenate(pooled, axis=1)
+        active = np.maximum(features, 0)
+        loss, grad = _softmax_loss(active @ v["output.weight"].T + v["output.bias"], a["y"][rows])
+        losses.append(loss)
+        g = {name: np.zeros_like(value) for name, value in v.items()}
+        g["output.weight"], g["output.bias"] = grad.T @ active, grad.sum(axis=0)
+        by_features = (grad @ v["output.weight"]) * (features > 0)
+        by_vectors = np.zeros_like(vectors)
+        for i, by_filters in enumerate(np.split(by_features, count, axis=1)):
+            g[f"conv{i}.bias"] = by_filters.sum(axis=0)
+            for n, f in np.ndindex(*by_filters.shape):
+                at = slice(places[i][n, f], places[i][n, f] + p["regions"][i])
+                by_vectors[n, at] += by_filters[n, f] * v[f"conv{i}.weight"][f].T
+                g[f"conv{i}.weight"][f] += by_filters[n, f] * vectors[n, at].T
+        np.add.at(g["embedding"], numbers, by_vectors)
+        g["embedding"][0] = 0
+        state.step([g[name] for name in names])
+    change = np.concatenate([(b - a[name]).ravel() for b, name in zip(state.params, names, strict=True)])
     return {"losses": np.array(losses), "change": change}
 
 
