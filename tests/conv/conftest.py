@@ -80,9 +80,13 @@ CASES = [
     Case(channels=5, height=3, width=3, filters=70, padding=(5, 4)),
     Case(n=5, channels=2, height=4, width=65, filters=13, kernel=(4, 2)),
     Case(n=9, height=5, width=5, filters=9),  # several images, and many rows, within a panel of pixels
-    Case(n=3, channels=6, height=14, width=14, filters=16, kernel=(5, 5)),  # rows of 10: a register spans three
+    Case(
+        n=3, channels=6, height=14, width=14, filters=16, kernel=(5, 5)
+    ),  # rows of 10: a register spans three
     Case(n=3, channels=70, height=8, width=10, filters=21, kernel=(4, 4)),  # a sum in two blocks
-    Case(channels=2, height=60, width=100, filters=12, kernel=(7, 7), stride=(2, 2), padding=(3, 3)),  # in strips
+    Case(
+        channels=2, height=60, width=100, filters=12, kernel=(7, 7), stride=(2, 2), padding=(3, 3)
+    ),  # in strips
     Case(channels=3, height=40, width=43, filters=7, kernel=(11, 11), stride=(4, 4), padding=(2, 2)),
     Case(channels=7, height=34, width=33, filters=18, kernel=(1, 1)),
     Case(channels=64, height=1, width=1, filters=10, kernel=(1, 1)),

@@ -98,9 +98,16 @@ def test_reference_gradient_of_the_network_agrees_with_finite_differences():
     assert slope == pytest.approx(answers["grad"][3, 7], rel=1e-3)
 
 
+def test_flops_of_a_training_step_for_sentences():
+    # Forward over all windows, backward over one for each sentence and filter.
+    text = workloads("models")[3]
+    windows = sum(k * (56 - k + 1) for k in (3, 4, 5))
+    assert text.flops == 2 * 50 * 100 * 300 * (windows + 2 * (3 + 4 + 5))
+
+
 def test_flops_of_a_training_step_of_a_cnn():
     # A product for each weight and place: forward, for the weights, and for the inputs of all layers but the first.
-    lenet, wide = workloads("models")[1:]
+    lenet, wide = workloads("models")[1:3]
     first, second = 6 * 25 * 28 * 28, 16 * 6 * 25 * 10 * 10
     linear = 400 * 120 + 120 * 84 + 84 * 10
     assert lenet.flops == 2 * 64 * (2 * first + 3 * (second + linear))
@@ -108,7 +115,7 @@ def test_flops_of_a_training_step_of_a_cnn():
     assert wide.flops == 2 * 64 * (2 * first + 3 * (second + linear))
 
 
-@pytest.mark.parametrize("number", [0, 1])
+@pytest.mark.parametrize("number", [0, 1, 2])
 def test_training_lowers_the_reference_loss(number):
     workload = workloads("models", quick=True)[number]
     inputs = make_inputs(workload)

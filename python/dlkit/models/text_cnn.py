@@ -56,13 +56,15 @@ class TextCNN(nn.Module):
     mode
         "random" or "non-static": the vectors learn; "static": they stay; "multichannel": each word has one vector of
         either kind, and the filters see their sum of answers.
+    spread
+        Random word vectors begin uniform from minus this to this.
     dtype
         float32 or float64.
 
     Attributes
     ----------
     embedding : Embedding
-        ``weight`` (words, dimensions); random ones begin uniform in -0.25 to 0.25 (Kim).
+        ``weight`` (words, dimensions).
     fixed : Embedding
         With "multichannel", the vectors that stay.
     convs : ModuleList of Conv1d
@@ -98,6 +100,7 @@ class TextCNN(nn.Module):
         dropout: float = 0.5,
         max_norm: float = 3.0,
         mode: str = "random",
+        spread: float = 0.25,
         dtype: Any = np.float32,
     ) -> None:
         super().__init__()
@@ -118,17 +121,19 @@ class TextCNN(nn.Module):
                 near = difflib.get_close_matches(str(value), known, n=1, cutoff=0.4)
                 hint = f" (did you mean {near[0]!r}?)" if near else ""
                 raise ValueError(f"TextCNN: {name} is {value!r}, expected one of {', '.join(known)}{hint}")
+        if not 0 <= spread < float("inf"):
+            raise ValueError(f"TextCNN: spread is {spread!r}, expected a finite number of 0 or more")
         self.words, self.classes, self.dimensions = int(words), int(classes), int(dimensions)
         self.regions = tuple(int(region) for region in regions)
         self.filters, self.k = int(filters), int(k)
         self.activation, self.mode = activation, mode
         self.dropout, self.max_norm = float(dropout), float(max_norm)
         self.embedding = nn.Embedding(self.words, self.dimensions, PADDING, dtype=dtype)
-        self._begin(self.embedding)
+        self._begin(self.embedding, float(spread))
         if mode == "multichannel":
             self.fixed = nn.Embedding(self.words, self.dimensions, PADDING, dtype=dtype)
             self.fixed.weight.requires_grad = False
-            self._begin(self.fixed)
+            self._begin(self.fixed, float(spread))
         self.embedding.weight.requires_grad = mode != "static"
         self.convs = nn.ModuleList(
             [nn.Conv1d(self.dimensions, self.filters, region, dtype=dtype) for region in self.regions]
@@ -232,8 +237,8 @@ class TextCNN(nn.Module):
         most = max(last + self.after, max(self.regions) + self.k - 1)
         return numbers[:, :most] if numbers.shape[1] > most else numbers
 
-    def _begin(self, layer: nn.Embedding) -> None:
-        nn.init.uniform_(layer.weight, -0.25, 0.25)
+    def _begin(self, layer: nn.Embedding, spread: float) -> None:
+        nn.init.uniform_(layer.weight, -spread, spread)
         layer.weight.data[PADDING] = 0
         mark_changed(layer.weight)
 

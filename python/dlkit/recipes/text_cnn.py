@@ -21,6 +21,7 @@ from dlkit.models.text_cnn import ACTIVATIONS, MODES
 from dlkit.train import Callback, EarlyStopping, RunFolder, Trainer, plots
 
 from .folders import open_run, write_json
+from .optimizers import SCHEDULES
 from .recipe import Recipe, Result, RunOptions, Target
 from .settings import Settings, SettingsError, option
 from .text_card import FILE as CARD_FILE
@@ -78,6 +79,9 @@ class TextCNNSettings(Settings):
     dimensions: int = option(
         300, "Of random word vectors; else the file's.", group="Model", at_least=1, at_most=1 << 16
     )
+    spread: float = option(
+        0.25, "Random word vectors begin uniform from minus this to this.", group="Model", at_least=0
+    )
     regions: tuple[int, ...] = option(
         (3, 4, 5), "Words that the filters of each group see.", group="Model", at_least=1, at_most=100
     )
@@ -107,6 +111,11 @@ class TextCNNSettings(Settings):
     lr: float = option(1.0, "Learning rate (Adam: such as 0.001).", above=0)
     rho: float = option(0.95, "What Adadelta's means keep at each step.", at_least=0, below=1)
     weight_decay: float = option(0.0, "Pull of the weights towards zero.", at_least=0)
+    schedule: str = option(
+        "constant",
+        "Learning rate over time: constant, or falling to zero along a cosine.",
+        choices=SCHEDULES,
+    )
     pictures: bool = option(True, "Draw what the filters and single words do.", group="Run")
 
     def check(self) -> None:
@@ -127,7 +136,7 @@ class TextCNNSettings(Settings):
     @property
     def may_change(self) -> frozenset[str]:
         """The settings that a resumed run may change."""
-        return frozenset({"epochs", "pictures"})
+        return frozenset({"epochs", "pictures"} if self.schedule == "constant" else {"pictures"})
 
 
 class TextTrainer(Trainer):
@@ -272,6 +281,7 @@ def _one_split(
         "dropout": settings.dropout,
         "max_norm": settings.max_norm,
         "mode": settings.mode,
+        "spread": settings.spread,
     }
     model = TextCNN(**arguments)
     if table is not None:
@@ -284,10 +294,17 @@ def _one_split(
     callbacks: list[Callback] = []
     if settings.patience:
         callbacks.append(EarlyStopping("val_accuracy", patience=settings.patience))
+    optimizer = _optimizer(settings, model)
+    schedule = None
+    if settings.schedule == "cosine":
+        updates = settings.epochs * -(-len(rows) // settings.batch_size)
+        schedule = optim.lr_scheduler.CosineAnnealingLR(optimizer, T_max=updates)
     trainer = TextTrainer(
         model,
-        _optimizer(settings, model),
+        optimizer,
         nn.CrossEntropyLoss(),
+        scheduler=schedule,
+        scheduler_interval="step",
         callbacks=callbacks,
         run=run,
         progress=options.progress,
@@ -495,6 +512,7 @@ RECIPE = Recipe(
     datasets=DATASETS,
     presets={
         "topics": {"dimensions": 100, "epochs": 15, "validation": 0.0, "patience": 0},
+        "trec": {"epochs": 20, "validation": 0.0, "patience": 0, "schedule": "cosine"},
         "sst2": {"epochs": 12},
         "sst5": {"epochs": 12},
     },

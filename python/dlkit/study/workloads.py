@@ -15,7 +15,8 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from dlkit.study import conv_workloads
+from dlkit.study import conv_workloads, text_workloads
+from dlkit.study.training_reference import AdamReference, softmax_loss
 
 Arrays = dict[str, NDArray[Any]]
 Bound = Literal["flops", "bytes", "call"]
@@ -266,6 +267,42 @@ def cnn_step(
     )
 
 
+def text_cnn_step(
+    words: int = 18_000,
+    dimensions: int = 300,
+    filters: int = 100,
+    regions: Sequence[int] = (3, 4, 5),
+    batch: int = 50,
+    length: int = 56,
+) -> Workload:
+    """Return one training step of Kim's network for sentences, word vectors trained: forward, loss, backward, Adam."""
+    # The products of the forward pass; backward needs no more than one window of each sentence.
+    forward = sum(2.0 * batch * (length - r + 1) * filters * r * dimensions for r in regions)
+    backward = sum(4.0 * batch * filters * r * dimensions for r in regions)
+    parameters = words * dimensions + sum(regions) * dimensions * filters
+    return Workload(
+        name=f"TextCNN {filters}×{','.join(map(str, regions))}, {words} words of {dimensions}, batch {batch}×{length}, "
+        f"Adam: one training step",
+        kind="text_cnn_step",
+        params={
+            "words": words,
+            "dimensions": dimensions,
+            "filters": filters,
+            "regions": list(regions),
+            "batch": batch,
+            "batches": 8,
+            "length": length,
+            "lr": 1e-3,
+        },
+        unit="samples/s",
+        flops=forward + backward,
+        bytes=28.0 * parameters,
+        bound="flops",
+        samples=batch,
+        tolerance=2e-2,
+    )
+
+
 def _conv(quick: bool) -> list[Workload]:
     found = []
     shapes = conv_workloads.QUICK if quick else conv_workloads.SHAPES + conv_workloads.ODD_SHAPES
@@ -332,12 +369,17 @@ def workloads(chapter: str, shapes: Sequence[str] | None = None, *, quick: bool 
         found = _conv(quick)
     else:
         if quick:
-            found = [mlp_step((20, 16, 4), 8), cnn_step((3, 5), (12,), 8, kernel=3, side=12)]
+            found = [
+                mlp_step((20, 16, 4), 8),
+                cnn_step((3, 5), (12,), 8, kernel=3, side=12),
+                text_cnn_step(40, 6, 5, (2, 3), 4, 9),
+            ]
         else:
             found = [
                 mlp_step((784, 512, 512, 10), 64),
                 cnn_step((6, 16), (120, 84), 64, padding=2, title="LeNet-5"),
                 cnn_step((20, 50), (500,), 64),
+                text_cnn_step(),
             ]
     if shapes:
         kept = [w for w in found if any(text.lower() in w.name.lower() for text in shapes)]
@@ -403,6 +445,8 @@ def make_inputs(workload: Workload, seed: int = 0) -> Arrays:
             arrays[f"weight{i}"] = rng.uniform(-limit, limit, shape).astype(np.float32)
             arrays[f"bias{i}"] = rng.uniform(-limit, limit, shape[0]).astype(np.float32)
         return arrays
+    if kind == "text_cnn_step":
+        return text_workloads.make_inputs(p, rng)
     raise ValueError(f"bench: no inputs for workload kind {kind!r}")
 
 
@@ -415,7 +459,7 @@ def cnn_shapes(params: dict[str, Any]) -> list[tuple[int, ...]]:
 
 
 #: After how many runs a workload that changes its own state is checked.
-CHECKED_RUNS = {"adam": 3, "mlp_step": 5, "cnn_step": 5}
+CHECKED_RUNS = {"adam": 3, "mlp_step": 5, "cnn_step": 5, "text_cnn_step": text_workloads.RUNS}
 
 
 def reference(workload: Workload, inputs: Arrays) -> Arrays:
@@ -432,12 +476,12 @@ def reference(workload: Workload, inputs: Arrays) -> Arrays:
     if kind == "tanh":
         return {"out": np.tanh(x["x"])}
     if kind in ("cross_entropy", "cross_entropy_autograd"):
-        loss, grad = _softmax_loss(x["logits"], x["labels"])
+        loss, grad = softmax_loss(x["logits"], x["labels"])
         return {"loss": np.array(loss), "grad": grad}
     if kind in ("layer_norm", "batch_norm"):
         return _norm_reference(kind, x)
     if kind == "adam":
-        state = _AdamReference([x["param"]], p["lr"])
+        state = AdamReference([x["param"]], p["lr"])
         for _ in range(CHECKED_RUNS["adam"]):
             state.step([x["grad"]])
         return {"change": state.params[0] - inputs["param"]}
@@ -449,18 +493,9 @@ def reference(workload: Workload, inputs: Arrays) -> Arrays:
         return _mlp_reference(p, x)
     if kind == "cnn_step":
         return _cnn_reference(p, x)
+    if kind == "text_cnn_step":
+        return text_workloads.reference(p, x)
     raise ValueError(f"bench: no reference for workload kind {kind!r}")
-
-
-def _softmax_loss(logits: NDArray[Any], labels: NDArray[Any]) -> tuple[float, NDArray[Any]]:
-    shifted = logits - logits.max(axis=1, keepdims=True)
-    grad = np.exp(shifted)
-    total = grad.sum(axis=1, keepdims=True)
-    rows = np.arange(len(labels))
-    loss = float(np.mean(np.log(total[:, 0]) - shifted[rows, labels]))
-    grad /= total
-    grad[rows, labels] -= 1
-    return loss, grad / len(labels)
 
 
 def _norm_reference(kind: str, a: Arrays) -> Arrays:
@@ -481,27 +516,10 @@ def _norm_reference(kind: str, a: Arrays) -> Arrays:
     }
 
 
-class _AdamReference:
-    """Adam as Kingma & Ba (2015), algorithm 1, write it, with PyTorch's place for epsilon."""
-
-    def __init__(self, params: list[NDArray[Any]], lr: float) -> None:
-        self.params = [p.copy() for p in params]
-        self.lr, self.t = lr, 0
-        self.m = [np.zeros_like(p) for p in params]
-        self.v = [np.zeros_like(p) for p in params]
-
-    def step(self, grads: list[NDArray[Any]]) -> None:
-        self.t += 1
-        for p, g, m, v in zip(self.params, grads, self.m, self.v, strict=True):
-            m += 0.1 * (g - m)
-            v += 0.001 * (g * g - v)
-            p -= self.lr * (m / (1 - 0.9**self.t)) / (np.sqrt(v / (1 - 0.999**self.t)) + 1e-8)
-
-
 def _mlp_reference(p: dict[str, Any], x: Arrays) -> Arrays:
     layers = len(p["sizes"]) - 1
     names = [f"{kind}{i}" for i in range(layers) for kind in ("weight", "bias")]
-    state = _AdamReference([x[name] for name in names], p["lr"])
+    state = AdamReference([x[name] for name in names], p["lr"])
     losses = []
     for step in range(CHECKED_RUNS["mlp_step"]):
         rows = slice((step % p["batches"]) * p["batch"], (step % p["batches"] + 1) * p["batch"])
@@ -509,7 +527,7 @@ def _mlp_reference(p: dict[str, Any], x: Arrays) -> Arrays:
         for i in range(layers):
             z = hidden[-1] @ state.params[2 * i].T + state.params[2 * i + 1]
             hidden.append(np.maximum(z, 0) if i < layers - 1 else z)
-        loss, grad = _softmax_loss(hidden[-1], x["y"][rows])
+        loss, grad = softmax_loss(hidden[-1], x["y"][rows])
         losses.append(loss)
         grads: list[NDArray[Any]] = [np.empty(0)] * len(names)
         for i in reversed(range(layers)):
@@ -524,7 +542,7 @@ def _mlp_reference(p: dict[str, Any], x: Arrays) -> Arrays:
 def _cnn_reference(p: dict[str, Any], x: Arrays) -> Arrays:
     convolutions, layers = len(p["filters"]), len(p["filters"]) + len(p["sizes"]) - 1
     names = [f"{kind}{i}" for i in range(layers) for kind in ("weight", "bias")]
-    state = _AdamReference([x[name] for name in names], p["lr"])
+    state = AdamReference([x[name] for name in names], p["lr"])
     losses = []
     for step in range(CHECKED_RUNS["cnn_step"]):
         rows = slice((step % p["batches"]) * p["batch"], (step % p["batches"] + 1) * p["batch"])
@@ -546,7 +564,7 @@ def _cnn_reference(p: dict[str, Any], x: Arrays) -> Arrays:
                 z = value @ weight.T + bias
                 value = np.maximum(z, 0) if i < layers - 1 else z
                 kept.append((before, value, None))
-        loss, grad = _softmax_loss(value, x["y"][rows])
+        loss, grad = softmax_loss(value, x["y"][rows])
         losses.append(loss)
         grads: list[NDArray[Any]] = [np.empty(0)] * len(names)
         for i in reversed(range(layers)):

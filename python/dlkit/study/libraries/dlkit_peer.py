@@ -10,9 +10,9 @@ import numpy as np
 
 import dlkit
 import dlkit.kernels as K
-from dlkit.study import conv_workloads
+from dlkit.study import conv_workloads, text_workloads
 from dlkit.study.libraries import Prepared, UnsupportedError, dlkit_conv
-from dlkit.study.workloads import Arrays, Workload, cnn_shapes
+from dlkit.study.workloads import CHECKED_RUNS, Arrays, Workload, cnn_shapes
 
 
 def versions() -> dict[str, str]:
@@ -56,6 +56,8 @@ def prepare(workload: Workload, inputs: Arrays, options: dict[str, Any]) -> Prep
         return _mlp(p, inputs)
     if kind == "cnn_step":
         return _cnn(p, inputs)
+    if kind == "text_cnn_step":
+        return _text_cnn(p, inputs)
     raise UnsupportedError(f"no {kind} for dlkit here")
 
 
@@ -194,6 +196,40 @@ def _training(model: Any, p: dict[str, Any], inputs: Arrays) -> Prepared:
         loss.backward()
         optimizer.step()
         if len(losses) < 5:
+            losses.append(loss.item())
+
+    def result() -> Arrays:
+        pairs = zip(model.parameters(), start, strict=True)
+        return {
+            "losses": np.array(losses),
+            "change": np.concatenate([(parameter.numpy() - before).ravel() for parameter, before in pairs]),
+        }
+
+    return Prepared(run, result)
+
+
+def _text_cnn(p: dict[str, Any], inputs: Arrays) -> Prepared:
+    model = dlkit.models.TextCNN(
+        *(p["words"], 2, p["dimensions"], p["regions"], p["filters"]), dropout=0.0, max_norm=0.0
+    )
+    names = text_workloads.names_of(p)
+    start = [np.array(inputs[name], np.float64) for name in names]
+    for parameter, name in zip(model.parameters(), names, strict=True):
+        parameter.data[...] = inputs[name]
+    optimizer = dlkit.optim.Adam(model.parameters(), lr=p["lr"])
+    loss_function = dlkit.nn.CrossEntropyLoss()
+    size = p["batch"]
+    x, y = inputs["x"], inputs["y"]
+    batches = itertools.cycle([(x[i : i + size], y[i : i + size]) for i in range(0, len(x), size)])
+    losses: list[float] = []
+
+    def run() -> None:
+        numbers, labels = next(batches)
+        loss = loss_function(model(numbers), labels)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        if len(losses) < CHECKED_RUNS["text_cnn_step"]:
             losses.append(loss.item())
 
     def result() -> Arrays:

@@ -10,9 +10,9 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
-from dlkit.study import conv_workloads
+from dlkit.study import conv_workloads, text_workloads
 from dlkit.study.libraries import Prepared, UnsupportedError, torch_conv
-from dlkit.study.workloads import Arrays, Workload, cnn_shapes
+from dlkit.study.workloads import CHECKED_RUNS, Arrays, Workload, cnn_shapes
 
 
 def versions() -> dict[str, str]:
@@ -49,6 +49,8 @@ def prepare(workload: Workload, inputs: Arrays, options: dict[str, Any]) -> Prep
         return _mlp(p, inputs, best)
     if kind == "cnn_step":
         return _cnn(p, inputs, best)
+    if kind == "text_cnn_step":
+        return _text_cnn(p, inputs, best)
     raise UnsupportedError(f"no {kind} for PyTorch here")
 
 
@@ -179,5 +181,53 @@ def _training(model: torch.nn.Module, p: dict[str, Any], inputs: Arrays, best: b
         pairs = zip(model.parameters(), start, strict=True)
         change = np.concatenate([(a.detach().double() - b.double()).numpy().ravel() for a, b in pairs])
         return {"losses": np.array([float(loss) for loss in losses]), "change": change}
+
+    return Prepared(run, result)
+
+
+class _TextCNN(torch.nn.Module):
+    # Kim's network, as PyTorch's users write it.
+
+    def __init__(self, p: dict[str, Any]) -> None:
+        super().__init__()
+        self.embedding = torch.nn.Embedding(p["words"], p["dimensions"], padding_idx=0)
+        self.convs = torch.nn.ModuleList(
+            [torch.nn.Conv1d(p["dimensions"], p["filters"], region) for region in p["regions"]]
+        )
+        self.output = torch.nn.Linear(len(p["regions"]) * p["filters"], 2)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        vectors = self.embedding(x).transpose(1, 2)
+        pooled = [F.relu(conv(vectors)).max(dim=2)[0] for conv in self.convs]
+        scores: torch.Tensor = self.output(torch.cat(pooled, 1))
+        return scores
+
+
+def _text_cnn(p: dict[str, Any], inputs: Arrays, best: bool) -> Prepared:
+    model, names = _TextCNN(p), text_workloads.names_of(p)
+    start = [inputs[name].astype(np.float64) for name in names]
+    with torch.no_grad():
+        for parameter, name in zip(model.parameters(), names, strict=True):
+            parameter.copy_(torch.from_numpy(inputs[name]))
+    optimizer = torch.optim.Adam(model.parameters(), lr=p["lr"], fused=True if best else None)
+    loss_function = torch.nn.CrossEntropyLoss()
+    size = p["batch"]
+    x, y = torch.from_numpy(inputs["x"]), torch.from_numpy(inputs["y"])
+    batches = itertools.cycle([(x[i : i + size], y[i : i + size]) for i in range(0, len(x), size)])
+    losses: list[float] = []
+
+    def run() -> None:
+        numbers, labels = next(batches)
+        loss = loss_function(model(numbers), labels)
+        optimizer.zero_grad()
+        torch.autograd.backward(loss)
+        optimizer.step()
+        if len(losses) < CHECKED_RUNS["text_cnn_step"]:
+            losses.append(loss.item())
+
+    def result() -> Arrays:
+        pairs = zip(model.parameters(), start, strict=True)
+        change = np.concatenate([(a.detach().double().numpy() - b).ravel() for a, b in pairs])
+        return {"losses": np.array(losses), "change": change}
 
     return Prepared(run, result)
