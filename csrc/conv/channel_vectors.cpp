@@ -30,13 +30,13 @@ Index sum_cols(const ConvShape& s) {
 template <class T>
 double estimate(const ConvShape& s) {
   const double pixels = static_cast<double>(s.n * s.out_size());
-  const double vectors = static_cast<double>(whole_vectors<T>(s.group_channels())) / Vec<T>::lanes;
+  const Index vectors = whole_vectors<T>(s.group_channels()) / Vec<T>::lanes;
   const double padded = static_cast<double>(s.n) *
                         static_cast<double>((s.out_h - 1) * s.stride_h + (s.kernel_h - 1) * s.dilation_h + 1) *
                         static_cast<double>((s.out_w - 1) * s.stride_w + (s.kernel_w - 1) * s.dilation_w + 1);
-  const double work = static_cast<double>(s.group_filters() * s.kernel_size()) * vectors;
+  const double work = weight_tile_cycles(s.group_filters() * s.kernel_size(), vectors);
   return static_cast<double>(s.groups) *
-         (pixels * (work + 0.1 * static_cast<double>(s.group_filters())) + 6 * padded * vectors);
+         (pixels * (work + 0.1 * static_cast<double>(s.group_filters())) + 6 * padded * static_cast<double>(vectors));
 }
 
 // The window's pixels, row by row, `width` elements each; those outside of the image are 0.

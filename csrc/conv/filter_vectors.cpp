@@ -29,10 +29,11 @@ Index sum_cols(const ConvShape& s) {
 
 template <class T>
 double estimate(const ConvShape& s) {
-  const double pixels = static_cast<double>(s.n * s.out_size()),
-               vectors = static_cast<double>(sum_cols<T>(s)) / Vec<T>::lanes;
-  const double turned = 5 * vectors, copied = static_cast<double>(s.n * s.group_channels() * s.in_size()) * 0.1;
-  return static_cast<double>(s.groups) * (pixels * (vectors * static_cast<double>(s.depth()) + turned) + copied);
+  const double pixels = static_cast<double>(s.n * s.out_size());
+  const Index vectors = sum_cols<T>(s) / Vec<T>::lanes;
+  const double turned = 5 * static_cast<double>(vectors);
+  const double copied = static_cast<double>(s.n * s.group_channels() * s.in_size()) * 0.1;
+  return static_cast<double>(s.groups) * (pixels * (weight_tile_cycles(s.depth(), vectors) + turned) + copied);
 }
 
 template <class T>

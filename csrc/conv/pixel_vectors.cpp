@@ -38,7 +38,7 @@ double estimate(const ConvShape& s) {
   const Index pitch = s.out_w + (s.kernel_w - 1) * s.dilation_w / s.stride_w;
   const double steps = static_cast<double>(s.n * s.out_h * pitch) / Vec<T>::lanes;
   const int filters = tile_filters<T>(s.group_filters());
-  const double loads = filters == 1 ? 2.2 : filters == 2 ? 1.3 : 1.1;
+  const double loads = filters == 1 ? 2.2 : filters == 2 ? 1.4 : 1.15;
   const double copied =
       static_cast<double>(s.group_channels()) * (s.stride_w == 1 ? 4 : 24) * static_cast<double>(s.stride_h) +
       3 * static_cast<double>(s.group_filters());
