@@ -21,9 +21,9 @@
 //   bfloat16 64 x 64       160       164                   24 KB    3, 12
 //
 // Source: PTX ISA, "Warp-level matrix instructions"; NVIDIA, CUTLASS, "Implicit GEMM convolution", 2021.
+#include "conv/device_weight_tile.h"
 #include "conv/gather_tile.h"
 #include "conv/mma_sums.h"
-#include "conv/device_weight_tile.h"
 
 namespace dlkit::device {
 namespace {

@@ -7,9 +7,9 @@
 #include "conv/im2col.h"
 #include "conv/implicit_gemm.h"
 #include "conv/naive.h"
-#include "conv/winograd.h"
 #include "conv/pointwise.h"
 #include "conv/tap_sums.h"
+#include "conv/winograd.h"
 #include "core/counters.h"
 
 namespace dlkit {
@@ -194,7 +194,7 @@ void convolve(const Problem& problem, const ConvVariant<Problem>* variant, int t
 
 #define DLKIT_INSTANTIATE(Problem)                                          \
   template const ConvVariant<Problem>* find_conv_variant(std::string_view); \
-  template const ConvVariant<Problem>& choose_conv(const ConvShape&);  \
+  template const ConvVariant<Problem>& choose_conv(const ConvShape&);       \
   template void convolve(const Problem&, const ConvVariant<Problem>*, int);
 DLKIT_INSTANTIATE(ConvForward<float>)
 DLKIT_INSTANTIATE(ConvForward<double>)
