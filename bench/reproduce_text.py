@@ -2,8 +2,9 @@
 
 ``make reproduce-text`` runs it. Sets without an official split are cross-validated in ten folds, the others trained
 with several seeds. Accuracies, times and what the machine did go to ``bench/results/reproduce-text.json`` and, as a
-table, into ``docs/models/text-cnn.md`` between its markers. The sets come from ``DLKIT_DATA`` or are downloaded.
-``--quick`` trains one small network on the interpreter's own documentation, for a smoke test.
+table, into ``docs/models/text-cnn.md`` between its markers; with ``--rows`` those rows alone, beside what was measured
+of the others before. The sets come from ``DLKIT_DATA`` or are downloaded. ``--quick`` trains one small network on the
+interpreter's own documentation, for a smoke test.
 """
 
 from __future__ import annotations
@@ -102,15 +103,11 @@ def measure(row: Row, seeds: list[int], folder: Path, progress: bool) -> dict[st
 
 def table(record: dict[str, Any]) -> str:
     """The rows as a Markdown table, under a line that says where and how they were measured."""
-    where = record["environment"]
-    threads = where["threads"]
     lines = [
-        f"Random word vectors; {where['cpu']}, {where['kernels']['isa']}, {threads} thread{'s' * (threads > 1)}; "
-        f"dlkit {where['versions']['dlkit']}, NumPy {where['versions']['numpy']}, Python {where['python']}; "
-        f"{where['time'][:10]}. Time is that of the training loops, all folds or one seed.",
+        "Random word vectors. Time is that of the training loops, all folds or one seed.",
         "",
-        "| sentences | evaluated by | accuracy, mean | least … most | Kim's CNN-rand | must reach | time to train |",
-        "| --- | --- | ---: | ---: | ---: | ---: | ---: |",
+        "| sentences | evaluated by | accuracy | least … most | Kim's CNN-rand | must reach | to train | measured |",
+        "| --- | --- | ---: | ---: | ---: | ---: | ---: | --- |",
     ]
     for row in record["rows"]:
         runs = row["runs"]
@@ -119,9 +116,29 @@ def table(record: dict[str, Any]) -> str:
         kim = f"{row['kim']:.1%}" if row["kim"] else ""
         lines.append(
             f"| {row['title']} | {how} | **{row['mean_test_accuracy']:.2%}** | {min(each):.2%} … {max(each):.2%} "
-            f"| {kim} | {row['must_reach']:.0%} | {fmean(run['train_seconds'] for run in runs):.0f} s |"
+            f"| {kim} | {row['must_reach']:.0%} | {fmean(run['train_seconds'] for run in runs):.0f} s "
+            f"| {measured(row['environment'])} |"
         )
     return "\n".join(lines)
+
+
+def measured(where: dict[str, Any]) -> str:
+    """Where, with what and when a row was measured."""
+    threads = where["threads"]
+    return (
+        f"{where['cpu']}, {where['kernels']['isa']}, {threads} thread{'s' * (threads > 1)}; "
+        f"dlkit {where['versions']['dlkit']}, NumPy {where['versions']['numpy']}, Python {where['python']}; "
+        f"{where['time'][:10]}"
+    )
+
+
+def with_earlier(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Return the rows, and of those that were not measured now what the results hold, in the order of `ROWS`."""
+    known = {}
+    if RESULTS.is_file():
+        known = {row["data"]: row for row in json.loads(RESULTS.read_text(encoding="utf-8"))["rows"]}
+    known.update((row["data"], row) for row in rows)
+    return [known[row.data] for row in ROWS if row.data in known]
 
 
 def put_between_markers(page: Path, begin: str, end: str, text: str) -> None:
@@ -153,8 +170,6 @@ def main() -> int:
     keys = chosen.rows.split(",") if chosen.rows else [row.data for row in ROWS]
     if unknown := sorted(set(keys) - {row.data for row in ROWS}):
         parser.error(f"--rows: unknown {', '.join(unknown)}; known: {', '.join(row.data for row in ROWS)}")
-    if len(keys) < len(ROWS) and not chosen.dry_run:
-        parser.error("--rows needs --dry-run: what is written must hold all rows")
     if chosen.threads is not None:
         kernels.set_num_threads(chosen.threads)
     rows = [row for row in ROWS if row.data in keys]
@@ -164,18 +179,20 @@ def main() -> int:
     with tempfile.TemporaryDirectory(prefix="dlkit-reproduce-") as temporary:
         folder = chosen.keep or Path(temporary)
         try:
-            measured = [measure(row, seeds, folder, chosen.progress) for row in rows]
+            measured_rows = [measure(row, seeds, folder, chosen.progress) for row in rows]
         except DataError as error:
             raise SystemExit(f"reproduce-text: {error}") from error
     described = environment()
     described["command"] = "make reproduce-text"
-    record = {"benchmark": "reproduce-text", "environment": described, "rows": measured}
-    print(table(record))
+    for row in measured_rows:
+        row["environment"] = described
     if not chosen.dry_run and not chosen.quick:
+        record = {"benchmark": "reproduce-text", "rows": with_earlier(measured_rows)}
         RESULTS.parent.mkdir(parents=True, exist_ok=True)
         RESULTS.write_text(json.dumps(record, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
         put_between_markers(PAGE, BEGIN, END, table(record))
-    missed = [row["title"] for row in measured if not row["reached"]]
+    print(table({"rows": measured_rows}))
+    missed = [row["title"] for row in measured_rows if not row["reached"]]
     for title in missed:
         print(f"missed: {title}", file=sys.stderr)
     return 1 if missed else 0

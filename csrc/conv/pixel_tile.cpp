@@ -15,7 +15,7 @@ constexpr PixelTileKernel<T> pick(int rows, std::integer_sequence<int, Row...>) 
 template <class T, int Vectors>
 PixelTileKernel<T> pick(int rows, PixelSource source) {
   constexpr std::make_integer_sequence<int, TileShapes<T>::max_rows(Vectors)> all{};
-  if constexpr (kGathers) switch (source) {
+  if constexpr (gathers<T>(Vectors)) switch (source) {
       case PixelSource::packed: break;
       case PixelSource::one_piece: return pick<T, Vectors, PixelSource::one_piece>(rows, all);
       case PixelSource::two_pieces: return pick<T, Vectors, PixelSource::two_pieces>(rows, all);

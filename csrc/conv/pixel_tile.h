@@ -229,6 +229,13 @@ __attribute__((noinline)) void pixel_tile(const PixelTile<T>& t) {
       });
 }
 
+// Whether there are gathering tiles of that width: each is compiled for every number of rows, so only of those that
+// large images in float32 use; other panels are packed before their first tile.
+template <class T>
+constexpr bool gathers(int vectors) {
+  return kGathers && sizeof(T) == sizeof(float) && vectors > 1;
+}
+
 // The kernel for `rows` filters, 1 to TileShapes::max_rows(vectors), and 1 to kPanelVectors vectors.
 template <class T>
 PixelTileKernel<T> pixel_tile_kernel(int rows, int vectors, PixelSource source);

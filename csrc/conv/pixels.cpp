@@ -258,7 +258,7 @@ struct PanelPass {
 
   void run() const {
     const int most_pieces = kGathers ? panel.most_pieces() : kGatherPieces + 1;
-    const bool gather = most_pieces <= kGatherPieces;
+    const bool gather = gathers<T>(panel.vectors) && most_pieces <= kGatherPieces;
     if (padded) find_inside(gather);
     const bool two = kGathers && panel.segments == 2, whole = panel.segments == 1 || two;
     const Segment& first = panel.segment[0];
