@@ -177,8 +177,8 @@ Winograd<T> backward(const ConvShape& s) {
   return w;
 }
 
-// Cycles of a core that does one multiply-add of vectors in each, as measured on Zen 4 over 8 to 512 channels and images
-// of 3 x 3 to 56 x 56; most of them within 15%.
+// Cycles of a core that does one multiply-add of vectors in each, as measured on Zen 4 over 8 to 512 channels and
+// images of 3 x 3 to 56 x 56; most of them within 15%.
 template <class T, int Size>
 double winograd_cycles(const Winograd<T>& w) {
   const double lanes = kernels<T, Size>().lanes, points = static_cast<double>(kPoints<Size>);
