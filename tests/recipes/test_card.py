@@ -33,7 +33,7 @@ def test_round_trip(tmp_path):
     ("changes", "message"),
     [
         ({"format": "other"}, "not a model card"),
-        ({"model": "MPL"}, r"model is 'MPL', expected one of MLP, .* \(did you mean 'MLP'\?\)"),
+        ({"model": "MPL"}, r"model is 'MPL', expected one of .*MLP.* \(did you mean 'MLP'\?\)"),
         ({"model": "__import__"}, "model is '__import__'"),
         ({"model": None}, "model is None"),
         ({"features": 5}, "image_shape"),

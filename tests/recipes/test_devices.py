@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 from typing import Any
 
@@ -17,6 +16,7 @@ from dlkit.recipes.settings import SettingsError
 SMALL: dict[str, list[str]] = {
     "mlp": ["--hidden", "8", "--epochs", "1"],
     "cnn": ["--filters", "3,4", "--hidden", "8", "--epochs", "1"],
+    "text-cnn": ["--filters", "2", "--dimensions", "3", "--regions", "2,3", "--folds", "5", "--epochs", "1"],
     "softmax": ["--epochs", "1"],
     "perceptron": ["--epochs", "1"],
     "xor": ["--epochs", "5", "--perceptron-epochs", "5"],
@@ -27,11 +27,12 @@ SMALL: dict[str, list[str]] = {
 
 @pytest.fixture(autouse=True)
 def _few_samples(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Of the digits, 96 to train on and 32 to test: emulation is slow."""
+    """Of the digits, 96 to train on and 32 to test; of sentences, ten a class: emulation is slow."""
     import dataclasses
 
-    from dlkit.data import registry
+    from dlkit.data import registry, text_registry
     from dlkit.data.digits import load_digits
+    from dlkit.data.python_docs import load_python_docs
 
     def few() -> Any:
         digits = load_digits()
@@ -43,13 +44,18 @@ def _few_samples(monkeypatch: pytest.MonkeyPatch) -> None:
             y_test=digits.y_test[:32],
         )
 
+    def few_sentences() -> Any:
+        topics = load_python_docs()
+        rows = np.concatenate([np.flatnonzero(topics.labels == c)[:10] for c in range(len(topics.classes))])
+        short = [topics.sentences[i][:12] for i in rows]
+        return dataclasses.replace(topics, sentences=short, labels=topics.labels[rows], official=None)
+
     monkeypatch.setitem(registry._LOADERS, "digits", few)
+    monkeypatch.setitem(text_registry._LOADERS, "topics", few_sentences)
 
 
 @pytest.mark.parametrize("name", names())
 def test_every_recipe(simt: Any, tmp_path: Any, capsys: pytest.CaptureFixture[str], name: str) -> None:
-    if name == "cnn" and importlib.util.find_spec("dlkit.kernels.device_conv") is None:
-        pytest.skip("needs convolution on devices")
     results = []
     for device in ("cpu", "simt"):
         folder = tmp_path / device

@@ -56,7 +56,7 @@ def test_a_forced_instruction_set_is_on_the_record(monkeypatch, tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"chapter": "conv"}, "chapter is 'conv'"),
+        ({"chapter": "attention"}, "chapter is 'attention'"),
         ({"shapes": ["3x3"]}, "shape is '3x3'"),
         ({"peers": ["nobody"]}, "peer is 'nobody'"),
         ({"rounds": 0}, "rounds is 0"),
