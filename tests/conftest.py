@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ctypes
+import mmap
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -53,6 +55,32 @@ def rng(request: pytest.FixtureRequest) -> np.random.Generator:
     request.node.add_report_section("setup", "seed", str(seed))
     dlkit.manual_seed(seed)
     return np.random.default_rng(seed)
+
+
+class Fenced:
+    """Memory between two pages that must not be touched."""
+
+    def __init__(self, size: int) -> None:
+        page = mmap.PAGESIZE
+        self.inside = -(-size // page) * page
+        self.memory = mmap.mmap(-1, self.inside + 2 * page)
+        address = ctypes.addressof(ctypes.c_char.from_buffer(self.memory))
+        protect = ctypes.CDLL(None, use_errno=True).mprotect
+        protect.argtypes = [ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int]
+        for fence in (address, address + page + self.inside):
+            assert protect(fence, page, 0) == 0, ctypes.get_errno()
+
+    def array(self, values: Any, at_end: bool) -> Any:
+        start = mmap.PAGESIZE + (self.inside - values.nbytes if at_end else 0)
+        array = np.frombuffer(self.memory, values.dtype, values.size, start).reshape(values.shape)
+        array[...] = values
+        return array
+
+
+@pytest.fixture(scope="module")
+def fenced() -> list[Fenced]:
+    """Four places for arrays of up to a megabyte; a read or write past one ends the process."""
+    return [Fenced(1 << 20) for _ in range(4)]
 
 
 def needs_simt() -> None:

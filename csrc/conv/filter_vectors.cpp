@@ -44,7 +44,10 @@ void accumulate(const ConvBackwardWeight<T>& p, const WeightUnits& units, const 
   const ConvShape& s = p.shape;
   const Index channels = s.group_channels(), filters = s.group_filters(), taps = s.kernel_size();
   const Index cols = sum_cols<T>(s), group_size = sum_rows<T>(s) * cols;
-  const Index first = part.row_begin / taps, read = divide_up(part.row_end, taps) - first;
+  // The rows past the last tap make whole vectors for `finish`; there is no x for them.
+  if (part.row_begin >= s.depth()) return;
+  const Index row_end = smaller(part.row_end, s.depth());
+  const Index first = part.row_begin / taps, read = divide_up(row_end, taps) - first;
   const T* const grad_end = p.grad + s.n * s.filters * s.out_size();
 
   const WeightUnit most = WeightUnit::largest(s, units);
@@ -76,7 +79,7 @@ void accumulate(const ConvBackwardWeight<T>& p, const WeightUnits& units, const 
             (add ? V::load(to) + bias[v] : bias[v]).store(to);
           }
 
-        const Index rows = part.row_end - part.row_begin, tiles = divide_up(rows, Tiles::max_rows(vectors));
+        const Index rows = row_end - part.row_begin, tiles = divide_up(rows, Tiles::max_rows(vectors));
         const T* pointers[Tiles::most_rows];
         WeightTile<T> t;
         t.rows = pointers;

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
-import mmap
 import sys
 from collections.abc import Callable
 from typing import Any
@@ -14,34 +12,8 @@ import pytest
 import dlkit.kernels as K
 
 _SIZES = [1, 2, 3, 5, 7, 8, 9, 13, 15, 16, 17, 29, 33, 48, 51, 70]
-_BYTES = 128 * 128 * 8
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="needs mprotect")
-
-
-class Fenced:
-    """Memory between two pages that must not be touched."""
-
-    def __init__(self) -> None:
-        page = mmap.PAGESIZE
-        self.inside = -(-_BYTES // page) * page
-        self.memory = mmap.mmap(-1, self.inside + 2 * page)
-        address = ctypes.addressof(ctypes.c_char.from_buffer(self.memory))
-        protect = ctypes.CDLL(None, use_errno=True).mprotect
-        protect.argtypes = [ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int]
-        for fence in (address, address + page + self.inside):
-            assert protect(fence, page, 0) == 0, ctypes.get_errno()
-
-    def array(self, values: Any, at_end: bool) -> Any:
-        start = mmap.PAGESIZE + (self.inside - values.nbytes if at_end else 0)
-        array = np.frombuffer(self.memory, values.dtype, values.size, start).reshape(values.shape)
-        array[...] = values
-        return array
-
-
-@pytest.fixture(scope="module")
-def fenced() -> list[Fenced]:
-    return [Fenced() for _ in range(4)]
 
 
 @pytest.mark.parametrize("at_end", [True, False], ids=["end", "begin"])
@@ -49,7 +21,7 @@ def test_nothing_past_the_operands(
     variant: str | None,
     at_end: bool,
     dtype: Any,
-    fenced: list[Fenced],
+    fenced: list[Any],
     rng: np.random.Generator,
     check: Callable[..., None],
 ) -> None:
@@ -79,7 +51,7 @@ def test_nothing_past_the_operands(
 
 
 def test_nothing_past_deep_operands(
-    variant: str | None, fenced: list[Fenced], rng: np.random.Generator, check: Callable[..., None]
+    variant: str | None, fenced: list[Any], rng: np.random.Generator, check: Callable[..., None]
 ) -> None:
     for m, k, n in (
         (1, 3001, 5),
