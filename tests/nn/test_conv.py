@@ -84,6 +84,28 @@ def test_a_relu_is_part_of_the_kernel(dims: int, rng: np.random.Generator) -> No
         np.testing.assert_allclose(one, other.grad.numpy(), rtol=1e-12)
 
 
+@pytest.mark.parametrize("dims", [1, 2])
+def test_a_pooling_takes_the_relu_along(dims: int, rng: np.random.Generator) -> None:
+    module, x = layer(dims, {}), rng.standard_normal((2, 4, *(9, 11)[-dims:]))
+    pool = nn.MaxPool1d(2) if dims == 1 else nn.MaxPool2d(2)
+    fused = nn.Sequential(module, nn.ReLU(), pool)(x)
+    apart = pool(F.relu(module(x)))
+    np.testing.assert_array_equal(fused.numpy(), apart.numpy())
+    weights = rng.standard_normal(fused.shape)
+    (fused * weights).sum().backward()
+    grads = [p.grad.numpy().copy() for p in module.parameters()]
+    module.zero_grad()
+    (apart * weights).sum().backward()
+    for one, other in zip(grads, module.parameters(), strict=True):
+        np.testing.assert_allclose(one, other.grad.numpy(), rtol=1e-12, atol=1e-12)
+    # Hooks see what each module gives.
+    seen: list[Any] = []
+    relu = nn.ReLU()
+    relu.register_forward_hook(lambda module, inputs, output: seen.append(output.numpy()))
+    np.testing.assert_array_equal(nn.Sequential(module, relu, pool)(x).numpy(), fused.numpy())
+    np.testing.assert_array_equal(seen[0], F.relu(module(x)).numpy())
+
+
 def test_gradients_add_up(rng: np.random.Generator) -> None:
     module, x = layer(2, {}), rng.standard_normal((2, 4, 7, 8))
     module(x).sum().backward()

@@ -10,6 +10,7 @@ from dlkit.nn.conv import Conv1d, Conv2d
 from dlkit.nn.functional import linear
 from dlkit.nn.linear import Linear
 from dlkit.nn.module import Module
+from dlkit.nn.pooling import MaxPool1d, MaxPool2d
 
 # What a layer computes together with the activation that follows it.
 _FUSED: dict[type, dict[type, str]] = {
@@ -17,6 +18,8 @@ _FUSED: dict[type, dict[type, str]] = {
     Conv1d: {ReLU: "relu"},
     Conv2d: {ReLU: "relu"},
 }
+# What takes a ReLU along that stands between a convolution and itself.
+_POOLS = (MaxPool1d, MaxPool2d)
 
 
 class _Listed(Module):
@@ -117,8 +120,8 @@ class Sequential(_Listed):
     Notes
     -----
     A Linear and a ReLU, Sigmoid or Tanh after it run as one kernel, forward and backward, as do a convolution and a
-    ReLU. The names in ``state_dict``
-    are those of the modules; modules with hooks, and subclasses, are called one by one.
+    ReLU; a max-pooling that follows these takes the ReLU along instead, for it has fewer numbers to look at. The
+    names in ``state_dict`` are those of the modules; modules with hooks, and subclasses, are called one by one.
     """
 
     def __init__(self, *modules: Any) -> None:
@@ -139,21 +142,27 @@ class Sequential(_Listed):
     def forward(self, x: Any) -> Any:
         """Pass the input through all modules."""
         waiting: Any = None  # a layer whose activation may come next
+        fused: str | None = None  # that activation, where a pooling may come next
+        module: Any
         for module in self._modules.values():
             kind = module.__class__
             if waiting is not None:
-                fused = _FUSED[waiting.__class__].get(kind)
-                if fused is not None and _plain(module):
-                    x = _run(waiting, x, fused)
-                    waiting = None
+                plain = module is not None and _plain(module)
+                if fused is None and plain and kind in _FUSED[waiting.__class__]:
+                    fused = _FUSED[waiting.__class__][kind]
+                    if waiting.__class__ is Linear:
+                        x, waiting, fused = _run(waiting, x, fused), None, None
                     continue
-                x = _run(waiting, x, None)
-                waiting = None
+                if fused is not None and plain and kind in _POOLS and not module.return_indices:
+                    # The larger of some numbers and 0: the same before and after, but fewer of them after.
+                    x, waiting, fused = module.pool(_run(waiting, x, None), fused), None, None
+                    continue
+                x, waiting, fused = _run(waiting, x, fused), None, None
             if kind in _FUSED and _plain(module):
                 waiting = module
             elif module is not None:
                 x = module(x)
-        return x if waiting is None else _run(waiting, x, None)
+        return x if waiting is None else _run(waiting, x, fused)
 
 
 def _run(layer: Any, x: Any, activation: str | None) -> Any:
