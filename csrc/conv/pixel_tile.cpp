@@ -19,10 +19,8 @@ PixelTileKernel<T> pick(int rows, PixelSource source) {
       case PixelSource::packed: break;
       case PixelSource::one_piece: return pick<T, Vectors, PixelSource::one_piece>(rows, all);
       case PixelSource::two_pieces: return pick<T, Vectors, PixelSource::two_pieces>(rows, all);
-      case PixelSource::three_pieces: return pick<T, Vectors, PixelSource::three_pieces>(rows, all);
       case PixelSource::one_piece_padded: return pick<T, Vectors, PixelSource::one_piece_padded>(rows, all);
       case PixelSource::two_pieces_padded: return pick<T, Vectors, PixelSource::two_pieces_padded>(rows, all);
-      case PixelSource::three_pieces_padded: return pick<T, Vectors, PixelSource::three_pieces_padded>(rows, all);
     }
   return pick<T, Vectors, PixelSource::packed>(rows, all);
 }

@@ -18,7 +18,7 @@ namespace dlkit::DLKIT_TARGET {
 // Most vectors of a panel.
 inline constexpr int kPanelVectors = 3;
 // Most pieces of a vector that a tile gathers by itself.
-inline constexpr int kGatherPieces = 3;
+inline constexpr int kGatherPieces = 2;  // more are packed before the first tile
 
 // A bit for each pixel of a panel.
 using PixelBits = std::uint64_t;
@@ -63,10 +63,8 @@ enum class PixelSource {
   packed,
   one_piece,  // each vector in one piece of the image, all taps inside: masks alike for all
   two_pieces,
-  three_pieces,
   one_piece_padded,  // masks for each tap
   two_pieces_padded,
-  three_pieces_padded,
 };
 
 template <class T>

@@ -339,7 +339,7 @@ struct PanelPass {
 
   // Fills the steps' masks.
   void find_inside(bool gather) const {
-    PixelBits lanes[kGatherPieces] = {~PixelBits{0}, 0, 0};
+    PixelBits lanes[kGatherPieces] = {~PixelBits{0}, 0};
     if (gather) {
       lanes[0] = 0;
       for (int v = 0; v < panel.vectors; ++v)
