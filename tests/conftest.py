@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import mmap
 import os
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -24,6 +25,13 @@ settings.load_profile("dlkit")
 _BESIDE_THE_REPOSITORY = Path(__file__).resolve().parents[2] / "shared" / "data"
 if not os.environ.get("DLKIT_DATA") and _BESIDE_THE_REPOSITORY.is_dir():
     os.environ["DLKIT_DATA"] = str(_BESIDE_THE_REPOSITORY)
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _interrupts() -> None:
+    """Let interrupts arrive: a shell has its background jobs ignore them, and they pass that on."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture
