@@ -230,5 +230,5 @@ def test_layers_of_a_network(rng: np.random.Generator) -> None:
 
 def test_one_dimension_of_devices(simt: Any) -> None:
     x = dl.tensor(np.zeros((1, 2, 4), np.float32)).to("simt")
-    with pytest.raises(NotImplementedError, match="on a device"):
+    with pytest.raises(TypeError, match="is on simt, where there is no kernel"):
         F.max_over_time(x)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from dlkit import _cpu
-from dlkit.kernels.backend import OnDemand, as_array, is_device_array
+from dlkit.kernels.backend import OnDemand, as_array, device_of, is_device_array
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -852,7 +852,10 @@ def _on_host(array: Any, operation: str, argument: str) -> Array:
     if type(array) is _ndarray:
         return array
     if is_device_array(array):
-        raise NotImplementedError(f"{operation}: {argument} is on a device; expected an array of NumPy's")
+        raise TypeError(
+            f"{operation}: {argument} is on {device_of(array)}, where there is no kernel for this operation; "
+            "expected an array of the CPU (copy it with Tensor.cpu)"
+        )
     return as_array(array, operation, argument)
 
 
