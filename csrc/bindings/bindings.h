@@ -14,5 +14,6 @@ void bind_matmul(pybind11::module_& module);
 void bind_normalisation(pybind11::module_& module);
 void bind_pool(pybind11::module_& module);
 void bind_over_time(pybind11::module_& module);
+void bind_recurrent(pybind11::module_& module);
 
 }  // namespace dlkit

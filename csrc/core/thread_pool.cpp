@@ -83,8 +83,8 @@ struct Pool {
     }
   }
 
-  void work(int index) {
-    std::uint32_t last = generation.load(std::memory_order_acquire);
+  // `last` is the call before the worker was made: it must not miss the next one, however late it starts.
+  void work(int index, std::uint32_t last) {
     for (;;) {
       const auto until = std::chrono::steady_clock::now() + kSpin;
       std::uint32_t call = generation.load(std::memory_order_acquire);
@@ -110,7 +110,8 @@ struct Pool {
     }
   }
 
-  void run(int count, int threads, void (*task_body)(void*, int), void* task_context) {
+  // Starts what is missing of so many threads, the caller's included, and returns how many there are.
+  int grow(int threads) {
     while (static_cast<int>(workers.size()) < threads - 1) {
       const int index = static_cast<int>(workers.size());
       try {
@@ -118,11 +119,16 @@ struct Pool {
           std::lock_guard lock(sleep_mutex);
           if (beds.size() <= workers.size()) beds.emplace_back();
         }
-        workers.emplace_back([this, index] { work(index); });
+        workers.emplace_back([this, index, last = generation.load()] { work(index, last); });
       } catch (const std::system_error&) {
         break;  // the system has no more threads to give: those that there are do the work
       }
     }
+    return threads < static_cast<int>(workers.size()) + 1 ? threads : static_cast<int>(workers.size()) + 1;
+  }
+
+  void run(int count, int threads, void (*task_body)(void*, int), void* task_context) {
+    grow(threads);
     const std::uint32_t call = generation.load(std::memory_order_relaxed) + 1;
     // Closed first: a worker of the call before may be about to look, and would see tasks left where `tasks` has grown.
     ticket.store(static_cast<std::uint64_t>(call) << 32 | kClosed, std::memory_order_relaxed);
@@ -223,5 +229,51 @@ void run_parallel(int tasks, int threads, void (*body)(void*, int), void* contex
   for (int task = 0; task < tasks; ++task) body(context, task);
 }
 
+void run_team(int threads, void (*body)(void*, int, int), void* context) {
+  if (threads <= 0) threads = num_threads();
+  start_pool();
+  if (threads > 1 && !inside_task) {
+    std::unique_lock lock(pool->busy, std::try_to_lock);
+    // As many tasks as threads, none of which ends before all have begun: each thread gets one.
+    if (const int size = lock.owns_lock() ? pool->grow(threads) : 1; size > 1) {
+      struct Call {
+        void (*body)(void*, int, int);
+        void* context;
+        int size;
+        Barrier all_here;
+      } call{body, context, size, {}};
+      pool->run(
+          size, size,
+          [](void* opaque, int rank) {
+            auto* inner = static_cast<Call*>(opaque);
+            inside_task = true;
+            inner->all_here.wait(inner->size);
+            inner->body(inner->context, rank, inner->size);
+            inside_task = false;
+          },
+          &call);
+      return;
+    }
+  }
+  body(context, 0, 1);
+}
+
 }  // namespace detail
+
+void Barrier::wait(int size) {
+  constexpr int kSpins = 20000;
+  if (size == 1) return;
+  const unsigned round = round_.load(std::memory_order_relaxed);
+  if (arrived_.fetch_add(1, std::memory_order_acq_rel) + 1 == size) {
+    arrived_.store(0, std::memory_order_relaxed);
+    round_.store(round + 1, std::memory_order_release);
+    return;
+  }
+  for (int spins = 0; round_.load(std::memory_order_acquire) == round; ++spins)
+    if (spins < kSpins)
+      pause();
+    else
+      std::this_thread::yield();
+}
+
 }  // namespace dlkit

@@ -88,11 +88,14 @@ from dlkit.kernels.pool import (
 )
 from dlkit.kernels.precision import get_float32_matmul_precision, set_float32_matmul_precision
 from dlkit.kernels.random import initial_seed, manual_seed
+from dlkit.kernels.recurrent import CELLS, RecurrentWeights, gru, lstm, recurrent, recurrent_backward, rnn
 from dlkit.kernels.variants import Variant, variants
 
 __all__ = [
     "ACTIVATIONS",
+    "CELLS",
     "DeviceUnavailableError",
+    "RecurrentWeights",
     "Variant",
     "activation",
     "activation_backward",
@@ -134,6 +137,7 @@ __all__ = [
     "gelu",
     "get_float32_matmul_precision",
     "get_num_threads",
+    "gru",
     "initial_seed",
     "k_max_pool1d",
     "k_max_pool1d_backward",
@@ -142,6 +146,7 @@ __all__ = [
     "leaky_relu",
     "log_softmax",
     "log_softmax_backward",
+    "lstm",
     "manual_seed",
     "matmul",
     "max_over_time",
@@ -155,8 +160,11 @@ __all__ = [
     "measure_bandwidth",
     "measure_peak",
     "random",
+    "recurrent",
+    "recurrent_backward",
     "relu",
     "reset_counters",
+    "rnn",
     "scale_inplace",
     "set_float32_matmul_precision",
     "set_num_threads",

@@ -8,6 +8,7 @@ from dlkit import _cpu
 from dlkit.kernels import augment, conv, pool
 from dlkit.kernels.backend import check_backend, nearest
 from dlkit.kernels.layers import ladders
+from dlkit.kernels.recurrent import ladders as recurrent_ladders
 
 
 class Variant(NamedTuple):
@@ -37,7 +38,7 @@ def variants(operation: str, backend: str = "cpu") -> list[Variant]:
     check_backend(backend, "variants")
     tables: dict[str, list[tuple[str, str, str]]]
     if backend == "cpu":
-        chapters = (ladders, conv.ladders, pool.ladders, augment.ladders)
+        chapters = (ladders, conv.ladders, pool.ladders, augment.ladders, recurrent_ladders)
         tables = {"matmul": _cpu.matmul_variants(), **{k: v for each in chapters for k, v in each().items()}}
     else:
         from dlkit.kernels import device_conv, device_layers, device_matmul, device_pool

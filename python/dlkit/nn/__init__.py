@@ -38,12 +38,16 @@ from dlkit.nn.pooling import (
     MaxPool2d,
     StochasticPool2d,
 )
+from dlkit.nn.recurrent import GRU, LSTM, RNN, GRUCell, LSTMCell, Recurrent, RecurrentCell, RNNCell
 from dlkit.nn.reshaping import Flatten, Identity
 from dlkit.nn.serialize import load_safetensors, save_safetensors
 
 __all__ = [
     "ELU",
     "GELU",
+    "GRU",
+    "LSTM",
+    "RNN",
     "AdaptiveAvgPool1d",
     "AdaptiveAvgPool2d",
     "AdaptiveMaxPool1d",
@@ -60,11 +64,13 @@ __all__ = [
     "Dropout",
     "Embedding",
     "Flatten",
+    "GRUCell",
     "HingeLoss",
     "HuberLoss",
     "Identity",
     "KMaxPool1d",
     "L1Loss",
+    "LSTMCell",
     "LayerNorm",
     "LeakyReLU",
     "Linear",
@@ -79,7 +85,10 @@ __all__ = [
     "MultiMarginLoss",
     "NLLLoss",
     "Parameter",
+    "RNNCell",
     "ReLU",
+    "Recurrent",
+    "RecurrentCell",
     "Sequential",
     "SiLU",
     "Sigmoid",

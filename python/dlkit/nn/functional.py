@@ -44,6 +44,7 @@ from dlkit.nn.pool_functional import (
     maxout,
     stochastic_pool2d,
 )
+from dlkit.nn.recurrent_functional import RecurrentState, recurrent
 
 if TYPE_CHECKING:
     from dlkit.autograd.base import Array
@@ -253,6 +254,7 @@ def one_hot(labels: Any, num_classes: int = -1) -> Tensor:
 
 
 __all__ = [
+    "RecurrentState",
     "adaptive_avg_pool1d",
     "adaptive_avg_pool2d",
     "adaptive_max_pool1d",
@@ -286,6 +288,7 @@ __all__ = [
     "multi_margin_loss",
     "nll_loss",
     "one_hot",
+    "recurrent",
     "relu",
     "sigmoid",
     "silu",

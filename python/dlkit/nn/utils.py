@@ -1,4 +1,4 @@
-"""Clipping of gradients."""
+"""Clipping of gradients; ``rnn`` packs and pads sequences."""
 
 from __future__ import annotations
 

@@ -1,0 +1,101 @@
+// What one step of a sequence is made of, built once per instruction set: the product of the state with U, and the
+// cell.
+//
+// Both work on a group of units, so that the pre-activations of all gates of a unit meet in the first-level cache: a
+// group's product is a few rows of numbers, and the cell takes them from there.
+#pragma once
+
+#include "core/dispatch.h"
+#include "recurrent/recurrent.h"
+
+namespace dlkit {
+
+// `rows` sequences by `units` units of a step. Pointers are to the group's first unit in the first row; strides are
+// from row to row unless they say otherwise.
+template <class T>
+struct CellForward {
+  Cell cell;
+  bool new_z;
+  Index rows, units;
+  const T* product;  // U h', gate by gate; null: 0
+  Index product_stride, product_gate;
+  T* gates;  // W x + biases, gate by gate; then the activated gates, if they are kept
+  Index gates_stride, gate_stride;
+  bool keep;
+  const T* hh_bias;    // of the gru's n, or null
+  const T* peepholes;  // or null; of the next gate `hidden` elements on
+  Index hidden;
+  const T* h;  // h'
+  Index h_stride;
+  T* new_h;  // h once more where not null; may be `h`
+  T* c;      // c' and then c
+  Index c_stride;
+  const T* mask;  // or null
+  Index mask_stride;
+  T* state;  // h times the mask, for the next step's product
+  Index state_stride;
+  T* y;
+  Index y_stride;
+};
+
+template <class T>
+struct CellBackward {
+  Cell cell;
+  bool new_z;
+  Index rows, units;
+  const T* product;  // the gradient by h that came through U, of the first product_rows rows
+  Index product_stride, product_rows;
+  const T* mask;
+  Index mask_stride;
+  const T* dy;  // or null
+  Index dy_stride;
+  T* dh;  // carried along: the gradient by h that does not come through U; then that by h'
+  T* dc;  // carried along: the gradient by c, then by c'
+  Index carry_stride;
+  T* gates;  // as kept; then the gradients by the pre-activations
+  Index gates_stride, gate_stride;
+  const T* y;  // h
+  Index y_stride;
+  const T* peepholes;
+  T* dpeepholes;  // added to, or null
+  Index hidden;
+};
+
+// out = a times packed panels; out has whole vectors.
+template <class T>
+struct StepProduct {
+  const T* a;
+  Index a_stride, rows, depth;
+  const T* panels;
+  Index vectors;
+  T* out;
+  Index out_stride;
+  const T* next;  // panels that will be wanted after these, to be fetched; or null
+  Index next_size;
+};
+
+template <class T>
+struct RecurrentKernels {
+  void (*forward)(const CellForward<T>&);
+  void (*backward)(const CellBackward<T>&);
+  // The two halves of gru_reset_first: r, z and r h'; then n and h. Backward: z and n; then r.
+  void (*reset)(const CellForward<T>&);
+  void (*unreset)(const CellBackward<T>&);
+  void (*multiply)(const StepProduct<T>&);
+  // Columns of U for the products of a step; `vectors` registers wide, padded with zeros.
+  // Forward: of units [first, first + units) of each of the gates. `hh` is (gates H, H).
+  void (*pack_gates)(const T* hh, Index hidden, Index depth, int gates, Index first, Index units, T* to);
+  // Backward: columns [first, first + units) of the rows of U.
+  void (*pack_units)(const T* hh, Index hidden, Index depth, Index first, Index units, T* to);
+  // to (+)= the sums down the columns of a matrix.
+  void (*column_sums)(const T* from, Index stride, Index rows, Index cols, bool accumulate, T* to);
+  // Rows of `from` times rows of `mask`, in place.
+  void (*scale_rows)(const T* mask, Index rows, Index cols, T* target, Index stride);
+  Index lanes;
+  Index group;  // units of a group, a multiple of lanes
+};
+
+template <class T>
+const RecurrentKernels<T>& recurrent_kernels();
+
+}  // namespace dlkit

@@ -1,0 +1,649 @@
+// Whole sequences: what does not depend on the step before is taken out of the loop over steps.
+//
+//   cell      each step: a product for W x, a product for U h', the cell by element
+//   sequence  W x of all steps is one product of matrices, with rows enough for its full speed; so are all gradients by
+//             weights and inputs. The products of U are left in the loop, and pack U anew each time.
+//   packed    U is packed once for the sequence (step_product.cpp). A group of units at a time: the products of all its
+//             gates go into the first-level cache, where the cell finds them. Threads take units, each the same ones in
+//             every step, so that its part of U stays in its own cache; they meet once a step.
+//
+// Of a step's 2 B H G H operations on G H^2 weights there are 2 B for each weight: bound by the multipliers where U
+// comes from a cache and B is some 10, by the cache at B = 1. The gates of all steps are written once and read once.
+// Appleyard, Kocisky & Blunsom 2016, "Optimizing Performance of Recurrent Neural Networks on GPUs".
+#include <algorithm>
+#include <cstring>
+#include <vector>
+
+#include "core/scratch.h"
+#include "core/thread_pool.h"
+#include "matmul/matmul.h"
+#include "matmul/split.h"
+#include "recurrent/kernels.h"
+#include "recurrent/sequence.h"
+
+namespace dlkit {
+namespace {
+
+// Rows of W x that inference makes at a time: enough for the product's full speed.
+constexpr Index kBlockRows = 512;
+// Sequences by which a group of units is multiplied at a time, so that the products stay in the first-level cache.
+constexpr Index kRows = 64;
+
+Index round_up(Index n, Index to) { return divide_up(n, to) * to; }
+
+// Pieces of one block of scratch memory, each on a cache line of its own.
+template <class T>
+class Arena {
+ public:
+  Index place(Index count) {
+    const Index at = size_;
+    size_ += round_up(count, 64 / static_cast<Index>(sizeof(T)));
+    return at;
+  }
+  void open() { base_ = scratch<T>(Slot::columns, static_cast<std::size_t>(size_)); }
+  T* operator[](Index place) const { return base_ + place; }
+
+ private:
+  Index size_ = 0;
+  T* base_ = nullptr;
+};
+
+struct Group {
+  Index first, units, vectors, panels;  // the place of the panels, in elements
+};
+
+// Units in parts for threads, each in groups, and where the panels of one product are.
+class Groups {
+ public:
+  // `gates` columns for each unit; `depth` rows.
+  template <class T>
+  Groups(const RecurrentKernels<T>& k, Index hidden, int gates, Index depth, int parts) : gates_(gates), depth_(depth) {
+    const auto border = [&](int part) {
+      return part == parts ? hidden : std::min(hidden, (hidden * part / parts + k.lanes / 2) / k.lanes * k.lanes);
+    };
+    for (int part = 0; part < parts; ++part) {
+      begin_.push_back(static_cast<Index>(groups_.size()));
+      for (Index first = border(part); first < border(part + 1);) {
+        const Index left = border(part + 1) - first, whole = std::min(left / k.lanes * k.lanes, k.group);
+        const Index units = whole > 0 ? whole : left;
+        const Index vectors = divide_up(units * gates, k.lanes);
+        groups_.push_back({first, units, vectors, size_});
+        size_ += vectors * k.lanes * depth;
+        first += units;
+      }
+    }
+    begin_.push_back(static_cast<Index>(groups_.size()));
+  }
+  Index size() const { return size_; }
+  Index depth() const { return depth_; }
+  int gates() const { return gates_; }
+  Index begin(int part) const { return begin_[static_cast<std::size_t>(part)]; }
+  Index end(int part) const { return begin_[static_cast<std::size_t>(part) + 1]; }
+  const Group& operator[](Index i) const { return groups_[static_cast<std::size_t>(i)]; }
+
+ private:
+  int gates_;
+  Index depth_, size_ = 0;
+  std::vector<Group> groups_;
+  std::vector<Index> begin_;
+};
+
+// The steps of a packed batch in the order in which a direction takes them.
+struct Steps {
+  struct Step {
+    Index row, rows;  // of x and y
+  };
+  std::vector<Step> at;
+
+  explicit Steps(const RecurrentShape& s) {
+    Index row = 0;
+    for (const Index rows : s.batch_sizes) {
+      at.push_back({row, rows});
+      row += rows;
+    }
+    if (s.reverse) std::reverse(at.begin(), at.end());
+  }
+  Index count() const { return static_cast<Index>(at.size()); }
+  const Step& operator[](Index i) const { return at[static_cast<std::size_t>(i)]; }
+};
+
+// from (rows, cols), or zeros where it is null, to rows `stride` apart; times the mask where there is one.
+template <class T>
+void copy_rows(const T* from, Index rows, Index cols, const T* mask, T* to, Index stride) {
+  for (Index row = 0; row < rows; ++row, to += stride) {
+    if (from == nullptr) {
+      std::fill(to, to + cols, T(0));
+      continue;
+    }
+    for (Index j = 0; j < cols; ++j) to[j] = mask == nullptr ? from[j] : from[j] * mask[row * cols + j];
+    from += cols;
+  }
+}
+
+template <class T>
+class Forward {
+ public:
+  Forward(const RecurrentForward<T>& problem, const SequenceOptions& options, int threads)
+      : p_(problem), s_(problem.shape), options_(options), threads_(threads),
+        parts_(options.packed ? static_cast<int>(std::min<Index>(threads, divide_up(s_.hidden, k_.lanes))) : 1),
+        steps_(s_), hidden_(s_.hidden), reset_first_(s_.cell == Cell::gru_reset_first),
+        first_(k_, hidden_, reset_first_ ? 2 : static_cast<int>(s_.gates()), hidden_, parts_),
+        second_(k_, hidden_, 1, hidden_, parts_), state_stride_(round_up(hidden_, 16) + 16),  // not a power of two
+        gates_stride_((p_.reserve != nullptr ? s_.slots() : s_.gates()) * hidden_) {}
+
+  void run() {
+    const Index batch = s_.batch(), width = s_.gates() * hidden_;
+    const Index block = block_steps();
+    Index most_rows = 0;
+    for (Index i = 0; i < steps_.count(); i += block) most_rows = std::max(most_rows, rows_of(i, block));
+    bias_ = arena_.place(width);
+    for (Index& state : states_) state = arena_.place(batch * state_stride_);
+    seen_ = arena_.place(reset_first_ ? batch * state_stride_ : 0);
+    raw_ = arena_.place(p_.mask != nullptr ? batch * state_stride_ : 0);
+    c_ = arena_.place(traits(s_.cell).has_c ? batch * hidden_ : 0);
+    first_panels_ = arena_.place(options_.packed ? first_.size() : 0);
+    second_panels_ = arena_.place(options_.packed && reset_first_ ? second_.size() : 0);
+    const Index product_rows = options_.packed ? std::min(batch, kRows) : batch;
+    product_size_ = product_rows * (options_.packed ? k_.group * s_.gates() + k_.lanes : width);
+    product_ = arena_.place(product_size_ * parts_);
+    gates_ = arena_.place(p_.reserve != nullptr ? 0 : most_rows * gates_stride_);
+    arena_.open();
+
+    const T* const bias = make_bias();
+    for (const Index state : states_) copy_rows(p_.h0, batch, hidden_, p_.mask, arena_[state], state_stride_);
+    if (p_.mask != nullptr) copy_rows<T>(p_.h0, batch, hidden_, nullptr, arena_[raw_], state_stride_);
+    if (traits(s_.cell).has_c) copy_rows<T>(p_.c0, batch, hidden_, nullptr, arena_[c_], hidden_);
+
+    for (Index begin = 0; begin < steps_.count(); begin += block) {
+      const Index end = std::min(begin + block, steps_.count());
+      const Index row = std::min(steps_[begin].row, steps_[end - 1].row), rows = rows_of(begin, block);
+      T* const gates = p_.reserve != nullptr ? p_.reserve + row * gates_stride_ : arena_[gates_];
+      if (options_.whole_input) input_product(row, rows, gates, bias, threads_);
+      if (options_.packed) {
+        parallel_team(parts_, [&](int rank, int size) noexcept {
+          if (begin == 0) pack(rank, size);
+          for (Index i = begin; i < end; ++i) {
+            const auto& step = steps_[i];
+            T* const at = gates + (step.row - row) * gates_stride_;
+            if (reset_first_) {
+              for (int part = rank; part < parts_; part += size) reset_part(i, at, part);
+              barrier_.wait(size);
+            }
+            for (int part = rank; part < parts_; part += size) step_part(i, at, part);
+            barrier_.wait(size);
+          }
+        });
+      } else {
+        for (Index i = begin; i < end; ++i) {
+          const auto& step = steps_[i];
+          T* const at = gates + (step.row - row) * gates_stride_;
+          if (!options_.whole_input) input_product(step.row, step.rows, at, bias, threads_);
+          step_whole(i, at);
+        }
+      }
+    }
+    write_last();
+  }
+
+ private:
+  // Steps whose W x are made together.
+  Index block_steps() const {
+    return p_.reserve != nullptr ? steps_.count() : std::max<Index>(1, kBlockRows / s_.batch());
+  }
+  Index rows_of(Index begin, Index count) const {
+    Index rows = 0;
+    for (Index i = begin; i < std::min(begin + count, steps_.count()); ++i) rows += steps_[i].rows;
+    return rows;
+  }
+
+  // b + b', but for n of the gru, whose b' is within the product with r.
+  const T* make_bias() {
+    const RecurrentWeights<T>& w = p_.weights;
+    if (w.ih_bias == nullptr && w.hh_bias == nullptr) return nullptr;
+    T* const bias = arena_[bias_];
+    const Index shared = (s_.cell == Cell::gru ? 2 : s_.gates()) * hidden_;
+    for (Index j = 0; j < s_.gates() * hidden_; ++j)
+      bias[j] =
+          (w.ih_bias != nullptr ? w.ih_bias[j] : T(0)) + (w.hh_bias != nullptr && j < shared ? w.hh_bias[j] : T(0));
+    return bias;
+  }
+
+  void input_product(Index row, Index rows, T* gates, const T* bias, int threads) const {
+    const Index width = s_.gates() * hidden_;
+    MatmulProblem<T> product;
+    product.a = {p_.x + row * p_.x_stride, rows, s_.inputs, p_.x_stride, 1};
+    product.b = {p_.weights.ih, s_.inputs, width, 1, s_.inputs};
+    product.c = {gates, rows, width, gates_stride_, 1};
+    product.bias = bias;
+    matmul<T>(product, nullptr, threads);
+  }
+
+  void pack(int rank, int size) const {
+    for (int part = rank; part < parts_; part += size) {
+      const auto all = [&](const Groups& groups, const T* hh, T* panels) {
+        for (Index g = groups.begin(part); g < groups.end(part); ++g)
+          k_.pack_gates(hh, hidden_, hidden_, groups.gates(), groups[g].first, groups[g].units,
+                        panels + groups[g].panels);
+      };
+      all(first_, p_.weights.hh, arena_[first_panels_]);
+      if (reset_first_) all(second_, p_.weights.hh + 2 * hidden_ * hidden_, arena_[second_panels_]);
+    }
+  }
+
+  bool from_zero(Index i) const { return i == 0 && p_.h0 == nullptr; }
+  const T* state(Index i) const { return arena_[states_[i % 2]]; }
+
+  // The cell of a group of units in rows [row, row + rows) of step i.
+  CellForward<T> cell(Index i, T* gates, Index row, Index rows, Index first, Index units) const {
+    CellForward<T> c{};
+    c.cell = s_.cell;
+    c.new_z = s_.new_z;
+    c.rows = rows;
+    c.units = units;
+    c.gates = gates + row * gates_stride_ + first;
+    c.gates_stride = gates_stride_;
+    c.gate_stride = hidden_;
+    c.keep = p_.reserve != nullptr;
+    if (s_.cell == Cell::gru && p_.weights.hh_bias != nullptr) c.hh_bias = p_.weights.hh_bias + 2 * hidden_ + first;
+    if (p_.weights.peepholes != nullptr) c.peepholes = p_.weights.peepholes + first;
+    c.hidden = hidden_;
+    const bool masked = p_.mask != nullptr;
+    T* const raw = arena_[raw_] + row * state_stride_ + first;
+    c.h = masked ? raw : state(i) + row * state_stride_ + first;
+    c.h_stride = state_stride_;
+    c.new_h = masked ? raw : nullptr;
+    c.c = arena_[c_] + row * hidden_ + first;
+    c.c_stride = hidden_;
+    if (masked) c.mask = p_.mask + row * hidden_ + first;
+    c.mask_stride = hidden_;
+    c.state = arena_[states_[(i + 1) % 2]] + row * state_stride_ + first;
+    c.state_stride = state_stride_;
+    c.y = p_.y + (steps_[i].row + row) * p_.y_stride + first;
+    c.y_stride = p_.y_stride;
+    return c;
+  }
+
+  // Calls body(group, row, rows, product) for the groups of a part, with the product of the rows of `from`.
+  template <class Body>
+  void each_product(const Groups& groups, const T* panels, int part, Index rows, const T* from,
+                    const Body& body) const {
+    T* const out = arena_[product_] + part * product_size_;
+    for (Index g = groups.begin(part); g < groups.end(part); ++g) {
+      const Group& group = groups[g];
+      for (Index row = 0; row < rows; row += kRows) {
+        const Index count = std::min(kRows, rows - row);
+        StepProduct<T> product{};
+        product.a = from + row * state_stride_;
+        product.a_stride = state_stride_;
+        product.rows = count;
+        product.depth = hidden_;
+        product.panels = panels + group.panels;
+        product.vectors = group.vectors;
+        product.out = out;
+        product.out_stride = group.vectors * k_.lanes;
+        if (groups.size() * static_cast<Index>(sizeof(T)) > options_.fetch_beyond * parts_ && row == 0)
+          product.next = panels + groups[g + 1 < groups.end(part) ? g + 1 : groups.begin(part)].panels;
+        k_.multiply(product);
+        body(group, row, count, out);
+      }
+    }
+  }
+
+  // Of a step whose product with U is left out: groups without one.
+  template <class Body>
+  void each_group(const Groups& groups, int part, const Body& body) const {
+    for (Index g = groups.begin(part); g < groups.end(part); ++g) body(groups[g]);
+  }
+
+  void step_part(Index i, T* gates, int part) const {
+    const Index rows = steps_[i].rows;
+    if (from_zero(i))
+      return each_group(first_, part,
+                        [&](const Group& group) { k_.forward(cell(i, gates, 0, rows, group.first, group.units)); });
+    const Groups& groups = reset_first_ ? second_ : first_;
+    each_product(groups, arena_[reset_first_ ? second_panels_ : first_panels_], part, rows,
+                 reset_first_ ? arena_[seen_] : state(i),
+                 [&](const Group& group, Index row, Index count, const T* out) {
+                   CellForward<T> c = cell(i, gates, row, count, group.first, group.units);
+                   c.product = out;
+                   c.product_stride = group.vectors * k_.lanes;
+                   c.product_gate = group.units;
+                   k_.forward(c);
+                 });
+  }
+
+  void reset_part(Index i, T* gates, int part) const {
+    const Index rows = steps_[i].rows;
+    const auto to_seen = [&](CellForward<T> c, Index row, Index first) {
+      c.state = arena_[seen_] + row * state_stride_ + first;
+      k_.reset(c);
+    };
+    if (from_zero(i))
+      return each_group(first_, part, [&](const Group& group) {
+        to_seen(cell(i, gates, 0, rows, group.first, group.units), 0, group.first);
+      });
+    each_product(first_, arena_[first_panels_], part, rows, state(i),
+                 [&](const Group& group, Index row, Index count, const T* out) {
+                   CellForward<T> c = cell(i, gates, row, count, group.first, group.units);
+                   c.product = out;
+                   c.product_stride = group.vectors * k_.lanes;
+                   c.product_gate = group.units;
+                   to_seen(c, row, group.first);
+                 });
+  }
+
+  // A step by products of whole matrices.
+  void step_whole(Index i, T* gates) const {
+    const Index rows = steps_[i].rows, width = s_.gates() * hidden_;
+    T* const out = arena_[product_];
+    const auto multiply = [&](const T* from, Index first_column, Index columns) {
+      MatmulProblem<T> product;
+      product.a = {from, rows, hidden_, state_stride_, 1};
+      product.b = {p_.weights.hh + first_column * hidden_, hidden_, columns, 1, hidden_};
+      product.c = {out + first_column, rows, columns, width, 1};
+      matmul<T>(product, nullptr, threads_);
+    };
+    CellForward<T> c = cell(i, gates, 0, rows, 0, hidden_);
+    c.product_stride = width;
+    c.product_gate = hidden_;
+    if (reset_first_) {
+      if (!from_zero(i)) multiply(state(i), 0, 2 * hidden_);
+      CellForward<T> reset = c;
+      reset.product = from_zero(i) ? nullptr : out;
+      reset.state = arena_[seen_];
+      k_.reset(reset);
+      multiply(arena_[seen_], 2 * hidden_, hidden_);
+      c.product = out + 2 * hidden_;
+    } else if (!from_zero(i)) {
+      multiply(state(i), 0, width);
+      c.product = out;
+    }
+    k_.forward(c);
+  }
+
+  void write_last() const {
+    const Index batch = s_.batch();
+    if (p_.hn != nullptr) {
+      Index row = batch;  // sequences from `row` on have ended
+      for (Index i = steps_.count() - 1; i >= 0 && row > 0; --i) {
+        const auto& step = steps_[i];
+        // Forward, the sequences that end at this step are those that the step after lacks; backward, all end at last.
+        const Index first = s_.reverse || i + 1 == steps_.count() ? 0 : steps_[i + 1].rows;
+        for (Index b = first; b < step.rows; ++b)
+          std::memcpy(p_.hn + b * hidden_, p_.y + (step.row + b) * p_.y_stride,
+                      static_cast<std::size_t>(hidden_) * sizeof(T));
+        if (s_.reverse) break;
+      }
+    }
+    if (p_.cn != nullptr) std::memcpy(p_.cn, arena_[c_], static_cast<std::size_t>(batch * hidden_) * sizeof(T));
+  }
+
+  const RecurrentForward<T>& p_;
+  const RecurrentShape& s_;
+  const SequenceOptions options_;
+  const RecurrentKernels<T>& k_ = recurrent_kernels<T>();
+  const int threads_, parts_;
+  const Steps steps_;
+  const Index hidden_;
+  const bool reset_first_;
+  const Groups first_, second_;  // gru_reset_first: r and z, then n
+  const Index state_stride_, gates_stride_;
+  Arena<T> arena_;
+  Index bias_ = 0, states_[2] = {}, seen_ = 0, raw_ = 0, c_ = 0, first_panels_ = 0, second_panels_ = 0, product_ = 0;
+  Index product_size_ = 0, gates_ = 0;
+  mutable Barrier barrier_;
+};
+
+template <class T>
+class Backward {
+ public:
+  Backward(const RecurrentBackward<T>& problem, const SequenceOptions& options, int threads)
+      : p_(problem), s_(problem.shape), options_(options), threads_(threads),
+        parts_(options.packed ? static_cast<int>(std::min<Index>(threads, divide_up(s_.hidden, k_.lanes))) : 1),
+        steps_(s_), hidden_(s_.hidden), reset_first_(s_.cell == Cell::gru_reset_first),
+        through_(k_, hidden_, 1, (reset_first_ ? 2 : s_.gates()) * hidden_, parts_),
+        seen_(k_, hidden_, 1, hidden_, parts_), gates_stride_(s_.slots() * hidden_) {}
+
+  void run() {
+    const Index batch = s_.batch();
+    dh_ = arena_.place(batch * hidden_);
+    dc_ = arena_.place(traits(s_.cell).has_c ? batch * hidden_ : 0);
+    through_panels_ = arena_.place(options_.packed ? through_.size() : 0);
+    seen_panels_ = arena_.place(options_.packed && reset_first_ ? seen_.size() : 0);
+    product_size_ = (options_.packed ? std::min(batch, kRows) * k_.group : batch * hidden_);
+    product_ = arena_.place(product_size_ * parts_);
+    arena_.open();
+    copy_rows<T>(p_.dhn, batch, hidden_, nullptr, arena_[dh_], hidden_);
+    if (traits(s_.cell).has_c) copy_rows<T>(p_.dcn, batch, hidden_, nullptr, arena_[dc_], hidden_);
+    if (p_.dpeepholes != nullptr && !p_.accumulate) std::fill(p_.dpeepholes, p_.dpeepholes + 3 * hidden_, T(0));
+
+    if (options_.packed) {
+      parallel_team(parts_, [&](int rank, int size) noexcept {
+        pack(rank, size);
+        for (Index i = steps_.count() - 1; i >= -1; --i) {
+          for (int part = rank; part < parts_; part += size) step_part(i, part);
+          barrier_.wait(size);
+          if (reset_first_ && i >= 0) {
+            for (int part = rank; part < parts_; part += size) unreset_part(i, part);
+            barrier_.wait(size);
+          }
+        }
+      });
+    } else {
+      for (Index i = steps_.count() - 1; i >= -1; --i) step_whole(i);
+    }
+    if (p_.dh0 != nullptr) std::memcpy(p_.dh0, arena_[dh_], static_cast<std::size_t>(batch * hidden_) * sizeof(T));
+    if (p_.dc0 != nullptr) std::memcpy(p_.dc0, arena_[dc_], static_cast<std::size_t>(batch * hidden_) * sizeof(T));
+    products();
+  }
+
+ private:
+  void pack(int rank, int size) const {
+    for (int part = rank; part < parts_; part += size) {
+      const auto all = [&](const Groups& groups, const T* hh, T* panels) {
+        for (Index g = groups.begin(part); g < groups.end(part); ++g)
+          k_.pack_units(hh, hidden_, groups.depth(), groups[g].first, groups[g].units, panels + groups[g].panels);
+      };
+      all(through_, p_.weights.hh, arena_[through_panels_]);
+      if (reset_first_) all(seen_, p_.weights.hh + 2 * hidden_ * hidden_, arena_[seen_panels_]);
+    }
+  }
+
+  T* gates(Index i) const { return p_.reserve + steps_[i].row * gates_stride_; }
+  // Where the gradients that a product with U reads begin.
+  const T* dgates(Index i) const { return gates(i); }
+  Index rows(Index i) const { return i < 0 ? 0 : steps_[i].rows; }
+  Index rows_after(Index i) const { return i + 1 < steps_.count() ? steps_[i + 1].rows : 0; }
+  // No gradient is wanted by h before the first step, and none goes there.
+  bool needless(Index i) const { return i < 0 && p_.dh0 == nullptr; }
+
+  CellBackward<T> cell(Index i, Index row, Index count, Index first, Index units) const {
+    CellBackward<T> c{};
+    c.cell = s_.cell;
+    c.new_z = s_.new_z;
+    c.rows = count;
+    c.units = units;
+    if (p_.mask != nullptr) c.mask = p_.mask + row * hidden_ + first;
+    c.mask_stride = hidden_;
+    if (p_.dy != nullptr) c.dy = p_.dy + (steps_[i].row + row) * p_.dy_stride + first;
+    c.dy_stride = p_.dy_stride;
+    c.dh = arena_[dh_] + row * hidden_ + first;
+    if (traits(s_.cell).has_c) c.dc = arena_[dc_] + row * hidden_ + first;
+    c.carry_stride = hidden_;
+    c.gates = gates(i) + row * gates_stride_ + first;
+    c.gates_stride = gates_stride_;
+    c.gate_stride = hidden_;
+    c.y = p_.y + (steps_[i].row + row) * p_.y_stride + first;
+    c.y_stride = p_.y_stride;
+    if (p_.weights.peepholes != nullptr) c.peepholes = p_.weights.peepholes + first;
+    if (p_.dpeepholes != nullptr) c.dpeepholes = p_.dpeepholes + first;
+    c.hidden = hidden_;
+    return c;
+  }
+
+  // Rows [row, row + count) of a group, with the gradient that came through U from the step after in `product`: the
+  // cells of step i in its rows; in the others, which step i + 1 began, the gradient is that by their first state.
+  void cells(Index i, Index row, Index count, Index first, Index units, const T* product, Index product_stride) const {
+    const Index in_step = std::clamp<Index>(rows(i) - row, 0, count);
+    if (in_step > 0) {
+      CellBackward<T> c = cell(i, row, in_step, first, units);
+      c.product = product;
+      c.product_stride = product_stride;
+      c.product_rows = std::clamp<Index>(rows_after(i) - row, 0, in_step);
+      k_.backward(c);
+    }
+    for (Index r = row + in_step; r < std::min(row + count, rows_after(i)); ++r)
+      for (Index j = 0; j < units; ++j) {
+        const Index at = r * hidden_ + first + j;
+        const T d = product[(r - row) * product_stride + j];
+        arena_[dh_][at] += p_.mask == nullptr ? d : d * p_.mask[at];
+      }
+  }
+
+  void multiply(const Groups& groups, const T* panels, Index g, int part, const T* from, Index count, T* out) const {
+    StepProduct<T> product{};
+    product.a = from;
+    product.a_stride = gates_stride_;
+    product.rows = count;
+    product.depth = groups.depth();
+    product.panels = panels + groups[g].panels;
+    product.vectors = groups[g].vectors;
+    product.out = out;
+    product.out_stride = groups[g].vectors * k_.lanes;
+    if (groups.size() * static_cast<Index>(sizeof(T)) > options_.fetch_beyond * parts_)
+      product.next = panels + groups[g + 1 < groups.end(part) ? g + 1 : groups.begin(part)].panels;
+    k_.multiply(product);
+  }
+
+  void step_part(Index i, int part) const {
+    if (needless(i)) return;
+    T* const out = arena_[product_] + part * product_size_;
+    const Index count = std::max(rows(i), rows_after(i)), with_product = rows_after(i);
+    for (Index g = through_.begin(part); g < through_.end(part); ++g)
+      for (Index row = 0; row < count; row += kRows) {
+        const Index block = std::min(kRows, count - row), multiplied = std::clamp<Index>(with_product - row, 0, block);
+        if (multiplied > 0)
+          multiply(through_, arena_[through_panels_], g, part, dgates(i + 1) + row * gates_stride_, multiplied, out);
+        cells(i, row, block, through_[g].first, through_[g].units, out, through_[g].vectors * k_.lanes);
+      }
+  }
+
+  void unreset_part(Index i, int part) const {
+    T* const out = arena_[product_] + part * product_size_;
+    for (Index g = seen_.begin(part); g < seen_.end(part); ++g)
+      for (Index row = 0; row < rows(i); row += kRows) {
+        const Index block = std::min(kRows, rows(i) - row);
+        multiply(seen_, arena_[seen_panels_], g, part, gates(i) + row * gates_stride_ + 2 * hidden_, block, out);
+        CellBackward<T> c = cell(i, row, block, seen_[g].first, seen_[g].units);
+        c.product = out;
+        c.product_stride = seen_[g].vectors * k_.lanes;
+        c.product_rows = block;
+        k_.unreset(c);
+      }
+  }
+
+  void step_whole(Index i) const {
+    if (needless(i)) return;
+    T* const out = arena_[product_];
+    const auto multiply_whole = [&](const T* from, Index count, Index first_row, Index depth) {
+      MatmulProblem<T> product;
+      product.a = {from, count, depth, gates_stride_, 1};
+      product.b = {p_.weights.hh + first_row * hidden_, depth, hidden_, hidden_, 1};
+      product.c = {out, count, hidden_, hidden_, 1};
+      matmul<T>(product, nullptr, threads_);
+    };
+    if (rows_after(i) > 0) multiply_whole(dgates(i + 1), rows_after(i), 0, (reset_first_ ? 2 : s_.gates()) * hidden_);
+    cells(i, 0, std::max(rows(i), rows_after(i)), 0, hidden_, out, hidden_);
+    if (!reset_first_ || i < 0) return;
+    multiply_whole(gates(i) + 2 * hidden_, rows(i), 2 * hidden_, hidden_);
+    CellBackward<T> c = cell(i, 0, rows(i), 0, hidden_);
+    c.product = out;
+    c.product_stride = hidden_;
+    c.product_rows = rows(i);
+    k_.unreset(c);
+  }
+
+  // The gradients that are products over all steps.
+  void products() const {
+    const Index all = s_.rows(), last = s_.slots() - 1;
+    if (p_.mask != nullptr && p_.dhh != nullptr)
+      for (Index i = 0; i < steps_.count(); ++i)
+        k_.scale_rows(p_.mask, steps_[i].rows, hidden_, gates(i) + last * hidden_, gates_stride_);
+    // target (+)= gradients of gates [gate, gate + count) transposed, times `with`
+    const auto by_weight = [&](Index slot, Index count, const T* with, Index with_stride, Index cols, T* target) {
+      MatmulProblem<T> product;
+      product.a = {p_.reserve + slot * hidden_, count * hidden_, all, 1, gates_stride_};
+      product.b = {with, all, cols, with_stride, 1};
+      product.c = {target, count * hidden_, cols, cols, 1};
+      product.accumulate = p_.accumulate;
+      matmul<T>(product, nullptr, threads_);
+    };
+    const auto by_bias = [&](Index slot, Index count, T* target) {
+      k_.column_sums(p_.reserve + slot * hidden_, gates_stride_, all, count * hidden_, p_.accumulate, target);
+    };
+    // Which slots hold the gates' gradients by W x: of the gru's n it is the one after.
+    const bool split = s_.cell == Cell::gru;
+    const Index joint = split ? 2 : s_.gates();
+    if (p_.dhh != nullptr) {
+      const T* const h = p_.reserve + last * hidden_;
+      by_weight(0, reset_first_ ? 2 : s_.gates(), h, gates_stride_, hidden_, p_.dhh);
+      if (reset_first_)
+        by_weight(2, 1, p_.reserve + 3 * hidden_, gates_stride_, hidden_, p_.dhh + 2 * hidden_ * hidden_);
+    }
+    if (p_.dhh_bias != nullptr) by_bias(0, s_.gates(), p_.dhh_bias);
+    if (p_.dih != nullptr && s_.inputs > 0) {
+      by_weight(0, joint, p_.x, p_.x_stride, s_.inputs, p_.dih);
+      if (split) by_weight(3, 1, p_.x, p_.x_stride, s_.inputs, p_.dih + 2 * hidden_ * s_.inputs);
+    }
+    if (p_.dih_bias != nullptr) {
+      by_bias(0, joint, p_.dih_bias);
+      if (split) by_bias(3, 1, p_.dih_bias + 2 * hidden_);
+    }
+    if (p_.dx != nullptr && s_.inputs > 0) {
+      const auto by_x = [&](Index slot, Index count, Index first_row, bool add) {
+        MatmulProblem<T> product;
+        product.a = {p_.reserve + slot * hidden_, all, count * hidden_, gates_stride_, 1};
+        product.b = {p_.weights.ih + first_row * s_.inputs, count * hidden_, s_.inputs, s_.inputs, 1};
+        product.c = {p_.dx, all, s_.inputs, p_.dx_stride, 1};
+        product.accumulate = add;
+        matmul<T>(product, nullptr, threads_);
+      };
+      by_x(0, joint, 0, p_.add_to_dx);
+      if (split) by_x(3, 1, 2 * hidden_, true);
+    }
+  }
+
+  const RecurrentBackward<T>& p_;
+  const RecurrentShape& s_;
+  const SequenceOptions options_;
+  const RecurrentKernels<T>& k_ = recurrent_kernels<T>();
+  const int threads_, parts_;
+  const Steps steps_;
+  const Index hidden_;
+  const bool reset_first_;
+  const Groups through_, seen_;  // the gradient by h' of all gates' products; gru_reset_first: of r and z, by r h' of n
+  const Index gates_stride_;
+  Arena<T> arena_;
+  Index dh_ = 0, dc_ = 0, through_panels_ = 0, seen_panels_ = 0, product_ = 0, product_size_ = 0;
+  mutable Barrier barrier_;
+};
+
+}  // namespace
+
+template <class T>
+void sequence_forward(const RecurrentForward<T>& p, const SequenceOptions& options, int threads) {
+  Forward<T>(p, options, threads).run();
+}
+
+template <class T>
+void sequence_backward(const RecurrentBackward<T>& p, const SequenceOptions& options, int threads) {
+  Backward<T>(p, options, threads).run();
+}
+
+#define DLKIT_INSTANTIATE(T)                                                               \
+  template void sequence_forward(const RecurrentForward<T>&, const SequenceOptions&, int); \
+  template void sequence_backward(const RecurrentBackward<T>&, const SequenceOptions&, int);
+DLKIT_INSTANTIATE(float)
+DLKIT_INSTANTIATE(double)
+
+}  // namespace dlkit

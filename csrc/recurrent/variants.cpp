@@ -1,0 +1,100 @@
+#include <cstring>
+#include <numeric>
+
+#include "core/cpu.h"
+#include "recurrent/kernels.h"
+#include "recurrent/sequence.h"
+
+namespace dlkit {
+
+DLKIT_DECLARE_PER_ISA(RecurrentKernels<float>, recurrent_float)
+DLKIT_DECLARE_PER_ISA(RecurrentKernels<double>, recurrent_double)
+
+template <>
+const RecurrentKernels<float>& recurrent_kernels() {
+  static const auto& table = DLKIT_SELECT(recurrent_float);
+  return table;
+}
+
+template <>
+const RecurrentKernels<double>& recurrent_kernels() {
+  static const auto& table = DLKIT_SELECT(recurrent_double);
+  return table;
+}
+
+const CellTraits& traits(Cell cell) {
+  static constexpr CellTraits table[] = {
+      {"tanh", 1, 2, false},        {"relu", 1, 2, false},       {"additive", 1, 2, false},
+      {"interpolate", 2, 3, false}, {"input_gate", 3, 4, false}, {"lstm", 4, 6, true},
+      {"coupled_lstm", 3, 5, true}, {"gru", 3, 5, false},        {"gru_reset_first", 3, 5, false},
+  };
+  static_assert(sizeof(table) / sizeof(table[0]) == static_cast<std::size_t>(Cell::count));
+  return table[static_cast<int>(cell)];
+}
+
+Index RecurrentShape::rows() const { return std::accumulate(batch_sizes.begin(), batch_sizes.end(), Index{0}); }
+
+namespace {
+
+SequenceOptions options(bool whole_input, bool packed) {
+  return {whole_input, packed, static_cast<Index>(cache_sizes().l2) / 2};
+}
+
+bool any(const RecurrentShape&) { return true; }
+
+template <class T, bool kWhole, bool kPacked>
+void forward(const RecurrentForward<T>& p, int threads) {
+  sequence_forward(p, options(kWhole, kPacked), threads);
+}
+
+template <class T, bool kWhole, bool kPacked>
+void backward(const RecurrentBackward<T>& p, int threads) {
+  sequence_backward(p, options(kWhole, kPacked), threads);
+}
+
+// Packing U costs about as much as so many rows of its product: below that it is left as it is.
+constexpr Index kPackingRows = 12;
+
+template <class T>
+const RecurrentVariant<T>& choice(const RecurrentShape& s) {
+  return *(recurrent_variants<T>().end() - (s.rows() >= kPackingRows ? 1 : 2));
+}
+
+}  // namespace
+
+template <class T>
+const std::vector<RecurrentVariant<T>>& recurrent_variants() {
+  static const std::vector<RecurrentVariant<T>> table = {
+      {"naive", "the definition, number by number", "", any,
+       [](const RecurrentForward<T>& p, int) { naive::recurrent_forward(p); },
+       [](const RecurrentBackward<T>& p, int) { naive::recurrent_backward(p); }},
+      {"cell", "a product of matrices for each step's input and state; the cell in vectors", "", any,
+       forward<T, false, false>, backward<T, true, false>},
+      {"sequence", "the input's products of all steps as one", "", any, forward<T, true, false>,
+       backward<T, true, false>},
+      {"packed",
+       "recurrent weights packed once and kept in cache by thread; each group of units from its products "
+       "straight to its states",
+       "", any, forward<T, true, true>, backward<T, true, true>},
+  };
+  return table;
+}
+
+template <class T>
+void recurrent(const RecurrentForward<T>& p, const RecurrentVariant<T>* variant, int threads) {
+  (variant != nullptr ? *variant : choice<T>(p.shape)).forward(p, threads);
+}
+
+template <class T>
+void recurrent_backward(const RecurrentBackward<T>& p, const RecurrentVariant<T>* variant, int threads) {
+  (variant != nullptr ? *variant : choice<T>(p.shape)).backward(p, threads);
+}
+
+#define DLKIT_INSTANTIATE(T)                                                            \
+  template const std::vector<RecurrentVariant<T>>& recurrent_variants();                \
+  template void recurrent(const RecurrentForward<T>&, const RecurrentVariant<T>*, int); \
+  template void recurrent_backward(const RecurrentBackward<T>&, const RecurrentVariant<T>*, int);
+DLKIT_INSTANTIATE(float)
+DLKIT_INSTANTIATE(double)
+
+}  // namespace dlkit

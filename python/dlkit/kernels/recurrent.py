@@ -1,0 +1,421 @@
+"""Recurrent layers over whole sequences (csrc/recurrent).
+
+Rows of ``x`` are the steps of a packed batch: step after step, with as many rows as sequences are that long, longest
+first; ``batch_sizes`` says how many rows each step has. A batch of T steps of B sequences of one length is
+``x.reshape(T * B, -1)`` with ``[B] * T``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+
+from dlkit import _cpu
+from dlkit.kernels.backend import as_array, is_device_array
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+__all__ = [
+    "CELLS",
+    "CellTraits",
+    "RecurrentSaved",
+    "RecurrentWeights",
+    "gru",
+    "lstm",
+    "recurrent",
+    "recurrent_backward",
+    "rnn",
+]
+
+
+class CellTraits(NamedTuple):
+    """What a cell of the ladder needs.
+
+    Attributes
+    ----------
+    gates : int
+        Pre-activations of a unit: weights have `gates` times H rows.
+    slots : int
+        Numbers of a unit and a step that training keeps.
+    has_c : bool
+        Whether there is a cell state beside the hidden state.
+    """
+
+    gates: int
+    slots: int
+    has_c: bool
+
+
+#: The cells, simplest first: tanh, relu, additive, interpolate, input_gate, lstm, coupled_lstm, gru, gru_reset_first.
+#: csrc/recurrent/recurrent.h has their equations.
+CELLS: dict[str, CellTraits] = {row[0]: CellTraits(*row[1:]) for row in _cpu.recurrent_cells()}
+
+
+class RecurrentWeights(NamedTuple):
+    """Weights of one layer in one direction, G gates of H units. Gate order and layout are PyTorch's.
+
+    Attributes
+    ----------
+    ih : array of shape (G H, I)
+        Of the input.
+    hh : array of shape (G H, H)
+        Of the state.
+    ih_bias, hh_bias : arrays of shape (G H,), optional
+    peepholes : array of shape (3, H), optional
+        Of LSTMs: what the gates i, f and o see of the cell state.
+    """
+
+    ih: Any
+    hh: Any
+    ih_bias: Any = None
+    hh_bias: Any = None
+    peepholes: Any = None
+
+
+class RecurrentSaved(NamedTuple):
+    """What `recurrent` keeps of a layer for `recurrent_backward`: an array for each direction, used once."""
+
+    reserves: tuple[NDArray[Any], ...]
+
+
+def ladders() -> dict[str, list[tuple[str, str, str]]]:
+    """Return the chapter's tables of variants."""
+    return {"recurrent": _cpu.recurrent_variants()}
+
+
+def recurrent(
+    x: Any,
+    weights: Sequence[RecurrentWeights],
+    batch_sizes: Sequence[int],
+    h0: Any = None,
+    c0: Any = None,
+    *,
+    cell: str = "lstm",
+    new_z: bool = False,
+    mask: Any = None,
+    keep: bool = False,
+    variant: str | None = None,
+) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any] | None, RecurrentSaved | None]:
+    """Run a recurrent layer over all steps of a packed batch.
+
+    Parameters
+    ----------
+    x : array of shape (rows, I), float32 or float64
+        Packed, see above.
+    weights : sequence of RecurrentWeights
+        Of one direction, or of two: then the second goes from each sequence's last step to its first.
+    batch_sizes : sequence of int
+        Rows of each step; not increasing, at least 1, together the rows of `x`.
+    h0, c0 : arrays of shape (directions, B, H), optional
+        States before the first step, B = ``batch_sizes[0]``. Default: zeros.
+    cell : str
+        One of `CELLS`.
+    new_z : bool
+        Of GRUs: z is the share of the new candidate, not of the old state.
+    mask : array of shape (directions, B, H), optional
+        What the recurrent weights see of the state is multiplied with it at every step: variational dropout (Gal &
+        Ghahramani, NIPS 2016).
+    keep : bool
+        Keep what `recurrent_backward` needs.
+    variant : str, optional
+        One of ``variants("recurrent")``. Default: the fastest for the shape.
+
+    Returns
+    -------
+    y : array of shape (rows, directions H)
+        The hidden state of every step.
+    hn : array of shape (directions, B, H)
+        That after each sequence's last step (of the second direction, its first).
+    cn : array or None
+        The cell state there, where the cell has one.
+    saved : RecurrentSaved or None
+
+    Raises
+    ------
+    TypeError
+        If dtypes differ or are not float32 or float64, or an array is on a device.
+    ValueError
+        If shapes do not fit, `batch_sizes` is not as above, or `cell` or `variant` is unknown.
+    """
+    operation = "recurrent"
+    x = _host(x, operation, "x")
+    traits = _check(operation, cell, weights)
+    if x.ndim != 2:
+        raise ValueError(f"{operation}: x is {x.shape}; expected (rows, inputs)")
+    directions, hidden = len(weights), np.shape(weights[0].hh)[-1]
+    y = np.empty((x.shape[0], directions * hidden), x.dtype)
+    last_h: list[Any] = []
+    last_c: list[Any] = []
+    reserves: list[Any] = []
+    for d, w in enumerate(weights):
+        hn, cn, reserve = _cpu.recurrent(
+            cell,
+            new_z,
+            d == 1,
+            batch_sizes,
+            x,
+            *_arrays(w, operation),
+            _of(mask, d, operation, "mask"),
+            _of(h0, d, operation, "h0"),
+            _of(c0, d, operation, "c0") if traits.has_c else None,
+            y[:, d * hidden : (d + 1) * hidden],
+            keep,
+            variant,
+        )
+        last_h.append(hn)
+        last_c.append(cn)
+        reserves.append(reserve)
+    return (
+        y,
+        _together(last_h),
+        _together(last_c) if traits.has_c else None,
+        RecurrentSaved(tuple(reserves)) if keep else None,
+    )
+
+
+def recurrent_backward(
+    saved: RecurrentSaved,
+    x: Any,
+    weights: Sequence[RecurrentWeights],
+    batch_sizes: Sequence[int],
+    y: NDArray[Any],
+    dy: Any = None,
+    dhn: Any = None,
+    dcn: Any = None,
+    *,
+    cell: str = "lstm",
+    new_z: bool = False,
+    mask: Any = None,
+    by_x: bool = True,
+    by_state: bool = True,
+    out: Sequence[RecurrentWeights] | None = None,
+    accumulate: bool = False,
+    variant: str | None = None,
+) -> tuple[NDArray[Any] | None, NDArray[Any] | None, NDArray[Any] | None, tuple[RecurrentWeights, ...]]:
+    """Return the gradients of `recurrent` by its input, its first states and its weights.
+
+    Parameters
+    ----------
+    saved : RecurrentSaved
+        What `recurrent` kept; overwritten.
+    x, weights, batch_sizes, y
+        As `recurrent` got and returned them.
+    dy : array of shape (rows, directions H), optional
+    dhn, dcn : arrays of shape (directions, B, H), optional
+        Gradients by what `recurrent` returned. Default: zeros.
+    cell, new_z, mask, variant
+        As for `recurrent`.
+    by_x, by_state : bool
+        Whether those gradients are wanted; None in their places otherwise.
+    out : sequence of RecurrentWeights, optional
+        Arrays for the gradients by weights; None in place of one that is not wanted. Default: new ones for all weights.
+    accumulate : bool
+        Add to what `out` holds.
+
+    Returns
+    -------
+    dx, dh0, dc0 : arrays or None
+    dweights : tuple of RecurrentWeights
+
+    Raises
+    ------
+    TypeError, ValueError
+        As for `recurrent`.
+    """
+    operation = "recurrent_backward"
+    x = _host(x, operation, "x")
+    traits = _check(operation, cell, weights)
+    hidden = np.shape(weights[0].hh)[-1]
+    dx = np.empty_like(x, order="C") if by_x else None
+    dy = None if dy is None else _rows(_host(dy, operation, "dy"))
+    if out is None:
+        out = [
+            RecurrentWeights(*(None if a is None else np.empty(np.shape(a), x.dtype) for a in w))
+            for w in weights
+        ]
+        accumulate = False
+    by_h, by_c = [], []
+    for d, w in enumerate(weights):
+        columns = slice(d * hidden, (d + 1) * hidden)
+        dh, dc = _cpu.recurrent_backward(
+            cell,
+            new_z,
+            d == 1,
+            batch_sizes,
+            x,
+            *_arrays(w, operation),
+            _of(mask, d, operation, "mask"),
+            y[:, columns],
+            saved.reserves[d],
+            None if dy is None else dy[:, columns],
+            _of(dhn, d, operation, "dhn"),
+            _of(dcn, d, operation, "dcn") if traits.has_c else None,
+            dx,
+            d == 1,
+            by_state,
+            *out[d],
+            accumulate,
+            variant,
+        )
+        by_h.append(dh)
+        by_c.append(dc)
+    return (
+        dx,
+        _together(by_h) if by_state else None,
+        _together(by_c) if by_state and traits.has_c else None,
+        tuple(out),
+    )
+
+
+def lstm(
+    x: Any, layers: Sequence[Sequence[RecurrentWeights]], h0: Any = None, c0: Any = None, **settings: Any
+) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any]]:
+    """Run a stack of LSTM layers over whole sequences.
+
+    Parameters
+    ----------
+    x : array of shape (T, B, I)
+        float32 or float64. With ``batch_sizes=``: (rows, I), packed.
+    layers : sequence of sequences of RecurrentWeights
+        For each layer its directions, one or two. The second layer's input is the first one's output.
+    h0, c0 : arrays of shape (layers directions, B, H), optional
+        States before the first step, layer by layer. Default: zeros.
+    **settings
+        ``batch_sizes``, ``mask``, ``variant`` as for `recurrent`; ``cell="coupled_lstm"``.
+
+    Returns
+    -------
+    y : array of shape (T, B, directions H), or (rows, directions H)
+        Hidden states of the last layer.
+    hn, cn : arrays of shape (layers directions, B, H)
+
+    Raises
+    ------
+    TypeError, ValueError
+        As for `recurrent`.
+
+    Notes
+    -----
+    Hochreiter & Schmidhuber, Neural Computation 9, 1997; Gers et al., Neural Computation 12, 2000.
+    """
+    y, hn, cn = _stack("lstm", x, layers, h0, c0, {"cell": "lstm", **settings})
+    assert cn is not None
+    return y, hn, cn
+
+
+def gru(
+    x: Any, layers: Sequence[Sequence[RecurrentWeights]], h0: Any = None, **settings: Any
+) -> tuple[NDArray[Any], NDArray[Any]]:
+    """Run a stack of GRU layers over whole sequences. As `lstm`, without cell states.
+
+    ``cell="gru_reset_first"`` resets the state before its product (Cho et al., EMNLP 2014); the default resets the
+    product, as PyTorch does. ``new_z=True`` makes z the share of the candidate.
+    """
+    y, hn, _ = _stack("gru", x, layers, h0, None, {"cell": "gru", **settings})
+    return y, hn
+
+
+def rnn(
+    x: Any, layers: Sequence[Sequence[RecurrentWeights]], h0: Any = None, **settings: Any
+) -> tuple[NDArray[Any], NDArray[Any]]:
+    """Run a stack of simple recurrent layers over whole sequences. As `lstm`, without cell states.
+
+    ``cell="relu"``, ``"additive"``, ``"interpolate"`` and ``"input_gate"`` are the other cells with one state.
+    """
+    y, hn, _ = _stack("rnn", x, layers, h0, None, {"cell": "tanh", **settings})
+    return y, hn
+
+
+def _stack(
+    operation: str,
+    x: Any,
+    layers: Sequence[Sequence[RecurrentWeights]],
+    h0: Any,
+    c0: Any,
+    settings: dict[str, Any],
+) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any] | None]:
+    x = _host(x, operation, "x")
+    batch_sizes = settings.pop("batch_sizes", None)
+    if not layers:
+        raise ValueError(f"{operation}: layers is empty; expected at least one layer")
+    dense = batch_sizes is None
+    if dense:
+        if x.ndim != 3:
+            raise ValueError(f"{operation}: x is {x.shape}; expected (T, B, I), or batch_sizes and (rows, I)")
+        steps, batch = x.shape[:2]
+        batch_sizes = [batch] * steps
+        x = x.reshape(steps * batch, -1)
+    hs, cs, at = [], [], 0
+    for weights in layers:
+        part = slice(at, at + len(weights))
+        x, hn, cn, _ = recurrent(
+            x,
+            weights,
+            batch_sizes,
+            None if h0 is None else h0[part],
+            None if c0 is None else c0[part],
+            **settings,
+        )
+        hs.append(hn)
+        cs.append(cn)
+        at += len(weights)
+    for name, value in (("h0", h0), ("c0", c0)):
+        if value is not None and len(value) != at:
+            raise ValueError(
+                f"{operation}: {name} is {np.shape(value)}; expected {at} states, one per layer and direction"
+            )
+    y = x.reshape(steps, batch, -1) if dense else x
+    return y, np.concatenate(hs), None if cs[0] is None else np.concatenate([c for c in cs if c is not None])
+
+
+def _check(operation: str, cell: str, weights: Sequence[RecurrentWeights]) -> CellTraits:
+    traits = CELLS.get(cell)
+    if traits is None:
+        raise ValueError(f"{operation}: cell is {cell!r}; expected one of {', '.join(CELLS)}")
+    if not 1 <= len(weights) <= 2:
+        raise ValueError(f"{operation}: weights has {len(weights)} directions; expected one or two")
+    return traits
+
+
+def _arrays(weights: RecurrentWeights, operation: str) -> RecurrentWeights:
+    ih, hh, ih_bias, hh_bias, peepholes = weights
+    return RecurrentWeights(
+        _host(ih, operation, "weight_ih"),
+        _host(hh, operation, "weight_hh"),
+        None if ih_bias is None else _host(ih_bias, operation, "bias_ih"),
+        None if hh_bias is None else _host(hh_bias, operation, "bias_hh"),
+        None if peepholes is None else _host(peepholes, operation, "peepholes"),
+    )
+
+
+def _of(states: Any, direction: int, operation: str, argument: str) -> Any:
+    if states is None:
+        return None
+    array = _host(states, operation, argument)
+    if array.ndim != 3 or direction >= array.shape[0]:
+        raise ValueError(f"{operation}: {argument} is {array.shape}; expected (directions, B, H)")
+    return array[direction]
+
+
+def _rows(array: NDArray[Any]) -> NDArray[Any]:
+    # The kernel takes rows that lie apart, no other strides.
+    item = array.itemsize
+    plain = array.ndim == 2 and array.strides[1] == item and array.strides[0] >= array.shape[1] * item
+    return array if plain else np.ascontiguousarray(array)
+
+
+def _together(states: list[Any]) -> NDArray[Any]:
+    return states[0][np.newaxis] if len(states) == 1 else np.stack(states)
+
+
+def _host(value: Any, operation: str, argument: str) -> NDArray[Any]:
+    if type(value) is np.ndarray:
+        return value
+    if is_device_array(value):
+        raise TypeError(
+            f"{operation}: {argument} is on a device; expected an array in the processor's memory"
+        )
+    return as_array(value, operation, argument)

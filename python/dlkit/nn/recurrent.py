@@ -1,0 +1,486 @@
+"""Recurrent layers and cells."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from dlkit.autograd.arrangement import cat
+from dlkit.autograd.base import TensorBase, make
+from dlkit.autograd.tensor import Tensor
+from dlkit.kernels.recurrent import CELLS, RecurrentWeights
+from dlkit.nn import functional, init
+from dlkit.nn.linear import positive_integer
+from dlkit.nn.module import Module, float_dtype
+from dlkit.nn.parameter import Parameter
+from dlkit.nn.sequences import PackedSequence
+
+#: Names of a layer's parameters, in the order of `RecurrentWeights`.
+_PARTS = ("weight_ih", "weight_hh", "bias_ih", "bias_hh", "peepholes")
+
+
+class Recurrent(Module):
+    """Layers of recurrent cells over whole sequences, of any cell of the ladder.
+
+    `RNN`, `LSTM` and `GRU` are this with PyTorch's arguments.
+
+    Parameters
+    ----------
+    cell : str
+        One of `dlkit.kernels.CELLS`: tanh, relu, additive, interpolate, input_gate, lstm, coupled_lstm, gru,
+        gru_reset_first.
+    input_size, hidden_size : int
+        Features of a step, and units.
+    num_layers : int
+        Each reads the states of the one below.
+    bias : bool
+        Whether there are b_ih and b_hh.
+    batch_first : bool
+        Whether input and output are (B, T, ...) instead of (T, B, ...). States are always (layers directions, B, H).
+    dropout : float
+        Probability with which an output of a layer, but the last, is set to 0 in training.
+    bidirectional : bool
+        Whether a second direction goes from the last step to the first; its outputs follow the first one's.
+    recurrent_dropout : float
+        Probability with which what the recurrent weights see of a unit is 0 in training, the same units at every step
+        (Gal & Ghahramani, NIPS 2016).
+    peepholes : bool
+        Whether the gates of an LSTM see its cell state (Gers & Schmidhuber, IJCNN 2000).
+    new_z : bool
+        Of GRUs: z is the share of the candidate, not of the old state.
+    dtype : dtype
+        float32 or float64.
+
+    Attributes
+    ----------
+    weight_ih_l0, weight_hh_l0, bias_ih_l0, bias_hh_l0, ... : Parameter
+        Of layer 0; ``_reverse`` follows for the second direction. Shapes and gate orders are PyTorch's: (G H, I), (G H,
+        H), (G H,). All from U(-k, k) with k = 1 / sqrt(H) at the start.
+    """
+
+    def __init__(
+        self,
+        cell: str,
+        input_size: int,
+        hidden_size: int,
+        num_layers: int = 1,
+        bias: bool = True,
+        batch_first: bool = False,
+        dropout: float = 0.0,
+        bidirectional: bool = False,
+        *,
+        recurrent_dropout: float = 0.0,
+        peepholes: bool = False,
+        new_z: bool = False,
+        dtype: Any = np.float32,
+    ) -> None:
+        super().__init__()
+        name = type(self).__name__
+        if cell not in CELLS:
+            raise ValueError(f"{name}: cell is {cell!r}; expected one of {', '.join(CELLS)}")
+        traits = CELLS[cell]
+        if peepholes and not traits.has_c:
+            raise ValueError(f"{name}: peepholes is True but the cell is {cell}; expected an LSTM")
+        self.cell, self.has_c = cell, traits.has_c
+        self.input_size = positive_integer(input_size, name, "input_size")
+        self.hidden_size = positive_integer(hidden_size, name, "hidden_size")
+        self.num_layers = positive_integer(num_layers, name, "num_layers")
+        for argument, probability in (("dropout", dropout), ("recurrent_dropout", recurrent_dropout)):
+            if not 0 <= probability < 1:
+                raise ValueError(f"{name}: {argument} is {probability}; expected 0 or more and less than 1")
+        self.bias, self.batch_first, self.bidirectional = bool(bias), bool(batch_first), bool(bidirectional)
+        self.dropout, self.recurrent_dropout = float(dropout), float(recurrent_dropout)
+        self.new_z = bool(new_z)
+        self.directions = 2 if bidirectional else 1
+        kind = float_dtype(dtype, name)
+        width = traits.gates * self.hidden_size
+        for layer in range(self.num_layers):
+            inputs = self.input_size if layer == 0 else self.directions * self.hidden_size
+            shapes: list[tuple[int, ...]] = [(width, inputs), (width, self.hidden_size)]
+            shapes += [(width,), (width,)] if bias else []
+            parts = dict(zip(_PARTS, shapes, strict=False))
+            if peepholes:
+                parts["peepholes"] = (3, self.hidden_size)
+            for suffix in self._suffixes(layer):
+                for part, shape in parts.items():
+                    setattr(self, part + suffix, Parameter(np.empty(shape, kind)))
+        self.reset_parameters()
+
+    def _suffixes(self, layer: int) -> list[str]:
+        return [f"_l{layer}", f"_l{layer}_reverse"][: self.directions]
+
+    def _weights(self, layer: int) -> list[RecurrentWeights]:
+        return [
+            RecurrentWeights(*(getattr(self, part + suffix, None) for part in _PARTS))
+            for suffix in self._suffixes(layer)
+        ]
+
+    def reset_parameters(self) -> None:
+        """Draw all weights anew."""
+        bound = 1 / self.hidden_size**0.5
+        for parameter in self.parameters():
+            init.uniform_(parameter, -bound, bound)
+
+    def forward(self, input: Any, hx: Any = None) -> Any:
+        """Run all steps.
+
+        Parameters
+        ----------
+        input : Tensor of shape (T, B, input_size), (T, input_size), or PackedSequence
+            (B, T, input_size) with `batch_first`.
+        hx : Tensor of shape (layers directions, B, H), or for LSTMs two of them, optional
+            States before the first step. Default: zeros.
+
+        Returns
+        -------
+        output : Tensor of shape (T, B, directions H), or PackedSequence
+        hn : Tensor of shape (layers directions, B, H)
+            For LSTMs a pair, (hn, cn).
+        """
+        name = type(self).__name__
+        packed = isinstance(input, PackedSequence)
+        if packed:
+            rows, sizes = input.data, [int(n) for n in input.batch_sizes]
+            batch, single = sizes[0], False
+        else:
+            if not isinstance(input, Tensor):
+                raise TypeError(
+                    f"{name}: input is a {type(input).__name__}; expected a Tensor or a PackedSequence"
+                )
+            if len(input.shape) not in (2, 3):
+                raise ValueError(f"{name}: input is {tuple(input.shape)}; expected 2 or 3 dimensions")
+            single = len(input.shape) == 2
+            sequences = input
+            if single:
+                sequences = input.reshape(input.shape[0], 1, input.shape[1])
+            elif self.batch_first:
+                sequences = input.transpose(0, 1)
+            steps, batch = sequences.shape[:2]
+            if steps == 0 or batch == 0:
+                raise ValueError(
+                    f"{name}: input is {tuple(input.shape)}; expected at least one step of at least one sequence"
+                )
+            rows, sizes = sequences.reshape(steps * batch, sequences.shape[2]), [batch] * steps
+        if rows.shape[-1] != self.input_size:
+            raise ValueError(
+                f"{name}: input has {rows.shape[-1]} features; expected input_size, {self.input_size}"
+            )
+        h0, c0 = self._initial(hx, batch, single)
+        if packed and input.sorted_indices is not None:
+            h0, c0 = (None if s is None else s[:, input.sorted_indices] for s in (h0, c0))
+
+        last_h: list[Any] = []
+        last_c: list[Any] = []
+        for layer in range(self.num_layers):
+            part = slice(layer * self.directions, (layer + 1) * self.directions)
+            state = functional.recurrent(
+                rows,
+                self._weights(layer),
+                sizes,
+                None if h0 is None else h0[part],
+                None if c0 is None else c0[part],
+                cell=self.cell,
+                new_z=self.new_z,
+                mask=self._mask(batch, rows.dtype),
+            )
+            rows = state.output
+            last_h.append(state.h)
+            last_c.append(state.c)
+            if self.dropout and layer + 1 < self.num_layers:
+                rows = functional.dropout(rows, self.dropout, self.training)
+        hn: Any = last_h[0] if self.num_layers == 1 else cat(last_h)
+        cn: Any = None
+        if self.has_c:
+            cn = last_c[0] if self.num_layers == 1 else cat(last_c)
+
+        output: Any
+        if packed:
+            if input.unsorted_indices is not None:
+                hn, cn = (None if s is None else s[:, input.unsorted_indices] for s in (hn, cn))
+            output = PackedSequence(rows, *input[1:])
+        elif single:
+            output = rows
+            hn, cn = (None if s is None else s.reshape(s.shape[0], s.shape[2]) for s in (hn, cn))
+        else:
+            output = rows.reshape(steps, batch, rows.shape[1])
+            if self.batch_first:
+                output = output.transpose(0, 1)
+        return output, (hn, cn) if self.has_c else hn
+
+    def _initial(self, hx: Any, batch: int, single: bool) -> tuple[Tensor | None, Tensor | None]:
+        if hx is None:
+            return None, None
+        name = type(self).__name__
+        states = tuple(hx) if isinstance(hx, (tuple, list)) else (hx,)
+        wanted = 2 if self.has_c else 1
+        if len(states) != wanted or not all(isinstance(s, TensorBase) for s in states):
+            expected = "a pair of tensors (h, c)" if self.has_c else "a tensor"
+            raise TypeError(f"{name}: hx is a {type(hx).__name__}; expected {expected}")
+        count = self.num_layers * self.directions
+        shape = (count, self.hidden_size) if single else (count, batch, self.hidden_size)
+        for label, state in zip("hc", states, strict=False):
+            if tuple(state.shape) != shape:
+                raise ValueError(f"{name}: hx's {label} is {tuple(state.shape)}; expected {shape}")
+        if single:
+            states = tuple(s.reshape(count, 1, self.hidden_size) for s in states)
+        return states[0], states[1] if self.has_c else None
+
+    def _mask(self, batch: int, dtype: Any) -> Any:
+        if not (self.training and self.recurrent_dropout):
+            return None
+        ones = make(np.ones((self.directions, batch, self.hidden_size), dtype))
+        return functional.dropout(ones, self.recurrent_dropout, True)._array
+
+    def extra_repr(self) -> str:
+        """Return sizes, and the settings that are not the default."""
+        text = f"{self.input_size}, {self.hidden_size}"
+        for name, default in (
+            ("num_layers", 1),
+            ("bias", True),
+            ("batch_first", False),
+            ("dropout", 0.0),
+            ("bidirectional", False),
+            ("recurrent_dropout", 0.0),
+            ("new_z", False),
+        ):
+            if getattr(self, name) != default:
+                text += f", {name}={getattr(self, name)}"
+        return text if type(self) is not Recurrent else f"{self.cell}, {text}"
+
+
+class RNN(Recurrent):
+    """Simple recurrent layers, h = tanh(W x + b + U h' + b') (Elman, Cognitive Science 14, 1990).
+
+    Parameters
+    ----------
+    nonlinearity : {"tanh", "relu"}
+    input_size, hidden_size, num_layers, bias, batch_first, dropout, bidirectional, recurrent_dropout, dtype
+        As for `Recurrent`.
+    """
+
+    def __init__(
+        self,
+        input_size: int,
+        hidden_size: int,
+        num_layers: int = 1,
+        nonlinearity: str = "tanh",
+        bias: bool = True,
+        batch_first: bool = False,
+        dropout: float = 0.0,
+        bidirectional: bool = False,
+        *,
+        recurrent_dropout: float = 0.0,
+        dtype: Any = np.float32,
+    ) -> None:
+        if nonlinearity not in ("tanh", "relu"):
+            raise ValueError(f"RNN: nonlinearity is {nonlinearity!r}; expected 'tanh' or 'relu'")
+        super().__init__(
+            *(nonlinearity, input_size, hidden_size, num_layers, bias, batch_first, dropout, bidirectional),
+            recurrent_dropout=recurrent_dropout,
+            dtype=dtype,
+        )
+        self.nonlinearity = nonlinearity
+
+
+class LSTM(Recurrent):
+    """LSTM layers: c = f c' + i g, h = o tanh(c) (Hochreiter & Schmidhuber 1997; Gers et al. 2000).
+
+    Parameters
+    ----------
+    coupled : bool
+        f = 1 - i, without weights of its own (Greff et al. 2015); gate order i, g, o instead of i, f, g, o.
+    input_size, hidden_size, num_layers, bias, batch_first, dropout, bidirectional
+        As for `Recurrent`; also ``recurrent_dropout``, ``peepholes``, ``dtype``.
+    """
+
+    def __init__(
+        self,
+        input_size: int,
+        hidden_size: int,
+        num_layers: int = 1,
+        bias: bool = True,
+        batch_first: bool = False,
+        dropout: float = 0.0,
+        bidirectional: bool = False,
+        *,
+        coupled: bool = False,
+        **settings: Any,
+    ) -> None:
+        super().__init__(
+            "coupled_lstm" if coupled else "lstm",
+            *(input_size, hidden_size, num_layers, bias, batch_first, dropout, bidirectional),
+            **settings,
+        )
+
+
+class GRU(Recurrent):
+    """GRU layers: h = (1 - z) n + z h' (Cho et al., EMNLP 2014).
+
+    Parameters
+    ----------
+    reset_after : bool
+        Whether r resets the product, n = tanh(W x + b + r (U h' + b')), as in PyTorch and the course; False: the state
+        before it, n = tanh(W x + b + U (r h') + b'), as Cho et al. do.
+    new_z : bool
+        z is the share of n, as Cho et al. swap them in some papers; False: that of h'.
+    input_size, hidden_size, num_layers, bias, batch_first, dropout, bidirectional
+        As for `Recurrent`; also ``recurrent_dropout``, ``dtype``.
+    """
+
+    def __init__(
+        self,
+        input_size: int,
+        hidden_size: int,
+        num_layers: int = 1,
+        bias: bool = True,
+        batch_first: bool = False,
+        dropout: float = 0.0,
+        bidirectional: bool = False,
+        *,
+        reset_after: bool = True,
+        **settings: Any,
+    ) -> None:
+        super().__init__(
+            "gru" if reset_after else "gru_reset_first",
+            *(input_size, hidden_size, num_layers, bias, batch_first, dropout, bidirectional),
+            **settings,
+        )
+
+
+class RecurrentCell(Module):
+    """One step of a cell of the ladder. `RNNCell`, `LSTMCell` and `GRUCell` are this with PyTorch's arguments.
+
+    Parameters
+    ----------
+    cell : str
+        One of `dlkit.kernels.CELLS`.
+    input_size, hidden_size : int
+    bias : bool
+    new_z : bool
+        As for `Recurrent`.
+    dtype : dtype
+        float32 or float64.
+
+    Attributes
+    ----------
+    weight_ih, weight_hh, bias_ih, bias_hh : Parameter
+        As those of `Recurrent`.
+    """
+
+    bias_ih: Parameter | None
+    bias_hh: Parameter | None
+
+    def __init__(
+        self,
+        cell: str,
+        input_size: int,
+        hidden_size: int,
+        bias: bool = True,
+        *,
+        new_z: bool = False,
+        dtype: Any = np.float32,
+    ) -> None:
+        super().__init__()
+        name = type(self).__name__
+        if cell not in CELLS:
+            raise ValueError(f"{name}: cell is {cell!r}; expected one of {', '.join(CELLS)}")
+        self.cell, self.has_c, self.new_z = cell, CELLS[cell].has_c, bool(new_z)
+        self.input_size = positive_integer(input_size, name, "input_size")
+        self.hidden_size = positive_integer(hidden_size, name, "hidden_size")
+        kind, width = float_dtype(dtype, name), CELLS[cell].gates * self.hidden_size
+        self.weight_ih = Parameter(np.empty((width, self.input_size), kind))
+        self.weight_hh = Parameter(np.empty((width, self.hidden_size), kind))
+        for part in ("bias_ih", "bias_hh"):
+            self.register_parameter(part, Parameter(np.empty(width, kind)) if bias else None)
+        bound = 1 / self.hidden_size**0.5
+        for parameter in self.parameters():
+            init.uniform_(parameter, -bound, bound)
+
+    def forward(self, input: Tensor, hx: Any = None) -> Any:
+        """Make one step.
+
+        Parameters
+        ----------
+        input : Tensor of shape (B, input_size) or (input_size,)
+        hx : Tensor of shape (B, hidden_size), or for LSTMs a pair (h, c), optional
+            Default: zeros.
+
+        Returns
+        -------
+        Tensor of shape (B, hidden_size), or for LSTMs a pair (h, c)
+        """
+        name = type(self).__name__
+        single = len(input.shape) == 1
+        if len(input.shape) not in (1, 2) or input.shape[-1] != self.input_size or 0 in input.shape:
+            raise ValueError(
+                f"{name}: input is {tuple(input.shape)}; expected (B, {self.input_size}), B at least 1"
+            )
+        x = input.reshape(1, self.input_size) if single else input
+        shape = (1, x.shape[0], self.hidden_size)
+        states: tuple[Any, ...] = (None, None)
+        if hx is not None:
+            states = tuple(hx) if isinstance(hx, (tuple, list)) else (hx,)
+            if len(states) != (2 if self.has_c else 1):
+                expected = "a pair of tensors (h, c)" if self.has_c else "a tensor"
+                raise TypeError(f"{name}: hx is a {type(hx).__name__}; expected {expected}")
+            wanted = shape[2:] if single else shape[1:]
+            for label, given in zip("hc", states, strict=False):
+                if tuple(given.shape) != wanted:
+                    raise ValueError(f"{name}: hx's {label} is {tuple(given.shape)}; expected {wanted}")
+            states = (*(s.reshape(*shape) for s in states), None)[:2]
+        weights = RecurrentWeights(self.weight_ih, self.weight_hh, self.bias_ih, self.bias_hh)
+        state = functional.recurrent(x, [weights], [shape[1]], *states, cell=self.cell, new_z=self.new_z)
+        end = shape[2:] if single else shape[1:]
+        h = state.h.reshape(*end)
+        return (h, state.c.reshape(*end)) if state.c is not None else h
+
+    def extra_repr(self) -> str:
+        """Return the sizes."""
+        return f"{self.input_size}, {self.hidden_size}" + ("" if self.bias_ih is not None else ", bias=False")
+
+
+class RNNCell(RecurrentCell):
+    """One step of a simple recurrent layer. Arguments as for `RecurrentCell` and `RNN`."""
+
+    def __init__(
+        self,
+        input_size: int,
+        hidden_size: int,
+        bias: bool = True,
+        nonlinearity: str = "tanh",
+        *,
+        dtype: Any = np.float32,
+    ) -> None:
+        if nonlinearity not in ("tanh", "relu"):
+            raise ValueError(f"RNNCell: nonlinearity is {nonlinearity!r}; expected 'tanh' or 'relu'")
+        super().__init__(nonlinearity, input_size, hidden_size, bias, dtype=dtype)
+
+
+class LSTMCell(RecurrentCell):
+    """One step of an LSTM. Arguments as for `RecurrentCell`; the state is a pair (h, c)."""
+
+    def __init__(
+        self, input_size: int, hidden_size: int, bias: bool = True, *, dtype: Any = np.float32
+    ) -> None:
+        super().__init__("lstm", input_size, hidden_size, bias, dtype=dtype)
+
+
+class GRUCell(RecurrentCell):
+    """One step of a GRU. Arguments as for `RecurrentCell` and `GRU`."""
+
+    def __init__(
+        self,
+        input_size: int,
+        hidden_size: int,
+        bias: bool = True,
+        *,
+        reset_after: bool = True,
+        new_z: bool = False,
+        dtype: Any = np.float32,
+    ) -> None:
+        super().__init__(
+            *("gru" if reset_after else "gru_reset_first", input_size, hidden_size, bias),
+            new_z=new_z,
+            dtype=dtype,
+        )

@@ -1,0 +1,238 @@
+"""Recurrent layers as modules: against PyTorch, by finite differences, packed against padded, and bad input."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+import dlkit as dl
+from dlkit import nn
+from dlkit.autograd import gradcheck
+from dlkit.nn.utils import rnn
+
+
+def tensor(rng: np.random.Generator, *shape: int, grad: bool = True) -> Any:
+    return dl.tensor(rng.standard_normal(shape), requires_grad=grad)
+
+
+@pytest.mark.parametrize("kind", ["RNN", "LSTM", "GRU"])
+@pytest.mark.parametrize("bidirectional", [False, True])
+@pytest.mark.parametrize("batch_first", [False, True])
+@pytest.mark.parametrize("layers", [1, 3])
+def test_is_pytorchs(rng, kind, bidirectional, batch_first, layers):
+    torch = pytest.importorskip("torch")
+    settings = {"num_layers": layers, "bidirectional": bidirectional, "batch_first": batch_first}
+    theirs = getattr(torch.nn, kind)(5, 7, **settings).double()
+    ours = getattr(nn, kind)(5, 7, **settings, dtype=np.float64)
+    ours.load_state_dict({k: v.detach().numpy().copy() for k, v in theirs.state_dict().items()})
+    x = tensor(rng, 4, 3, 5)
+    batch = 4 if batch_first else 3
+    state = rng.standard_normal((layers * (2 if bidirectional else 1), batch, 7))
+    h, x_there = dl.tensor(state, requires_grad=True), torch.tensor(x.numpy(), requires_grad=True)
+    h_there = torch.tensor(state, requires_grad=True)
+    pair = kind == "LSTM"
+    y, last = ours(x, (h, dl.tensor(2 * state)) if pair else h)
+    expected, expected_last = theirs(x_there, (h_there, torch.tensor(2 * state)) if pair else h_there)
+    np.testing.assert_allclose(y.numpy(), expected.detach().numpy(), atol=1e-12)
+    lasts = list(zip(last, expected_last, strict=True)) if pair else [(last, expected_last)]
+    seed = rng.standard_normal(y.shape)
+    total, expected_total = (y * dl.tensor(seed)).sum(), (expected * torch.tensor(seed)).sum()
+    for a, b in lasts:
+        np.testing.assert_allclose(a.numpy(), b.detach().numpy(), atol=1e-12)
+        total, expected_total = total + (a * a).sum(), expected_total + (b * b).sum()
+    total.backward()
+    expected_total.backward()
+    np.testing.assert_allclose(x.grad.numpy(), x_there.grad.numpy(), atol=1e-11)
+    np.testing.assert_allclose(h.grad.numpy(), h_there.grad.numpy(), atol=1e-11)
+    for (name, p), (expected_name, q) in zip(ours.named_parameters(), theirs.named_parameters(), strict=True):
+        assert name == expected_name
+        np.testing.assert_allclose(p.grad.numpy(), q.grad.numpy(), atol=1e-11)
+
+
+@pytest.mark.parametrize("kind", ["RNNCell", "LSTMCell", "GRUCell"])
+def test_cells_are_pytorchs(rng, kind):
+    torch = pytest.importorskip("torch")
+    theirs = getattr(torch.nn, kind)(5, 7).double()
+    ours = getattr(nn, kind)(5, 7, dtype=np.float64)
+    ours.load_state_dict({k: v.detach().numpy().copy() for k, v in theirs.state_dict().items()})
+    x, h, c = (rng.standard_normal((3, n)) for n in (5, 7, 7))
+    pair = kind == "LSTMCell"
+    found = ours(dl.tensor(x), (dl.tensor(h), dl.tensor(c)) if pair else dl.tensor(h))
+    expected = theirs(torch.tensor(x), (torch.tensor(h), torch.tensor(c)) if pair else torch.tensor(h))
+    for a, b in zip(found, expected, strict=True) if pair else [(found, expected)]:
+        np.testing.assert_allclose(a.numpy(), b.detach().numpy(), atol=1e-12)
+    single = ours(dl.tensor(x[0]))
+    assert (single[0] if pair else single).shape == (7,)
+
+
+LADDER = [
+    ("tanh", {}),
+    ("relu", {}),
+    ("additive", {}),
+    ("interpolate", {}),
+    ("input_gate", {}),
+    ("lstm", {"peepholes": True}),
+    ("coupled_lstm", {"peepholes": True}),
+    ("gru", {"new_z": True}),
+    ("gru_reset_first", {}),
+]
+
+
+@pytest.mark.parametrize(("cell", "options"), LADDER, ids=[cell for cell, _ in LADDER])
+def test_gradients(rng, cell, options):
+    layer = nn.Recurrent(cell, 3, 5, num_layers=2, bidirectional=True, dtype=np.float64, **options)
+    x = tensor(rng, 4, 2, 3)
+    h = tensor(rng, 4, 2, 5)
+    state = (h, tensor(rng, 4, 2, 5)) if layer.has_c else h
+
+    def result(*_: Any) -> Any:
+        y, last = layer(x, state)
+        return y.tanh().sum() + sum((s * s).sum() for s in (last if layer.has_c else (last,)))
+
+    inputs = [x, *(state if layer.has_c else (h,)), *layer.parameters()]
+    assert gradcheck(result, inputs)
+
+
+def test_a_retained_graph_gives_the_same_gradients_again(rng):
+    layer = nn.GRU(3, 4, dtype=np.float64)
+    x = tensor(rng, 5, 2, 3)
+    y, _ = layer(x)
+    total = (y * y).sum()
+    total.backward(retain_graph=True)
+    once = [t.grad.numpy().copy() for t in (x, *layer.parameters())]
+    total.backward()
+    for t, g in zip((x, *layer.parameters()), once, strict=True):
+        np.testing.assert_allclose(t.grad.numpy(), 2 * g, rtol=1e-12)
+
+
+def test_only_what_is_tracked_gets_gradients(rng):
+    layer = nn.LSTM(3, 4, dtype=np.float64)
+    layer.weight_hh_l0.requires_grad = False
+    x = tensor(rng, 5, 2, 3, grad=False)
+    layer(x)[0].sum().backward()
+    assert layer.weight_hh_l0.grad is None
+    assert layer.weight_ih_l0.grad is not None
+    with dl.no_grad():
+        assert layer(x)[0].grad_fn is None
+
+
+@pytest.mark.parametrize("kind", ["RNN", "LSTM", "GRU"])
+@pytest.mark.parametrize("batch_first", [False, True])
+def test_packed_is_padded_without_the_padding(rng, kind, batch_first):
+    layer = getattr(nn, kind)(
+        3, 6, num_layers=2, bidirectional=True, batch_first=batch_first, dtype=np.float64
+    )
+    lengths = [2, 5, 1, 4]
+    sequences = [rng.standard_normal((n, 3)) for n in lengths]
+    padded = rnn.pad_sequence([dl.tensor(s) for s in sequences], batch_first)
+    state = rng.standard_normal((4, 4, 6))
+    initial = dl.tensor(state)
+    packed = rnn.pack_padded_sequence(padded, lengths, batch_first, enforce_sorted=False)
+    y, last = layer(packed, (initial, initial) if kind == "LSTM" else initial)
+    found, found_lengths = rnn.pad_packed_sequence(y, batch_first)
+    assert list(found_lengths) == lengths
+    h = last[0] if kind == "LSTM" else last
+    for b, sequence in enumerate(sequences):
+        start = dl.tensor(state[:, b])
+        alone, alone_last = layer(dl.tensor(sequence), (start, start) if kind == "LSTM" else start)
+        of_b = found[b] if batch_first else found[:, b]
+        np.testing.assert_allclose(of_b.numpy()[: lengths[b]], alone.numpy(), atol=1e-12)
+        assert not of_b.numpy()[lengths[b] :].any()
+        alone_h = alone_last[0] if kind == "LSTM" else alone_last
+        np.testing.assert_allclose(h.numpy()[:, b], alone_h.numpy(), atol=1e-12)
+
+
+def test_steps_one_at_a_time_are_a_sequence(rng):
+    layer = nn.LSTM(3, 5, num_layers=2, dtype=np.float64)
+    x = tensor(rng, 6, 2, 3, grad=False)
+    whole, _ = layer(x)
+    state = None
+    for t in range(6):
+        y, state = layer(x[t : t + 1], state)
+        np.testing.assert_allclose(y.numpy()[0], whole.numpy()[t], atol=1e-12)
+
+
+def test_truncated_backpropagation_stops_at_detached_states(rng):
+    layer = nn.GRU(3, 5, dtype=np.float64)
+    x = tensor(rng, 4, 2, 3)
+    _, state = layer(x[:2])
+    y, _ = layer(x[2:], state.detach())
+    y.sum().backward()
+    assert not x.grad.numpy()[:2].any()
+    assert x.grad.numpy()[2:].any()
+
+
+def test_dropout_acts_in_training_alone(rng):
+    layer = nn.LSTM(4, 50, num_layers=2, dropout=0.5, recurrent_dropout=0.5)
+    x = dl.tensor(rng.standard_normal((6, 3, 4)).astype(np.float32))
+    a, b = layer(x)[0].numpy(), layer(x)[0].numpy()
+    assert not np.array_equal(a, b)
+    layer.eval()
+    a, b = layer(x)[0].numpy(), layer(x)[0].numpy()
+    np.testing.assert_array_equal(a, b)
+
+
+def test_recurrent_dropout_is_the_same_at_every_step(rng):
+    # Without input and biases, h = h' + tanh(U (m h')): units that U does not see leave all others as they are.
+    layer = nn.Recurrent("additive", 1, 200, bias=False, recurrent_dropout=0.5, dtype=np.float64)
+    layer.weight_hh_l0.data = dl.tensor(np.eye(200))
+    start = dl.tensor(np.ones((1, 1, 200)))
+    y, _ = layer(dl.tensor(np.zeros((5, 1, 1))), start)
+    moved = y.numpy()[:, 0] != 1
+    assert 60 < moved[0].sum() < 140
+    for step in moved:
+        np.testing.assert_array_equal(step, moved[0])
+
+
+def test_weights_survive_a_file(rng, tmp_path):
+    layer = nn.LSTM(3, 4, bidirectional=True)
+    nn.save_safetensors(layer, tmp_path / "lstm.safetensors")
+    other = nn.LSTM(3, 4, bidirectional=True)
+    other.load_state_dict(nn.load_safetensors(tmp_path / "lstm.safetensors"))
+    x = dl.tensor(rng.standard_normal((2, 2, 3)).astype(np.float32))
+    np.testing.assert_array_equal(layer(x)[0].numpy(), other(x)[0].numpy())
+
+
+def test_weights_of_another_architecture_are_refused():
+    lstm, gru = nn.LSTM(3, 4), nn.GRU(3, 4)
+    with pytest.raises(ValueError, match="weight_ih_l0"):
+        gru.load_state_dict(lstm.state_dict())
+
+
+BAD = [
+    (lambda: nn.LSTM(0, 4), ValueError, "input_size"),
+    (lambda: nn.LSTM(3, -1), ValueError, "hidden_size"),
+    (lambda: nn.GRU(3, 4, num_layers=0), ValueError, "num_layers"),
+    (lambda: nn.LSTM(3, 4, dropout=1.0), ValueError, "dropout is 1.0"),
+    (lambda: nn.RNN(3, 4, nonlinearity="sin"), ValueError, "nonlinearity is 'sin'"),
+    (lambda: nn.Recurrent("ltsm", 3, 4), ValueError, "cell is 'ltsm'"),
+    (lambda: nn.Recurrent("gru", 3, 4, peepholes=True), ValueError, "peepholes"),
+    (lambda: nn.LSTM(3, 4)(dl.tensor(np.zeros((2, 2, 5), "f"))), ValueError, "5 features; expected input_size, 3"),
+    (lambda: nn.LSTM(3, 4)(dl.tensor(np.zeros((0, 2, 3), "f"))), ValueError, "at least one step"),
+    (lambda: nn.LSTM(3, 4)(dl.tensor(np.zeros((2, 0, 3), "f"))), ValueError, "at least one step"),
+    (lambda: nn.LSTM(3, 4)(dl.tensor(np.zeros(3, "f"))), ValueError, "2 or 3 dimensions"),
+    (lambda: nn.LSTM(3, 4)([1.0]), TypeError, "input is a list"),
+    (lambda: nn.LSTM(3, 4)(dl.tensor(np.zeros((2, 2, 3), "f")), dl.tensor(np.zeros((1, 2, 4), "f"))), TypeError,
+     r"expected a pair of tensors \(h, c\)"),
+    (lambda: nn.GRU(3, 4)(dl.tensor(np.zeros((2, 2, 3), "f")), dl.tensor(np.zeros((1, 3, 4), "f"))), ValueError,
+     r"hx's h is \(1, 3, 4\); expected \(1, 2, 4\)"),
+    (lambda: nn.GRUCell(3, 4)(dl.tensor(np.zeros((2, 5), "f"))), ValueError, r"expected \(B, 3\)"),
+    (lambda: nn.GRU(3, 4)(dl.tensor(np.zeros((2, 2, 3)))), TypeError, "float"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("make", "kind", "message"), BAD, ids=[m for _, _, m in BAD])
+def test_errors(make, kind, message):
+    with pytest.raises(kind, match=message):
+        make()
+
+
+def test_repr_shows_what_is_not_the_default():
+    assert (
+        repr(nn.LSTM(3, 4, num_layers=2, bidirectional=True))
+        == "LSTM(3, 4, num_layers=2, bidirectional=True)"
+    )
+    assert repr(nn.Recurrent("additive", 3, 4)) == "Recurrent(additive, 3, 4)"
+    assert repr(nn.GRUCell(3, 4, bias=False)) == "GRUCell(3, 4, bias=False)"

@@ -1,0 +1,389 @@
+"""Recurrent layers: every variant against the definition, the definition against finite differences and PyTorch."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+import dlkit.kernels as K
+from dlkit.kernels import CELLS, RecurrentWeights
+
+VARIANTS = [variant.name for variant in K.variants("recurrent")]
+LENGTHS = ([5, 5, 5], [9, 6, 6, 2, 1], [4], [1, 1])
+
+
+class Case(NamedTuple):
+    x: Any
+    weights: list[RecurrentWeights]
+    sizes: list[int]
+    h0: Any
+    c0: Any
+    settings: dict[str, Any]
+    dy: Any
+    dhn: Any
+    dcn: Any
+
+
+def make(
+    cell: str,
+    lengths: list[int],
+    inputs: int,
+    hidden: int,
+    *,
+    dtype: Any = np.float64,
+    directions: int = 2,
+    bias: bool = True,
+    states: bool = True,
+    mask: bool = False,
+    new_z: bool = False,
+    seed: int = 0,
+) -> Case:
+    rng = np.random.default_rng(seed)
+    lengths = sorted(lengths, reverse=True)
+    sizes = [sum(n > t for n in lengths) for t in range(lengths[0])]
+    rows, batch, traits = sum(sizes), len(lengths), CELLS[cell]
+
+    def some(*shape: int) -> Any:
+        return (rng.uniform(-1, 1, shape) / max(shape[-1], 4) ** 0.5).astype(dtype)
+
+    width = traits.gates * hidden
+    weights = [
+        RecurrentWeights(
+            some(width, inputs),
+            some(width, hidden),
+            some(width) if bias else None,
+            some(width) if bias else None,
+            some(3, hidden) if traits.has_c else None,
+        )
+        for _ in range(directions)
+    ]
+
+    def normal(*shape: int) -> Any:
+        return rng.standard_normal(shape).astype(dtype)
+
+    state = (directions, batch, hidden)
+    settings = {"cell": cell, "new_z": new_z}
+    if mask:
+        settings["mask"] = ((rng.random(state) > 0.3) / 0.7).astype(dtype)
+    return Case(
+        normal(rows, inputs),
+        weights,
+        sizes,
+        normal(*state) if states else None,
+        normal(*state) if states and traits.has_c else None,
+        settings,
+        normal(rows, directions * hidden),
+        normal(*state),
+        normal(*state) if traits.has_c else None,
+    )
+
+
+def everything(case: Case, variant: str | None, backward_variant: str | None = None) -> list[Any]:
+    """Outputs, last states and all gradients."""
+    x, weights, sizes, h0, c0, settings, dy, dhn, dcn = case
+    y, hn, cn, saved = K.recurrent(x, weights, sizes, h0, c0, keep=True, variant=variant, **settings)
+    dx, dh0, dc0, dweights = K.recurrent_backward(
+        saved, x, weights, sizes, y, dy, dhn, dcn, variant=backward_variant or variant, **settings
+    )
+    found = [y, hn, cn, dx, dh0, dc0, *(g for w in dweights for g in w)]
+    return [a for a in found if a is not None]
+
+
+def assert_close(found: list[Any], expected: list[Any], tolerance: float) -> None:
+    assert len(found) == len(expected)
+    for i, (a, b) in enumerate(zip(found, expected, strict=True)):
+        assert a.shape == b.shape
+        scale = np.linalg.norm(b) + 1e-30
+        assert np.linalg.norm(a - b) <= tolerance * scale, i
+
+
+def cases(cell: str) -> list[Case]:
+    made = [make(cell, lengths, 7, 37, seed=i) for i, lengths in enumerate(LENGTHS)]
+    made.append(make(cell, LENGTHS[1], 5, 50, mask=True, seed=5))
+    made.append(make(cell, [3] * 70, 3, 16, directions=1, bias=False, states=False, seed=6))
+    made.append(make(cell, [6, 3], 0, 9, seed=7))
+    made.append(make(cell, [2] * 3, 4, 100, directions=1, new_z=True, seed=8))
+    return made
+
+
+@pytest.mark.parametrize("cell", list(CELLS))
+@pytest.mark.parametrize("variant", VARIANTS[1:])
+def test_variants_agree_with_the_definition(cell, variant, threads):
+    for case in cases(cell):
+        assert_close(everything(case, variant), everything(case, "naive"), 1e-12)
+
+
+@pytest.mark.parametrize("cell", list(CELLS))
+def test_float32_is_close_to_float64(cell, threads):
+    for precise in cases(cell):
+        exact = everything(precise, "naive")
+
+        def single(value: Any) -> Any:
+            return None if value is None else np.asarray(value, np.float32)
+
+        case = precise._replace(
+            x=single(precise.x),
+            weights=[RecurrentWeights(*map(single, w)) for w in precise.weights],
+            h0=single(precise.h0),
+            c0=single(precise.c0),
+            settings={k: single(v) if k == "mask" else v for k, v in precise.settings.items()},
+            dy=single(precise.dy),
+            dhn=single(precise.dhn),
+            dcn=single(precise.dcn),
+        )
+        for variant in VARIANTS:
+            assert_close(everything(case, variant), exact, 3e-6)
+
+
+@pytest.mark.parametrize("cell", list(CELLS))
+@pytest.mark.parametrize("mask", [False, True], ids=["", "mask"])
+def test_gradients_by_finite_differences(cell, mask):
+    case = make(cell, [5, 3, 3, 1], 4, 6, mask=mask, new_z=mask)
+    names = ["x", "h0"] + (["c0"] if CELLS[cell].has_c else [])
+    x, weights, sizes, h0, c0, settings, dy, dhn, dcn = case
+
+    def loss(values: dict[str, Any]) -> float:
+        y, hn, cn, _ = K.recurrent(
+            values["x"], values["weights"], sizes, values["h0"], values["c0"], variant="naive", **settings
+        )
+        total = float((y * dy).sum() + (hn * dhn).sum())
+        return total if cn is None else total + float((cn * dcn).sum())
+
+    y, _, _, saved = K.recurrent(x, weights, sizes, h0, c0, keep=True, variant="naive", **settings)
+    dx, dh0, dc0, dweights = K.recurrent_backward(
+        saved, x, weights, sizes, y, dy, dhn, dcn, variant="naive", **settings
+    )
+    start = {"x": x, "h0": h0, "c0": c0, "weights": weights}
+    rng = np.random.default_rng(1)
+    step = 1e-6
+
+    def check(label: str, value: Any, gradient: Any, changed: Any) -> None:
+        direction = rng.standard_normal(value.shape)
+        up = loss({**start, **changed(value + step * direction)})
+        down = loss({**start, **changed(value - step * direction)})
+        assert (up - down) / (2 * step) == pytest.approx(
+            float((gradient * direction).sum()), rel=2e-6, abs=1e-7
+        ), label
+
+    for name, gradient in zip(names, (dx, dh0, dc0), strict=False):
+        check(name, start[name], gradient, lambda v, name=name: {name: v})
+    for d in range(2):
+        for part in RecurrentWeights._fields:
+            value = getattr(weights[d], part)
+            if value is None:
+                continue
+
+            def changed(v: Any, d: int = d, part: str = part) -> dict[str, Any]:
+                return {"weights": [w._replace(**{part: v}) if i == d else w for i, w in enumerate(weights)]}
+
+            check(f"{part} of {d}", value, getattr(dweights[d], part), changed)
+
+
+@given(
+    cell=st.sampled_from(list(CELLS)),
+    lengths=st.lists(st.integers(1, 12), min_size=1, max_size=9),
+    inputs=st.integers(0, 40),
+    hidden=st.integers(1, 130),
+    directions=st.integers(1, 2),
+    bias=st.booleans(),
+    states=st.booleans(),
+    mask=st.booleans(),
+    new_z=st.booleans(),
+    variant=st.sampled_from([None, *VARIANTS[1:]]),
+    seed=st.integers(0, 2**16),
+)
+def test_any_shape(variant, cell, lengths, inputs, hidden, **options):
+    case = make(cell, lengths, inputs, hidden, **options)
+    assert_close(everything(case, variant), everything(case, "naive"), 1e-11)
+
+
+def test_variants_can_be_mixed():
+    case = make("lstm", [6, 4, 1], 5, 40)
+    for forward in VARIANTS:
+        for backward in VARIANTS:
+            assert_close(everything(case, forward, backward), everything(case, "naive"), 1e-12)
+
+
+@pytest.mark.parametrize("cell", ["lstm", "gru", "tanh"])
+def test_same_bits_every_time(cell, threads):
+    case = make(cell, [20] * 5, 30, 150, dtype=np.float32)
+    first = everything(case, None)
+    for _ in range(5):
+        for a, b in zip(everything(case, None), first, strict=True):
+            np.testing.assert_array_equal(a, b)
+
+
+def test_blocks_of_inference_are_one_sequence():
+    # More rows than inference prepares at a time, forward and from the end.
+    case = make("gru", [400, 300, 7], 3, 20)
+    y, hn, _, _ = K.recurrent(case.x, case.weights, case.sizes, case.h0, **case.settings)
+    whole, last, _, _ = K.recurrent(case.x, case.weights, case.sizes, case.h0, keep=True, **case.settings)
+    np.testing.assert_allclose(y, whole, atol=1e-13)
+    np.testing.assert_allclose(hn, last, atol=1e-13)
+
+
+def test_a_large_hidden_state_is_multiplied_in_blocks():
+    case = make("lstm", [3, 3, 2], 4, 700, directions=1, dtype=np.float32)
+    assert_close(everything(case, "packed"), everything(case, "sequence"), 2e-6)
+
+
+def test_two_directions_are_two_passes():
+    case = make("lstm", [7, 4, 4], 3, 11)
+    y, hn, _, _ = K.recurrent(case.x, case.weights, case.sizes, **case.settings)
+    forward, _, _, _ = K.recurrent(case.x, case.weights[:1], case.sizes, **case.settings)
+    np.testing.assert_array_equal(y[:, :11], forward)
+    # The other direction: each sequence turned around, through a forward pass.
+    sizes = np.asarray(case.sizes)
+    offsets = np.cumsum(sizes) - sizes
+    lengths = (sizes[:, None] > np.arange(sizes[0])).sum(axis=0)
+    index = [[offsets[lengths[b] - 1 - t] + b for b in range(n)] for t, n in enumerate(sizes)]
+    turned = np.concatenate(index)
+    backward, last, _, _ = K.recurrent(case.x[turned], case.weights[1:], case.sizes, **case.settings)
+    np.testing.assert_allclose(y[turned, 11:], backward, atol=1e-13)
+    np.testing.assert_allclose(hn[1], last[0], atol=1e-13)
+
+
+def test_gradients_are_added_to_what_is_there():
+    case = make("gru", [4, 2], 3, 10, directions=1)
+    x, weights, sizes, h0, _, settings, dy, _, _ = case
+    results = []
+    for variant in VARIANTS:
+        y, _, _, saved = K.recurrent(x, weights, sizes, h0, keep=True, variant=variant, **settings)
+        reserves = [r.copy() for r in saved.reserves]
+        once = K.recurrent_backward(saved, x, weights, sizes, y, dy, variant=variant, **settings)[3][0]
+        out = [RecurrentWeights(*(None if a is None else np.ones_like(a) for a in weights[0]))]
+        saved = type(saved)(tuple(reserves))
+        K.recurrent_backward(
+            saved, x, weights, sizes, y, dy, out=out, accumulate=True, variant=variant, **settings
+        )
+        for a, b in zip(out[0], once, strict=True):
+            if a is not None:
+                np.testing.assert_allclose(a, b + 1, atol=1e-12)
+        results.append(out)
+    assert len(results) == len(VARIANTS)
+
+
+def test_stacks_are_layers_one_after_the_other():
+    rng = np.random.default_rng(0)
+    x = rng.standard_normal((5, 3, 4)).astype(np.float32)
+    first, second = make("lstm", [1], 4, 6).weights, make("lstm", [1], 12, 6).weights
+    layers = [[RecurrentWeights(*(np.float32(a) for a in w)) for w in layer] for layer in (first, second)]
+    y, hn, cn = K.lstm(x, layers)
+    below, _, _, _ = K.recurrent(x.reshape(15, 4), layers[0], [3] * 5)
+    above, last, _, _ = K.recurrent(below, layers[1], [3] * 5)
+    np.testing.assert_array_equal(y, above.reshape(5, 3, 12))
+    np.testing.assert_array_equal(hn[2:], last)
+    assert cn.shape == (4, 3, 6)
+    for name, cell in (("gru", "gru"), ("rnn", "tanh")):
+        y, hn = getattr(K, name)(x.astype(np.float64), [make(cell, [1], 4, 6).weights])
+        assert y.shape == (5, 3, 12)
+        assert hn.shape == (2, 3, 6)
+
+
+@pytest.mark.parametrize("cell", ["lstm", "gru", "tanh", "relu"])
+def test_agrees_with_pytorch(cell):
+    torch = pytest.importorskip("torch")
+    kind = {"lstm": torch.nn.LSTM, "gru": torch.nn.GRU}.get(cell, torch.nn.RNN)
+    extra = {} if cell in ("lstm", "gru") else {"nonlinearity": cell}
+    theirs = kind(6, 33, num_layers=2, bidirectional=True, **extra).double()
+    parameters = [p.detach().numpy() for p in theirs.parameters()]
+    directions = [RecurrentWeights(*parameters[i : i + 4]) for i in range(0, 16, 4)]
+    x = np.random.default_rng(2).standard_normal((7, 4, 6))
+    ours = {"lstm": K.lstm, "gru": K.gru}.get(cell, K.rnn)
+    y, hn, *_ = ours(x, [directions[:2], directions[2:]], cell=cell)
+    expected, states = theirs(torch.tensor(x))
+    np.testing.assert_allclose(y, expected.detach().numpy(), atol=1e-12)
+    last = states[0] if cell == "lstm" else states
+    np.testing.assert_allclose(hn, last.detach().numpy(), atol=1e-12)
+
+
+def errors() -> list[tuple[str, type[Exception], dict[str, Any], str]]:
+    weights = make("lstm", [1], 3, 4, directions=1).weights
+    w = weights[0]
+    return [
+        ("sizes that do not add up", ValueError, {"batch_sizes": [2, 1]}, "add up to 3; expected the rows of x, 4"),
+        ("sizes that add up to more", ValueError, {"batch_sizes": [4, 4]}, "more than the 4 rows"),
+        ("sizes that increase", ValueError, {"batch_sizes": [1, 3]}, r"batch_sizes\[1\] is 3 after 1"),
+        ("a size of zero", ValueError, {"batch_sizes": [4, 0]}, r"batch_sizes\[1\] is 0; expected at least 1"),
+        ("no steps", ValueError, {"x": np.zeros((0, 3)), "batch_sizes": []}, "at least one"),
+        ("sizes that are no integers", TypeError, {"batch_sizes": ["a"]}, "expected an integer"),
+        ("sizes that are no sequence", TypeError, {"batch_sizes": 3}, "batch_sizes"),
+        ("an unknown cell", ValueError, {"cell": "lstmm"}, "cell is 'lstmm'; expected one of tanh"),
+        ("an unknown variant", ValueError, {"variant": "pakced"}, "did you mean 'packed'"),
+        ("input of another width", ValueError, {"x": np.zeros((4, 5))}, r"weight_ih is \(16, 3\); expected \(16, 5\)"),
+        ("three dimensions", ValueError, {"x": np.zeros((2, 2, 3))}, "expected \\(rows, inputs\\)"),
+        ("weights of another cell", ValueError, {"cell": "gru"}, "weight_hh is"),
+        ("peepholes of a cell without", ValueError, {"cell": "input_gate", "weights": [
+            RecurrentWeights(w.ih[:12], w.hh[:12], None, None, w.peepholes)]}, "peepholes are given"),
+        ("another dtype", TypeError, {"weights": [w._replace(ih=np.float32(w.ih))]}, "float32"),
+        ("integers", TypeError, {"x": np.zeros((4, 3), np.int64)}, "x"),
+        ("a bias of another length", ValueError, {"weights": [w._replace(hh_bias=np.zeros(3))]}, "bias_hh is"),
+        ("a state of another batch", ValueError, {"h0": np.zeros((1, 3, 4))}, r"h0 is \(3, 4\); expected \(2, 4\)"),
+        ("too few states", ValueError, {"h0": np.zeros((2, 4))}, "h0 is"),
+        ("no direction", ValueError, {"weights": []}, "weights has 0 directions"),
+        ("a mask of another shape", ValueError, {"mask": np.zeros((1, 2, 9))}, "mask is"),
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("case", errors(), ids=lambda case: case[0])
+def test_errors(case):
+    _, kind, changed, message = case
+    given = {
+        "x": np.zeros((4, 3)),
+        "weights": make("lstm", [1], 3, 4, directions=1).weights,
+        "batch_sizes": [2, 2],
+        **changed,
+    }
+    with pytest.raises(kind, match=message):
+        K.recurrent(given.pop("x"), given.pop("weights"), given.pop("batch_sizes"), **given)
+
+
+def test_errors_of_stacks():
+    weights = make("lstm", [1], 3, 4, directions=1).weights
+    with pytest.raises(ValueError, match="layers is empty"):
+        K.lstm(np.zeros((2, 2, 3)), [])
+    with pytest.raises(ValueError, match=r"x is \(4, 3\); expected \(T, B, I\)"):
+        K.lstm(np.zeros((4, 3)), [weights])
+    with pytest.raises(ValueError, match="h0 is"):
+        K.lstm(np.zeros((2, 2, 3)), [weights], np.zeros((2, 2, 4)))
+
+
+def test_strided_inputs_are_taken():
+    case = make("gru", [4, 4], 3, 8)
+    expected = K.recurrent(case.x, case.weights, case.sizes, case.h0, **case.settings)[0]
+    wide = np.zeros((8, 6))
+    wide[:, ::2] = case.x
+    weights = [
+        RecurrentWeights(*(None if a is None else np.asfortranarray(a) for a in w)) for w in case.weights
+    ]
+    found = K.recurrent(wide[:, ::2], weights, case.sizes, case.h0, **case.settings)[0]
+    np.testing.assert_array_equal(found, expected)
+
+
+@pytest.mark.parametrize("at_end", [False, True], ids=["at the beginning", "at the end"])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_reads_stay_within_the_arrays(fenced, at_end, dtype):
+    fence = type(fenced[0])
+
+    def guarded(value: Any) -> Any:
+        return None if value is None else fence(value.nbytes).array(value, at_end)
+
+    for cell in CELLS:
+        case = make(cell, [3, 2, 1], 5, 21, dtype=dtype)
+        case = Case(
+            guarded(case.x),
+            [RecurrentWeights(*map(guarded, w)) for w in case.weights],
+            case.sizes,
+            guarded(case.h0),
+            guarded(case.c0),
+            case.settings,
+            guarded(case.dy),
+            guarded(case.dhn),
+            guarded(case.dcn),
+        )
+        for variant in VARIANTS:
+            everything(case, variant)
