@@ -10,6 +10,10 @@ import numpy as np
 from dlkit import kernels
 from dlkit.autograd.base import TensorBase, make
 from dlkit.autograd.tensor import Tensor
+from dlkit.nn import sequences
+
+#: Packing and padding of sequences.
+rnn = sequences
 
 
 def _gradients(parameters: Tensor | Iterable[Tensor], operation: str) -> list[Any]:

@@ -233,10 +233,10 @@ RECIPE = Recipe(
                 "schedule": "cosine",
                 "average": 0.999,
                 "shift": 2,
-                "rotation": 12,
-                "scale": 0.12,
+                "rotation": 10,
+                "scale": 0.1,
                 "shear": 0.1,
-                "elastic": 24,
+                "elastic": 8,
                 "smoothness": 4,
             },
             "digits": {
