@@ -75,6 +75,19 @@ def conv(
     measure("conv", names, threads, peers, rounds, json, quick)
 
 
+@app.command("recurrent")
+def recurrent(
+    names: Names = None,
+    threads: Threads = "1",
+    peers: Peers = None,
+    rounds: Rounds = None,
+    json: Json = None,
+    quick: Quick = False,
+) -> None:
+    """Recurrent layers over whole sequences, forward and through time, beside each peer."""
+    measure("recurrent", names, threads, peers, rounds, json, quick)
+
+
 @app.command("models")
 def models(
     names: Names = None,

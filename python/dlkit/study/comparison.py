@@ -43,7 +43,7 @@ def compare(
 
     Parameters
     ----------
-    chapter : {"matmul", "layers", "conv", "models"}
+    chapter : {"matmul", "layers", "conv", "recurrent", "models"}
     shapes : sequence of str, optional
         For matmul, shapes such as ``64x784x512`` or ``784x64x512tn``; else parts of workload names.
     threads : sequence of int

@@ -10,9 +10,10 @@ import numpy as np
 
 import dlkit
 import dlkit.kernels as K
-from dlkit.study import conv_workloads, text_workloads
-from dlkit.study.libraries import Prepared, UnsupportedError, dlkit_conv
-from dlkit.study.workloads import CHECKED_RUNS, Arrays, Workload, cnn_shapes
+from dlkit.study import conv_workloads, recurrent_workloads, text_workloads
+from dlkit.study.cnn_workloads import cnn_shapes
+from dlkit.study.libraries import Prepared, UnsupportedError, dlkit_conv, dlkit_recurrent
+from dlkit.study.workloads import CHECKED_RUNS, Arrays, Workload
 
 
 def versions() -> dict[str, str]:
@@ -52,6 +53,8 @@ def prepare(workload: Workload, inputs: Arrays, options: dict[str, Any]) -> Prep
         return _adam(inputs, p["lr"])
     if kind in conv_workloads.KINDS:
         return dlkit_conv.prepare(kind, p, inputs)
+    if kind in recurrent_workloads.KINDS:
+        return dlkit_recurrent.prepare(kind, p, inputs)
     if kind == "mlp_step":
         return _mlp(p, inputs)
     if kind == "cnn_step":

@@ -10,7 +10,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from dlkit.study.libraries import Prepared, UnsupportedError
+from dlkit.study import conv_workloads, recurrent_workloads, text_workloads
+from dlkit.study.libraries import Prepared, UnsupportedError, jax_conv, jax_recurrent
 from dlkit.study.workloads import Arrays, Workload
 
 
@@ -42,10 +43,16 @@ def prepare(workload: Workload, inputs: Arrays, options: dict[str, Any]) -> Prep
         return _norm(kind, t)
     if kind == "adam":
         return _adam(p["lr"], inputs)
+    if kind in conv_workloads.KINDS:
+        return jax_conv.prepare(kind, p, t)
+    if kind in recurrent_workloads.KINDS:
+        return jax_recurrent.prepare(kind, p, t)
     if kind == "mlp_step":
         return _mlp(p, inputs)
     if kind == "cnn_step":
         return _cnn(p, inputs)
+    if kind == "text_cnn_step":
+        return _text_cnn(p, inputs)
     raise UnsupportedError(f"no {kind} for JAX here")
 
 
@@ -141,7 +148,7 @@ def _mlp(p: dict[str, Any], inputs: Arrays) -> Prepared:
                 x = jax.nn.relu(x)
         return _loss(x, y)
 
-    return _training(forward, layers, p, inputs)
+    return _training(forward, _pairs(layers), p, inputs)
 
 
 def _cnn(p: dict[str, Any], inputs: Arrays) -> Prepared:
@@ -163,12 +170,37 @@ def _cnn(p: dict[str, Any], inputs: Arrays) -> Prepared:
                 x = jax.nn.relu(x)
         return _loss(x, y)
 
-    return _training(forward, layers, p, inputs)
+    return _training(forward, _pairs(layers), p, inputs)
 
 
-def _training(forward: Any, layers: int, p: dict[str, Any], inputs: Arrays) -> Prepared:
+def _pairs(layers: int) -> list[tuple[str, ...]]:
+    return [(f"weight{i}", f"bias{i}") for i in range(layers)]
+
+
+def _text_cnn(p: dict[str, Any], inputs: Arrays) -> Prepared:
+    names = text_workloads.names_of(p)
+
+    def forward(params: Any, x: Any, y: Any) -> Any:
+        v = {name: value for name, (value,) in zip(names, params, strict=True)}
+        table = v["embedding"] * (jnp.arange(p["words"]) > 0)[:, None]  # the padding's vector is not learned
+        vectors = table[x].transpose(0, 2, 1)
+        pooled = [
+            (
+                jax.lax.conv_general_dilated(vectors, v[f"conv{i}.weight"], (1,), "VALID")
+                + v[f"conv{i}.bias"][:, None]
+            ).max(axis=2)
+            for i in range(len(p["regions"]))
+        ]
+        features = jax.nn.relu(jnp.concatenate(pooled, axis=1))
+        return _loss(features @ v["output.weight"].T + v["output.bias"], y)
+
+    return _training(forward, [(name,) for name in names], p, inputs, text_workloads.RUNS)
+
+
+def _training(
+    forward: Any, names: list[tuple[str, ...]], p: dict[str, Any], inputs: Arrays, runs: int = 5
+) -> Prepared:
     size = p["batch"]
-    names = [(f"weight{i}", f"bias{i}") for i in range(layers)]
 
     def step(state: Any, x: Any, y: Any) -> Any:
         loss, grads = jax.value_and_grad(forward)(state[0], x, y)
@@ -184,7 +216,7 @@ def _training(forward: Any, layers: int, p: dict[str, Any], inputs: Arrays) -> P
         nonlocal state
         images, labels = next(batches)
         state, loss = _wait(compiled(state, images, labels))
-        if len(losses) < 5:
+        if len(losses) < runs:
             losses.append(loss)
 
     def result() -> Arrays:

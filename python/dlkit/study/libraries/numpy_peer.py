@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from dlkit.study import conv_workloads, recurrent_workloads
 from dlkit.study.libraries import Prepared, UnsupportedError
 from dlkit.study.workloads import Arrays, Workload
 
@@ -43,6 +44,10 @@ def prepare(workload: Workload, inputs: Arrays, options: dict[str, Any]) -> Prep
         return _cross_entropy(inputs)
     if kind == "adam":
         return _adam(inputs, p["lr"])
+    if kind in conv_workloads.KINDS:
+        raise UnsupportedError("NumPy has no convolutions of images")
+    if kind in recurrent_workloads.KINDS:
+        raise UnsupportedError("NumPy has no recurrent layers")
     raise UnsupportedError("NumPy has no automatic differentiation")
 
 

@@ -10,9 +10,10 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
-from dlkit.study import conv_workloads, text_workloads
-from dlkit.study.libraries import Prepared, UnsupportedError, torch_conv
-from dlkit.study.workloads import CHECKED_RUNS, Arrays, Workload, cnn_shapes
+from dlkit.study import conv_workloads, recurrent_workloads, text_workloads
+from dlkit.study.cnn_workloads import cnn_shapes
+from dlkit.study.libraries import Prepared, UnsupportedError, torch_conv, torch_recurrent
+from dlkit.study.workloads import CHECKED_RUNS, Arrays, Workload
 
 
 def versions() -> dict[str, str]:
@@ -45,6 +46,8 @@ def prepare(workload: Workload, inputs: Arrays, options: dict[str, Any]) -> Prep
         return _adam(inputs, p["lr"], best)
     if kind in conv_workloads.KINDS:
         return torch_conv.prepare(kind, p, t, best)
+    if kind in recurrent_workloads.KINDS:
+        return torch_recurrent.prepare(kind, p, t)
     if kind == "mlp_step":
         return _mlp(p, inputs, best)
     if kind == "cnn_step":
