@@ -16,7 +16,7 @@ def predict(
         str,
         typer.Argument(
             help="Image (.png, .jpg), .npy, .csv or IDX file with one sample or many. Of a text model: a sentence, a "
-            "file with one a line, or - for standard input.",
+            "file with one a line, or - for standard input. Of a language model: a text to go on with.",
             show_default=False,
         ),
     ],
@@ -31,12 +31,20 @@ def predict(
         "cpu", "--device", metavar="NAME", help="Where to compute: cpu, cuda or simt."
     ),
 ) -> None:
-    """Classify the samples of a file with a trained model: a label and a confidence per row."""
+    """Ask a trained model: a label and a confidence per row; of a language model, surprise and a continuation."""
+    from dlkit.recipes.language_predictor import FILE as LANGUAGE_FILE
+    from dlkit.recipes.language_predictor import is_language_card
     from dlkit.recipes.predictor import load_predictor
     from dlkit.recipes.text_card import FILE, is_text_card
 
     from .inputs import read_samples
 
+    if is_language_card(run / LANGUAGE_FILE):
+        from .language import tell
+
+        if invert is not None:
+            raise typer.BadParameter("--invert is for images, this model takes text")
+        return tell(run, file, as_json=as_json, device=device)
     note, sentences = "", None
     if is_text_card(run / FILE):
         from dlkit.recipes.text_predictor import load_text_predictor

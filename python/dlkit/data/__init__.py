@@ -15,10 +15,12 @@ from __future__ import annotations
 
 from .augment import Augment
 from .batches import Batches, holdout
+from .corpora import Corpus, load_corpus
 from .dataset import Dataset
 from .errors import DataError, DataNotFoundError
 from .idx import read_idx
 from .registry import load, names
+from .stream_batches import StreamBatches
 from .text_batches import TextBatches, pad_sentences
 from .text_dataset import Split, TextDataset
 from .text_registry import load_text, text_names
@@ -29,16 +31,19 @@ from .word_vectors import WordVectors, read_word_vectors, write_word_vectors
 __all__ = [
     "Augment",
     "Batches",
+    "Corpus",
     "DataError",
     "DataNotFoundError",
     "Dataset",
     "Split",
+    "StreamBatches",
     "TextBatches",
     "TextDataset",
     "Vocabulary",
     "WordVectors",
     "holdout",
     "load",
+    "load_corpus",
     "load_text",
     "names",
     "pad_sentences",

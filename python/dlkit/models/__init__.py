@@ -11,6 +11,7 @@ Examples
 from __future__ import annotations
 
 from .cnn import CNN
+from .language_model import RecurrentLanguageModel
 from .mlp import MLP
 from .perceptron import Perceptron, perceptron_loss
 from .softmax_regression import SoftmaxRegression
@@ -21,6 +22,7 @@ __all__ = [
     "CNN",
     "MLP",
     "Perceptron",
+    "RecurrentLanguageModel",
     "SoftmaxRegression",
     "Summary",
     "TextCNN",

@@ -28,6 +28,8 @@ CONTENTS = {
     "descent.png": "loss over epochs and over time",
     "folds.png": "accuracy on each fold of cross-validation",
     "ngrams.png": "which words excite the filters most",
+    "surprise.png": "what surprises the model in the test text",
+    "sample.txt": "what the model writes",
     "graph.svg": "the graph with values and derivatives",
     "graph.png": "the graph with values and derivatives",
     "result.json": "what the run came to",

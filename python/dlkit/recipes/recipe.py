@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from math import inf
 from pathlib import Path
 from typing import Any
 
@@ -22,18 +23,19 @@ class Target:
         In words, as ``dlkit list`` shows it.
     metric
         A key of `Result.metrics`.
-    at_least
-        The value that it must reach.
+    at_least, at_most
+        Between which values it must be.
     """
 
     text: str
     metric: str
-    at_least: float
+    at_least: float = -inf
+    at_most: float = inf
 
     def reached(self, metrics: Mapping[str, Any]) -> bool:
         """Whether the metrics reach it."""
         value = metrics.get(self.metric)
-        return value is not None and float(value) >= self.at_least
+        return value is not None and self.at_least <= float(value) <= self.at_most
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,195 @@
+"""The recurrent language model."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dlkit import nn
+from dlkit.autograd import Tensor, no_grad
+from dlkit.kernels.recurrent import CELLS
+from dlkit.nn import functional as F
+from dlkit.nn import init
+
+#: One state, or a pair of them for LSTMs.
+State = Any
+
+
+class RecurrentLanguageModel(nn.Module):
+    """Word vectors, recurrent layers, a score for every word to come next (Mikolov et al. 2010; Zaremba et al. 2014).
+
+    Parameters
+    ----------
+    words
+        Entries of the vocabulary.
+    dimensions
+        Of the word vectors.
+    hidden
+        Units of each layer.
+    layers
+        Recurrent layers.
+    cell
+        One of `dlkit.kernels.CELLS`.
+    dropout
+        Of word vectors, between layers, and of what the output layer reads: what is not recurrent (Zaremba et al.
+        2014).
+    recurrent_dropout
+        Of what the recurrent weights see, the same units at every step (Gal & Ghahramani 2016).
+    tied
+        The output layer's weight is the table of word vectors (Press & Wolf 2017); needs `dimensions` = `hidden`.
+    spread
+        All weights begin uniform from minus this to this; 0: as the layers' own defaults have it.
+
+    Raises
+    ------
+    ValueError
+        `tied` is set and the two differ, or a setting is out of range.
+    """
+
+    def __init__(
+        self,
+        words: int,
+        dimensions: int = 200,
+        hidden: int = 200,
+        layers: int = 2,
+        cell: str = "lstm",
+        dropout: float = 0.0,
+        recurrent_dropout: float = 0.0,
+        tied: bool = False,
+        spread: float = 0.0,
+    ) -> None:
+        super().__init__()
+        if tied and dimensions != hidden:
+            raise ValueError(
+                f"RecurrentLanguageModel: tied is set but dimensions is {dimensions} and hidden {hidden}; expected "
+                f"them equal"
+            )
+        self.embedding = nn.Embedding(words, dimensions)
+        self.recurrent = nn.Recurrent(
+            cell, dimensions, hidden, layers, dropout=dropout, recurrent_dropout=recurrent_dropout
+        )
+        self.output = nn.Linear(hidden, words)
+        self.dropout = nn.Dropout(dropout)
+        self.tied = tied
+        if spread:
+            for parameter in self.parameters():
+                init.uniform_(parameter, -spread, spread)
+        if tied:
+            self.output.weight = self.embedding.weight
+        if CELLS[cell].has_c or spread:
+            assert self.output.bias is not None
+            init.zeros_(self.output.bias)
+
+    def forward(self, x: Any, state: State = None) -> tuple[Tensor, State]:
+        """Score what follows each token.
+
+        Parameters
+        ----------
+        x
+            Token numbers, shape (T, B).
+        state
+            That after the tokens before; None: none.
+
+        Returns
+        -------
+        Tensor of shape (T B, words)
+            Logits, row by row in the order of x.
+        state
+        """
+        vectors = self.dropout(self.embedding(x))
+        outputs, state = self.recurrent(vectors, state)
+        rows = self.dropout(outputs.reshape(-1, outputs.shape[2]))
+        return F.linear(rows, self.output.weight, self.output.bias), state
+
+    def surprises(self, tokens: NDArray[np.int64], steps: int = 100) -> NDArray[np.float64]:
+        """What each token of a text after the first costs, given all those before it.
+
+        Parameters
+        ----------
+        tokens
+            Token numbers, shape (N,), N at least 2.
+        steps
+            Tokens at a time.
+
+        Returns
+        -------
+        ndarray of shape (N - 1,)
+            Minus the natural logarithms of their probabilities.
+        """
+        if tokens.ndim != 1 or len(tokens) < 2:
+            raise ValueError(
+                f"surprises: tokens is {tokens.shape}; expected one dimension of at least two tokens"
+            )
+        found = []
+        state: State = None
+        training = self.training
+        self.eval()
+        try:
+            with no_grad():
+                for start in range(0, len(tokens) - 1, steps):
+                    inputs = tokens[start : start + steps][: len(tokens) - 1 - start]
+                    logits, state = self(inputs[:, None], state)
+                    chosen = tokens[start + 1 : start + 1 + len(inputs)]
+                    logs = F.log_softmax(logits, 1).numpy()
+                    found.append(-logs[np.arange(len(chosen)), chosen].astype(np.float64))
+        finally:
+            self.train(training)
+        return np.concatenate(found)
+
+    def sample(
+        self,
+        start: NDArray[np.int64],
+        count: int,
+        *,
+        temperature: float = 1.0,
+        rng: np.random.Generator | None = None,
+        forbidden: tuple[int, ...] = (),
+    ) -> NDArray[np.int64]:
+        """Go on with a text.
+
+        Parameters
+        ----------
+        start
+            Token numbers to begin with, shape (N,), N at least 1.
+        count
+            Tokens to draw.
+        temperature
+            Logits are divided by it: below 1 the likely becomes likelier; 0 takes the likeliest each time.
+        rng
+            Draws; default: a new generator.
+        forbidden
+            Tokens that are never drawn.
+
+        Returns
+        -------
+        ndarray of shape (count,)
+        """
+        if start.ndim != 1 or not len(start):
+            raise ValueError(f"sample: start is {start.shape}; expected one dimension of at least one token")
+        if count < 0 or not 0 <= temperature < np.inf:
+            raise ValueError(
+                f"sample: count is {count} and temperature {temperature}; expected 0 or more of each"
+            )
+        rng = rng or np.random.default_rng()
+        drawn: list[int] = []
+        training = self.training
+        self.eval()
+        try:
+            with no_grad():
+                inputs, state = start, None
+                for _ in range(count):
+                    logits, state = self(inputs[:, None], state)
+                    scores = logits.numpy()[-1].astype(np.float64)
+                    scores[list(forbidden)] = -np.inf
+                    if temperature == 0:
+                        token = int(scores.argmax())
+                    else:
+                        chances = np.exp((scores - scores.max()) / temperature)
+                        token = int(rng.choice(len(chances), p=chances / chances.sum()))
+                    drawn.append(token)
+                    inputs = np.array([token])
+        finally:
+            self.train(training)
+        return np.array(drawn, dtype=np.int64)

@@ -1,0 +1,330 @@
+"""``dlkit train lm``: recurrent language models of words or characters."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from math import exp, isfinite, log, log2
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from dlkit import kernels, nn, optim
+from dlkit.autograd import Tensor
+from dlkit.data import StreamBatches, load_corpus
+from dlkit.data.corpora import CORPORA, END, UNITS, UNKNOWN, Corpus
+from dlkit.kernels.recurrent import CELLS
+from dlkit.models import RecurrentLanguageModel
+from dlkit.train import Callback, Trainer, plots
+from dlkit.train.non_finite import non_finite_error
+
+from .folders import open_run, write_json
+from .language_figures import surprise_lines
+from .language_predictor import FORMAT
+from .recipe import Recipe, Result, RunOptions, Target
+from .settings import Settings, SettingsError, option
+from .work import peak_memory, work_lines, work_of
+
+PRESETS = ("plain", "small", "medium")
+OPTIMIZERS = ("sgd", "adam")
+_SAMPLED = {"words": 80, "characters": 400}
+_SHOWN = {"words": 110, "characters": 420}
+
+
+@dataclass(frozen=True)
+class LMSettings(Settings):
+    """A recurrent language model, and how it is trained."""
+
+    preset: str = option(
+        "plain",
+        "Defaults of all other settings: small and medium are those of Zaremba et al. (2014).",
+        group="Model",
+        choices=PRESETS,
+    )
+    data: str = option("topics", "Text.", group="Data", choices=CORPORA)
+    units: str = option("words", "What is predicted one at a time.", group="Data", choices=UNITS)
+    cell: str = option("lstm", "Recurrent cell.", group="Model", choices=tuple(CELLS))
+    dimensions: int = option(200, "Of the word vectors.", group="Model", at_least=1, at_most=1 << 16)
+    hidden: int = option(200, "Units of each recurrent layer.", group="Model", at_least=1, at_most=1 << 16)
+    layers: int = option(2, "Recurrent layers.", group="Model", at_least=1, at_most=100)
+    dropout: float = option(
+        0.0,
+        "Share of what is not recurrent that is dropped in training: word vectors, what a layer passes on.",
+        group="Model",
+        at_least=0,
+        below=1,
+    )
+    recurrent_dropout: float = option(
+        0.0,
+        "Share of the units that the recurrent weights do not see in training, the same ones at every step.",
+        group="Model",
+        at_least=0,
+        below=1,
+    )
+    tied: bool = option(
+        False, "The output layer's weights are the word vectors; needs as many units.", group="Model"
+    )
+    spread: float = option(0.1, "Weights begin uniform from minus this to this.", group="Model", above=0)
+    steps: int = option(35, "Steps that gradients go back.", at_least=1, at_most=1 << 16)
+    batch_size: int = option(20, "Stretches of the text that are read side by side.", at_least=1)
+    epochs: int = option(13, "Passes over the text.", at_least=1)
+    optimizer: str = option("sgd", "Update rule.", choices=OPTIMIZERS)
+    lr: float = option(20.0, "Learning rate (of Adam, such as 0.002).", above=0)
+    flat_epochs: int = option(4, "Epochs before the learning rate begins to fall.", at_least=0)
+    decay: float = option(
+        0.5, "What the learning rate is multiplied with after each epoch from then on.", above=0, at_most=1
+    )
+    clip_norm: float | None = option(0.25, "Scale gradients to at most this norm.", above=0)
+    temperature: float = option(
+        0.8, "Of the sample of text that is drawn in the end.", group="Run", at_least=0, at_most=10
+    )
+
+    def check(self) -> None:
+        """Tied weights have one size."""
+        if self.tied and self.dimensions != self.hidden:
+            raise SettingsError(
+                f"tied is set but dimensions is {self.dimensions} and hidden {self.hidden}, expected them equal"
+            )
+
+    @property
+    def may_change(self) -> frozenset[str]:
+        """The settings that a resumed run may change."""
+        return frozenset({"epochs", "temperature"})
+
+
+class CarriedState(Callback):
+    """The state of the recurrent layers, which the next batch begins with: none at the beginning of an epoch.
+
+    Attributes
+    ----------
+    arrays
+        Of the layers; empty: none.
+    """
+
+    def __init__(self) -> None:
+        self.arrays: list[Any] = []
+
+    def on_epoch_start(self, trainer: Trainer) -> None:
+        """Forget the text's end."""
+        if not trainer.partial.batches:
+            self.arrays = []
+
+    def state_dict(self) -> dict[str, Any]:
+        """The state after the last batch."""
+        return {"arrays": list(self.arrays)}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Go on after it."""
+        self.arrays = list(state["arrays"])
+
+
+class LanguageTrainer(Trainer):
+    """A trainer whose batches follow each other in a text.
+
+    Attributes
+    ----------
+    carried
+        The state at the end of the last batch.
+    """
+
+    carried: CarriedState
+
+    def train_batch(self, x: Any, y: Any) -> tuple[Any, Any]:
+        """Learn from one batch, and keep the state; gradients end at its beginning."""
+        state: Any = tuple(Tensor(array) for array in self.carried.arrays) or None
+        if state is not None and len(state) == 1:
+            state = state[0]
+        logits, after = self.model(x, state)
+        loss = self.loss(logits, y)
+        value = loss.item()
+        if not isfinite(value):
+            raise non_finite_error(self, value, x, y, logits.data)
+        self.optimizer.zero_grad()
+        loss.backward()
+        if self._clip is not None:
+            self._clip()
+        self.optimizer.step()
+        self.carried.arrays = [s.data for s in (after if isinstance(after, tuple) else (after,))]
+        return value, loss.data
+
+    def evaluate(self, x: ArrayLike, y: ArrayLike) -> dict[str, float | None]:
+        """The mean surprise at a text: x are its tokens but the last, y those after them."""
+        assert isinstance(self.model, RecurrentLanguageModel)
+        tokens = np.concatenate([np.asarray(x), np.asarray(y)[-1:]])
+        return {"loss": float(self.model.surprises(tokens).mean()), "accuracy": None}
+
+
+def train(settings: LMSettings, options: RunOptions) -> Result:
+    """Train it, measure its perplexity, let it write."""
+    corpus = load_corpus(settings.data, settings.units)
+    batches = StreamBatches(corpus.train, settings.batch_size, settings.steps)
+    run = open_run("lm", settings, options, may_change=settings.may_change)
+    kernels.manual_seed(settings.seed)
+    arguments: dict[str, Any] = {
+        "words": len(corpus.words),
+        "dimensions": settings.dimensions,
+        "hidden": settings.hidden,
+        "layers": settings.layers,
+        "cell": settings.cell,
+        "dropout": settings.dropout,
+        "recurrent_dropout": settings.recurrent_dropout,
+        "tied": settings.tied,
+        "spread": settings.spread,
+    }
+    model = RecurrentLanguageModel(**arguments)
+    model.to(options.device)
+    write_json(
+        run,
+        "model.json",
+        {
+            "format": FORMAT,
+            "model": "RecurrentLanguageModel",
+            "arguments": arguments,
+            "units": settings.units,
+            "words": list(corpus.words),
+        },
+    )
+    parameters = list(model.parameters())
+    optimizer: optim.Optimizer
+    if settings.optimizer == "adam":
+        optimizer = optim.Adam(parameters, lr=settings.lr)
+    else:
+        optimizer = optim.SGD(parameters, lr=settings.lr)
+    flat, decay = settings.flat_epochs, settings.decay
+    carried = CarriedState()
+    trainer = LanguageTrainer(
+        model,
+        optimizer,
+        nn.CrossEntropyLoss(),
+        scheduler=optim.lr_scheduler.LambdaLR(optimizer, lambda epoch: decay ** max(epoch + 1 - flat, 0)),
+        clip_norm=settings.clip_norm,
+        callbacks=[carried],
+        run=run,
+        progress=options.progress,
+    )
+    trainer.carried = carried
+    held_out = corpus.validation
+    history = trainer.fit(
+        batches, epochs=settings.epochs, validation=(held_out[:-1], held_out[1:]), resume=options.resume
+    )
+
+    surprises = model.surprises(corpus.test)
+    loss = float(surprises.mean())
+    work = work_of(history, options.device)
+    metrics: dict[str, Any] = {
+        "test_perplexity": exp(min(loss, 700.0)),
+        "test_loss": loss,
+        "test_bits": loss / log(2),
+        "test_tokens": len(surprises),
+        "val_perplexity": exp(min(float(history[-1]["val_loss"]), 700.0)),
+        "train_perplexity": exp(min(float(history[-1]["train_loss"]), 700.0)),
+        "epochs": trainer.epoch,
+        "parameters": sum(int(p.data.size) for p in model.parameters()),
+        "words": len(corpus.words),
+        **work,
+        "peak_memory": peak_memory(),
+    }
+    write_json(run, "result.json", {"recipe": "lm", "data": corpus.name, "units": corpus.units, **metrics})
+    _show(run, corpus, model, surprises, history, settings)
+    target = (
+        RECIPE.target(settings.data) if settings.preset == "plain" and settings.units == "words" else None
+    )
+    if settings.data == "ptb" and settings.units == "words":
+        target = _PTB.get(settings.preset, target)
+    return Result("lm", run.folder, metrics, _lines(metrics, target, corpus), target)
+
+
+def _show(
+    run: Any,
+    corpus: Corpus,
+    model: RecurrentLanguageModel,
+    surprises: NDArray[np.float64],
+    history: Any,
+    settings: LMSettings,
+) -> None:
+    title = f"{settings.cell} language model of {corpus.name}, {corpus.units}"
+    plots.loss_curve(
+        history, run.path("loss.png"), title=title, note="loss: natural logarithm of the perplexity"
+    )
+    shown = min(_SHOWN[corpus.units], len(surprises))
+    surprise_lines(
+        [corpus.words[i] for i in corpus.test[1 : shown + 1]],
+        surprises[:shown] / log(2),
+        run.path("surprise.png"),
+        apart="" if corpus.units == "characters" else " ",
+        title=f"{title}: bits of surprise at each of the test text's first {corpus.units}",
+    )
+    start = corpus.train[:1] if END not in corpus.words else corpus.numbers([END])
+    forbidden = (corpus.words.index(UNKNOWN),) if UNKNOWN in corpus.words else ()
+    rng = np.random.default_rng(settings.seed)
+    drawn = model.sample(
+        start, _SAMPLED[corpus.units], temperature=settings.temperature, rng=rng, forbidden=forbidden
+    )
+    run.path("sample.txt").write_text(corpus.text(drawn) + "\n", encoding="utf-8")
+
+
+def _lines(metrics: dict[str, Any], target: Target | None, corpus: Corpus) -> list[tuple[str, str]]:
+    each = corpus.units[:-1]
+    lines = [
+        (
+            "test perplexity",
+            f"{metrics['test_perplexity']:.2f} ({metrics['test_bits']:.3f} bits a {each}; "
+            f"{metrics['test_tokens']:,} of them)",
+        ),
+        ("validation", f"{metrics['val_perplexity']:.2f}"),
+    ]
+    if target is not None:
+        verdict = "reached" if target.reached(metrics) else "not reached"
+        lines.append(("to reach", f"{target.text}: {verdict}"))
+    uniform = f"{log2(metrics['words']):.2f} bits where all are equally likely"
+    lines.append(
+        ("model", f"{metrics['parameters']:,} parameters, {metrics['words']:,} {corpus.units} ({uniform})")
+    )
+    return lines + work_lines(metrics, metrics["epochs"])
+
+
+_PTB = {
+    "small": Target("at most 115", "test_perplexity", at_most=115.0),
+    "medium": Target("at most 84", "test_perplexity", at_most=84.0),
+}
+
+RECIPE = Recipe(
+    name="lm",
+    summary="Recurrent language model: what comes next",
+    settings_type=LMSettings,
+    train=train,
+    datasets=CORPORA,
+    presets={
+        "topics": {
+            "dimensions": 128,
+            "hidden": 128,
+            "layers": 1,
+            "dropout": 0.3,
+            "epochs": 12,
+            "optimizer": "adam",
+            "lr": 4e-3,
+            "flat_epochs": 6,
+            "decay": 0.6,
+            "clip_norm": 0.5,
+        },
+    },
+    styles={
+        "small": {"": {"steps": 20, "spread": 0.1}},
+        "medium": {
+            "": {
+                "dimensions": 650,
+                "hidden": 650,
+                "dropout": 0.5,
+                "spread": 0.05,
+                "steps": 35,
+                "lr": 35.0,
+                "clip_norm": 5 / 35,
+                "epochs": 39,
+                "flat_epochs": 6,
+                "decay": 1 / 1.2,
+            }
+        },
+    },
+    targets={"topics": Target("at most 200", "test_perplexity", at_most=200.0)},
+)

@@ -1,0 +1,64 @@
+"""Running text for language models."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from dlkit.data import DataError, load_corpus
+from dlkit.data.corpora import END, UNKNOWN, corpus_of
+
+
+def test_documentation_needs_no_network():
+    pytest.importorskip("pydoc_data.topics")
+    corpus = load_corpus("topics")
+    assert len(corpus.train) > 20_000
+    assert 0.07 < len(corpus.test) / len(corpus.train) < 0.2
+    assert corpus.words.count(END) == 1
+    assert corpus.train.max() < len(corpus.words)
+    assert corpus.text(corpus.numbers(["a", "list", END, "of"])) == "a list\nof"
+    # The parts have no sentence in common.
+    end = corpus.words.index(END)
+
+    def sentences(tokens):
+        return {tuple(s) for s in np.split(tokens, np.flatnonzero(tokens == end) + 1)}
+
+    unknown = corpus.words.index(UNKNOWN)
+    test = {s for s in sentences(corpus.test) if unknown not in s}
+    assert not test & sentences(corpus.train) - {()}
+
+
+def test_characters():
+    pytest.importorskip("pydoc_data.topics")
+    corpus = load_corpus("topics", "characters")
+    assert all(len(c) == 1 or c == UNKNOWN for c in corpus.words)
+    text = corpus.text(corpus.train[:300])
+    assert corpus.numbers(corpus.tokens(text)).tolist() == corpus.train[:300].tolist()
+
+
+@pytest.mark.parametrize(
+    ("name", "words", "sizes"),
+    [("ptb", 10_000, (929_589, 73_760, 82_430)), ("wikitext2", 33_278, (2_088_628, 217_646, 245_569))],
+)
+def test_official_texts(data_folder, name, words, sizes):
+    corpus = load_corpus(name)
+    assert len(corpus.words) == words
+    assert (len(corpus.train), len(corpus.validation), len(corpus.test)) == sizes
+
+
+def test_words_that_the_training_part_lacks_are_unknown():
+    corpus = corpus_of("mine", "words", ["b", "a", "b"], ["a"], ["c"])
+    assert list(corpus.words) == ["b", "a", UNKNOWN]
+    assert corpus.test.tolist() == [2]
+    assert corpus.numbers(["z"]).tolist() == [2]
+    with pytest.raises(DataError, match="not known"):
+        corpus_of("mine", "words", ["b"], ["b"], ["b"]).numbers(["z"])
+
+
+def test_errors():
+    with pytest.raises(ValueError, match="did you mean 'ptb'"):
+        load_corpus("pbt")
+    with pytest.raises(ValueError, match="units is 'letters'"):
+        load_corpus("topics", "letters")
+    with pytest.raises(DataError, match="a part is empty"):
+        corpus_of("mine", "words", ["a"], [], ["a"])

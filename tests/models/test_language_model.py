@@ -1,0 +1,69 @@
+"""The recurrent language model."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+import dlkit as dl
+from dlkit import nn, optim
+from dlkit.models import RecurrentLanguageModel
+
+
+@pytest.mark.parametrize("cell", ["tanh", "lstm", "gru", "coupled_lstm"])
+def test_surprises_are_the_logits_of_one_pass(rng, cell):
+    model = RecurrentLanguageModel(11, 6, 8, 2, cell, dropout=0.4)
+    tokens = rng.integers(0, 11, 23)
+    model.eval()
+    with dl.no_grad():
+        logits, _ = model(tokens[:-1, None])
+    logs = nn.functional.log_softmax(logits, 1).numpy()
+    expected = -logs[np.arange(22), tokens[1:]]
+    model.train()
+    for steps in (1, 5, 100):
+        np.testing.assert_allclose(model.surprises(tokens, steps), expected, rtol=1e-5)
+    assert model.training
+
+
+def test_it_learns_a_sequence_by_heart():
+    dl.manual_seed(0)
+    tokens = np.array([0, 3, 1, 4, 1, 5, 2, 6] * 4)
+    model = RecurrentLanguageModel(7, 12, 24, 1, "gru")
+    optimizer = optim.Adam(model.parameters(), lr=0.02)
+    for _ in range(60):
+        logits, _ = model(tokens[:-1, None])
+        loss = nn.functional.cross_entropy(logits, tokens[1:])
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+    assert model.surprises(tokens)[1:].max() < 0.5
+    assert model.sample(tokens[:2], 6, temperature=0).tolist() == tokens[2:8].tolist()
+
+
+def test_tied_weights_are_one_parameter_and_learn_from_both_ends(rng):
+    model = RecurrentLanguageModel(9, 5, 5, 1, "tanh", tied=True)
+    assert model.output.weight is model.embedding.weight
+    assert sum(p is model.embedding.weight for p in model.parameters()) == 1
+    tokens = rng.integers(0, 9, 12)
+    logits, _ = model(tokens[:-1, None])
+    nn.functional.cross_entropy(logits, tokens[1:]).backward()
+    assert (np.abs(model.embedding.weight.grad.numpy()).sum(axis=1) > 0).all()
+    with pytest.raises(ValueError, match="tied is set but dimensions is 4 and hidden 5"):
+        RecurrentLanguageModel(9, 4, 5, tied=True)
+
+
+def test_samples(rng):
+    model = RecurrentLanguageModel(6, 4, 4, 1, "lstm")
+    start = np.array([0, 1])
+    a = model.sample(start, 50, rng=np.random.default_rng(1), forbidden=(2, 3))
+    b = model.sample(start, 50, rng=np.random.default_rng(1), forbidden=(2, 3))
+    np.testing.assert_array_equal(a, b)
+    assert set(a.tolist()) <= {0, 1, 4, 5}
+    assert len(model.sample(start, 0)) == 0
+    for arguments, message in (((np.array([], int), 3), "start"), ((start, -1), "count")):
+        with pytest.raises(ValueError, match=message):
+            model.sample(*arguments)
+    with pytest.raises(ValueError, match="temperature"):
+        model.sample(start, 3, temperature=-1)
+    with pytest.raises(ValueError, match="at least two tokens"):
+        model.surprises(np.array([1]))

@@ -1,0 +1,122 @@
+"""Language models through their recipe, and what is asked of them afterwards."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+
+from dlkit.data import load_corpus
+from dlkit.recipes import get
+from dlkit.recipes.card import CardError
+from dlkit.recipes.language_figures import surprise_lines
+from dlkit.recipes.language_predictor import load_language_model
+from dlkit.recipes.predictor import PredictorError
+from dlkit.recipes.settings import SettingsError
+from dlkit.train import Callback, Interrupted
+
+pytest.importorskip("pydoc_data.topics")
+
+SMALL = {"dimensions": 16, "hidden": 16, "batch_size": 64, "progress": False}
+
+
+def run(folder, **settings):
+    return get("lm").run(run_dir=folder, **{**SMALL, "epochs": 1, **settings})
+
+
+def test_learns_and_leaves_a_run_folder(tmp_path):
+    result = run(tmp_path / "run", epochs=2, lr=0.01)
+    metrics = result.metrics
+    assert 20 < metrics["test_perplexity"] < 700  # of 2800 words
+    assert metrics["test_perplexity"] == pytest.approx(np.exp(metrics["test_loss"]))
+    for name in ("loss.png", "surprise.png", "sample.txt", "model.json", "model.safetensors", "result.json"):
+        assert (result.folder / name).is_file(), name
+    predictor = load_language_model(result.folder)
+    assert predictor.model.surprises(load_corpus("topics").test).mean() == pytest.approx(metrics["test_loss"])
+
+
+@pytest.mark.parametrize("cell", ["lstm", "gru", "tanh"])
+def test_same_seed_same_bits_resumed_or_not(tmp_path, cell):
+    def weights(name, **settings):
+        folder = run(tmp_path / name, cell=cell, dropout=0.2, recurrent_dropout=0.2, **settings).folder
+        return (folder / "model.safetensors").read_bytes()
+
+    whole = weights("a", epochs=2)
+    assert weights("b", epochs=1) != whole
+    assert weights("b", epochs=2, resume=True) == whole
+
+
+def test_a_run_stopped_within_an_epoch_goes_on_with_its_state(tmp_path, monkeypatch):
+    whole = run(tmp_path / "a").folder / "model.safetensors"
+    from dlkit.recipes import lm
+
+    class Stop(Callback):
+        def on_batch_end(self, trainer):
+            if trainer.step == 5:
+                trainer.save(trainer.run.checkpoint)
+                raise Interrupted("stopped")
+
+    class Stopped(lm.LanguageTrainer):
+        def __init__(self, *arguments, callbacks=(), **named):
+            super().__init__(*arguments, callbacks=[*callbacks, Stop()], **named)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(lm, "LanguageTrainer", Stopped)
+        with pytest.raises(Interrupted):
+            run(tmp_path / "b")
+    again = run(tmp_path / "b", resume=True).folder / "model.safetensors"
+    assert again.read_bytes() == whole.read_bytes()
+
+
+def test_characters(tmp_path):
+    result = run(tmp_path, units="characters", batch_size=128, steps=20)
+    assert result.metrics["test_bits"] < 4.5
+    predictor = load_language_model(tmp_path)
+    surprise = predictor.surprise("the list")
+    assert surprise.tokens == [*"the list", "\n"]
+    assert len(predictor.go_on("the ", 30)) == 30
+
+
+def test_asked_afterwards(tmp_path):
+    run(tmp_path)
+    predictor = load_language_model(tmp_path)
+    surprise = predictor.surprise("the value zyzzyva")
+    assert surprise.tokens == ["the", "value", "zyzzyva", "<eos>"]
+    assert surprise.known == [True, True, False, True]
+    assert surprise.perplexity == pytest.approx(2 ** surprise.bits.mean())
+    assert predictor.go_on("the value", 12, seed=3) == predictor.go_on("the value", 12, seed=3)
+    assert "<unk>" not in predictor.go_on("the", 60)
+
+
+def test_settings_that_do_not_fit(tmp_path):
+    with pytest.raises(SettingsError, match="tied is set but dimensions is 16 and hidden 8"):
+        run(tmp_path, tied=True, hidden=8)
+    with pytest.raises(SettingsError, match="cell"):
+        run(tmp_path, cell="lstmm")
+
+
+def test_damaged_runs_are_refused(tmp_path):
+    folder = run(tmp_path / "run").folder
+    card = json.loads((folder / "model.json").read_text())
+    for changed, kind, message in (
+        ({"words": card["words"][:-1]}, CardError, "do not fit"),
+        ({"arguments": {}}, CardError, "not those of a language model"),
+        ({"units": "letters"}, CardError, "do not fit"),
+        ({"words": [1, 2]}, CardError, "no list of texts"),
+        ({"arguments": {**card["arguments"], "hidden": 8}}, PredictorError, "does not fit"),
+    ):
+        (folder / "model.json").write_text(json.dumps({**card, **changed}))
+        with pytest.raises(kind, match=message):
+            load_language_model(folder)
+    (folder / "model.json").write_text("{")
+    with pytest.raises(CardError, match="no JSON"):
+        load_language_model(folder)
+    with pytest.raises(PredictorError, match=r"no model\.json"):
+        load_language_model(tmp_path)
+
+
+def test_surprise_is_drawn_for_every_word(tmp_path):
+    with pytest.raises(ValueError, match="2 words and 3 numbers"):
+        surprise_lines(["a", "b"], np.zeros(3), tmp_path / "x.png", title="")
+    assert surprise_lines(["a", "<eos>", "$b"], np.ones(3), tmp_path / "x.png", title="t").is_file()
