@@ -7,6 +7,8 @@
 #include "bindings/bindings.h"
 #include "bindings/conv_shape.h"
 #include "bindings/fastcall.h"
+#include "bindings/pool_shape.h"
+#include "conv/conv_pool.h"
 #include "core/counters.h"
 #include "core/thread_pool.h"
 
@@ -104,6 +106,61 @@ PyObject* conv_call(PyObject*, PyObject* const* args, Py_ssize_t given) {
       convolve(problem, variant, threads);
     });
     return out.finish();
+  });
+}
+
+// conv_max_pool(dims, x, weight, bias, geometry, window, keep, relu, out, variant): y, or with keep (y, places)
+PyObject* conv_max_pool_call(PyObject*, PyObject* const* args, Py_ssize_t given) {
+  return guarded([&]() -> PyObject* {
+    check_count("conv_max_pool", given, 10);
+    const int dims = dims_of(args[0], "conv_max_pool");
+    const char* operation = dims == 1 ? "conv1d_max_pool" : "conv2d_max_pool";
+    const ArrayArg x(args[1], operation, "x"), weight(args[2], operation, "weight");
+    x.require_same_dtype(weight);
+    const ConvGeometry geometry(args[4], operation);
+    const PoolGeometry window(args[5], operation);
+    const ConvExtents in = extents(x, dims), kernel = extents(weight, dims);
+    require_conv_channels(operation, in, kernel, geometry.groups);
+    const ConvShape s = make_conv_shape(operation, dims, in.size[0], in.size[1], in.size[2], in.size[3], kernel.size[0],
+                                        kernel.size[2], kernel.size[3], geometry);
+    // Its bytes in memory never exist, but count in what is addressed within a plane.
+    const ConvArrayShape between(operation, "the convolution's output", dims, x.item_size(), s.n, s.filters, s.out_h,
+                                 s.out_w);
+    const PoolShape pool = make_pool_shape(operation, dims, s.n * s.filters, s.out_h, s.out_w, window);
+    const bool keep = as_bool(args[6]), relu = as_bool(args[7]);
+    if (keep && (pool.kernel_h > kMostPlaces || pool.taps() > kMostPlaces))
+      fail(operation, "the window has " + std::to_string(pool.kernel_h) + " x " + std::to_string(pool.kernel_w) +
+                          " elements; expected at most 255 for places of one byte");
+    const py::ssize_t lead[] = {s.n, s.filters};
+    const PoolArrayShape shape(operation, dims, x.item_size(), lead, pool.out_h, pool.out_w);
+    const Bias bias(args[3], x, s.filters);
+    with_dtype(x.dtype,
+               [&](auto zero) { variant_named<ConvForward<decltype(zero)>>(args[9], s, operation); });  // before work
+    const Input x_in(args[1], operation, "x"), weight_in(args[2], operation, "weight");
+    Output out(args[8], x, shape.ndim, shape.size);
+    out.check_apart(x, static_cast<bool>(x_in.copy), false);
+    out.check_apart(weight, static_cast<bool>(weight_in.copy), false);
+    if (args[3] != Py_None) out.check_apart(ArrayArg(args[3], operation, "bias"), static_cast<bool>(bias.copy), false);
+    py::object places = keep ? py::object(new_integers<std::uint8_t>(shape)) : py::object(py::none());
+    const int threads = num_threads();
+    with_dtype(x.dtype, [&](auto zero) {
+      using T = decltype(zero);
+      const auto* variant = variant_named<ConvForward<T>>(args[9], s, operation);
+      const ConvMaxPool<T> problem = {s,
+                                      pool,
+                                      x_in.as<T>(),
+                                      weight_in.as<T>(),
+                                      static_cast<const T*>(bias.data),
+                                      out.as<T>(),
+                                      keep ? reinterpret_cast<std::uint8_t*>(array_proxy(places.ptr())->data) : nullptr,
+                                      relu};
+      count(s, sizeof(T));
+      const ReleaseGil release;
+      convolve_and_pool(problem, variant, threads);
+    });
+    py::object y = py::reinterpret_steal<py::object>(out.finish());
+    if (!keep) return y.release().ptr();
+    return py::make_tuple(y, places).release().ptr();
   });
 }
 
@@ -209,6 +266,8 @@ py::tuple choice(const ConvShape& shape) {
 
 PyMethodDef methods[] = {
     {"conv", fastcall(conv_call), METH_FASTCALL, "conv(dims, x, weight, bias, geometry, relu, out, variant)"},
+    {"conv_max_pool", fastcall(conv_max_pool_call), METH_FASTCALL,
+     "conv_max_pool(dims, x, weight, bias, geometry, window, keep, relu, out, variant)"},
     {"conv_backward_input", fastcall(conv_backward_input_call), METH_FASTCALL,
      "conv_backward_input(dims, grad, weight, height, width, geometry, out, variant)"},
     {"conv_backward_weight", fastcall(conv_backward_weight_call), METH_FASTCALL,

@@ -211,6 +211,19 @@ def conv(
     variant: str | None,
     /,
 ) -> Array: ...
+def conv_max_pool(
+    dims: int,
+    x: Array,
+    weight: Array,
+    bias: Array | None,
+    geometry: tuple[int, ...],
+    window: tuple[Any, ...],
+    keep: bool,
+    relu: bool,
+    out: Array | None,
+    variant: str | None,
+    /,
+) -> Any: ...
 def conv_backward_input(
     dims: int,
     grad: Array,

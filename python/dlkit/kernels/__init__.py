@@ -21,9 +21,11 @@ from dlkit.kernels.conv import (
     conv1d,
     conv1d_backward_input,
     conv1d_backward_weight,
+    conv1d_max_pool,
     conv2d,
     conv2d_backward_input,
     conv2d_backward_weight,
+    conv2d_max_pool,
 )
 from dlkit.kernels.embedding import embedding, embedding_backward
 from dlkit.kernels.layers import (
@@ -122,9 +124,11 @@ __all__ = [
     "conv1d_backward_weight",
     "conv1d_max",
     "conv1d_max_backward",
+    "conv1d_max_pool",
     "conv2d",
     "conv2d_backward_input",
     "conv2d_backward_weight",
+    "conv2d_max_pool",
     "counters",
     "cross_entropy",
     "distort",

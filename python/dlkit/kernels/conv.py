@@ -8,6 +8,7 @@ import numpy as np
 
 from dlkit import _cpu
 from dlkit.kernels.backend import OnDemand, as_array, is_device_array
+from dlkit.kernels.pool import max_pool1d, max_pool2d, pool_geometry
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -21,9 +22,11 @@ __all__ = [
     "conv1d",
     "conv1d_backward_input",
     "conv1d_backward_weight",
+    "conv1d_max_pool",
     "conv2d",
     "conv2d_backward_input",
     "conv2d_backward_weight",
+    "conv2d_max_pool",
     "conv_geometry",
 ]
 
@@ -31,6 +34,7 @@ devices: Any = OnDemand("dlkit.kernels.device_conv")
 
 _ndarray = np.ndarray
 _conv = _cpu.conv
+_max_pool = _cpu.conv_max_pool
 _backward_input = _cpu.conv_backward_input
 _backward_weight = _cpu.conv_backward_weight
 
@@ -208,6 +212,82 @@ def conv1d(
     return result
 
 
+def conv2d_max_pool(
+    x: Any,
+    weight: Any,
+    bias: Any | None = None,
+    stride: Any = 1,
+    padding: Any = 0,
+    dilation: Any = 1,
+    groups: int = 1,
+    window: tuple[Any, ...] = (2,),
+    return_places: bool = False,
+    *,
+    activation: str | None = None,
+    out: Array | None = None,
+    variant: str | None = None,
+) -> Any:
+    """Convolve images with filters and pool the result, in one pass that does not keep what is between.
+
+    The convolution's output is computed a block of images at a time, and pooled while it is in the cache. The result
+    has the same bits as ``max_pool2d(conv2d(...))``.
+
+    Parameters
+    ----------
+    x, weight, bias, stride, padding, dilation, groups
+        As for `conv2d`.
+    window : tuple
+        The pooling's kernel_size, and, if they are not the default, stride, padding, dilation and ceil_mode, as for
+        `max_pool2d`.
+    return_places : bool
+        Return, too, where the maxima are, as uint8 numbers in their windows, for `max_pool2d_backward`.
+    activation : {"relu"}, optional
+        Applied to the result: the same as between the two. Results that are 0 by it have no place.
+    out : array of shape (N, F, PH, PW), optional
+        Must not overlap the operands.
+    variant : str, optional
+        Of the convolution, one of ``variants("conv2d")``.
+
+    Returns
+    -------
+    y : array of shape (N, F, PH, PW)
+    places : array of shape (N, F, PH, PW), uint8
+        If asked for.
+
+    Raises
+    ------
+    TypeError, ValueError
+        As `conv2d` and `max_pool2d` do; if places are asked for of a window of more than 255 elements.
+
+    Notes
+    -----
+    Scratch memory of a thread: 384 KB, or the convolution's output of one image if that is larger, up to 8 MB or one
+    plane of it. Source: csrc/conv/conv_pool.cpp. On devices the two run one after the other.
+    """
+    settings = (stride, padding, dilation, groups)
+    return _forward_and_pool(2, x, weight, bias, settings, window, return_places, activation, out, variant)
+
+
+def conv1d_max_pool(
+    x: Any,
+    weight: Any,
+    bias: Any | None = None,
+    stride: Any = 1,
+    padding: Any = 0,
+    dilation: Any = 1,
+    groups: int = 1,
+    window: tuple[Any, ...] = (2,),
+    return_places: bool = False,
+    *,
+    activation: str | None = None,
+    out: Array | None = None,
+    variant: str | None = None,
+) -> Any:
+    """Convolve sequences with filters and pool the result in one pass: (N, C, L) to (N, F, PL); see `conv2d_max_pool`."""
+    settings = (stride, padding, dilation, groups)
+    return _forward_and_pool(1, x, weight, bias, settings, window, return_places, activation, out, variant)
+
+
 def conv2d_backward_input(
     grad: Any,
     weight: Any,
@@ -346,6 +426,46 @@ def _forward(
         bias = as_array(bias, operation, "bias")
     geometry = conv_geometry(operation, dims, _kernel(weight, dims), settings)
     return _conv(dims, x, weight, bias, geometry, activation == "relu", out, variant)
+
+
+def _forward_and_pool(
+    dims: int,
+    x: Any,
+    weight: Any,
+    bias: Any,
+    settings: Any,
+    window: Any,
+    places: Any,
+    activation: Any,
+    out: Any,
+    variant: Any,
+) -> Any:
+    operation = f"conv{dims}d_max_pool"
+    if activation not in (None, "relu"):
+        raise ValueError(f"{operation}: activation is {activation!r}; expected None or 'relu'")
+    if not isinstance(window, tuple) or not 1 <= len(window) <= 5:
+        raise TypeError(
+            f"{operation}: window is {window!r}; expected (kernel_size,), and after it stride, padding, dilation "
+            "and ceil_mode if they are not the default"
+        )
+    if type(x) is not _ndarray or type(weight) is not _ndarray:
+        if is_device_array(x) or is_device_array(weight):
+            between = devices.conv(dims, x, weight, bias, settings, None, None, variant)
+            pool = max_pool1d if dims == 1 else max_pool2d
+            keep: Any = "places" if places else False
+            return pool(between, *window, *_DEFAULTS[len(window) :], keep, activation=activation, out=out)
+        x, weight = as_array(x, operation, "x"), as_array(weight, operation, "weight")
+    if bias is not None and type(bias) is not _ndarray:
+        bias = as_array(bias, operation, "bias")
+    geometry = conv_geometry(operation, dims, _kernel(weight, dims), settings)
+    pooling = pool_geometry(operation, dims, *window)
+    return _max_pool(
+        *(dims, x, weight, bias, geometry, pooling, bool(places), activation == "relu", out, variant)
+    )
+
+
+# Of a window: kernel_size has none.
+_DEFAULTS: tuple[Any, ...] = (None, None, 0, 1, False)
 
 
 def _by_input(
