@@ -224,6 +224,41 @@ def conv_max_pool(
     variant: str | None,
     /,
 ) -> Any: ...
+def conv_max_pool_backward_input(
+    dims: int,
+    grad: Array,
+    places: Array,
+    weight: Array,
+    height: int,
+    width: int,
+    geometry: tuple[int, ...],
+    window: tuple[Any, ...],
+    out: Array | None,
+    /,
+) -> Array: ...
+def conv_max_pool_backward_weight(
+    dims: int,
+    grad: Array,
+    places: Array,
+    x: Array,
+    kernel_h: int,
+    kernel_w: int,
+    with_bias: bool,
+    geometry: tuple[int, ...],
+    window: tuple[Any, ...],
+    out: Array | None,
+    out_bias: Array | None,
+    accumulate: bool,
+    /,
+) -> tuple[Array, Array | None]: ...
+def conv_max_pool_choice(
+    dims: int,
+    x: Sequence[int],
+    weight: Sequence[int],
+    geometry: tuple[int, ...],
+    window: tuple[Any, ...],
+    single: bool,
+) -> tuple[bool, bool]: ...
 def conv_backward_input(
     dims: int,
     grad: Array,

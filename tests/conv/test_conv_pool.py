@@ -181,6 +181,161 @@ def test_a_window_of_too_many_places() -> None:
     assert K.conv2d_max_pool(x, weight, window=(16,)).shape == (1, 1, 1, 1)
 
 
+# --- the gradients ----------------------------------------------------------------------------------------------------
+
+
+def close(got: Any, expected: Any, dtype: Any) -> None:
+    scale = max(float(np.abs(expected).max(initial=0)), 1e-30)
+    assert np.abs(got - expected).max(initial=0) <= scale * (2e-5 if dtype == np.float32 else 1e-12)
+
+
+@pytest.mark.parametrize("window", WINDOWS, ids=str)
+def test_gradients_from_places(
+    window: Any, case: Any, dtype: Any, threads: int, rng: np.random.Generator
+) -> None:
+    x, weight, bias = case.arrays(rng, dtype)
+    try:
+        y, places = K.conv2d_max_pool(
+            x, weight, bias, **case.settings, window=window, return_places=True, activation="relu"
+        )
+    except ValueError as error:
+        pytest.skip(str(error))
+    grad = rng.standard_normal(y.shape).astype(dtype)
+    settings = {**case.settings, "window": window}
+    size, kernel = x.shape[2:], weight.shape[2:]
+    expected = K.conv2d_max_pool_backward_input(grad, places, weight, size, **settings, variant="dense")
+    close(K.conv2d_max_pool_backward_input(grad, places, weight, size, **settings), expected, dtype)
+    wanted = K.conv2d_max_pool_backward_weight(grad, places, x, kernel, **settings, variant="dense")
+    for got, by in zip(
+        K.conv2d_max_pool_backward_weight(grad, places, x, kernel, **settings), wanted, strict=True
+    ):
+        close(got, by, dtype)
+    try:
+        got = K.conv2d_max_pool_backward_input(grad, places, weight, size, **settings, variant="places")
+    except ValueError as error:
+        assert case.groups > 1 or case.dilation[1] > 1
+        assert "variant 'places' needs" in str(error)  # noqa: PT017
+        return
+    close(got, expected, dtype)
+    sparse = {**settings, "variant": "places"}
+    dweight, dbias = K.conv2d_max_pool_backward_weight(grad, places, x, kernel, **sparse)
+    close(dweight, wanted[0], dtype)
+    close(dbias, wanted[1], dtype)
+    alone, none = K.conv2d_max_pool_backward_weight(grad, places, x, kernel, **sparse, with_bias=False)
+    assert none is None
+    np.testing.assert_array_equal(alone, dweight)
+    out, out_bias = dweight.copy(), dbias.copy()
+    K.conv2d_max_pool_backward_weight(
+        grad, places, x, kernel, **sparse, out=out, out_bias=out_bias, accumulate=True
+    )
+    close(out, 2 * dweight, dtype)
+    close(out_bias, 2 * dbias, dtype)
+
+
+@pytest.mark.parametrize(
+    ("size", "filters", "kernel", "padding"),
+    [((5, 20, 12, 12), 50, 5, 0), ((3, 1, 28, 28), 20, 5, 2), ((2, 67, 9, 8), 35, 3, 1), ((3, 130, 6, 6), 7, 4, 0)],
+    ids=str,
+)
+def test_gradients_of_many_registers(
+    size: Any, filters: int, kernel: int, padding: int, dtype: Any, threads: int, rng: np.random.Generator
+) -> None:
+    x = rng.standard_normal(size).astype(dtype)
+    weight = rng.standard_normal((filters, size[1], kernel, kernel)).astype(dtype)
+    y, places = K.conv2d_max_pool(x, weight, padding=padding, return_places=True, activation="relu")
+    grad = rng.standard_normal(y.shape).astype(dtype)
+    results = []
+    for variant in ("places", "dense"):
+        settings = {"padding": padding, "variant": variant}
+        dx = K.conv2d_max_pool_backward_input(grad, places, weight, size[2:], **settings)
+        dweight, dbias = K.conv2d_max_pool_backward_weight(grad, places, x, (kernel, kernel), **settings)
+        results.append((dx, dweight, dbias))
+        again = K.conv2d_max_pool_backward_weight(grad, places, x, (kernel, kernel), **settings)
+        np.testing.assert_array_equal(again[0], dweight)
+    for got, expected in zip(*results, strict=True):
+        close(got, expected, dtype)
+
+
+def test_places_of_another_call(dtype: Any, rng: np.random.Generator) -> None:
+    # Any bytes: nothing is read or written outside, and what is no place has no gradient.
+    x, weight = rng.standard_normal((3, 4, 8, 9)).astype(dtype), rng.standard_normal((5, 4, 3, 3)).astype(dtype)
+    for window in ((2,), (3, 2, 1), (2, 2, 0, 1, True)):
+        y = K.conv2d_max_pool(x, weight, window=window)
+        places = rng.integers(0, 256, y.shape, dtype=np.uint8)
+        places[0] = 255
+        places[1] %= 9
+        grad = rng.standard_normal(y.shape).astype(dtype)
+        results = []
+        for variant in ("places", "dense"):
+            settings = {"window": window, "variant": variant}
+            dx = K.conv2d_max_pool_backward_input(grad, places, weight, (8, 9), **settings)
+            assert not dx[0].any()
+            results.append((dx, *K.conv2d_max_pool_backward_weight(grad, places, x, (3, 3), **settings)))
+        for got, expected in zip(*results, strict=True):
+            close(got, expected, dtype)
+
+
+def test_gradients_of_sequences(dtype: Any, rng: np.random.Generator) -> None:
+    x, weight = rng.standard_normal((3, 6, 40)).astype(dtype), rng.standard_normal((9, 6, 5)).astype(dtype)
+    y, places = K.conv1d_max_pool(x, weight, padding=2, return_places=True)
+    grad = rng.standard_normal(y.shape).astype(dtype)
+    results = []
+    for variant in ("places", "dense", None):
+        settings = {"padding": 2, "variant": variant}
+        dx = K.conv1d_max_pool_backward_input(grad, places, weight, 40, **settings)
+        results.append((dx, *K.conv1d_max_pool_backward_weight(grad, places, x, 5, **settings)))
+    for got, expected, default in zip(*results, strict=True):
+        close(got, expected, dtype)
+        close(default, expected, dtype)
+
+
+def test_gradients_of_nothing() -> None:
+    weight, places = np.ones((4, 3, 3, 3)), np.zeros((0, 4, 3, 3), np.uint8)
+    grad = np.ones(places.shape)
+    assert K.conv2d_max_pool_backward_input(grad, places, weight, (9, 9)).shape == (0, 3, 9, 9)
+    dweight, dbias = K.conv2d_max_pool_backward_weight(grad, places, np.ones((0, 3, 9, 9)), (3, 3))
+    assert not dweight.any()
+    assert not dbias.any()
+    with pytest.raises(ValueError, match="variant 'places' needs elements"):
+        K.conv2d_max_pool_backward_input(grad, places, weight, (9, 9), variant="places")
+
+
+GRAD, PLACES = np.ones((2, 4, 3, 3), np.float32), np.zeros((2, 4, 3, 3), np.uint8)
+
+
+@pytest.mark.parametrize("variant", [None, "places"])
+@pytest.mark.parametrize(
+    ("args", "settings", "error", "message"),
+    [
+        ((GRAD[:, :, :2], PLACES), {}, ValueError, r"grad is \(2, 4, 2, 3\)"),
+        ((GRAD, PLACES[:1]), {}, ValueError, r"is \(1, 4, 3, 3\); expected \(2, 4, 3, 3\)"),
+        ((GRAD, PLACES.astype(np.int64)), {}, TypeError, "places is int64; expected an array of uint8"),
+        ((GRAD, [1]), {}, TypeError, "places is list; expected an array of uint8"),
+        ((GRAD.astype(np.float64), PLACES), {}, TypeError, "is float32 but grad is float64"),
+        ((GRAD[0], PLACES), {}, ValueError, r"grad is \(4, 3, 3\)"),
+        ((GRAD, PLACES), {"window": 2}, TypeError, "window is 2"),
+        ((GRAD, PLACES), {"window": (9,)}, ValueError, "the window's height is 9"),
+        ((GRAD, PLACES), {"padding": -1}, ValueError, "padding is -1"),
+    ],
+)
+def test_errors_of_gradients(variant: Any, args: Any, settings: Any, error: Any, message: str) -> None:
+    with pytest.raises(error, match=message):
+        K.conv2d_max_pool_backward_input(*args, W, (9, 9), **settings, variant=variant)
+    with pytest.raises(error, match=message):
+        K.conv2d_max_pool_backward_weight(*args, X, (3, 3), **settings, variant=variant)
+
+
+def test_an_unknown_variant_of_a_gradient() -> None:
+    for call, other, size in (
+        (K.conv2d_max_pool_backward_input, W, (9, 9)),
+        (K.conv2d_max_pool_backward_weight, X, (3, 3)),
+    ):
+        with pytest.raises(ValueError, match="variant is 'sparse'; expected None, 'places' or 'dense'"):
+            call(GRAD, PLACES, other, size, variant="sparse")
+    with pytest.raises(ValueError, match="accumulate=True needs out and out_bias"):
+        K.conv2d_max_pool_backward_weight(GRAD, PLACES, X, (3, 3), variant="places", accumulate=True)
+
+
 # --- nn ---------------------------------------------------------------------------------------------------------------
 
 
@@ -215,11 +370,16 @@ def test_sequential_is_as_its_modules(
         weights = np.arange(1, y.numpy().size + 1, dtype=dtype).reshape(y.shape) % 7
         (y * dl.tensor(weights)).sum().backward()
         results.append([y.numpy(), x.grad.numpy(), *(p.grad.numpy() for p in modules[0].parameters())])
+    np.testing.assert_array_equal(results[0][0], results[1][0])
     for fused, apart in zip(*results, strict=True):
-        np.testing.assert_array_equal(fused, apart)
+        close(fused, apart, dtype)
 
 
-def test_gradients_by_differences(rng: np.random.Generator) -> None:
+@pytest.mark.parametrize("sparse", [True, False])
+def test_gradients_by_differences(
+    sparse: bool, rng: np.random.Generator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("dlkit.nn.conv_functional.from_places", lambda *shape: (sparse, sparse))
     model = nn.Sequential(*layers(2, np.float64, True))
     x = dl.tensor(rng.standard_normal((2, 3, 7, 6)), requires_grad=True)
     factors = dl.tensor(rng.standard_normal((2, 5, 3, 3)))

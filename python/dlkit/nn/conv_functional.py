@@ -12,8 +12,8 @@ from dlkit.autograd.base import TensorBase, as_array, make, record, shape_text
 from dlkit.autograd.gradients import claim, settle
 from dlkit.autograd.mode import mode
 from dlkit.kernels.backend import mixed_devices
-from dlkit.kernels.conv import conv_geometry
-from dlkit.kernels.pool import PLACES, several
+from dlkit.kernels.conv import conv_geometry, conv_output, from_places
+from dlkit.kernels.pool import PLACES, pool_geometry, several
 from dlkit.nn.pool_functional import max_pool1d, max_pool2d
 
 if TYPE_CHECKING:
@@ -80,6 +80,18 @@ def conv1d(
 
 
 _POOLED = {1: kernels.conv1d_max_pool, 2: kernels.conv2d_max_pool}
+_UNPOOLED: dict[int, Any] = {
+    1: (
+        kernels.max_pool1d_backward,
+        kernels.conv1d_max_pool_backward_input,
+        kernels.conv1d_max_pool_backward_weight,
+    ),
+    2: (
+        kernels.max_pool2d_backward,
+        kernels.conv2d_max_pool_backward_input,
+        kernels.conv2d_max_pool_backward_weight,
+    ),
+}
 _POOLS: dict[int, Any] = {1: max_pool1d, 2: max_pool2d}
 _KERNELS = {
     1: (kernels.conv1d, kernels.conv1d_backward_input, kernels.conv1d_backward_weight),
@@ -176,7 +188,8 @@ def _conv(
 ) -> Tensor:
     operation = f"conv{dims}d"
     x, inputs, w, b, single = _operands(operation, dims, x, weight, bias)
-    out = _KERNELS[dims][0](inputs, w, b, *settings, activation=activation)
+    forward, by_input, by_weight = _KERNELS[dims]
+    out = forward(inputs, w, b, *settings, activation=activation)
     tensors = (x, weight) if bias is None else (x, weight, bias)
     if not mode.enabled or not any(t._tracked for t in tensors):
         return make(out[0] if single else out)
@@ -185,7 +198,15 @@ def _conv(
         g = g.reshape(out.shape)
         if activation is not None:
             g = kernels.activation_backward(g, activation, y=out)
-        return _gradients(dims, g, x, inputs, weight, w, bias, settings, single, direct)
+        dx = None
+        if x._tracked:
+            dx = by_input(g, w, inputs.shape[2:], *settings)
+            dx = dx[0] if single else dx
+        dw = db = None
+        wanted = weight._tracked, bias is not None and bias._tracked
+        if any(wanted):
+            dw, db = _parameter_gradients(by_weight, g, inputs, weight, bias, settings, wanted, direct)
+        return (dx, dw) if bias is None else (dx, dw, db)
 
     op = operation if activation is None else f"{operation}_{activation}"
     return record(op, out[0] if single else out, tensors, backward, (x, weight), direct=True)
@@ -212,47 +233,38 @@ def _conv_max_pool(
     if not tracked:
         return make(pooled[0] if single else pooled)
     out, places = pooled
-    g = conv_geometry(operation, dims, w.shape[2:], settings)
-    pads = ((g.top + g.bottom, g.left + g.right), (g.stride_h, g.stride_w), (g.dilation_h, g.dilation_w))
-    size = [
-        (extent + pad - dilation * (kernel - 1) - 1) // stride + 1
-        for extent, kernel, pad, stride, dilation in zip(
-            inputs.shape[2:], w.shape[2:], *(pair[-dims:] for pair in pads), strict=True
-        )
-    ]
-    unpool = kernels.max_pool1d_backward if dims == 1 else kernels.max_pool2d_backward
+    geometry = conv_geometry(operation, dims, w.shape[2:], settings)
+    sparse = from_places(
+        dims, inputs.shape, w.shape, geometry, pool_geometry(operation, dims, *window), w.itemsize == 4
+    )
+    size = conv_output(inputs.shape[2:], w.shape[2:], geometry)
+    unpool, by_input, by_weight = _UNPOOLED[dims]
 
     def backward(g: Array, direct: bool) -> tuple[Array | None, ...]:
-        between = unpool(g.reshape(out.shape), places, size, *window)
-        return _gradients(dims, between, x, inputs, weight, w, bias, settings, single, direct)
+        g = g.reshape(out.shape)
+        wanted = weight._tracked, bias is not None and bias._tracked
+        between = None
+        if (x._tracked and not sparse[0]) or (any(wanted) and not sparse[1]):
+            between = unpool(g, places, size, *window)
+        dx = None
+        if x._tracked:
+            if sparse[0]:
+                dx = by_input(g, places, w, inputs.shape[2:], *settings, window, variant="places")
+            else:
+                dx = _KERNELS[dims][1](between, w, inputs.shape[2:], *settings)
+            dx = dx[0] if single else dx
+        dw = db = None
+        if any(wanted):
+
+            def from_sparse(g: Array, *args: Any, **more: Any) -> Any:
+                return by_weight(g, places, *args, window, variant="places", **more)
+
+            given = (from_sparse, g) if sparse[1] else (_KERNELS[dims][2], between)
+            dw, db = _parameter_gradients(*given, inputs, weight, bias, settings, wanted, direct)
+        return (dx, dw) if bias is None else (dx, dw, db)
 
     op = operation if activation is None else f"{operation}_{activation}"
     return record(op, out[0] if single else out, tensors, backward, (x, weight), direct=True)
-
-
-def _gradients(
-    dims: int,
-    g: Array,
-    x: Tensor,
-    inputs: Array,
-    weight: Tensor,
-    w: Array,
-    bias: Tensor | None,
-    settings: Any,
-    single: bool,
-    direct: bool,
-) -> tuple[Array | None, ...]:
-    # By x, weight and bias, given that by the convolution's output.
-    _, by_input, by_weight = _KERNELS[dims]
-    dx = None
-    if x._tracked:
-        dx = by_input(g, w, inputs.shape[2:], *settings)
-        dx = dx[0] if single else dx
-    dw = db = None
-    wanted = weight._tracked, bias is not None and bias._tracked
-    if any(wanted):
-        dw, db = _parameter_gradients(by_weight, g, inputs, weight, bias, settings, wanted, direct)
-    return (dx, dw) if bias is None else (dx, dw, db)
 
 
 def _parameter_gradients(
