@@ -182,12 +182,9 @@ struct Pooled {
       grad.fail("grad is " + grad.shape_text() + "; expected " + shape_text(expected.size, expected.ndim) +
                 ", the shape of the output");
     places = IntegerInput<std::uint8_t>(places_given, operation, "places", &expected).array;
-    if (!takes_unpool(s, shape))
-      fail(operation, std::string("variant 'places' needs ") + kUnpoolNeeds);
+    if (!takes_unpool(s, shape)) fail(operation, std::string("variant 'places' needs ") + kUnpoolNeeds);
   }
-  const std::uint8_t* data() const {
-    return reinterpret_cast<const std::uint8_t*>(array_proxy(places.ptr())->data);
-  }
+  const std::uint8_t* data() const { return reinterpret_cast<const std::uint8_t*>(array_proxy(places.ptr())->data); }
 };
 
 // conv_max_pool_backward_input(dims, grad, places, weight, height, width, geometry, window, out)
@@ -215,9 +212,9 @@ PyObject* conv_max_pool_backward_input_call(PyObject*, PyObject* const* args, Py
     with_dtype(grad.dtype, [&](auto zero) {
       using T = decltype(zero);
       const ReleaseGil release;
-      conv_unpool<T>(ConvMaxPoolBackwardInput<T>{s, pooled.shape, grad_in.as<T>(), pooled.data(), weight_in.as<T>(),
-                                                 out.as<T>()},
-                     threads);
+      conv_unpool<T>(
+          ConvMaxPoolBackwardInput<T>{s, pooled.shape, grad_in.as<T>(), pooled.data(), weight_in.as<T>(), out.as<T>()},
+          threads);
     });
     return out.finish();
   });
@@ -412,8 +409,8 @@ void bind_conv(py::module_& module) {
           fail(kOperation, "shapes are of another number of dimensions; expected dims + 2 extents");
         const ConvGeometry g(geometry.ptr(), kOperation);
         const auto h = [&](const std::vector<Index>& shape) { return dims == 1 ? Index{1} : shape[2]; };
-        const ConvShape s = make_conv_shape(kOperation, dims, x[0], x[1], h(x), x.back(), weight[0], h(weight),
-                                            weight.back(), g);
+        const ConvShape s =
+            make_conv_shape(kOperation, dims, x[0], x[1], h(x), x.back(), weight[0], h(weight), weight.back(), g);
         const PoolShape p = make_pool_shape(kOperation, dims, s.n * s.filters, s.out_h, s.out_w,
                                             PoolGeometry(window.ptr(), kOperation));
         return single ? py::make_tuple(unpool_pays_by_input<float>(s, p), unpool_pays_by_weight<float>(s, p))

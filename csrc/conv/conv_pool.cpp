@@ -92,8 +92,8 @@ std::size_t conv_pool_scratch(const ConvShape& s) {
   return static_cast<std::size_t>(block.images * block.filters * s.out_size()) * sizeof(T);
 }
 
-#define DLKIT_INSTANTIATE(T)                                                                                     \
-  template void convolve_and_pool(const ConvMaxPool<T>&, const ConvVariant<ConvForward<T>>*, int);               \
+#define DLKIT_INSTANTIATE(T)                                                                       \
+  template void convolve_and_pool(const ConvMaxPool<T>&, const ConvVariant<ConvForward<T>>*, int); \
   template std::size_t conv_pool_scratch<T>(const ConvShape&);
 DLKIT_INSTANTIATE(float)
 DLKIT_INSTANTIATE(double)

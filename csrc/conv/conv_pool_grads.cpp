@@ -29,7 +29,7 @@ double dense_cycles(const ConvShape& s) {
   const bool winograd = std::string_view(choose_conv<Problem>(s).name).substr(0, 8) == "winograd";
   const double lanes = real(table().get(T()).lanes);
   const double products = real(s.filters * s.out_size()) * real(s.depth()) / lanes;
-  return products * (winograd ? 0.4 : 1.25) + real(s.filters * s.out_size()) / lanes * 4;
+  return products * (winograd ? 0.5 : 1.25) + real(s.filters * s.out_size()) / lanes * 4;
 }
 
 }  // namespace
@@ -71,8 +71,7 @@ void conv_unpool(const ConvMaxPoolBackwardInput<T>& p, int threads) {
   const auto& kernels = table().get(T());
   const ConvShape& s = p.conv;
   const UnpoolLayout layout(s, kernels.lanes);
-  T* const packed =
-      scratch<T>(Slot::pack_a, static_cast<std::size_t>(s.filters * s.kernel_h * layout.weight_width));
+  T* const packed = scratch<T>(Slot::pack_a, static_cast<std::size_t>(s.filters * s.kernel_h * layout.weight_width));
   kernels.pack(s, layout, p.weight, packed);
   const int tasks = static_cast<int>(std::min<Index>(s.n, threads == 1 ? 1 : 4 * threads));
   parallel_for(
@@ -102,8 +101,8 @@ void conv_unpool(const ConvMaxPoolBackwardWeight<T>& p, int threads) {
   for (Index f = 0; f < s.filters; ++f)
     for (Index c = 0; c < s.channels; ++c)
       for (Index u = 0; u < s.kernel_h; ++u) {
-        const T* const from = sums + f * layout.segments * layout.width +
-                              (layout.whole ? u * layout.run : u * layout.width) + c;
+        const T* const from =
+            sums + f * layout.segments * layout.width + (layout.whole ? u * layout.run : u * layout.width) + c;
         T* const to = p.dweight + ((f * s.channels + c) * s.kernel_h + u) * s.kernel_w;
         for (Index v = 0; v < s.kernel_w; ++v)
           to[v] = p.accumulate ? to[v] + from[v * s.channels] : from[v * s.channels];
@@ -112,10 +111,10 @@ void conv_unpool(const ConvMaxPoolBackwardWeight<T>& p, int threads) {
     for (Index f = 0; f < s.filters; ++f) p.dbias[f] = p.accumulate ? p.dbias[f] + sums[size + f] : sums[size + f];
 }
 
-#define DLKIT_INSTANTIATE(T)                                                    \
-  template bool unpool_pays_by_input<T>(const ConvShape&, const PoolShape&);    \
-  template bool unpool_pays_by_weight<T>(const ConvShape&, const PoolShape&);   \
-  template void conv_unpool(const ConvMaxPoolBackwardInput<T>&, int);           \
+#define DLKIT_INSTANTIATE(T)                                                  \
+  template bool unpool_pays_by_input<T>(const ConvShape&, const PoolShape&);  \
+  template bool unpool_pays_by_weight<T>(const ConvShape&, const PoolShape&); \
+  template void conv_unpool(const ConvMaxPoolBackwardInput<T>&, int);         \
   template void conv_unpool(const ConvMaxPoolBackwardWeight<T>&, int);
 DLKIT_INSTANTIATE(float)
 DLKIT_INSTANTIATE(double)

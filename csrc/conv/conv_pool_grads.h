@@ -34,12 +34,12 @@ struct ConvMaxPoolBackwardWeight {
 // convolution's output what the kernel reads there, as `segments` pieces of `width` elements, whole registers, `step`
 // apart. A piece is a row of the kernel (all its columns and channels), or, if that leaves many lanes empty, all of it.
 struct UnpoolLayout {
-  Index rows, cols;              // of the padded image, as far as the kernel reaches
-  Index run;                     // of a kernel's row: columns * channels
-  Index width, segments;         // of a pixel's pieces
-  bool whole;                    // one piece
-  Index lines;                   // of pieces: for each padded row, or output row if whole, out_w each
-  Index weight_width;            // of a piece of the weight by its rows, for the gradient by x
+  Index rows, cols;       // of the padded image, as far as the kernel reaches
+  Index run;              // of a kernel's row: columns * channels
+  Index width, segments;  // of a pixel's pieces
+  bool whole;             // one piece
+  Index lines;            // of pieces: for each padded row, or output row if whole, out_w each
+  Index weight_width;     // of a piece of the weight by its rows, for the gradient by x
 
   UnpoolLayout(const ConvShape& s, Index lanes) {
     const auto up = [&](Index n) { return (n + lanes - 1) / lanes * lanes; };

@@ -127,29 +127,30 @@ constexpr ListKernels<T> list_kernels() {
 template <class T>
 constexpr ListKernels<T> kListKernels = list_kernels<T>();
 
-// What `segments` pieces of `width` elements are cut into, so that a cut's sums fit the registers, and of `rows` pieces
-// a cut's parts the first-level cache: body(sum, kernel), where `sum` lacks its list, and its from and to begin at the
-// pieces' first elements. Of a piece there are `written` elements in `to`.
+// What `segments` pieces of `width` elements are cut into: body(sum, kernel, from, to), where `sum` lacks its list, and
+// the cut begins so far from the pieces' first elements. Its sums fit the registers, and what it reads, `rows` pieces
+// and `more` for each further segment, about fits the first-level cache. Of a piece there are `written` elements in
+// `to`.
 template <class T>
 struct Pieces {
   using V = Vec<T>;
-  Index segments, width, written, step, to_step, rows;
+  Index segments, width, written, step, to_step, rows, more;
 
   template <class Body>
   DLKIT_INLINE void each_cut(const Body& body) const {
-    constexpr Index kBytes = 24 * 1024;
+    constexpr Index kBytes = 36 * 1024;
     const Index registers = width / V::lanes, parts = divide_up(registers, Index{kMostWide});
     for (Index part = 0; part < parts; ++part) {
       const Index first = registers * part / parts, last = registers * (part + 1) / parts;
       const int vectors = static_cast<int>(last - first);
       const Index left = written - (last - 1) * V::lanes;
-      const Index fit = kBytes / (rows * (last - first) * V::lanes * static_cast<Index>(sizeof(T)));
-      const Index most = smaller(most_segments<T>(vectors), fit < 1 ? 1 : fit);
+      const Index fit = kBytes / (vectors * V::lanes * static_cast<Index>(sizeof(T))) - rows;
+      const Index most = smaller(most_segments<T>(vectors), fit < more ? 1 : fit / more + 1);
       for (Index segment = 0; segment < segments;) {
         const Index rest = segments - segment, now = divide_up(rest, divide_up(rest, most));  // in even parts
         const Index from = segment * step + first * V::lanes, to = segment * to_step + first * V::lanes;
-        const ListSum<T> t = {nullptr, nullptr, nullptr, 0, step,
-                              nullptr, to_step, static_cast<int>(smaller(left, V::lanes))};
+        const ListSum<T> t = {nullptr, nullptr, nullptr, 0,
+                              step,    nullptr, to_step, static_cast<int>(smaller(left, V::lanes))};
         body(t, kListKernels<T>.of[vectors][now], from, to);
         segment += now;
       }
@@ -173,9 +174,9 @@ struct UnpoolMemory {
     const Index elements = s.filters * p.out_size();
     const Index lists = (by_weight ? s.filters : s.out_size()) + 2;
     const Index numbers = kPlaces + p.out_size() + 2 * elements + lists;
-    char* memory = static_cast<char*>(scratch_bytes(
-        Slot::pack_b, static_cast<std::size_t>(numbers) * sizeof(Index) +
-                          static_cast<std::size_t>(elements + Vec<T>::lanes) * sizeof(T)));
+    char* memory = static_cast<char*>(
+        scratch_bytes(Slot::pack_b, static_cast<std::size_t>(numbers) * sizeof(Index) +
+                                        static_cast<std::size_t>(elements + Vec<T>::lanes) * sizeof(T)));
     tap = reinterpret_cast<Index*>(memory);
     element = tap + kPlaces;
     where = element + p.out_size();
@@ -207,8 +208,7 @@ struct Windows {
         memory.element[e++] = (i * s.stride_h - s.pad_h) * row + (j * s.stride_w - s.pad_w) * col;
     for (Index k = 0; k < UnpoolMemory<T>::kPlaces; ++k)
       memory.tap[k] = k < taps ? k / s.kernel_w * s.dilation_h * row + k % s.kernel_w * s.dilation_w * col : 0;
-    inside = s.pad_h == 0 && s.pad_w == 0 &&
-             (s.out_h - 1) * s.stride_h + (s.kernel_h - 1) * s.dilation_h < s.height &&
+    inside = s.pad_h == 0 && s.pad_w == 0 && (s.out_h - 1) * s.stride_h + (s.kernel_h - 1) * s.dilation_h < s.height &&
              (s.out_w - 1) * s.stride_w + (s.kernel_w - 1) * s.dilation_w < s.width;
   }
 
@@ -299,7 +299,8 @@ void backward_weight(const ConvMaxPoolBackwardWeight<T>& p, const UnpoolLayout& 
   const Index size = p.pool.out_size();
   const UnpoolMemory<T> memory(s, p.pool, a, true);
   const Windows<T> windows(p.pool, memory, (a.whole ? 1 : s.stride_h) * s.out_w * a.width, a.width);
-  const Pieces<T> pieces = {a.segments, a.width, a.width, s.dilation_h * s.out_w * a.width, a.width, s.out_size()};
+  const Pieces<T> pieces = {
+      a.segments, a.width, a.width, s.dilation_h * s.out_w * a.width, a.width, s.out_size(), s.dilation_h * s.out_w};
   const Index filter_size = a.segments * a.width;
   for (Index n = begin; n < end; ++n) {
     copy_image(s, a, p.x + n * s.channels * s.in_size(), memory.image);
@@ -318,8 +319,7 @@ void backward_weight(const ConvMaxPoolBackwardWeight<T>& p, const UnpoolLayout& 
       }
       if (bias_sums == nullptr) continue;
       V sum = V::zero();
-      for (Index e = from; e < count; e += V::lanes)
-        sum = sum + V::load(memory.factor + e, V::first(count - e));
+      for (Index e = from; e < count; e += V::lanes) sum = sum + V::load(memory.factor + e, V::first(count - e));
       bias_sums[f] += sum.sum();
     }
     memory.start[s.filters] = count;
@@ -345,7 +345,8 @@ void backward_input(const ConvMaxPoolBackwardInput<T>& p, const UnpoolLayout& a,
   const UnpoolMemory<T> memory(s, p.pool, a, false);
   const Windows<T> windows(p.pool, memory, s.out_w, 1);
   const Index image_size = a.rows * line, weight_size = s.kernel_h * a.weight_width;
-  const Pieces<T> pieces = {s.kernel_h, a.weight_width, a.run, a.weight_width, s.dilation_h * line, s.filters};
+  const Pieces<T> pieces = {s.kernel_h,          a.weight_width, a.run,    a.weight_width,
+                            s.dilation_h * line, s.filters,      s.filters};
   for (Index n = begin; n < end; ++n) {
     // Of each pixel, a list of filters, and one of what has no place: count, then begin at the ends and go down.
     const Index first = n * s.filters * size;

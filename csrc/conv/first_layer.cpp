@@ -2,6 +2,7 @@
 #include "conv/first_layer.h"
 
 #include <algorithm>
+#include <numeric>
 
 #include "core/scratch.h"
 #include "core/thread_pool.h"
@@ -11,8 +12,8 @@ namespace dlkit {
 namespace {
 
 constexpr Index kStripBytes = Index{320} << 10;  // about; a third of a second-level cache
-constexpr double kMostBytes = 1 << 20;            // of the lines that one row of the output reads
-constexpr double kWorthThread = 1 << 18;          // operations
+constexpr double kMostBytes = 1 << 20;           // of the lines that one row of the output reads
+constexpr double kWorthThread = 1 << 18;         // operations
 
 const FirstLayerTable& table() { return DLKIT_SELECT(first_layer_table); }
 
@@ -46,10 +47,26 @@ void conv_first_layer(const ConvForward<T>& p, int threads) {
   const int tasks = static_cast<int>(std::min(units, useful == 1 ? Index{1} : 4 * useful));
   parallel_for(
       tasks,
+      [&](int task) { table().get(T()).forward(p, strip, packed, units * task / tasks, units * (task + 1) / tasks); },
+      static_cast<int>(useful));
+}
+
+template <class T>
+void conv_first_layer(const ConvBackwardWeight<T>& p, int threads) {
+  const ConvShape& s = p.shape;
+  const auto& kernels = table().get(T());
+  const Index useful = std::clamp<Index>(static_cast<Index>(s.flops() / kWorthThread), 1, threads);
+  const FirstLayerStrip strip(s, sizeof(T), divide_up(useful, s.n));
+  const Index units = s.n * strip.parts, tasks = std::min(units, useful);
+  const Index size = s.filters * (s.depth() + 1) * kernels.lanes;
+  T* const sums = scratch<T>(Slot::result, static_cast<std::size_t>(tasks * size));
+  parallel_for(
+      static_cast<int>(tasks),
       [&](int task) {
-        table().get(T()).forward(p, strip, packed, units * task / tasks, units * (task + 1) / tasks);
+        kernels.accumulate(p, strip, units * task / tasks, units * (task + 1) / tasks, sums + task * size);
       },
       static_cast<int>(useful));
+  kernels.finish(p, sums, tasks);
 }
 
 bool takes_first_layer(const ConvShape& s) {
@@ -57,9 +74,15 @@ bool takes_first_layer(const ConvShape& s) {
          strip_bytes(s, 1, sizeof(double)) <= kMostBytes;
 }
 
+template <class T>
 bool first_layer_pays(const ConvShape& s) {
-  constexpr Index kDepth = 64;  // from where on a panel of implicit GEMM is worth its beginning
-  return takes_first_layer(s) && s.depth() <= kDepth;
+  if (!takes_first_layer(s)) return false;
+  constexpr Index kLanes = 64 / sizeof(T);
+  const Index pixels = s.out_size(), lanes = divide_up(pixels, kLanes) * kLanes;
+  // Short sums, for which a panel of implicit GEMM is not worth its beginning.
+  if (s.channels <= 4 && s.depth() <= (pixels >= 16 * kLanes ? 64 : 32)) return true;
+  // Rows so short that a register has pixels of three, which implicit GEMM copies before it multiplies.
+  return s.depth() >= 96 && s.depth() <= 256 && s.out_w + std::gcd(s.out_w, kLanes) < kLanes && 7 * lanes < 8 * pixels;
 }
 
 template <class T>
@@ -69,8 +92,25 @@ std::size_t first_layer_scratch(const ConvShape& s) {
          static_cast<std::size_t>(s.depth()) * sizeof(Index);
 }
 
-#define DLKIT_INSTANTIATE(T)                                \
-  template void conv_first_layer(const ConvForward<T>&, int); \
+template <class T>
+bool first_layer_pays_by_weight(const ConvShape& s) {
+  constexpr Index kPixels = 16 * 64 / sizeof(T);
+  return takes_first_layer(s) && s.channels <= 4 && s.depth() >= 16 && s.depth() <= 64 && s.out_size() >= kPixels;
+}
+
+template <class T>
+std::size_t first_layer_weight_scratch(const ConvShape& s) {
+  const Index sums = s.filters * (s.depth() + 1) * table().get(T()).lanes;
+  return static_cast<std::size_t>(sums + FirstLayerStrip(s, sizeof(T), 1).size) * sizeof(T) +
+         static_cast<std::size_t>(s.depth()) * sizeof(Index);
+}
+
+#define DLKIT_INSTANTIATE(T)                                            \
+  template void conv_first_layer(const ConvBackwardWeight<T>&, int);    \
+  template bool first_layer_pays_by_weight<T>(const ConvShape&);        \
+  template std::size_t first_layer_weight_scratch<T>(const ConvShape&); \
+  template void conv_first_layer(const ConvForward<T>&, int);           \
+  template bool first_layer_pays<T>(const ConvShape&);                  \
   template std::size_t first_layer_scratch<T>(const ConvShape&);
 DLKIT_INSTANTIATE(float)
 DLKIT_INSTANTIATE(double)

@@ -15,7 +15,9 @@ struct FirstLayerStrip {
 
   FirstLayerStrip(const ConvShape& s, Index item, Index parts_wanted);
 
-  static __attribute__((always_inline)) inline Index shift(const ConvShape& s) { return (s.kernel_h - 1) * s.dilation_h / s.stride_h; }
+  static __attribute__((always_inline)) inline Index shift(const ConvShape& s) {
+    return (s.kernel_h - 1) * s.dilation_h / s.stride_h;
+  }
   __attribute__((always_inline)) inline Index offset(const ConvShape& s, Index c, Index u, Index v) const {
     const Index down = u * s.dilation_h;
     return ((c * s.kernel_w + v) * s.stride_h + down % s.stride_h) * plane + down / s.stride_h * s.out_w;
@@ -28,6 +30,11 @@ struct FirstLayerKernels {
   void (*pack)(const ConvForward<T>& p, T* to);
   // Strips [begin, end) of all images.
   void (*forward)(const ConvForward<T>& p, const FirstLayerStrip& strip, const T* packed, Index begin, Index end);
+  // The gradient by the weight of strips [begin, end), as filters * (depth + 1) registers, the last of a filter its
+  // bias's; and from those of `parts` tasks, in order, the result.
+  void (*accumulate)(const ConvBackwardWeight<T>& p, const FirstLayerStrip& strip, Index begin, Index end, T* sums);
+  void (*finish)(const ConvBackwardWeight<T>& p, const T* sums, Index parts);
+  Index lanes;
 };
 
 struct FirstLayerTable {
@@ -40,20 +47,28 @@ struct FirstLayerTable {
 
 DLKIT_DECLARE_PER_ISA(FirstLayerTable, first_layer_table)
 
-inline constexpr Index kFirstLayerChannels = 4;
+inline constexpr Index kFirstLayerChannels = 16;
 inline constexpr Index kFirstLayerSlack = 64;  // elements that may be read and written past the end of a strip
 
 template <class T>
 void conv_first_layer(const ConvForward<T>& p, int threads);
+template <class T>
+void conv_first_layer(const ConvBackwardWeight<T>& p, int threads);
 
 // One group of few channels, and rows of which a strip stays in the cache.
 bool takes_first_layer(const ConvShape& shape);
 
-// Whether it is faster than implicit GEMM, and Winograd, whose sums over channels are then too short as well.
+// Whether it is faster than implicit GEMM.
+template <class T>
 bool first_layer_pays(const ConvShape& shape);
+// Whether the gradient by the weight is than that from vectors of pixels.
+template <class T>
+bool first_layer_pays_by_weight(const ConvShape& shape);
 
 // Bytes on one thread.
 template <class T>
 std::size_t first_layer_scratch(const ConvShape& shape);
+template <class T>
+std::size_t first_layer_weight_scratch(const ConvShape& shape);
 
 }  // namespace dlkit
