@@ -1,4 +1,4 @@
-"""csrc/conv/conv_pool.cpp: convolution and max-pooling in one pass, held to the two one after the other, bit for bit."""
+"""csrc/conv/conv_pool.cpp: convolution and max-pooling in one pass, held to the two one after the other."""
 
 from __future__ import annotations
 
@@ -234,7 +234,12 @@ def test_gradients_from_places(
 
 @pytest.mark.parametrize(
     ("size", "filters", "kernel", "padding"),
-    [((5, 20, 12, 12), 50, 5, 0), ((3, 1, 28, 28), 20, 5, 2), ((2, 67, 9, 8), 35, 3, 1), ((3, 130, 6, 6), 7, 4, 0)],
+    [
+        ((5, 20, 12, 12), 50, 5, 0),
+        ((3, 1, 28, 28), 20, 5, 2),
+        ((2, 67, 9, 8), 35, 3, 1),
+        ((3, 130, 6, 6), 7, 4, 0),
+    ],
     ids=str,
 )
 def test_gradients_of_many_registers(
@@ -258,7 +263,10 @@ def test_gradients_of_many_registers(
 
 def test_places_of_another_call(dtype: Any, rng: np.random.Generator) -> None:
     # Any bytes: nothing is read or written outside, and what is no place has no gradient.
-    x, weight = rng.standard_normal((3, 4, 8, 9)).astype(dtype), rng.standard_normal((5, 4, 3, 3)).astype(dtype)
+    x, weight = (
+        rng.standard_normal((3, 4, 8, 9)).astype(dtype),
+        rng.standard_normal((5, 4, 3, 3)).astype(dtype),
+    )
     for window in ((2,), (3, 2, 1), (2, 2, 0, 1, True)):
         y = K.conv2d_max_pool(x, weight, window=window)
         places = rng.integers(0, 256, y.shape, dtype=np.uint8)

@@ -296,7 +296,7 @@ def conv1d_max_pool(
     out: Array | None = None,
     variant: str | None = None,
 ) -> Any:
-    """Convolve sequences with filters and pool the result in one pass: (N, C, L) to (N, F, PL); see `conv2d_max_pool`."""
+    """Convolve sequences and pool the result in one pass: (N, C, L) to (N, F, PL); see `conv2d_max_pool`."""
     settings = (stride, padding, dilation, groups)
     return _forward_and_pool(1, x, weight, bias, settings, window, return_places, activation, out, variant)
 
@@ -590,7 +590,7 @@ def _forward_and_pool(
     if type(x) is not _ndarray or type(weight) is not _ndarray:
         if is_device_array(x) or is_device_array(weight):
             between = devices.conv(dims, x, weight, bias, settings, None, None, variant)
-            pool = max_pool1d if dims == 1 else max_pool2d
+            pool: Any = max_pool1d if dims == 1 else max_pool2d
             keep: Any = "places" if places else False
             return pool(between, *window, *_DEFAULTS[len(window) :], keep, activation=activation, out=out)
         x, weight = as_array(x, operation, "x"), as_array(weight, operation, "weight")
@@ -633,7 +633,9 @@ def _pooled(
 ) -> tuple[Any, Any, Any, ConvGeometry, Any]:
     # Arrays and settings of a gradient, checked as far as they are needed before the kernels check all.
     if not isinstance(window, tuple) or not 1 <= len(window) <= 5:
-        raise TypeError(f"{operation}: window is {window!r}; expected (kernel_size, ...) as conv{dims}d_max_pool")
+        raise TypeError(
+            f"{operation}: window is {window!r}; expected (kernel_size, ...) as conv{dims}d_max_pool"
+        )
     grad, other = as_array(grad, operation, "grad"), as_array(other, operation, "the other operand")
     if grad.ndim != dims + 2 or other.ndim != dims + 2:
         raise ValueError(
@@ -684,13 +686,9 @@ def _pooled_by_input(
     size = tuple(_several(input_size, dims, operation, "input_size"))
     shape = (len(grad), weight.shape[1] * g.groups, *size)
     single = grad.dtype == np.float32
-    if _chooses(
-        operation, variant, lambda: from_places(dims, shape, weight.shape, g, pooling, single)[0]
-    ):
+    if _chooses(operation, variant, lambda: from_places(dims, shape, weight.shape, g, pooling, single)[0]):
         height, width = (1, *size)[-2:]
-        return _cpu.conv_max_pool_backward_input(
-            dims, grad, places, weight, height, width, g, pooling, out
-        )
+        return _cpu.conv_max_pool_backward_input(dims, grad, places, weight, height, width, g, pooling, out)
     between = _unpooled(dims, grad, places, conv_output(size, kernel, g), window)
     return cast("Array", _by_input(dims, between, weight, input_size, settings, out, None))
 

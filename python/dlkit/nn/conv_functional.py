@@ -79,7 +79,7 @@ def conv1d(
     return _conv(1, x, weight, bias, (stride, padding, dilation, groups), activation)
 
 
-_POOLED = {1: kernels.conv1d_max_pool, 2: kernels.conv2d_max_pool}
+_POOLED: dict[int, Any] = {1: kernels.conv1d_max_pool, 2: kernels.conv2d_max_pool}
 _UNPOOLED: dict[int, Any] = {
     1: (
         kernels.max_pool1d_backward,
@@ -259,8 +259,9 @@ def _conv_max_pool(
             def from_sparse(g: Array, *args: Any, **more: Any) -> Any:
                 return by_weight(g, places, *args, window, variant="places", **more)
 
-            given = (from_sparse, g) if sparse[1] else (_KERNELS[dims][2], between)
-            dw, db = _parameter_gradients(*given, inputs, weight, bias, settings, wanted, direct)
+            function: Any = from_sparse if sparse[1] else _KERNELS[dims][2]
+            given: Any = g if sparse[1] else between
+            dw, db = _parameter_gradients(function, given, inputs, weight, bias, settings, wanted, direct)
         return (dx, dw) if bias is None else (dx, dw, db)
 
     op = operation if activation is None else f"{operation}_{activation}"

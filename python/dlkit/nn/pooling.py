@@ -72,7 +72,7 @@ class _MaxPool(_Window):
 
     def pool(self, x: Tensor, activation: str | None = None) -> Any:
         """Return the output, with an activation in the same kernel."""
-        operation = functional.max_pool2d if self.dims == 2 else functional.max_pool1d
+        operation: Any = functional.max_pool2d if self.dims == 2 else functional.max_pool1d
         return operation(x, *self.window(), self.return_indices, activation)
 
     def forward(self, x: Tensor) -> Any:
