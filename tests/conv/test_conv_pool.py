@@ -34,16 +34,16 @@ def two(
 
 
 @pytest.mark.parametrize("variant", FORWARD)
-@pytest.mark.parametrize("activation", [None, "relu"])
 def test_the_same_bits(
-    variant: str | None, activation: Any, case: Any, dtype: Any, threads: int, rng: np.random.Generator
+    variant: str | None, case: Any, dtype: Any, threads: int, rng: np.random.Generator
 ) -> None:
     x, weight, bias = case.arrays(rng, dtype)
     try:
         out = K.conv2d(x, weight, bias, **case.settings, variant=variant)
     except ValueError as error:
         pytest.skip(str(error))
-    for window in WINDOWS:
+    for number, window in enumerate(WINDOWS):
+        activation = (None, "relu")[(number + threads) % 2]
         reach = np.broadcast_to(window[0], 2) * (2 if len(window) > 3 and window[3] != 1 else 1)
         if min(out.shape[2:] - reach) < 0:
             continue
@@ -189,7 +189,7 @@ def close(got: Any, expected: Any, dtype: Any) -> None:
     assert np.abs(got - expected).max(initial=0) <= scale * (2e-5 if dtype == np.float32 else 1e-12)
 
 
-@pytest.mark.parametrize("window", WINDOWS, ids=str)
+@pytest.mark.parametrize("window", WINDOWS[:4], ids=str)
 def test_gradients_from_places(
     window: Any, case: Any, dtype: Any, threads: int, rng: np.random.Generator
 ) -> None:
