@@ -17,10 +17,17 @@ const UnpoolTable& table() { return DLKIT_SELECT(unpool_table); }
 
 double real(Index n) { return static_cast<double>(n); }
 
+// Cycles of a multiply-add of a register: those of less than 64 bytes go two at a time.
+template <class T>
+double fma_cycles() {
+  return table().get(T()).lanes * static_cast<Index>(sizeof(T)) < 64 ? 0.6 : 1;
+}
+
 // Cycles for an image: `pieces` registers for each element of the pooled output, and what else happens to it.
+template <class T>
 double sparse_cycles(const ConvShape& s, const PoolShape& p, double registers, double beside) {
   constexpr double kFma = 1.3, kEntry = 14;
-  return real(s.filters * p.out_size()) * (registers * kFma + kEntry) + beside;
+  return real(s.filters * p.out_size()) * (registers * kFma * fma_cycles<T>() + kEntry) + beside;
 }
 
 // Of the convolution's gradient as it is by default, and the gradient of the pooling before it.
@@ -29,7 +36,7 @@ double dense_cycles(const ConvShape& s) {
   const bool winograd = std::string_view(choose_conv<Problem>(s).name).substr(0, 8) == "winograd";
   const double lanes = real(table().get(T()).lanes);
   const double products = real(s.filters * s.out_size()) * real(s.depth()) / lanes;
-  return products * (winograd ? 0.5 : 1.25) + real(s.filters * s.out_size()) / lanes * 4;
+  return products * (winograd ? 0.5 : 1.25) * fma_cycles<T>() + real(s.filters * s.out_size()) / lanes * 4;
 }
 
 }  // namespace
@@ -52,7 +59,7 @@ bool unpool_pays_by_input(const ConvShape& s, const PoolShape& p) {
   const UnpoolLayout layout(s, lanes);
   const double registers = real(s.kernel_h * layout.weight_width) / real(lanes);
   const double beside = real(s.out_size()) * registers * 3 + 2 * real(s.channels * s.in_size());
-  return sparse_cycles(s, p, registers, beside) < dense_cycles<ConvBackwardInput<T>, T>(s);
+  return sparse_cycles<T>(s, p, registers, beside) < dense_cycles<ConvBackwardInput<T>, T>(s);
 }
 
 template <class T>
@@ -63,7 +70,7 @@ bool unpool_pays_by_weight(const ConvShape& s, const PoolShape& p) {
   const double registers = real(layout.segments * layout.width) / real(lanes);
   const double pieces = layout.whole ? real(s.out_size() * s.kernel_h) : real(layout.rows * s.out_w);
   const double beside = pieces * real(layout.weight_width) / real(lanes) * 3 + 2 * real(s.channels * s.in_size());
-  return sparse_cycles(s, p, registers, beside) < dense_cycles<ConvBackwardWeight<T>, T>(s);
+  return sparse_cycles<T>(s, p, registers, beside) < dense_cycles<ConvBackwardWeight<T>, T>(s);
 }
 
 template <class T>

@@ -17,6 +17,12 @@ constexpr double kWorthThread = 1 << 18;         // operations
 
 const FirstLayerTable& table() { return DLKIT_SELECT(first_layer_table); }
 
+// Whether registers are of 64 bytes, as AVX-512 has them.
+template <class T>
+bool wide() {
+  return table().get(T()).lanes * static_cast<Index>(sizeof(T)) == 64;
+}
+
 // Bytes of the planes of a strip of `rows` rows.
 double strip_bytes(const ConvShape& s, double rows, double item) {
   return static_cast<double>(s.channels * s.kernel_w * s.stride_h) *
@@ -78,6 +84,8 @@ template <class T>
 bool first_layer_pays(const ConvShape& s) {
   if (!takes_first_layer(s)) return false;
   constexpr Index kLanes = 64 / sizeof(T);
+  // Without masked loads implicit GEMM copies every panel before it multiplies.
+  if (!wide<T>() && s.channels <= 4 && s.depth() <= 256) return true;
   const Index pixels = s.out_size(), lanes = divide_up(pixels, kLanes) * kLanes;
   // Short sums, for which a panel of implicit GEMM is not worth its beginning.
   if (s.channels <= 4 && s.depth() <= (pixels >= 16 * kLanes ? 64 : 32)) return true;
@@ -95,7 +103,8 @@ std::size_t first_layer_scratch(const ConvShape& s) {
 template <class T>
 bool first_layer_pays_by_weight(const ConvShape& s) {
   constexpr Index kPixels = 16 * 64 / sizeof(T);
-  return takes_first_layer(s) && s.channels <= 4 && s.depth() >= 16 && s.depth() <= 64 && s.out_size() >= kPixels;
+  return takes_first_layer(s) && s.channels <= (wide<T>() ? 4 : 2) && s.depth() >= 16 && s.depth() <= 64 &&
+         s.out_size() >= kPixels;
 }
 
 template <class T>
