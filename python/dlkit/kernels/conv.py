@@ -331,7 +331,7 @@ def conv2d_max_pool_backward_input(
     variant : {"places", "dense"}, optional
         "places" multiplies only at the places of the maxima: of windows of 2×2 a quarter of the operations. It needs
         one group, a horizontal dilation of 1, and images that stay in the cache. "dense" forms the gradient by the
-        convolution's output, and is for any. The default is what takes fewer cycles, by estimate.
+        convolution's output, and is for any, and for devices. The default is what takes fewer cycles, by estimate.
 
     Returns
     -------
@@ -679,6 +679,12 @@ def _pooled_by_input(
     variant: Any,
 ) -> Array:
     operation = f"conv{dims}d_max_pool_backward_input"
+    if is_device_array(grad) and is_device_array(weight):
+        kernel = weight.shape[2:]
+        g = conv_geometry(operation, dims, kernel, settings)
+        size = tuple(_several(input_size, dims, operation, "input_size"))
+        between = _unpooled(dims, grad, places, conv_output(size, kernel, g), window)
+        return cast("Array", _by_input(dims, between, weight, input_size, settings, out, None))
     kernel = _kernel(as_array(weight, operation, "weight"), dims)
     grad, places, weight, g, pooling = _pooled(
         operation, dims, grad, places, weight, kernel, settings, window
@@ -707,6 +713,13 @@ def _pooled_by_weight(
 ) -> tuple[Array, Array | None]:
     operation = f"conv{dims}d_max_pool_backward_weight"
     kernel = _several(kernel_size, dims, operation, "kernel_size")
+    if is_device_array(grad) and is_device_array(x):
+        g = conv_geometry(operation, dims, kernel, settings)
+        between = _unpooled(dims, grad, places, conv_output(x.shape[2:], kernel, g), window)
+        return cast(
+            "tuple[Array, Array | None]",
+            _by_weight(dims, between, x, kernel_size, settings, with_bias, outs, None),
+        )
     grad, places, x, g, pooling = _pooled(operation, dims, grad, places, x, kernel, settings, window)
     shape = (grad.shape[1], x.shape[1] // g.groups if g.groups > 0 else 0, *kernel)
     single = grad.dtype == np.float32
