@@ -7,6 +7,7 @@
 #include <cstdint>
 #include <string>
 
+#include "bindings/array_memory.h"
 #include "bindings/arrays.h"
 #include "layers/layers.h"
 
@@ -32,13 +33,23 @@ inline Index element_count(PyObject* array) {
   return count;
 }
 
-inline py::object new_array(Dtype dtype, int nd, const py::ssize_t* shape) {
+// A new array of a type's number, contents undefined. The product of its extents fits an address.
+inline py::object new_array(int type, std::size_t item, int nd, const py::ssize_t* shape) {
   auto& api = npy_api::get();
-  PyObject* descr = api.PyArray_DescrFromType_(dtype == Dtype::float32 ? npy_api::NPY_FLOAT_ : npy_api::NPY_DOUBLE_);
+  std::size_t bytes = item;
+  for (int i = 0; i < nd; ++i) bytes *= static_cast<std::size_t>(shape[i]);
+  const ArrayMemory memory(bytes);
+  PyObject* descr = api.PyArray_DescrFromType_(type);
   PyObject* array = api.PyArray_NewFromDescr_(api.PyArray_Type_, descr, nd, reinterpret_cast<const Py_intptr_t*>(shape),
                                               nullptr, nullptr, 0, nullptr);
   if (array == nullptr) throw py::error_already_set();
   return py::reinterpret_steal<py::object>(array);
+}
+
+inline py::object new_array(Dtype dtype, int nd, const py::ssize_t* shape) {
+  const bool single = dtype == Dtype::float32;
+  return new_array(single ? npy_api::NPY_FLOAT_ : npy_api::NPY_DOUBLE_, single ? sizeof(float) : sizeof(double), nd,
+                   shape);
 }
 
 inline void check_count(const char* operation, Py_ssize_t given, Py_ssize_t expected) {

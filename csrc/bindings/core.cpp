@@ -3,6 +3,7 @@
 
 #include <stdexcept>
 
+#include "bindings/array_memory.h"
 #include "bindings/bindings.h"
 #include "bindings/fastcall.h"
 #include "core/ceiling.h"
@@ -55,6 +56,8 @@ void bind_core(py::module_& module) {
   module.def("config", &config, "Processor, instruction sets, caches and threads, as a dictionary.");
   module.def("num_threads", &num_threads, "How many threads kernels may use.");
   module.def("set_num_threads", &set_num_threads, py::arg("count"), "Sets how many threads kernels may use.");
+  module.def("kept_memory", &kept_memory, "Bytes of freed results that are kept for new ones.");
+  module.def("release_kept_memory", &release_kept_memory, "Gives the memory of freed results back to the system.");
   module.def(
       "counters",
       [] {

@@ -3,7 +3,7 @@
 #include <string>
 #include <vector>
 
-#include "bindings/arrays.h"
+#include "bindings/arguments.h"
 #include "bindings/bindings.h"
 #include "bindings/fastcall.h"
 #include "core/counters.h"
@@ -273,8 +273,7 @@ PyObject* matmul_fastcall(PyObject*, PyObject* const* args, Py_ssize_t count) {
     py::object result;
     if (args[2] == Py_None) {
       if (accumulate) fail("accumulate=True needs out, the array to add to");
-      result = py::array(py::reinterpret_borrow<py::dtype>(py::detail::array_proxy(a.object)->descr),
-                         std::vector<py::ssize_t>(shape, shape + nd));
+      result = new_array(a.dtype, nd, shape);
     } else {
       const ArrayArg out(args[2], kOperation, "out");
       a.require_same_dtype(out);

@@ -122,6 +122,11 @@ struct PoolArrayShape {
              "the result is " + shape_text(size, ndim) + "; expected no more bytes than an address can count");
   }
   bool is(const py::ssize_t* shape, int nd) const { return nd == ndim && std::equal(size, size + ndim, shape); }
+  std::size_t elements() const {
+    std::size_t count = 1;
+    for (int i = 0; i < ndim; ++i) count *= static_cast<std::size_t>(size[i]);
+    return count;
+  }
 };
 
 // An array of integers to read, contiguous.
@@ -152,6 +157,7 @@ struct IntegerInput {
 
 template <class Integer>
 py::array_t<Integer> new_integers(const PoolArrayShape& shape) {
+  const ArrayMemory memory(shape.elements() * sizeof(Integer));
   return py::array_t<Integer>(std::vector<py::ssize_t>(shape.size, shape.size + shape.ndim));
 }
 

@@ -4,6 +4,7 @@
 #include "conv/backward_weight.h"
 #include "conv/conv.h"
 #include "conv/depthwise.h"
+#include "conv/first_layer.h"
 #include "conv/im2col.h"
 #include "conv/implicit_gemm.h"
 #include "conv/naive.h"
@@ -37,6 +38,7 @@ constexpr const char* kOneChannel = "one channel in a group, and rows that are n
 constexpr const char* kSmallWindow = "a kernel whose dilation spans fewer pixels";
 constexpr const char* kWinogradNeeds = "a kernel of 3 x 3, strides and dilations of 1";
 
+constexpr const char* kFewChannels = "one to sixteen channels, one group, and rows that are not too long";
 constexpr const char* kPointwise = "a kernel of 1 x 1, a stride of 1 and no padding";
 
 template <class T>
@@ -53,6 +55,8 @@ constexpr ConvVariant<ConvForward<T>> kForward[] = {
      takes_depthwise, conv_depthwise<T>, depthwise_scratch<T>},
     {"pointwise", "a 1 x 1 kernel: a matrix product on the image as it lies", kPointwise, takes_pointwise,
      conv_pointwise<T>, nothing},
+    {"first_layer", "few channels: im2col along the width alone, in the first-level cache", kFewChannels,
+     takes_first_layer, conv_first_layer<T>, first_layer_scratch<T>},
 };
 
 template <class T>
@@ -85,6 +89,8 @@ constexpr ConvVariant<ConvBackwardWeight<T>> kBackwardWeight[] = {
      conv_pixel_vectors<T>, pixel_vectors_scratch<T>},
     {"depthwise", "one channel in a group: planes in the first-level cache, pixels in registers", kOneChannel,
      takes_depthwise, conv_depthwise<T>, depthwise_scratch<T>},
+    {"first_layer", "few channels: tiles of filters by taps, on im2col along the width alone", kFewChannels,
+     takes_first_layer, conv_first_layer<T>, first_layer_weight_scratch<T>},
     {"winograd4", "3 x 3 taps from 4 x 4 gradients by 36 products instead of 144", kWinogradNeeds, winograd_takes,
      conv_winograd<T>, winograd_weight_scratch<T>},
 };
@@ -150,7 +156,9 @@ template <class T>
 const char* choice(const ConvForward<T>* problem, const ConvShape& s) {
   if (s.groups > 1 && takes_depthwise(s)) return "depthwise";
   if (takes_pointwise(s) && s.out_size() >= kManyPixels) return "pointwise";
+  if (s.channels <= 4 && first_layer_pays<T>(s)) return "first_layer";  // too few to sum up for Winograd
   if (const char* name = winograd_for(problem, s)) return name;
+  if (first_layer_pays<T>(s)) return "first_layer";
   return takes_implicit_gemm<T>(s) ? "implicit_gemm" : "im2col";
 }
 
@@ -174,6 +182,7 @@ const char* choice(const ConvBackwardInput<T>* problem, const ConvShape& s) {
 template <class T>
 const char* choice(const ConvBackwardWeight<T>* problem, const ConvShape& s) {
   if (s.groups > 1 && takes_depthwise(s)) return "depthwise";
+  if (first_layer_pays_by_weight<T>(s)) return "first_layer";
   if (const char* name = winograd_for(problem, s)) return name;
   return weight_window_fits(s) ? fastest_vectors<T>(s) : "im2col";
 }

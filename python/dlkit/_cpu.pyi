@@ -11,6 +11,8 @@ Array: TypeAlias = NDArray[Any]
 def config() -> dict[str, Any]: ...
 def num_threads() -> int: ...
 def set_num_threads(count: int) -> None: ...
+def kept_memory() -> int: ...
+def release_kept_memory() -> None: ...
 def counters() -> dict[str, int]: ...
 def reset_counters() -> None: ...
 def measure_peak(threads: int = 0, float64: bool = False) -> float: ...
@@ -209,6 +211,54 @@ def conv(
     variant: str | None,
     /,
 ) -> Array: ...
+def conv_max_pool(
+    dims: int,
+    x: Array,
+    weight: Array,
+    bias: Array | None,
+    geometry: tuple[int, ...],
+    window: tuple[Any, ...],
+    keep: bool,
+    relu: bool,
+    out: Array | None,
+    variant: str | None,
+    /,
+) -> Any: ...
+def conv_max_pool_backward_input(
+    dims: int,
+    grad: Array,
+    places: Array,
+    weight: Array,
+    height: int,
+    width: int,
+    geometry: tuple[int, ...],
+    window: tuple[Any, ...],
+    out: Array | None,
+    /,
+) -> Array: ...
+def conv_max_pool_backward_weight(
+    dims: int,
+    grad: Array,
+    places: Array,
+    x: Array,
+    kernel_h: int,
+    kernel_w: int,
+    with_bias: bool,
+    geometry: tuple[int, ...],
+    window: tuple[Any, ...],
+    out: Array | None,
+    out_bias: Array | None,
+    accumulate: bool,
+    /,
+) -> tuple[Array, Array | None]: ...
+def conv_max_pool_choice(
+    dims: int,
+    x: Sequence[int],
+    weight: Sequence[int],
+    geometry: tuple[int, ...],
+    window: tuple[Any, ...],
+    single: bool,
+) -> tuple[bool, bool]: ...
 def conv_backward_input(
     dims: int,
     grad: Array,

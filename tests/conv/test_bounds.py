@@ -109,3 +109,41 @@ def test_nothing_past_what_is_pooled(
             np.testing.assert_allclose(dx.sum(), np.asarray(grad).sum(), rtol=1e-3, atol=1e-3)
         mean = fenced[0].array(np.zeros_like(y), at_end)
         K.avg_pool2d(given, kernel, stride, 0, out=mean)
+
+
+@pytest.mark.parametrize("at_end", [True, False], ids=["end", "begin"])
+def test_nothing_past_what_is_convolved_and_pooled(
+    at_end: bool, dtype: Any, threads: int, fenced: list[Any], reference: Any, rng: np.random.Generator
+) -> None:
+    for number in range(40):
+        case = problem(reference, rng, number).with_(groups=1)
+        case = case.with_(height=case.height + 1, width=case.width + 1)
+        x, weight, bias = case.arrays(rng, dtype)
+        out = reference.forward(case, x, weight).shape
+        window = (2,) if number % 2 else (3, 2, 1)
+        if min(out[2:]) < 3:
+            continue
+        given = [fenced[i + 1].array(array, at_end) for i, array in enumerate((x, weight, bias))]
+        y, places = K.conv2d_max_pool(*given, **case.settings, window=window, return_places=True)
+        target = fenced[0].array(np.zeros_like(y), at_end)
+        K.conv2d_max_pool(*given, **case.settings, window=window, out=target)
+        np.testing.assert_array_equal(target, y)
+        grad = fenced[3].array(rng.standard_normal(y.shape).astype(dtype), at_end)
+        settings = {**case.settings, "window": window}
+        dweight = fenced[0].array(np.zeros_like(weight), at_end)
+        for variant in ("places", "dense"):
+            found = K.conv2d_max_pool_backward_weight(
+                grad, places, given[0], case.kernel, **settings, variant=variant, out=dweight
+            )
+            if variant == "places":
+                first = [array.copy() for array in found]
+        for one, other in zip(first, found, strict=True):
+            np.testing.assert_allclose(one, other, rtol=0, atol=1e-3 * max(1, np.abs(other).max()))
+        dx = fenced[0].array(np.zeros_like(x), at_end)
+        results = []
+        for variant in ("places", "dense"):
+            K.conv2d_max_pool_backward_input(
+                grad, places, given[1], x.shape[2:], **settings, variant=variant, out=dx
+            )
+            results.append(dx.copy())
+        np.testing.assert_allclose(*results, rtol=0, atol=1e-3 * max(1, np.abs(dx).max()))

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+import dlkit.kernels as K
 from dlkit.kernels import device_pool as P
 from dlkit.kernels.backend import backend_named, why_not
 
@@ -229,3 +230,21 @@ def test_refused_of_gradients(device: Device) -> None:
         P.max_pool2d_backward(grad, places[:, :1], (4, 8), (2, 2))
     with pytest.raises(TypeError, match="has dtype int32; expected int64 or uint8"):
         P.max_pool2d_backward(grad, places.astype(np.int32), (4, 8), (2, 2))
+
+
+def test_after_a_convolution(device: Device, rng: np.random.Generator) -> None:
+    x, weight = rng.standard_normal((2, 3, 9, 8)), rng.standard_normal((4, 3, 3, 3))
+    settings: dict[str, Any] = {"padding": 1, "window": (2,)}
+    y, places = K.conv2d_max_pool(x, weight, **settings, return_places=True, activation="relu")
+    grad = rng.standard_normal(y.shape)
+    there = [device.put(array) for array in (x, weight, grad)]
+    got, where = K.conv2d_max_pool(*there[:2], **settings, return_places=True, activation="relu")
+    np.testing.assert_allclose(device.get(got), y, rtol=1e-12, atol=1e-12)
+    np.testing.assert_array_equal(device.get(where), places)
+    dx = K.conv2d_max_pool_backward_input(there[2], where, there[1], (9, 8), **settings)
+    expected = K.conv2d_max_pool_backward_input(grad, places, weight, (9, 8), **settings)
+    np.testing.assert_allclose(device.get(dx), expected, rtol=1e-10, atol=1e-10)
+    found = K.conv2d_max_pool_backward_weight(there[2], where, there[0], (3, 3), **settings)
+    wanted = K.conv2d_max_pool_backward_weight(grad, places, x, (3, 3), **settings)
+    for one, other in zip(found, wanted, strict=True):
+        np.testing.assert_allclose(device.get(one), other, rtol=1e-10, atol=1e-10)

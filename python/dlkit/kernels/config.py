@@ -76,6 +76,16 @@ def reset_counters() -> None:
         devices.reset_counters()
 
 
+def kept_memory() -> int:
+    """Return how many bytes of freed results wait for new ones: at most 128 MB, see csrc/bindings/array_memory.h."""
+    return _cpu.kept_memory()
+
+
+def release_memory() -> None:
+    """Give the memory of freed results back to the system."""
+    _cpu.release_kept_memory()
+
+
 def measure_peak(threads: int | None = None, dtype: str = "float32") -> float:
     """Measure the FLOP/s of fused multiply-adds on registers, the ceiling of every kernel that multiplies.
 

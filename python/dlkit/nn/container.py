@@ -18,8 +18,8 @@ _FUSED: dict[type, dict[type, str]] = {
     Conv1d: {ReLU: "relu"},
     Conv2d: {ReLU: "relu"},
 }
-# What takes a ReLU along that stands between a convolution and itself.
-_POOLS = (MaxPool1d, MaxPool2d)
+# What a convolution of as many dimensions computes, too, with or without a ReLU between.
+_POOLS: dict[type, type] = {Conv1d: MaxPool1d, Conv2d: MaxPool2d}
 
 
 class _Listed(Module):
@@ -120,8 +120,8 @@ class Sequential(_Listed):
     Notes
     -----
     A Linear and a ReLU, Sigmoid or Tanh after it run as one kernel, forward and backward, as do a convolution and a
-    ReLU; a max-pooling that follows these takes the ReLU along instead, for it has fewer numbers to look at. The
-    names in ``state_dict`` are those of the modules; modules with hooks, and subclasses, are called one by one.
+    ReLU, a max-pooling, or both after it: then the convolution's output is never in memory as a whole. The names in
+    ``state_dict`` are those of the modules; modules with hooks, and subclasses, are called one by one.
     """
 
     def __init__(self, *modules: Any) -> None:
@@ -153,9 +153,8 @@ class Sequential(_Listed):
                     if waiting.__class__ is Linear:
                         x, waiting, fused = _run(waiting, x, fused), None, None
                     continue
-                if fused is not None and plain and kind in _POOLS and not module.return_indices:
-                    # The larger of some numbers and 0: the same before and after, but fewer of them after.
-                    x, waiting, fused = module.pool(_run(waiting, x, None), fused), None, None
+                if plain and kind is _POOLS.get(waiting.__class__) and not module.return_indices:
+                    x, waiting, fused = waiting.convolve_and_pool(x, module.window(), fused), None, None
                     continue
                 x, waiting, fused = _run(waiting, x, fused), None, None
             if kind in _FUSED and _plain(module):

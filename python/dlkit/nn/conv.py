@@ -90,6 +90,12 @@ class _Conv(Module):
         settings = (self.stride, self.padding, self.dilation, self.groups)
         return operation(x, self.weight, self.bias, *settings, activation)
 
+    def convolve_and_pool(self, x: Tensor, window: tuple[Any, ...], activation: str | None = None) -> Tensor:
+        """Return the output max-pooled, with an activation between, in one pass; see `functional.conv2d_max_pool`."""
+        operation = functional.conv2d_max_pool if self.dims == 2 else functional.conv1d_max_pool
+        settings = (self.stride, self.padding, self.dilation, self.groups)
+        return operation(x, self.weight, self.bias, *settings, window, activation)
+
     def forward(self, x: Tensor) -> Tensor:
         """(N, in_channels, ...) to (N, out_channels, ...)."""
         return self.convolve(x)
@@ -141,7 +147,8 @@ class Conv2d(_Conv):
 
     Notes
     -----
-    Inputs are (N, in_channels, H, W) or (in_channels, H, W). In `Sequential` a ReLU that follows is part of the kernel.
+    Inputs are (N, in_channels, H, W) or (in_channels, H, W). In `Sequential` a ReLU that follows is part of the kernel,
+    and so is a max-pooling.
 
     Examples
     --------

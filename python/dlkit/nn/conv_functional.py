@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from math import prod
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -11,6 +12,9 @@ from dlkit.autograd.base import TensorBase, as_array, make, record, shape_text
 from dlkit.autograd.gradients import claim, settle
 from dlkit.autograd.mode import mode
 from dlkit.kernels.backend import mixed_devices
+from dlkit.kernels.conv import conv_geometry, conv_output, from_places
+from dlkit.kernels.pool import PLACES, pool_geometry, several
+from dlkit.nn.pool_functional import max_pool1d, max_pool2d
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -75,16 +79,85 @@ def conv1d(
     return _conv(1, x, weight, bias, (stride, padding, dilation, groups), activation)
 
 
+_POOLED: dict[int, Any] = {1: kernels.conv1d_max_pool, 2: kernels.conv2d_max_pool}
+_UNPOOLED: dict[int, Any] = {
+    1: (
+        kernels.max_pool1d_backward,
+        kernels.conv1d_max_pool_backward_input,
+        kernels.conv1d_max_pool_backward_weight,
+    ),
+    2: (
+        kernels.max_pool2d_backward,
+        kernels.conv2d_max_pool_backward_input,
+        kernels.conv2d_max_pool_backward_weight,
+    ),
+}
+_POOLS: dict[int, Any] = {1: max_pool1d, 2: max_pool2d}
 _KERNELS = {
     1: (kernels.conv1d, kernels.conv1d_backward_input, kernels.conv1d_backward_weight),
     2: (kernels.conv2d, kernels.conv2d_backward_input, kernels.conv2d_backward_weight),
 }
 
 
-def _conv(
-    dims: int, x: Any, weight: Tensor, bias: Tensor | None, settings: Any, activation: str | None
+def conv2d_max_pool(
+    x: Any,
+    weight: Tensor,
+    bias: Tensor | None = None,
+    stride: int | Sequence[int] = 1,
+    padding: int | Sequence[int] | str = 0,
+    dilation: int | Sequence[int] = 1,
+    groups: int = 1,
+    window: tuple[Any, ...] = (2,),
+    activation: str | None = None,
 ) -> Tensor:
-    operation = f"conv{dims}d"
+    """Convolve images with filters and take the largest of each window of the result, in one pass.
+
+    Parameters
+    ----------
+    x, weight, bias, stride, padding, dilation, groups
+        As for `conv2d`.
+    window : tuple
+        kernel_size of the pooling, and, if they are not the default, stride, padding, dilation and ceil_mode, as for
+        `max_pool2d`.
+    activation : {"relu"}, optional
+        Between the two.
+
+    Returns
+    -------
+    Tensor of shape (N, F, PH, PW) or (F, PH, PW)
+
+    Raises
+    ------
+    TypeError, ValueError
+        As `conv2d` and `max_pool2d` do.
+
+    Notes
+    -----
+    As `dlkit.kernels.conv2d_max_pool` has it, the same numbers as by `conv2d` and `max_pool2d`, which run where that
+    does not: on devices, and if gradients are wanted of windows of more than 255 elements.
+    """
+    return _conv_max_pool(2, x, weight, bias, (stride, padding, dilation, groups), window, activation)
+
+
+def conv1d_max_pool(
+    x: Any,
+    weight: Tensor,
+    bias: Tensor | None = None,
+    stride: int | Sequence[int] = 1,
+    padding: int | Sequence[int] | str = 0,
+    dilation: int | Sequence[int] = 1,
+    groups: int = 1,
+    window: tuple[Any, ...] = (2,),
+    activation: str | None = None,
+) -> Tensor:
+    """Convolve sequences and take the largest of each window of the result; see `conv2d_max_pool`."""
+    return _conv_max_pool(1, x, weight, bias, (stride, padding, dilation, groups), window, activation)
+
+
+def _operands(
+    operation: str, dims: int, x: Any, weight: Any, bias: Any
+) -> tuple[Tensor, Array, Array, Array | None, bool]:
+    # x as a tensor; the arrays of x, with N, of weight and of bias; whether x came without N.
     for name, value in (("weight", weight), ("bias", bias)):
         if not isinstance(value, TensorBase) and not (value is None and name == "bias"):
             expected = "a Tensor" if name == "weight" else "a Tensor or None"
@@ -107,6 +180,14 @@ def _conv(
         raise ValueError(
             f"{operation}: x is {shape_text(inputs.shape)}; expected (N, C, {axes}) or (C, {axes})"
         )
+    return x, inputs, w, b, single
+
+
+def _conv(
+    dims: int, x: Any, weight: Tensor, bias: Tensor | None, settings: Any, activation: str | None
+) -> Tensor:
+    operation = f"conv{dims}d"
+    x, inputs, w, b, single = _operands(operation, dims, x, weight, bias)
     forward, by_input, by_weight = _KERNELS[dims]
     out = forward(inputs, w, b, *settings, activation=activation)
     tensors = (x, weight) if bias is None else (x, weight, bias)
@@ -125,6 +206,62 @@ def _conv(
         wanted = weight._tracked, bias is not None and bias._tracked
         if any(wanted):
             dw, db = _parameter_gradients(by_weight, g, inputs, weight, bias, settings, wanted, direct)
+        return (dx, dw) if bias is None else (dx, dw, db)
+
+    op = operation if activation is None else f"{operation}_{activation}"
+    return record(op, out[0] if single else out, tensors, backward, (x, weight), direct=True)
+
+
+def _conv_max_pool(
+    dims: int,
+    x: Any,
+    weight: Tensor,
+    bias: Tensor | None,
+    settings: Any,
+    window: tuple[Any, ...],
+    activation: str | None,
+) -> Tensor:
+    operation = f"conv{dims}d_max_pool"
+    x, inputs, w, b, single = _operands(operation, dims, x, weight, bias)
+    tensors = (x, weight) if bias is None else (x, weight, bias)
+    tracked = mode.enabled and any(t._tracked for t in tensors)
+    taps = prod(several(window[0], dims, operation, "kernel_size", 1))
+    if inputs.__class__ is not _ndarray or (tracked and taps > PLACES):
+        between = _conv(dims, x, weight, bias, settings, None)
+        return _POOLS[dims](between, *window, activation=activation)  # type: ignore[no-any-return]
+    pooled: Any = _POOLED[dims](inputs, w, b, *settings, window, tracked, activation=activation)
+    if not tracked:
+        return make(pooled[0] if single else pooled)
+    out, places = pooled
+    geometry = conv_geometry(operation, dims, w.shape[2:], settings)
+    sparse = from_places(
+        dims, inputs.shape, w.shape, geometry, pool_geometry(operation, dims, *window), w.itemsize == 4
+    )
+    size = conv_output(inputs.shape[2:], w.shape[2:], geometry)
+    unpool, by_input, by_weight = _UNPOOLED[dims]
+
+    def backward(g: Array, direct: bool) -> tuple[Array | None, ...]:
+        g = g.reshape(out.shape)
+        wanted = weight._tracked, bias is not None and bias._tracked
+        between = None
+        if (x._tracked and not sparse[0]) or (any(wanted) and not sparse[1]):
+            between = unpool(g, places, size, *window)
+        dx = None
+        if x._tracked:
+            if sparse[0]:
+                dx = by_input(g, places, w, inputs.shape[2:], *settings, window, variant="places")
+            else:
+                dx = _KERNELS[dims][1](between, w, inputs.shape[2:], *settings)
+            dx = dx[0] if single else dx
+        dw = db = None
+        if any(wanted):
+
+            def from_sparse(g: Array, *args: Any, **more: Any) -> Any:
+                return by_weight(g, places, *args, window, variant="places", **more)
+
+            function: Any = from_sparse if sparse[1] else _KERNELS[dims][2]
+            given: Any = g if sparse[1] else between
+            dw, db = _parameter_gradients(function, given, inputs, weight, bias, settings, wanted, direct)
         return (dx, dw) if bias is None else (dx, dw, db)
 
     op = operation if activation is None else f"{operation}_{activation}"

@@ -14,7 +14,7 @@ from dlkit.autograd.mode import mode
 from dlkit.autograd.product import bias_gradient, weight_gradient
 from dlkit.autograd.tensor import Tensor
 from dlkit.kernels.backend import mixed_devices, namespace
-from dlkit.nn.conv_functional import conv1d, conv2d
+from dlkit.nn.conv_functional import conv1d, conv1d_max_pool, conv2d, conv2d_max_pool
 from dlkit.nn.embedding_functional import embedding
 from dlkit.nn.losses_functional import (
     binary_cross_entropy,
@@ -266,7 +266,9 @@ __all__ = [
     "binary_cross_entropy_with_logits",
     "conv1d",
     "conv1d_max",
+    "conv1d_max_pool",
     "conv2d",
+    "conv2d_max_pool",
     "cross_entropy",
     "dropout",
     "elu",

@@ -66,11 +66,14 @@ class _MaxPool(_Window):
         super().__init__(kernel_size, stride, padding, dilation, ceil_mode)
         self.return_indices = bool(return_indices)
 
+    def window(self) -> tuple[Any, ...]:
+        """Return kernel_size, stride, padding, dilation and ceil_mode."""
+        return self.kernel_size, self.stride, self.padding, self.dilation, self.ceil_mode
+
     def pool(self, x: Tensor, activation: str | None = None) -> Any:
         """Return the output, with an activation in the same kernel."""
-        operation = functional.max_pool2d if self.dims == 2 else functional.max_pool1d
-        settings = (self.kernel_size, self.stride, self.padding, self.dilation, self.ceil_mode)
-        return operation(x, *settings, self.return_indices, activation)
+        operation: Any = functional.max_pool2d if self.dims == 2 else functional.max_pool1d
+        return operation(x, *self.window(), self.return_indices, activation)
 
     def forward(self, x: Tensor) -> Any:
         """(N, C, ...) or (C, ...)."""
