@@ -47,41 +47,39 @@ void turn_pixels(const T* from, Index plane, Index channels, Index count, T* to,
   }
 }
 
-// Rows that a group of the transform has: 0, 1 and 2, 3 and 4, 5.
+// Rows that a group of the transform has: 0, 1 and 2, 3 and 4, ..., the last.
 template <int Groups, int Group>
 constexpr int kGroupRow = Group == 0 ? 0 : 2 * Group - 1;
 template <int Groups, int Group>
 constexpr int kGroupRows = Group == 0 || Group == Groups - 1 ? 1 : 2;
 
-template <class T, int Size, int Group>
+template <class T, class X, int Group>
 DLKIT_INLINE void transform_row(const Vec<T>* row, T* to, Index point) {
   using V = Vec<T>;
-  using X = Transform<T, Size>;
   if constexpr (Group < X::groups) {
     constexpr int kCol = kGroupRow<X::groups, Group>;
     V first, second;
     X::template input<Group>([&](int i) { return row[i]; }, first, second);
     first.store(to + kCol * point);
     if constexpr (kGroupRows<X::groups, Group> == 2) second.store(to + (kCol + 1) * point);
-    transform_row<T, Size, Group + 1>(row, to, point);
+    transform_row<T, X, Group + 1>(row, to, point);
   }
 }
 
 // One tile of one vector of channels: pixels at from + (i * row + j * lanes), points at `to`, `point` apart.
-template <class T, int Size, int Group = 0>
+template <class T, class X, int Group = 0>
 DLKIT_INLINE void transform_tile(const T* from, Index row, T* to, Index point) {
   using V = Vec<T>;
-  using X = Transform<T, Size>;
   if constexpr (Group < X::groups) {
     constexpr int kRow = kGroupRow<X::groups, Group>;
     V first[X::points], second[X::points];
-#pragma GCC unroll 6
+#pragma GCC unroll 8
     for (int j = 0; j < X::points; ++j)
       X::template input<Group>([&](int i) { return V::load(from + i * row + j * V::lanes); }, first[j], second[j]);
-    transform_row<T, Size, 0>(first, to + kRow * X::points * point, point);
+    transform_row<T, X, 0>(first, to + kRow * X::points * point, point);
     if constexpr (kGroupRows<X::groups, Group> == 2)
-      transform_row<T, Size, 0>(second, to + (kRow + 1) * X::points * point, point);
-    transform_tile<T, Size, Group + 1>(from, row, to, point);
+      transform_row<T, X, 0>(second, to + (kRow + 1) * X::points * point, point);
+    transform_tile<T, X, Group + 1>(from, row, to, point);
   }
 }
 
@@ -129,13 +127,13 @@ void gather_pixels(const T* from, Index height, Index width, Index channels, Ind
     turn_pixels(first, height * width, channels, count, first_to, count, Index{0});
 }
 
-template <class T, int Size>
+template <class T, int Size, int Taps>
 void transform_input(const Winograd<T>& w, Index first_strip, Index strips, T* pixels, T* transformed) {
   using V = Vec<T>;
   Index tile = 0;
   for (Index s = 0; s < strips;) {
     const Run run(w, first_strip + s, strips - s);
-    const Index rows = Size * run.strips + 2, cols = Size * run.tiles() + 2, row = cols * V::lanes;
+    const Index rows = Size * run.strips + Taps - 1, cols = Size * run.tiles() + Taps - 1, row = cols * V::lanes;
     for (Index block = 0; block < w.channels; block += V::lanes) {
       // The last block overlaps the one before, where there is one.
       const Index c = larger(0, smaller(block, w.channels - V::lanes));
@@ -145,10 +143,52 @@ void transform_input(const Winograd<T>& w, Index first_strip, Index strips, T* p
       T* to = transformed + tile * w.channels_stride + c;
       for (Index i = 0; i < run.strips; ++i)
         for (Index j = 0; j < run.tiles(); ++j, to += w.channels_stride)
-          transform_tile<T, Size>(pixels + Size * (i * row + j * V::lanes), row, to, w.input_point);
+          transform_tile<T, Transform<T, Size, Taps>>(pixels + Size * (i * row + j * V::lanes), row, to, w.input_point);
     }
     tile += run.strips * run.tiles();
     s += run.strips;
+  }
+}
+
+// One tile of one vector of filters of the gradient by the output: its points at `to`; returns its sum.
+template <class T, int Size, int Taps>
+DLKIT_INLINE Vec<T> transform_gradient_tile(const T* from, Index row, T* to, Index point) {
+  using V = Vec<T>;
+  using X = Transform<T, Size, Taps>;
+  V half[Size][X::points], sum = V::zero();  // columns, transformed
+#pragma GCC unroll 4
+  for (int j = 0; j < Size; ++j) {
+    V g[Size];
+#pragma GCC unroll 4
+    for (int i = 0; i < Size; ++i) g[i] = V::load(from + i * row + j * V::lanes);
+    sum = sum + (Size == 4 ? (g[0] + g[1]) + (g[Size - 2] + g[Size - 1]) : g[0] + g[1]);
+    X::gradient(g, half[j]);
+  }
+#pragma GCC unroll 8
+  for (int i = 0; i < X::points; ++i) {
+    V g[Size], u[X::points];
+#pragma GCC unroll 4
+    for (int j = 0; j < Size; ++j) g[j] = half[j][i];
+    X::gradient(g, u);
+#pragma GCC unroll 8
+    for (int j = 0; j < X::points; ++j) u[j].store(to + (i * X::points + j) * point);
+  }
+  return sum;
+}
+
+// `count` pixels of a vector of filters to their planes.
+template <class T>
+void turn_back(const T* from, Index count, T* to, Index plane, Index filters) {
+  using V = Vec<T>;
+  Index p = 0;
+  if (filters == V::lanes)
+    for (; p + V::lanes <= count; p += V::lanes)
+      transpose_block(from + p * V::lanes, V::lanes, [&](int f, V x) { x.store(to + f * plane + p); });
+  for (; p < count; p += V::lanes) {
+    const auto mask = V::first(count - p);
+    transpose_block(from + p * V::lanes, V::lanes, [&](int f, V x) {
+      if (f < filters) x.store(to + f * plane + p, mask);
+    });
   }
 }
 
