@@ -137,6 +137,44 @@ bool cut_images(Winograd<T>& w, int threads) {
   return true;
 }
 
+// The same with vectors of images, in either form; false where a row of tiles, or an image, is too large.
+template <class T, int Size, int Taps>
+bool cut_batch(Winograd<T>& w, bool spread) {
+  constexpr Index kBlock = Index{640} << 10;      // bytes of a block's points that should stay in the second level
+  constexpr Index kMostPixels = Index{1} << 20;   // bytes
+  const Index lanes = lanes_of<T>(), item = sizeof(T);
+  w.panels = std::max<Index>(1, divide_up(w.filters, lanes) / 2);
+  w.tiles_h = divide_up(spread ? w.height : w.out_h, Size);
+  w.tiles_w = divide_up(spread ? w.width : w.out_w, Size);
+  w.segments = 1;
+  if (w.tiles_h > kMostPixels / w.tiles_w) return false;
+  const Index row = kPoints<Size, Taps> * (w.tiles_w + 1) * lanes * item;
+  if (row > kMost / std::max(w.channels, w.filters)) return false;
+  const Index rows = spread ? w.tiles_h : std::clamp<Index>(kBlock / (row * (w.channels + w.filters)), 1, w.tiles_h);
+  w.block_strips = divide_up(w.tiles_h, divide_up(w.tiles_h, rows));
+  const Index pixels = (Size * w.block_strips + Taps) * (Size * w.tiles_w + Taps) + Size + lanes;
+  w.channels_stride = (w.block_strips * w.tiles_w | 1) * lanes;
+  w.input_point = odd<T>(w.channels * w.channels_stride);
+  w.product_point = odd<T>(w.filters * w.channels_stride);
+  w.input_size = kPoints<Size, Taps> * w.input_point;
+  w.product_size = kPoints<Size, Taps> * w.product_point;
+  w.pixel_size = pixels * lanes;
+  return std::max(w.input_size, w.product_size) * item <= kMost && w.pixel_size * item <= kMostPixels;
+}
+
+// How a convolution is computed: in the transposed form, whose input is the gradient; with vectors of images.
+struct Way {
+  bool spread = false, batch = false;
+};
+
+template <class T, int Size, int Taps>
+bool cut_as(Way way, Winograd<T>& w, int threads) {
+  if (way.batch) return cut_batch<T, Size, Taps>(w, way.spread);
+  if (way.spread) return cut_images<T, Size, Taps>(w, threads);
+  cut<T, Size, Taps>(w, threads);
+  return true;
+}
+
 template <class T, int Size, int Taps>
 Index weight_size(const Winograd<T>& w) {
   return kPoints<Size, Taps> * (w.channels * divide_up(w.filters, lanes_of<T>()) + w.panels) * lanes_of<T>();
@@ -151,12 +189,14 @@ Index filters_at_once(Index channels, Index filters) {
   return parts.size(0) * panel;
 }
 
-// `spread`: in the transposed form, whose input is the gradient.
 template <class T, int Size, int Taps>
-void run(Winograd<T> w, int threads, bool spread) {
+void run(Winograd<T> w, int threads, Way way) {
   static const WinogradSpreadTable& spread_table = DLKIT_SELECT(winograd_spread_table);
+  static const WinogradBatchTable& batch_table = DLKIT_SELECT(winograd_batch_table);
+  constexpr int kForm = winograd_form(Size, Taps);
   const auto& k = kernels<T, Size, Taps>();
-  const WinogradSpread<T> run_images = of_type<T>(spread_table)[winograd_form(Size, Taps)];
+  const WinogradSpread<T> run_images = of_type<T>(spread_table)[kForm];
+  const WinogradBatchKernels<T>& batch = of_type<T>(batch_table)[kForm];
   const Index filters = w.filters, at_once = filters_at_once<T, Size, Taps>(w.channels, filters);
   const Winograd<T> whole = w;
   for (Index f = 0; f < filters; f += at_once) {
@@ -165,24 +205,28 @@ void run(Winograd<T> w, int threads, bool spread) {
     w.y += f * w.out_h * w.out_w;
     w.bias = w.bias == nullptr ? nullptr : w.bias + f;
     w.weight += f * w.filter_stride;
-    if (spread)
-      cut_images<T, Size, Taps>(w, threads);
-    else
-      cut<T, Size, Taps>(w, threads);
+    cut_as<T, Size, Taps>(way, w, threads);
     w.transformed = scratch<T>(Slot::columns, static_cast<std::size_t>(weight_size<T, Size, Taps>(w)));
     const Index vectors = divide_up(w.filters, k.lanes);
     parallel_for(static_cast<int>(vectors), [&](int vector) { k.transform_weight(w, vector); }, threads);
-    const Index blocks = divide_up(w.strips(), w.block_strips);
+    const Index row_blocks = divide_up(w.tiles_h, w.block_strips);  // of a vector of images
+    const Index blocks =
+        way.batch ? divide_up(w.images, k.lanes) * row_blocks : divide_up(w.strips(), w.block_strips);
     // Where the blocks do not go round, threads share the filters of a block, and each transforms its input.
     const Index parts =
         blocks < 8 * threads ? std::min<Index>(w.panels, threads / std::gcd<Index>(blocks, threads)) : 1;
     parallel_for(
         static_cast<int>(blocks * parts),
         [&](int task) {
-          const Index block = task / parts, part = task % parts, first = block * w.block_strips;
+          const Index block = task / parts, part = task % parts;
           const Index panel = w.panels * part / parts, panels = w.panels * (part + 1) / parts - panel;
-          const Index strips = std::min(w.block_strips, w.strips() - first);
-          if (spread)
+          if (way.batch) {
+            const Index first = block % row_blocks * w.block_strips;
+            const Index rows = std::min(w.block_strips, w.tiles_h - first);
+            return (way.spread ? batch.spread : batch.run)(w, block / row_blocks, first, rows, panel, panels);
+          }
+          const Index first = block * w.block_strips, strips = std::min(w.block_strips, w.strips() - first);
+          if (way.spread)
             run_images(w, first / w.tiles_h, strips / w.tiles_h, panel, panels);
           else
             k.run(w, first, strips, panel, panels);
@@ -242,46 +286,70 @@ struct Cycles {
 
 template <int Size, int Taps>
 constexpr Cycles kCycles = Taps == 3 ? (Size == 2 ? Cycles{110, 110, 200} : Cycles{320, 350, 400})
-                                     : (Size == 2 ? Cycles{320, 200, 500} : Cycles{700, 550, 900});
+                                     : (Size == 2 ? Cycles{250, 150, 400} : Cycles{700, 300, 600});
 template <int Size, int Taps>
-constexpr Cycles kSpreadCycles = Taps == 3 ? (Size == 2 ? Cycles{110, 110, 200} : Cycles{320, 350, 400})
-                                           : (Size == 2 ? Cycles{200, 320, 500} : Cycles{450, 900, 900});
+constexpr Cycles kSpreadCycles = Taps == 3 ? (Size == 2 ? Cycles{110, 150, 200} : Cycles{300, 400, 400})
+                                           : (Size == 2 ? Cycles{140, 250, 400} : Cycles{350, 550, 700});
 
 template <class T, int Size, int Taps>
-double winograd_cycles(const Winograd<T>& w, double tiles, const Cycles& of) {
-  const double lanes = real(lanes_of<T>()), points = real(kPoints<Size, Taps>);
-  const double channels = real(w.channels), channel_vectors = std::ceil(channels / lanes);
-  const double filter_vectors = std::ceil(real(w.filters) / lanes);
-  const double product = points * filter_vectors * (channels / 0.88 + 2.5);
-  return tiles * (product + channel_vectors * of.input + filter_vectors * of.output) +
-         filter_vectors * channels * of.weight;
+double winograd_cycles(const Winograd<T>& w, Way way) {
+  const Cycles& of = way.spread ? kSpreadCycles<Size, Taps> : kCycles<Size, Taps>;
+  const double lanes = real(lanes_of<T>()), channels = real(w.channels);
+  const auto vectors = [&](Index count) { return std::ceil(real(count) / lanes); };
+  const double tiles = real(divide_up(way.spread ? w.height : w.out_h, Size)) *
+                       real(divide_up(way.spread ? w.width : w.out_w, Size)) *
+                       (way.batch ? vectors(w.images) : real(w.images));
+  const double inputs = way.batch ? channels : vectors(w.channels);
+  const double outputs = way.batch ? real(w.filters) : vectors(w.filters);
+  const double product = real(kPoints<Size, Taps>) * outputs * (channels / 0.88 + 2.5);
+  return tiles * (product + inputs * of.input + outputs * of.output) + vectors(w.filters) * channels * of.weight;
+}
+
+// The way that is fastest. A property of the shape, so that any number of threads gives the same bits.
+template <class T>
+struct Fastest {
+  Way way;
+  double cycles;
+  Winograd<T> w;
+};
+
+template <class T, int Size, int Taps>
+Fastest<T> fastest(const Winograd<T>& w, Way way, const Fastest<T>* other = nullptr) {
+  Fastest<T> best = {way, winograd_cycles<T, Size, Taps>(w, way), w};
+  Winograd<T> trial = w;
+  if (way.spread && !cut_images<T, Size, Taps>(trial, 1)) best.cycles = HUGE_VAL;
+  way.batch = true;
+  const double batch = winograd_cycles<T, Size, Taps>(w, way);
+  if (batch < best.cycles && cut_batch<T, Size, Taps>(trial, way.spread)) best = {way, batch, w};
+  return other != nullptr && other->cycles <= best.cycles ? *other : best;
 }
 
 template <class T, int Size, int Taps>
-double forward_cycles(const Winograd<T>& w) {
-  const double tiles = real(w.images * divide_up(w.out_h, Size) * divide_up(w.out_w, Size));
-  return winograd_cycles<T, Size, Taps>(w, tiles, kCycles<Size, Taps>);
+Fastest<T> fastest(const ConvForward<T>*, const ConvShape& s) {
+  return fastest<T, Size, Taps>(forward<T>(s), Way{});
 }
 
 template <class T, int Size, int Taps>
-double spread_cycles(const Winograd<T>& w) {
-  const double tiles = real(w.images * divide_up(w.height, Size) * divide_up(w.width, Size));
-  return winograd_cycles<T, Size, Taps>(w, tiles, kSpreadCycles<Size, Taps>);
-}
-
-// Whether the gradient to the input is computed in the transposed form.
-template <class T, int Size, int Taps>
-bool spreads(const ConvShape& s) {
-  Winograd<T> w = backward<T>(s, true);
-  if (!cut_images<T, Size, Taps>(w, 1)) return false;
-  return spread_cycles<T, Size, Taps>(w) < forward_cycles<T, Size, Taps>(w);
+Fastest<T> fastest(const ConvBackwardInput<T>*, const ConvShape& s) {
+  const Fastest<T> plain = fastest<T, Size, Taps>(backward<T>(s, false), Way{});
+  return fastest<T, Size, Taps>(backward<T>(s, true), Way{true, false}, &plain);
 }
 
 // The same of a direct convolution, at nine tenths of the peak.
 template <class T>
-double direct_cycles(const ConvShape& s) {
-  const double outputs = real(s.n * s.group_filters()) * real(s.out_size());
-  return outputs / real(lanes_of<T>()) * (real(s.depth()) / 0.9 + 6);
+double direct_cycles(const Winograd<T>& w, Index taps) {
+  const double outputs = real(w.images * w.filters) * real(w.out_h * w.out_w);
+  return outputs / real(lanes_of<T>()) * (real(taps * w.channels) / 0.9 + 6);
+}
+
+// And of the gradient to the input, multiplied directly: the better of implicit_gemm and tap_sums, as variants.cpp has
+// them, in halves of a cycle.
+template <class T>
+double direct_input_cycles(const ConvShape& s) {
+  const double lanes = real(lanes_of<T>()), in = real(s.in_size()) / lanes, out = real(s.out_size()) / lanes;
+  const double implicit_gemm = in * (1 + 6 / real(s.group_channels())) + 6 / real(s.n);
+  const double tap_sums = out * (1 + 16 / real(s.group_filters()));
+  return real(s.n * s.group_filters()) * real(s.depth()) * std::min(implicit_gemm, tap_sums);
 }
 
 // --- the gradient to the weight ---
@@ -375,12 +443,13 @@ double weight_cycles(const ConvShape& s) {
          (std::ceil(tiles / real(kGradientTiles)) * 5 + 10) * sums;
 }
 
-// The size of the fewer cycles, where they are fewer than a direct computation's.
-template <class T>
-int fewest(const ConvShape& s, double two, double four) {
-  constexpr double kMargin = 0.9;  // what less rounding error is worth
-  if (std::min(two, four) > kMargin * direct_cycles<T>(s)) return 0;
-  return two < four ? 2 : 4;
+// The size of the fewer cycles, where they are fewer than those of a direct computation. Less rounding error is worth
+// something: F(2 x 2, 5 x 5) has hardly more than a direct sum, F(4 x 4, 5 x 5) four times as much.
+template <int Taps>
+int fewest(double two, double four, double direct) {
+  constexpr double kMargin = 0.9, kCoarse = Taps == 5 ? 0.8 : 1;
+  const bool coarse = four < kCoarse * two;
+  return (coarse ? four : two) > kMargin * direct ? 0 : coarse ? 4 : 2;
 }
 
 }  // namespace
@@ -392,59 +461,56 @@ bool winograd_takes(const ConvShape& s) {
 }
 
 template <class T>
-int winograd_choice(const ConvForward<T>*, const ConvShape& s) {
-  const Winograd<T> w = forward<T>(s);
-  if (winograd_takes<3>(s)) return fewest<T>(s, forward_cycles<T, 2, 3>(w), forward_cycles<T, 4, 3>(w));
-  if (winograd_takes<5>(s)) return fewest<T>(s, forward_cycles<T, 2, 5>(w), forward_cycles<T, 4, 5>(w));
+int winograd_choice(const ConvForward<T>* p, const ConvShape& s) {
+  const double direct = direct_cycles(forward<T>(s), s.kernel_size());
+  if (winograd_takes<3>(s)) return fewest<3>(fastest<T, 2, 3>(p, s).cycles, fastest<T, 4, 3>(p, s).cycles, direct);
+  if (winograd_takes<5>(s)) return fewest<5>(fastest<T, 2, 5>(p, s).cycles, fastest<T, 4, 5>(p, s).cycles, direct);
   return 0;
 }
 
 template <class T>
-int winograd_choice(const ConvBackwardInput<T>*, const ConvShape& s) {
-  const Winograd<T> w = backward<T>(s, false);
-  const auto cycles = [&]<int Size, int Taps>(std::integral_constant<int, Size>, std::integral_constant<int, Taps>) {
-    return spreads<T, Size, Taps>(s) ? spread_cycles<T, Size, Taps>(w) : forward_cycles<T, Size, Taps>(w);
-  };
-  constexpr std::integral_constant<int, 2> kTwo;
-  constexpr std::integral_constant<int, 3> kThree;
-  constexpr std::integral_constant<int, 4> kFour;
-  constexpr std::integral_constant<int, 5> kFive;
-  if (winograd_takes<3>(s)) return fewest<T>(s, cycles(kTwo, kThree), cycles(kFour, kThree));
-  if (winograd_takes<5>(s)) return fewest<T>(s, cycles(kTwo, kFive), cycles(kFour, kFive));
+int winograd_choice(const ConvBackwardInput<T>* p, const ConvShape& s) {
+  if (winograd_takes<3>(s))
+    return fewest<3>(fastest<T, 2, 3>(p, s).cycles, fastest<T, 4, 3>(p, s).cycles,
+                     direct_cycles(backward<T>(s, false), 9));
+  if (winograd_takes<5>(s))
+    return fewest<5>(fastest<T, 2, 5>(p, s).cycles, fastest<T, 4, 5>(p, s).cycles, direct_input_cycles<T>(s));
   return 0;
 }
 
 template <class T>
 int winograd_choice(const ConvBackwardWeight<T>*, const ConvShape& s) {
-  if (winograd_takes<3>(s)) return weight_cycles<T, 4, 3>(s) < 0.9 * direct_cycles<T>(s) ? 4 : 0;
-  if (winograd_takes<5>(s)) return fewest<T>(s, weight_cycles<T, 2, 5>(s), weight_cycles<T, 4, 5>(s));
+  const double direct = direct_cycles(forward<T>(s), s.kernel_size());
+  if (winograd_takes<3>(s)) return weight_cycles<T, 4, 3>(s) < 0.9 * direct ? 4 : 0;
+  if (winograd_takes<5>(s)) return fewest<5>(weight_cycles<T, 2, 5>(s), weight_cycles<T, 4, 5>(s), direct);
   return 0;
 }
 
 template <class T, int Size, int Taps>
 void conv_winograd(const ConvForward<T>& p, int threads) {
   const ConvShape& s = p.shape;
-  Winograd<T> w = forward<T>(s);
+  const Fastest<T> as = fastest<T, Size, Taps>(&p, s);
+  Winograd<T> w = as.w;
   w.relu = p.relu;
   for (Index group = 0; group < s.groups; ++group) {
     w.x = p.x + group * w.channels * s.in_size();
     w.y = p.y + group * w.filters * s.out_size();
     w.weight = p.weight + group * w.filters * s.depth();
     w.bias = p.bias == nullptr ? nullptr : p.bias + group * w.filters;
-    run<T, Size, Taps>(w, threads, false);
+    run<T, Size, Taps>(w, threads, as.way);
   }
 }
 
 template <class T, int Size, int Taps>
 void conv_winograd(const ConvBackwardInput<T>& p, int threads) {
   const ConvShape& s = p.shape;
-  const bool spread = spreads<T, Size, Taps>(s);
-  Winograd<T> w = backward<T>(s, spread);
+  const Fastest<T> as = fastest<T, Size, Taps>(&p, s);
+  Winograd<T> w = as.w;
   for (Index group = 0; group < s.groups; ++group) {
     w.x = p.grad + group * w.channels * s.out_size();
     w.y = p.dx + group * w.filters * s.in_size();
     w.weight = p.weight + group * w.channels * s.depth();
-    run<T, Size, Taps>(w, threads, spread);
+    run<T, Size, Taps>(w, threads, as.way);
   }
 }
 
@@ -470,14 +536,10 @@ std::size_t winograd_scratch(const ConvShape& s) {
     cut<T, Size, Taps>(w, 1);
     return static_cast<std::size_t>(w.sums_size + w.grad_size + w.conv.input_size + w.conv.pixel_size) * sizeof(T);
   } else {
-    constexpr bool kByInput = std::is_same_v<Problem, ConvBackwardInput<T>>;
-    const bool spread = kByInput && spreads<T, Size, Taps>(s);
-    Winograd<T> w = kByInput ? backward<T>(s, spread) : forward<T>(s);
+    const auto as = fastest<T, Size, Taps>(static_cast<const Problem*>(nullptr), s);
+    Winograd<T> w = as.w;
     w.filters = std::min(w.filters, filters_at_once<T, Size, Taps>(w.channels, w.filters));
-    if (spread)
-      cut_images<T, Size, Taps>(w, 1);
-    else
-      cut<T, Size, Taps>(w, 1);
+    cut_as<T, Size, Taps>(as.way, w, 1);
     return static_cast<std::size_t>(weight_size<T, Size, Taps>(w) + w.input_size + w.product_size + w.pixel_size) *
            sizeof(T);
   }

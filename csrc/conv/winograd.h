@@ -79,6 +79,14 @@ struct WinogradKernels {
 template <class T>
 using WinogradSpread = void (*)(const Winograd<T>& w, Index first, Index images, Index first_panel, Index panels);
 
+// Both forms with vectors of images instead of channels and filters (winograd_batch.cpp): of the images of one vector
+// `tile_rows` rows of tiles; all of them, where the result is spread.
+template <class T>
+struct WinogradBatchKernels {
+  void (*run)(const Winograd<T>& w, Index group, Index first_row, Index tile_rows, Index first_panel, Index panels);
+  void (*spread)(const Winograd<T>& w, Index group, Index first_row, Index tile_rows, Index first_panel, Index panels);
+};
+
 // Of F(2 x 2, 3 x 3), F(4 x 4, 3 x 3), F(2 x 2, 5 x 5) and F(4 x 4, 5 x 5).
 inline constexpr int kWinogradForms = 4;
 constexpr int winograd_form(int size, int taps) { return (taps == 5 ? 2 : 0) + (size == 4 ? 1 : 0); }
@@ -100,6 +108,12 @@ struct WinogradSpreadTable {
   WinogradSpread<double> of_double[kWinogradForms];
 };
 DLKIT_DECLARE_PER_ISA(WinogradSpreadTable, winograd_spread_table)
+
+struct WinogradBatchTable {
+  WinogradBatchKernels<float> of_float[kWinogradForms];
+  WinogradBatchKernels<double> of_double[kWinogradForms];
+};
+DLKIT_DECLARE_PER_ISA(WinogradBatchTable, winograd_batch_table)
 
 // Pixels of the output, of one vector of filters, that are turned at a time: less than half of a first-level cache.
 inline constexpr Index kWinogradPixels = 192;

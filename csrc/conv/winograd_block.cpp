@@ -72,34 +72,6 @@ void transform_weight(const Winograd<T>& w, Index vector) {
 
 // --- the output ------------------------------------------------------------------------------------------------------
 
-// One tile of one vector of filters: to pixels at to + (i * row + j * lanes).
-template <class T, int Size, int Taps>
-DLKIT_INLINE void transform_back(const T* from, Index point, Vec<T> bias, bool relu, T* to, Index row) {
-  using V = Vec<T>;
-  using X = Transform<T, Size, Taps>;
-  V half[X::points][Size];  // columns of the tile, transformed
-#pragma GCC unroll 8
-  for (int j = 0; j < X::points; ++j) {
-    V m[X::points];
-#pragma GCC unroll 8
-    for (int i = 0; i < X::points; ++i) m[i] = V::load(from + (i * X::points + j) * point);
-    X::output(m, half[j]);
-  }
-#pragma GCC unroll 4
-  for (int i = 0; i < Size; ++i) {
-    V m[X::points], y[Size];
-#pragma GCC unroll 8
-    for (int j = 0; j < X::points; ++j) m[j] = half[j][i];
-    X::output(m, y);
-#pragma GCC unroll 4
-    for (int j = 0; j < Size; ++j) {
-      y[j] = y[j] + bias;
-      if (relu) y[j] = V::max(V::zero(), y[j]);
-      y[j].store(to + i * row + j * V::lanes);
-    }
-  }
-}
-
 template <class T, int Size, int Taps>
 void transform_output(const Winograd<T>& w, Index first_strip, Index strips, const T* products, Index row,
                       Index first_vector, Index vectors, T* pixels) {

@@ -30,8 +30,9 @@ void transform_gradient(const WinogradGradient<T>& g, Index first_strip, Index s
     for (Index block = 0; block < w.filters; block += V::lanes) {
       // The last block overlaps the one before, where there is one.
       const Index f = larger(0, smaller(block, w.filters - V::lanes)), filters = smaller(V::lanes, w.filters);
-      gather_pixels(g.grad + run.image * g.grad_image + f * w.out_h * w.out_w, w.out_h, w.out_w, filters,
-                    Size * run.row, Size * run.begin, Size * run.strips, cols, pixels);
+      const Index plane = w.out_h * w.out_w;
+      gather_pixels(g.grad + run.image * g.grad_image + f * plane, plane, w.out_h, w.out_w, filters, Size * run.row,
+                    Size * run.begin, Size * run.strips, cols, pixels);
       T* tile_to = to + tile * g.filters_stride + f;
       V sum = V::zero();
       for (Index i = 0; i < run.strips; ++i)

@@ -25,8 +25,9 @@ void transform_images(const Winograd<T>& w, Index first, Index images, T* pixels
     for (Index block = 0; block < w.channels; block += V::lanes) {
       // The last block overlaps the one before, where there is one.
       const Index c = larger(0, smaller(block, w.channels - V::lanes));
-      gather_pixels(w.x + (first + n) * w.x_image + c * w.height * w.width, w.height, w.width,
-                    smaller(V::lanes, w.channels), Index{0}, Index{0}, rows, cols, pixels);
+      const Index plane = w.height * w.width;
+      gather_pixels(w.x + (first + n) * w.x_image + c * plane, plane, w.height, w.width, smaller(V::lanes, w.channels),
+                    Index{0}, Index{0}, rows, cols, pixels);
       T* to = transformed + n * w.tiles_h * w.tiles_w * w.channels_stride + c;
       for (Index i = 0; i < w.tiles_h; ++i)
         for (Index j = 0; j < w.tiles_w; ++j, to += w.channels_stride)
@@ -34,52 +35,16 @@ void transform_images(const Winograd<T>& w, Index first, Index images, T* pixels
     }
 }
 
-// Adds one tile of one vector to the pixels at to + (i * row + j * lanes).
-template <class T, class X>
-DLKIT_INLINE void spread_tile(const T* from, Index point, T* to, Index row) {
-  using V = Vec<T>;
-  constexpr int kSide = X::points;
-  alignas(64) T half[kSide * kSide * V::lanes];  // columns, transformed
-#pragma GCC unroll 8
-  for (int j = 0; j < kSide; ++j) {
-    V m[kSide], d[kSide];
-#pragma GCC unroll 8
-    for (int i = 0; i < kSide; ++i) m[i] = V::load(from + (i * kSide + j) * point);
-    X::input_back(m, d);
-#pragma GCC unroll 8
-    for (int i = 0; i < kSide; ++i) d[i].store(half + (i * kSide + j) * V::lanes);
-  }
-  for (int i = 0; i < kSide; ++i, to += row) {
-    V m[kSide], d[kSide];
-#pragma GCC unroll 8
-    for (int j = 0; j < kSide; ++j) m[j] = V::load(half + (i * kSide + j) * V::lanes);
-    X::input_back(m, d);
-#pragma GCC unroll 8
-    for (int j = 0; j < kSide; ++j) (V::load(to + j * V::lanes) + d[j]).store(to + j * V::lanes);
-  }
-}
-
 template <class T, int Size, int Taps>
 void spread_images(const Winograd<T>& w, Index first, Index images, const T* products, Index row, Index first_vector,
                    Index vectors, T* pixels) {
   using V = Vec<T>;
-  const Index rows = Size * w.tiles_h + Taps - 1, cols = Size * w.tiles_w + Taps - 1, plane = w.out_h * w.out_w;
+  const Index plane = w.out_h * w.out_w;
   for (Index n = 0; n < images; ++n)
     for (Index vector = 0; vector < vectors; ++vector) {
       const Index f = (first_vector + vector) * V::lanes, filters = smaller(V::lanes, w.filters - f);
-      for (Index i = 0; i < rows * cols; ++i) V::zero().store(pixels + i * V::lanes);
-      const T* from = products + n * w.tiles_h * w.tiles_w * row + vector * V::lanes;
-      for (Index i = 0; i < w.tiles_h; ++i)
-        for (Index j = 0; j < w.tiles_w; ++j, from += row)
-          spread_tile<T, Transform<T, Size, Taps>>(from, w.product_point, pixels + Size * (i * cols + j) * V::lanes,
-                                                   cols * V::lanes);
-      T* y = w.y + (first + n) * w.y_image + f * plane;
-      const T* inside = pixels + (w.pad_top * cols + w.pad_left) * V::lanes;
-      if (w.out_w == cols)
-        turn_back(inside, plane, y, plane, filters);
-      else
-        for (Index i = 0; i < w.out_h; ++i)
-          turn_back(inside + i * cols * V::lanes, w.out_w, y + i * w.out_w, plane, filters);
+      spread_plane<T, Size, Taps>(w, products + n * w.tiles_h * w.tiles_w * row + vector * V::lanes, row, pixels);
+      turn_plane_back<T, Size, Taps>(w, pixels, w.y + (first + n) * w.y_image + f * plane, plane, filters);
     }
 }
 

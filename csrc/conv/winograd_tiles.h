@@ -99,10 +99,11 @@ struct Run {
   Index tiles() const { return end - begin; }
 };
 
-// A rectangle of `channels` planes as pixels of vectors of channels, with zeros where it is outside of them.
+// A rectangle of `channels` planes, `plane` apart, as pixels of vectors of channels, with zeros where it is outside of
+// them.
 template <class T>
-void gather_pixels(const T* from, Index height, Index width, Index channels, Index top, Index left, Index rows,
-                   Index cols, T* to) {
+void gather_pixels(const T* from, Index plane, Index height, Index width, Index channels, Index top, Index left,
+                   Index rows, Index cols, T* to) {
   using V = Vec<T>;
   const Index stride = cols * V::lanes;
   const Index row_begin = clamped(-top, 0, rows), row_end = clamped(height - top, row_begin, rows);
@@ -121,10 +122,10 @@ void gather_pixels(const T* from, Index height, Index width, Index channels, Ind
   const T* first = from + (top + row_begin) * width + left + col_begin;
   T* first_to = to + row_begin * stride + col_begin * V::lanes;
   if (count == width)  // rows follow each other
-    return turn_pixels(first, height * width, channels, (row_end - row_begin) * width, first_to, width,
+    return turn_pixels(first, plane, channels, (row_end - row_begin) * width, first_to, width,
                        stride - width * V::lanes);
   for (Index i = row_begin; i < row_end; ++i, first += width, first_to += stride)
-    turn_pixels(first, height * width, channels, count, first_to, count, Index{0});
+    turn_pixels(first, plane, channels, count, first_to, count, Index{0});
 }
 
 template <class T, int Size, int Taps>
@@ -137,9 +138,9 @@ void transform_input(const Winograd<T>& w, Index first_strip, Index strips, T* p
     for (Index block = 0; block < w.channels; block += V::lanes) {
       // The last block overlaps the one before, where there is one.
       const Index c = larger(0, smaller(block, w.channels - V::lanes));
-      gather_pixels(w.x + run.image * w.x_image + c * w.height * w.width, w.height, w.width,
-                    smaller(V::lanes, w.channels), Size * run.row - w.pad_top, Size * run.begin - w.pad_left, rows,
-                    cols, pixels);
+      const Index plane = w.height * w.width;
+      gather_pixels(w.x + run.image * w.x_image + c * plane, plane, w.height, w.width, smaller(V::lanes, w.channels),
+                    Size * run.row - w.pad_top, Size * run.begin - w.pad_left, rows, cols, pixels);
       T* to = transformed + tile * w.channels_stride + c;
       for (Index i = 0; i < run.strips; ++i)
         for (Index j = 0; j < run.tiles(); ++j, to += w.channels_stride)
@@ -190,6 +191,84 @@ void turn_back(const T* from, Index count, T* to, Index plane, Index filters) {
       if (f < filters) x.store(to + f * plane + p, mask);
     });
   }
+}
+
+// One tile of one vector of filters: to pixels at to + (i * row + j * lanes).
+template <class T, int Size, int Taps>
+DLKIT_INLINE void transform_back(const T* from, Index point, Vec<T> bias, bool relu, T* to, Index row) {
+  using V = Vec<T>;
+  using X = Transform<T, Size, Taps>;
+  V half[X::points][Size];  // columns of the tile, transformed
+#pragma GCC unroll 8
+  for (int j = 0; j < X::points; ++j) {
+    V m[X::points];
+#pragma GCC unroll 8
+    for (int i = 0; i < X::points; ++i) m[i] = V::load(from + (i * X::points + j) * point);
+    X::output(m, half[j]);
+  }
+#pragma GCC unroll 4
+  for (int i = 0; i < Size; ++i) {
+    V m[X::points], y[Size];
+#pragma GCC unroll 8
+    for (int j = 0; j < X::points; ++j) m[j] = half[j][i];
+    X::output(m, y);
+#pragma GCC unroll 4
+    for (int j = 0; j < Size; ++j) {
+      y[j] = y[j] + bias;
+      if (relu) y[j] = V::max(V::zero(), y[j]);
+      y[j].store(to + i * row + j * V::lanes);
+    }
+  }
+}
+
+// Adds one tile of one vector to the pixels at to + (i * row + j * lanes).
+template <class T, class X>
+DLKIT_INLINE void spread_tile(const T* from, Index point, T* to, Index row) {
+  using V = Vec<T>;
+  constexpr int kSide = X::points;
+  alignas(64) T half[kSide * kSide * V::lanes];  // columns, transformed
+#pragma GCC unroll 8
+  for (int j = 0; j < kSide; ++j) {
+    V m[kSide], d[kSide];
+#pragma GCC unroll 8
+    for (int i = 0; i < kSide; ++i) m[i] = V::load(from + (i * kSide + j) * point);
+    X::input_back(m, d);
+#pragma GCC unroll 8
+    for (int i = 0; i < kSide; ++i) d[i].store(half + (i * kSide + j) * V::lanes);
+  }
+  for (int i = 0; i < kSide; ++i, to += row) {
+    V m[kSide], d[kSide];
+#pragma GCC unroll 8
+    for (int j = 0; j < kSide; ++j) m[j] = V::load(half + (i * kSide + j) * V::lanes);
+    X::input_back(m, d);
+#pragma GCC unroll 8
+    for (int j = 0; j < kSide; ++j) (V::load(to + j * V::lanes) + d[j]).store(to + j * V::lanes);
+  }
+}
+
+// All tiles of one vector: to pixels that are Size times the tiles and Taps - 1 more, each way.
+template <class T, int Size, int Taps>
+void spread_plane(const Winograd<T>& w, const T* from, Index tile, T* pixels) {
+  using V = Vec<T>;
+  const Index rows = Size * w.tiles_h + Taps - 1, cols = Size * w.tiles_w + Taps - 1;
+  for (Index i = 0; i < rows * cols; ++i) V::zero().store(pixels + i * V::lanes);
+  for (Index i = 0; i < w.tiles_h; ++i)
+    for (Index j = 0; j < w.tiles_w; ++j, from += tile)
+      spread_tile<T, Transform<T, Size, Taps>>(from, w.product_point, pixels + Size * (i * cols + j) * V::lanes,
+                                               cols * V::lanes);
+}
+
+// What of those pixels is not padding, to `count` planes.
+template <class T, int Size, int Taps>
+void turn_plane_back(const Winograd<T>& w, const T* pixels, T* to, Index plane, Index count) {
+  using V = Vec<T>;
+  const Index cols = Size * w.tiles_w + Taps - 1;
+  const T* inside = pixels + (w.pad_top * cols + w.pad_left) * V::lanes;
+  if (w.out_w == cols)
+    turn_back(inside, w.out_h * w.out_w, to, plane, count);
+  else
+    for (Index i = 0; i < w.out_h; ++i)
+      turn_back(inside + i * cols * V::lanes, w.out_w, to + i * w.out_w, plane, count);
 }
 
 }  // namespace dlkit::DLKIT_TARGET
