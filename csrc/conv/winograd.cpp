@@ -1,27 +1,33 @@
-// Winograd's minimal filtering: tiles of Size x Size outputs of a 3 x 3 convolution from (Size + 2)^2 products for each
-// channel, instead of 9 Size^2: F(2 x 2) 16 for 36, F(4 x 4) 36 for 144.
+// Winograd's minimal filtering: tiles of Size x Size outputs of a Taps x Taps convolution from (Size + Taps - 1)^2 products
+// for each channel, instead of Taps^2 Size^2: F(2 x 2, 3 x 3) 16 for 36, F(4 x 4, 3 x 3) 36 for 144, F(2 x 2, 5 x 5) 36
+// for 100, F(4 x 4, 5 x 5) 64 for 400.
 //
 //   y = A' [sum over channels of (G g G') * (B' d B)] A     d: a tile's input, g: a kernel, *: element by element
 //
-// Summed over channels, the products are (Size + 2)^2 matrix products, tiles x channels times channels x filters. They
-// take 4 / 9 and 1 / 4 of the direct convolution's operations where the output is whole tiles (of 14 x 14 and 7 x 7 in
-// tiles of 4 x 4, 0.77 is). The transforms of F(4) take about 170 cycles of a core for each tile and vector of channels
-// (144 multiply-adds, 36 stores), 150 for each tile and vector of filters, and turning NCHW into vectors of channels
-// and back 100 to 250 more, by where the arrays are. Of 32 channels to 64 that is a third of the time; of 128 to 128 a
-// sixth; the rest are the products, at 85 to 95% of the peak. So: bound by the multipliers, and for few channels by the
-// output's transform.
+// Summed over channels, the products are a matrix product for each point, tiles x channels times channels x filters. They
+// take 4 / 9, 1 / 4, 1 / 2.8 and 1 / 6.25 of the direct convolution's operations where the output is whole tiles (of
+// 14 x 14 and 7 x 7 in tiles of 4 x 4, 0.77 is). The transforms of F(4, 3) take about 170 cycles of a core for each tile
+// and vector of channels (144 multiply-adds, 36 stores), 150 for each tile and vector of filters, those of F(4, 5) 500 and
+// 250, and turning NCHW into vectors of channels and back 100 to 250 more, by where the arrays are. Of 32 channels to 64
+// that is a third of the time; of 128 to 128 a sixth; the rest are the products, at 85 to 95% of the peak. So: bound by
+// the multipliers, and for few channels by the output's transform.
 //
 // A block of about 28 tiles, which may run over several images, goes through all three steps: its transformed input and
 // its products stay in the second-level cache (32 channels: 0.4 MB) or the third (256: 2 MB, and each line is used for
-// filters / 16 multiply-adds). The transformed weight, four times the weight (of F(4)), is streamed from the third
+// filters / 16 multiply-adds). The transformed weight, four times the weight (of F(4, 3)), is streamed from the third
 // level once for each block, a line for every 28 multiply-adds, so as much of it is made at a time as stays there.
 // Threads take blocks, or where there are few of those, shares of the filters. Each of these intermediates has at most
 // 8 MB, or what one tile or panel needs, whatever the batch.
 //
-// Rounding: ||out - ref|| / ||ref|| in float32, of 1 to 512 channels, is for F(2) 1.1e-7 to 6.8e-7, no more than a
-// direct sum's from 6 channels on; for F(4) 3.4e-7 to 2.0e-6, 6 times that of a direct sum for one channel, 4 times for
-// 3 and 2 to 3 times from 8 on, 4 to 7 times in the gradient to the weight. An infinity or NaN spreads over the tiles
-// that read it.
+// Vectors hold channels and filters (winograd_block.cpp), or where those would leave many lanes empty and there are
+// images enough, the images of a batch (winograd_batch.cpp). The gradient to the input is a convolution with the turned
+// kernels, or the transposed form (winograd_spread.cpp), whichever has less to do.
+//
+// Rounding: ||out - ref|| / ||ref|| in float32, of 1 to 512 channels, is for F(2, 3) 1.1e-7 to 6.8e-7, no more than a
+// direct sum's from 6 channels on; for F(4, 3) 3.4e-7 to 2.0e-6, 6 times that of a direct sum for one channel, 4 times for
+// 3 and 2 to 3 times from 8 on, 4 to 7 times in the gradient to the weight. Of 1 to 256 channels it is for F(2, 5) 3.5e-7 to
+// 1.7e-6 and for F(4, 5) 1.3e-6 to 5.7e-6, where a plain sum in the order of the definition has 0.8e-7 to 1.5e-6 and
+// implicit_gemm 0.9e-7 to 5.5e-7. An infinity or NaN spreads over the tiles that read it.
 //
 // Source: Winograd 1980; Lavin & Gray 2016.
 #include "conv/winograd.h"
@@ -447,9 +453,10 @@ double weight_cycles(const ConvShape& s) {
 // something: F(2 x 2, 5 x 5) has hardly more than a direct sum, F(4 x 4, 5 x 5) four times as much.
 template <int Taps>
 int fewest(double two, double four, double direct) {
-  constexpr double kMargin = 0.9, kCoarse = Taps == 5 ? 0.8 : 1;
-  const bool coarse = four < kCoarse * two;
-  return (coarse ? four : two) > kMargin * direct ? 0 : coarse ? 4 : 2;
+  constexpr double kMargin = Taps == 5 ? 0.8 : 0.9, kCoarse = Taps == 5 ? 0.8 : 1;
+  const bool two_pays = two <= kMargin * direct, four_pays = four <= kMargin * direct;
+  if (four_pays && (!two_pays || four < kCoarse * two)) return 4;
+  return two_pays ? 2 : 0;
 }
 
 }  // namespace
