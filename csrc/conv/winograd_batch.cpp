@@ -62,7 +62,7 @@ void run_batch(const Winograd<T>& w, Index group, Index first_row, Index tile_ro
   const Index rows = Size * tile_rows + Taps - 1, cols = Size * w.tiles_w + Taps - 1, row = cols * V::lanes;
   for (Index c = 0; c < w.channels; ++c) {
     gather_pixels(w.x + group * V::lanes * w.x_image + c * plane, w.x_image, w.height, w.width, images,
-                  Size * first_row - w.pad_top, -w.pad_left, rows, cols, pixels);
+                  Size * first_row - w.pad_top, -w.pad_left, rows, cols, pixels, plane);
     T* to = transformed + c * w.channels_stride;
     for (Index i = 0; i < tile_rows; ++i)
       for (Index j = 0; j < w.tiles_w; ++j, to += V::lanes)
@@ -76,14 +76,15 @@ void run_batch(const Winograd<T>& w, Index group, Index first_row, Index tile_ro
   const Index top = Size * first_row, height = smaller(Size * tile_rows, w.out_h - top);
   for (Index f = first; f < end; ++f) {
     const V bias = w.bias != nullptr ? V::broadcast(w.bias[f]) : V::zero();
+    T* const y = w.y + group * V::lanes * w.y_image + f * w.out_h * w.out_w + top * w.out_w;
+    fetch_planes<true>(y, w.y_image, images, height * w.out_w);
     // As in winograd_block.cpp: what a tile writes over the right edge, a later one writes again.
     const T* from = products + (f - first) * result;
     for (Index i = 0; i < tile_rows; ++i)
       for (Index j = w.tiles_w - 1; j >= 0; --j)
         transform_back<T, Size, Taps>(from + (i * w.tiles_w + j) * V::lanes, w.product_point, bias, w.relu,
                                       pixels + Size * (i * w.out_w + j) * V::lanes, w.out_w * V::lanes);
-    turn_back(pixels, height * w.out_w, w.y + group * V::lanes * w.y_image + f * w.out_h * w.out_w + top * w.out_w,
-              w.y_image, images);
+    turn_back(pixels, height * w.out_w, y, w.y_image, images);
   }
 }
 
@@ -98,7 +99,7 @@ void spread_batch(const Winograd<T>& w, Index group, Index, Index, Index first_p
   const Index rows = Size * w.tiles_h, cols = Size * w.tiles_w, row = cols * V::lanes;
   for (Index c = 0; c < w.channels; ++c) {
     gather_pixels(w.x + group * V::lanes * w.x_image + c * plane, w.x_image, w.height, w.width, images, Index{0},
-                  Index{0}, rows, cols, pixels);
+                  Index{0}, rows, cols, pixels, plane);
     T* to = transformed + c * w.channels_stride;
     for (Index i = 0; i < w.tiles_h; ++i)
       for (Index j = 0; j < w.tiles_w; ++j, to += V::lanes)
@@ -110,9 +111,10 @@ void spread_batch(const Winograd<T>& w, Index group, Index, Index, Index first_p
 
   const Index end = first_panel + panels == w.panels ? w.filters : 2 * (first_panel + panels) * V::lanes;
   for (Index f = first; f < end; ++f) {
+    T* const y = w.y + group * V::lanes * w.y_image + f * w.out_h * w.out_w;
+    fetch_planes<true>(y, w.y_image, images, w.out_h * w.out_w);
     spread_plane<T, Size, Taps>(w, products + (f - first) * result, V::lanes, pixels);
-    turn_plane_back<T, Size, Taps>(w, pixels, w.y + group * V::lanes * w.y_image + f * w.out_h * w.out_w, w.y_image,
-                                   images);
+    turn_plane_back<T, Size, Taps>(w, pixels, y, w.y_image, images);
   }
 }
 

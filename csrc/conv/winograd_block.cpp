@@ -86,13 +86,14 @@ void transform_output(const Winograd<T>& w, Index first_strip, Index strips, con
     for (Index vector = 0; vector < vectors; ++vector) {
       const Index f = (first_vector + vector) * V::lanes, filters = smaller(V::lanes, w.filters - f);
       const V bias = w.bias != nullptr ? V::load(w.bias + f, V::first(filters)) : V::zero();
+      T* y = w.y + run.image * w.y_image + f * plane + top * w.out_w + left;
+      fetch_planes<true>(y, plane, filters, height * w.out_w);
       // A tile over the right edge writes what is not of the output into the beginning of the next row, which comes
       // later: strips and rows in order, tiles from the last to the first.
       for (Index i = 0; i < run.strips; ++i)
         for (Index j = run.tiles() - 1; j >= 0; --j)
           transform_back<T, Size, Taps>(products + (tile + i * run.tiles() + j) * row + vector * V::lanes, w.product_point,
                                   bias, w.relu, pixels + Size * (i * width + j) * V::lanes, width * V::lanes);
-      T* y = w.y + run.image * w.y_image + f * plane + top * w.out_w + left;
       if (width == w.out_w)
         turn_back(pixels, height * width, y, plane, filters);
       else

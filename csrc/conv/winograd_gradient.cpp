@@ -32,7 +32,7 @@ void transform_gradient(const WinogradGradient<T>& g, Index first_strip, Index s
       const Index f = larger(0, smaller(block, w.filters - V::lanes)), filters = smaller(V::lanes, w.filters);
       const Index plane = w.out_h * w.out_w;
       gather_pixels(g.grad + run.image * g.grad_image + f * plane, plane, w.out_h, w.out_w, filters, Size * run.row,
-                    Size * run.begin, Size * run.strips, cols, pixels);
+                    Size * run.begin, Size * run.strips, cols, pixels, V::lanes * plane);
       T* tile_to = to + tile * g.filters_stride + f;
       V sum = V::zero();
       for (Index i = 0; i < run.strips; ++i)

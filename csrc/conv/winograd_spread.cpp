@@ -27,7 +27,7 @@ void transform_images(const Winograd<T>& w, Index first, Index images, T* pixels
       const Index c = larger(0, smaller(block, w.channels - V::lanes));
       const Index plane = w.height * w.width;
       gather_pixels(w.x + (first + n) * w.x_image + c * plane, plane, w.height, w.width, smaller(V::lanes, w.channels),
-                    Index{0}, Index{0}, rows, cols, pixels);
+                    Index{0}, Index{0}, rows, cols, pixels, V::lanes * plane);
       T* to = transformed + n * w.tiles_h * w.tiles_w * w.channels_stride + c;
       for (Index i = 0; i < w.tiles_h; ++i)
         for (Index j = 0; j < w.tiles_w; ++j, to += w.channels_stride)
@@ -43,8 +43,10 @@ void spread_images(const Winograd<T>& w, Index first, Index images, const T* pro
   for (Index n = 0; n < images; ++n)
     for (Index vector = 0; vector < vectors; ++vector) {
       const Index f = (first_vector + vector) * V::lanes, filters = smaller(V::lanes, w.filters - f);
+      T* const to = w.y + (first + n) * w.y_image + f * plane;
+      fetch_planes<true>(to, plane, filters, plane);
       spread_plane<T, Size, Taps>(w, products + n * w.tiles_h * w.tiles_w * row + vector * V::lanes, row, pixels);
-      turn_plane_back<T, Size, Taps>(w, pixels, w.y + (first + n) * w.y_image + f * plane, plane, filters);
+      turn_plane_back<T, Size, Taps>(w, pixels, to, plane, filters);
     }
 }
 

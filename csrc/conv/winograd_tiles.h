@@ -99,11 +99,20 @@ struct Run {
   Index tiles() const { return end - begin; }
 };
 
+// Brings the first `size` elements of `count` planes into the second-level cache, or where they are to be written into the
+// first: pieces of planes are too many and too short for the processor to foresee them.
+template <bool Write, class T>
+DLKIT_INLINE void fetch_planes(const T* from, Index plane, Index count, Index size) {
+  constexpr Index kLine = 64 / static_cast<Index>(sizeof(T));
+  for (Index c = 0; c < count; ++c, from += plane)
+    for (Index i = 0; i < size; i += kLine) __builtin_prefetch(from + i, Write ? 1 : 0, Write ? 3 : 2);
+}
+
 // A rectangle of `channels` planes, `plane` apart, as pixels of vectors of channels, with zeros where it is outside of
-// them.
+// them. What is `ahead` of it comes next.
 template <class T>
 void gather_pixels(const T* from, Index plane, Index height, Index width, Index channels, Index top, Index left,
-                   Index rows, Index cols, T* to) {
+                   Index rows, Index cols, T* to, Index ahead) {
   using V = Vec<T>;
   const Index stride = cols * V::lanes;
   const Index row_begin = clamped(-top, 0, rows), row_end = clamped(height - top, row_begin, rows);
@@ -121,6 +130,7 @@ void gather_pixels(const T* from, Index plane, Index height, Index width, Index 
   if (count == 0 || row_end == row_begin) return;
   const T* first = from + (top + row_begin) * width + left + col_begin;
   T* first_to = to + row_begin * stride + col_begin * V::lanes;
+  if (ahead > 0) fetch_planes<false>(first + ahead, plane, channels, (row_end - row_begin) * width);
   if (count == width)  // rows follow each other
     return turn_pixels(first, plane, channels, (row_end - row_begin) * width, first_to, width,
                        stride - width * V::lanes);
@@ -140,7 +150,7 @@ void transform_input(const Winograd<T>& w, Index first_strip, Index strips, T* p
       const Index c = larger(0, smaller(block, w.channels - V::lanes));
       const Index plane = w.height * w.width;
       gather_pixels(w.x + run.image * w.x_image + c * plane, plane, w.height, w.width, smaller(V::lanes, w.channels),
-                    Size * run.row - w.pad_top, Size * run.begin - w.pad_left, rows, cols, pixels);
+                    Size * run.row - w.pad_top, Size * run.begin - w.pad_left, rows, cols, pixels, V::lanes * plane);
       T* to = transformed + tile * w.channels_stride + c;
       for (Index i = 0; i < run.strips; ++i)
         for (Index j = 0; j < run.tiles(); ++j, to += w.channels_stride)
