@@ -1,16 +1,16 @@
-// Winograd's minimal filtering: tiles of Size x Size outputs of a Taps x Taps convolution from (Size + Taps - 1)^2 products
-// for each channel, instead of Taps^2 Size^2: F(2 x 2, 3 x 3) 16 for 36, F(4 x 4, 3 x 3) 36 for 144, F(2 x 2, 5 x 5) 36
-// for 100, F(4 x 4, 5 x 5) 64 for 400.
+// Winograd's minimal filtering: tiles of Size x Size outputs of a Taps x Taps convolution from (Size + Taps - 1)^2
+// products for each channel, instead of Taps^2 Size^2: F(2 x 2, 3 x 3) 16 for 36, F(4 x 4, 3 x 3) 36 for 144, F(2 x 2,
+// 5 x 5) 36 for 100, F(4 x 4, 5 x 5) 64 for 400.
 //
 //   y = A' [sum over channels of (G g G') * (B' d B)] A     d: a tile's input, g: a kernel, *: element by element
 //
-// Summed over channels, the products are a matrix product for each point, tiles x channels times channels x filters. They
-// take 4 / 9, 1 / 4, 1 / 2.8 and 1 / 6.25 of the direct convolution's operations where the output is whole tiles (of
-// 14 x 14 and 7 x 7 in tiles of 4 x 4, 0.77 is). The transforms of F(4, 3) take about 170 cycles of a core for each tile
-// and vector of channels (144 multiply-adds, 36 stores), 150 for each tile and vector of filters, those of F(4, 5) 500 and
-// 250, and turning NCHW into vectors of channels and back 100 to 250 more, by where the arrays are. Of 32 channels to 64
-// that is a third of the time; of 128 to 128 a sixth; the rest are the products, at 85 to 95% of the peak. So: bound by
-// the multipliers, and for few channels by the output's transform.
+// Summed over channels, the products are a matrix product for each point, tiles x channels times channels x filters.
+// They take 4 / 9, 1 / 4, 1 / 2.8 and 1 / 6.25 of the direct convolution's operations where the output is whole tiles
+// (of 14 x 14 and 7 x 7 in tiles of 4 x 4, 0.77 is). The transforms of F(4, 3) take about 170 cycles of a core for each
+// tile and vector of channels (144 multiply-adds, 36 stores), 150 for each tile and vector of filters, those of F(4, 5)
+// 500 and 250, and turning NCHW into vectors of channels and back 100 to 250 more, by where the arrays are. Of 32
+// channels to 64 that is a third of the time; of 128 to 128 a sixth; the rest are the products, at 85 to 95% of the
+// peak. So: bound by the multipliers, and for few channels by the output's transform.
 //
 // A block of about 28 tiles, which may run over several images, goes through all three steps: its transformed input and
 // its products stay in the second-level cache (32 channels: 0.4 MB) or the third (256: 2 MB, and each line is used for
@@ -24,10 +24,11 @@
 // kernels, or the transposed form (winograd_spread.cpp), whichever has less to do.
 //
 // Rounding: ||out - ref|| / ||ref|| in float32, of 1 to 512 channels, is for F(2, 3) 1.1e-7 to 6.8e-7, no more than a
-// direct sum's from 6 channels on; for F(4, 3) 3.4e-7 to 2.0e-6, 6 times that of a direct sum for one channel, 4 times for
-// 3 and 2 to 3 times from 8 on, 4 to 7 times in the gradient to the weight. Of 1 to 256 channels it is for F(2, 5) 3.5e-7 to
-// 1.7e-6 and for F(4, 5) 1.3e-6 to 5.7e-6, where a plain sum in the order of the definition has 0.8e-7 to 1.5e-6 and
-// implicit_gemm 0.9e-7 to 5.5e-7. An infinity or NaN spreads over the tiles that read it.
+// direct sum's from 6 channels on; for F(4, 3) 3.4e-7 to 2.0e-6, 6 times that of a direct sum for one channel, 4 times
+// for 3 and 2 to 3 times from 8 on, 4 to 7 times in the gradient to the weight. For F(2, 5) it is 3.8e-7 to 2.3e-6, 4
+// times that of a direct sum for one channel, 2 times for 8, 1.3 times from 128 on; for F(4, 5) 1.4e-6 to 8.4e-6, 15
+// times for one channel, 7 times for 8 and 5 times from 64 on; 1 to 3 and 3 to 8 times in the gradient to the weight.
+// (docs/conv.md has a table.) An infinity or NaN spreads over the tiles that read it.
 //
 // Source: Winograd 1980; Lavin & Gray 2016.
 #include "conv/winograd.h"
@@ -146,8 +147,8 @@ bool cut_images(Winograd<T>& w, int threads) {
 // The same with vectors of images, in either form; false where a row of tiles, or an image, is too large.
 template <class T, int Size, int Taps>
 bool cut_batch(Winograd<T>& w, bool spread) {
-  constexpr Index kBlock = Index{640} << 10;      // bytes of a block's points that should stay in the second level
-  constexpr Index kMostPixels = Index{1} << 20;   // bytes
+  constexpr Index kBlock = Index{640} << 10;     // bytes of a block's points that should stay in the second level
+  constexpr Index kMostPixels = Index{1} << 20;  // bytes
   const Index lanes = lanes_of<T>(), item = sizeof(T);
   w.panels = std::max<Index>(1, divide_up(w.filters, lanes) / 2);
   w.tiles_h = divide_up(spread ? w.height : w.out_h, Size);
@@ -216,8 +217,7 @@ void run(Winograd<T> w, int threads, Way way) {
     const Index vectors = divide_up(w.filters, k.lanes);
     parallel_for(static_cast<int>(vectors), [&](int vector) { k.transform_weight(w, vector); }, threads);
     const Index row_blocks = divide_up(w.tiles_h, w.block_strips);  // of a vector of images
-    const Index blocks =
-        way.batch ? divide_up(w.images, k.lanes) * row_blocks : divide_up(w.strips(), w.block_strips);
+    const Index blocks = way.batch ? divide_up(w.images, k.lanes) * row_blocks : divide_up(w.strips(), w.block_strips);
     // Where the blocks do not go round, threads share the filters of a block, and each transforms its input.
     const Index parts =
         blocks < 8 * threads ? std::min<Index>(w.panels, threads / std::gcd<Index>(blocks, threads)) : 1;
@@ -553,23 +553,23 @@ std::size_t winograd_scratch(const ConvShape& s) {
   }
 }
 
-#define DLKIT_INSTANTIATE_FORM(Problem, T, Size, Taps)                                                 \
-  template void conv_winograd<T, Size, Taps>(const Problem<T>&, int);                                  \
+#define DLKIT_INSTANTIATE_FORM(Problem, T, Size, Taps)                \
+  template void conv_winograd<T, Size, Taps>(const Problem<T>&, int); \
   template std::size_t winograd_scratch<Problem<T>, T, Size, Taps>(const ConvShape&);
-#define DLKIT_INSTANTIATE(T)                                                   \
-  template int winograd_choice(const ConvForward<T>*, const ConvShape&);       \
-  template int winograd_choice(const ConvBackwardInput<T>*, const ConvShape&); \
-  template int winograd_choice(const ConvBackwardWeight<T>*, const ConvShape&);\
-  DLKIT_INSTANTIATE_FORM(ConvForward, T, 2, 3)                                 \
-  DLKIT_INSTANTIATE_FORM(ConvForward, T, 4, 3)                                 \
-  DLKIT_INSTANTIATE_FORM(ConvForward, T, 2, 5)                                 \
-  DLKIT_INSTANTIATE_FORM(ConvForward, T, 4, 5)                                 \
-  DLKIT_INSTANTIATE_FORM(ConvBackwardInput, T, 2, 3)                           \
-  DLKIT_INSTANTIATE_FORM(ConvBackwardInput, T, 4, 3)                           \
-  DLKIT_INSTANTIATE_FORM(ConvBackwardInput, T, 2, 5)                           \
-  DLKIT_INSTANTIATE_FORM(ConvBackwardInput, T, 4, 5)                           \
-  DLKIT_INSTANTIATE_FORM(ConvBackwardWeight, T, 4, 3)                          \
-  DLKIT_INSTANTIATE_FORM(ConvBackwardWeight, T, 2, 5)                          \
+#define DLKIT_INSTANTIATE(T)                                                    \
+  template int winograd_choice(const ConvForward<T>*, const ConvShape&);        \
+  template int winograd_choice(const ConvBackwardInput<T>*, const ConvShape&);  \
+  template int winograd_choice(const ConvBackwardWeight<T>*, const ConvShape&); \
+  DLKIT_INSTANTIATE_FORM(ConvForward, T, 2, 3)                                  \
+  DLKIT_INSTANTIATE_FORM(ConvForward, T, 4, 3)                                  \
+  DLKIT_INSTANTIATE_FORM(ConvForward, T, 2, 5)                                  \
+  DLKIT_INSTANTIATE_FORM(ConvForward, T, 4, 5)                                  \
+  DLKIT_INSTANTIATE_FORM(ConvBackwardInput, T, 2, 3)                            \
+  DLKIT_INSTANTIATE_FORM(ConvBackwardInput, T, 4, 3)                            \
+  DLKIT_INSTANTIATE_FORM(ConvBackwardInput, T, 2, 5)                            \
+  DLKIT_INSTANTIATE_FORM(ConvBackwardInput, T, 4, 5)                            \
+  DLKIT_INSTANTIATE_FORM(ConvBackwardWeight, T, 4, 3)                           \
+  DLKIT_INSTANTIATE_FORM(ConvBackwardWeight, T, 2, 5)                           \
   DLKIT_INSTANTIATE_FORM(ConvBackwardWeight, T, 4, 5)
 DLKIT_INSTANTIATE(float)
 DLKIT_INSTANTIATE(double)

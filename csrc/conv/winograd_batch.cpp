@@ -1,12 +1,12 @@
 // Winograd's convolution with vectors of images, for few channels and filters: 20 channels fill one vector of 16 and a
-// quarter of another, 64 images fill four. Nothing else differs from winograd_block.cpp and winograd_spread.cpp: the same
-// transforms of the same pixels, whose lanes are the same channel of several images.
+// quarter of another, 64 images fill four. Nothing else differs from winograd_block.cpp and winograd_spread.cpp: the
+// same transforms of the same pixels, whose lanes are the same channel of several images.
 //
 //   product:  M[point] = U[point] V[point], filters x channels times channels x (tiles x images)
 //
-// The transformed weight is the operand that is broadcast. A block is as many rows of tiles of a vector of images as keep
-// its points within a second-level cache, or whole images where the result is spread. Bound by the multipliers down to
-// about 16 channels and filters, then by the transforms' stores.
+// The transformed weight is the operand that is broadcast. A block is as many rows of tiles of a vector of images as
+// keep its points within a second-level cache, or whole images where the result is spread. Bound by the multipliers
+// down to about 16 channels and filters, then by the transforms' stores.
 #include "conv/winograd_product.h"
 #include "conv/winograd_tiles.h"
 #include "core/scratch.h"

@@ -92,8 +92,9 @@ void transform_output(const Winograd<T>& w, Index first_strip, Index strips, con
       // later: strips and rows in order, tiles from the last to the first.
       for (Index i = 0; i < run.strips; ++i)
         for (Index j = run.tiles() - 1; j >= 0; --j)
-          transform_back<T, Size, Taps>(products + (tile + i * run.tiles() + j) * row + vector * V::lanes, w.product_point,
-                                  bias, w.relu, pixels + Size * (i * width + j) * V::lanes, width * V::lanes);
+          transform_back<T, Size, Taps>(products + (tile + i * run.tiles() + j) * row + vector * V::lanes,
+                                        w.product_point, bias, w.relu, pixels + Size * (i * width + j) * V::lanes,
+                                        width * V::lanes);
       if (width == w.out_w)
         turn_back(pixels, height * width, y, plane, filters);
       else

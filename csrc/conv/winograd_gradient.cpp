@@ -1,15 +1,16 @@
 // The gradient to the weight by Winograd's filtering, F(Taps x Taps, Size x Size): each kernel's gradient is the
-// correlation of tiles of the input with tiles of Size x Size of the gradient, summed over tiles before it is transformed
-// back. It is the transpose of the convolution by y = A' [(G g G') * (B' d B)] A:
+// correlation of tiles of the input with tiles of Size x Size of the gradient, summed over tiles before it is
+// transformed back. It is the transpose of the convolution by y = A' [(G g G') * (B' d B)] A:
 //
 //   dg = G' [sum over tiles of (A dy A') * (B' d B)] G      as many products as the convolution: 36 for 144 of F(4 x 4,
-//                                                           3 x 3), 64 for 400 of F(4 x 4, 5 x 5), 36 for 100 of F(2 x 2)
+//                                                           3 x 3), 64 for 400 of F(4 x 4, 5 x 5), 36 for 100 of F(2 x
+//                                                           2)
 //
 // So for each point there is a matrix product of a depth of one block of tiles, filters x tiles times tiles x channels
 // or the other way round, whichever fills its vectors better. The sums (points / taps times the weight) are read and
 // written for each block, which is therefore larger than the convolution's. The input's transform is the convolution's.
-// Neither operand is packed: vectors of channels and of filters, a tile a row, are what the micro-kernel reads. Bound by
-// the multipliers, with few channels by the transforms' stores. winograd.cpp says how the work is cut.
+// Neither operand is packed: vectors of channels and of filters, a tile a row, are what the micro-kernel reads. Bound
+// by the multipliers, with few channels by the transforms' stores. winograd.cpp says how the work is cut.
 //
 // Source: Lavin & Gray 2016, section 4 (F(3 x 3, R x S) with the roles of tiles exchanged).
 #include "conv/winograd_tiles.h"

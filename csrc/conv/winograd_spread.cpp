@@ -1,13 +1,14 @@
-// The gradient to the input by Winograd's filtering, transposed: a tile of the gradient by the output is spread over the
-// tile of the input that it came from, and those are added up where they overlap.
+// The gradient to the input by Winograd's filtering, transposed: a tile of the gradient by the output is spread over
+// the tile of the input that it came from, and those are added up where they overlap.
 //
 //   dd = B [sum over filters of (G g G') * (A dy A')] B'      the transpose of y = A' [(G g G') * (B' d B)] A
 //
 // The other way, a convolution with the turned kernels (winograd_block.cpp), multiplies tiles of the whole input, and
 // most of those at the border of a small one see little of the gradient: 12 x 12 from 8 x 8 by F(4 x 4, 5 x 5) are nine
-// tiles, of which this form needs four. Where padding keeps the extents, there are as many tiles either way, and more to
-// be transformed here: points on both sides, instead of Size x Size on one. Bound by the multipliers, with few channels
-// by the transforms. As tiles overlap across rows, an image is not cut: only those that fit into a block are taken.
+// tiles, of which this form needs four. Where padding keeps the extents, there are as many tiles either way, and more
+// to be transformed here: points on both sides, instead of Size x Size on one. Bound by the multipliers, with few
+// channels by the transforms. As tiles overlap across rows, an image is not cut: only those that fit into a block are
+// taken.
 //
 // Source: the transposition principle (Winograd 1980, chapter V).
 #include "conv/winograd_product.h"

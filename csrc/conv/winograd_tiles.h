@@ -99,8 +99,8 @@ struct Run {
   Index tiles() const { return end - begin; }
 };
 
-// Brings the first `size` elements of `count` planes into the second-level cache, or where they are to be written into the
-// first: pieces of planes are too many and too short for the processor to foresee them.
+// Brings the first `size` elements of `count` planes into the second-level cache, or where they are to be written into
+// the first: pieces of planes are too many and too short for the processor to foresee them.
 template <bool Write, class T>
 DLKIT_INLINE void fetch_planes(const T* from, Index plane, Index count, Index size) {
   constexpr Index kLine = 64 / static_cast<Index>(sizeof(T));

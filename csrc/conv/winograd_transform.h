@@ -78,8 +78,8 @@ struct Transform {
   static DLKIT_INLINE V times(double x, V v) { return x == 1 ? v : constant(x) * v; }
   static DLKIT_INLINE V add(double x, V v, V sum) { return x == 1 ? sum + v : V::fma(constant(x), v, sum); }
 
-  // B': the input. The rows that one group has: row 0, rows 1 and 2, rows 3 and 4, ..., the last. d(i): element i of the
-  // input. A group at a time, the two passes over a tile fit into the registers.
+  // B': the input. The rows that one group has: row 0, rows 1 and 2, rows 3 and 4, ..., the last. d(i): element i of
+  // the input. A group at a time, the two passes over a tile fit into the registers.
   template <int Group, class Load>
   static DLKIT_INLINE void input(const Load& d, V& first, V& second) {
     if constexpr (Group == 0 || Group == groups - 1) {
@@ -162,11 +162,11 @@ struct Transform {
     }
   }
 
-  static DLKIT_INLINE void weight(const V* g, V* u) { evaluate<Taps, true>(g, u); }  // G
-  static DLKIT_INLINE void output(const V* m, V* y) { interpolate<Size, false>(m, y); }      // A'
+  static DLKIT_INLINE void weight(const V* g, V* u) { evaluate<Taps, true>(g, u); }      // G
+  static DLKIT_INLINE void output(const V* m, V* y) { interpolate<Size, false>(m, y); }  // A'
   // Of a gradient by the output, for those by the weight and by the input.
   static DLKIT_INLINE void gradient(const V* g, V* u) { evaluate<Size, false>(g, u); }  // A
-  static DLKIT_INLINE void taps(const V* m, V* y) { interpolate<Taps, true>(m, y); }  // G'
+  static DLKIT_INLINE void taps(const V* m, V* y) { interpolate<Taps, true>(m, y); }    // G'
 };
 
 }  // namespace dlkit::DLKIT_TARGET
