@@ -37,6 +37,7 @@ constexpr const char* kPadsLittle = "padding that is not far larger than the ima
 constexpr const char* kOneChannel = "one channel in a group, and rows that are not too long";
 constexpr const char* kSmallWindow = "a kernel whose dilation spans fewer pixels";
 constexpr const char* kWinogradNeeds = "a kernel of 3 x 3, strides and dilations of 1";
+constexpr const char* kWinograd5Needs = "a kernel of 5 x 5, strides and dilations of 1";
 
 constexpr const char* kFewChannels = "one to sixteen channels, one group, and rows that are not too long";
 constexpr const char* kPointwise = "a kernel of 1 x 1, a stride of 1 and no padding";
@@ -47,10 +48,14 @@ constexpr ConvVariant<ConvForward<T>> kForward[] = {
     {"im2col", "the patches of an image as a matrix, and a matrix product", "", any, conv_im2col<T>, columns<T>},
     {"implicit_gemm", "panels of im2col's matrix, formed from the image as they are multiplied", kPadsLittle,
      takes_implicit_gemm<T>, conv_implicit_gemm<T>, panels<ConvForward<T>, T>},
-    {"winograd2", "2 x 2 outputs by 16 products instead of 36", kWinogradNeeds, winograd_takes, conv_winograd<T, 2>,
-     winograd_scratch<T, 2, false>},
-    {"winograd4", "4 x 4 outputs by 36 products instead of 144", kWinogradNeeds, winograd_takes, conv_winograd<T, 4>,
-     winograd_scratch<T, 4, false>},
+    {"winograd2", "2 x 2 outputs by 16 products instead of 36", kWinogradNeeds, winograd_takes<3>,
+     conv_winograd<T, 2, 3>, winograd_scratch<ConvForward<T>, T, 2, 3>},
+    {"winograd4", "4 x 4 outputs by 36 products instead of 144", kWinogradNeeds, winograd_takes<3>,
+     conv_winograd<T, 4, 3>, winograd_scratch<ConvForward<T>, T, 4, 3>},
+    {"winograd2x5", "2 x 2 outputs by 36 products instead of 100", kWinograd5Needs, winograd_takes<5>,
+     conv_winograd<T, 2, 5>, winograd_scratch<ConvForward<T>, T, 2, 5>},
+    {"winograd4x5", "4 x 4 outputs by 64 products instead of 400", kWinograd5Needs, winograd_takes<5>,
+     conv_winograd<T, 4, 5>, winograd_scratch<ConvForward<T>, T, 4, 5>},
     {"depthwise", "one channel in a group: planes in the first-level cache, pixels in registers", kOneChannel,
      takes_depthwise, conv_depthwise<T>, depthwise_scratch<T>},
     {"pointwise", "a 1 x 1 kernel: a matrix product on the image as it lies", kPointwise, takes_pointwise,
@@ -65,10 +70,14 @@ constexpr ConvVariant<ConvBackwardInput<T>> kBackwardInput[] = {
     {"im2col", "a matrix product, whose columns are added back into the image", "", any, conv_im2col<T>, columns<T>},
     {"implicit_gemm", "convolutions of the gradient with the turned weight, one for each remainder by the stride",
      kPadsLittle, takes_implicit_gemm<T>, conv_implicit_gemm<T>, panels<ConvBackwardInput<T>, T>},
-    {"winograd2", "2 x 2 outputs by 16 products instead of 36", kWinogradNeeds, winograd_takes, conv_winograd<T, 2>,
-     winograd_scratch<T, 2, true>},
-    {"winograd4", "4 x 4 outputs by 36 products instead of 144", kWinogradNeeds, winograd_takes, conv_winograd<T, 4>,
-     winograd_scratch<T, 4, true>},
+    {"winograd2", "2 x 2 outputs by 16 products instead of 36", kWinogradNeeds, winograd_takes<3>,
+     conv_winograd<T, 2, 3>, winograd_scratch<ConvBackwardInput<T>, T, 2, 3>},
+    {"winograd4", "4 x 4 outputs by 36 products instead of 144", kWinogradNeeds, winograd_takes<3>,
+     conv_winograd<T, 4, 3>, winograd_scratch<ConvBackwardInput<T>, T, 4, 3>},
+    {"winograd2x5", "2 x 2 outputs by 36 products instead of 100", kWinograd5Needs, winograd_takes<5>,
+     conv_winograd<T, 2, 5>, winograd_scratch<ConvBackwardInput<T>, T, 2, 5>},
+    {"winograd4x5", "4 x 4 outputs by 64 products instead of 400", kWinograd5Needs, winograd_takes<5>,
+     conv_winograd<T, 4, 5>, winograd_scratch<ConvBackwardInput<T>, T, 4, 5>},
     {"depthwise", "one channel in a group: planes in the first-level cache, pixels in registers", kOneChannel,
      takes_depthwise, conv_depthwise<T>, depthwise_scratch<T>},
     {"tap_sums", "im2col's product in pieces that stay in the cache, and sums of them without a scatter", "", any,
@@ -91,8 +100,12 @@ constexpr ConvVariant<ConvBackwardWeight<T>> kBackwardWeight[] = {
      takes_depthwise, conv_depthwise<T>, depthwise_scratch<T>},
     {"first_layer", "few channels: tiles of filters by taps, on im2col along the width alone", kFewChannels,
      takes_first_layer, conv_first_layer<T>, first_layer_weight_scratch<T>},
-    {"winograd4", "3 x 3 taps from 4 x 4 gradients by 36 products instead of 144", kWinogradNeeds, winograd_takes,
-     conv_winograd<T>, winograd_weight_scratch<T>},
+    {"winograd4", "3 x 3 taps from 4 x 4 gradients by 36 products instead of 144", kWinogradNeeds, winograd_takes<3>,
+     conv_winograd<T, 4, 3>, winograd_scratch<ConvBackwardWeight<T>, T, 4, 3>},
+    {"winograd2x5", "5 x 5 taps from 2 x 2 gradients by 36 products instead of 100", kWinograd5Needs, winograd_takes<5>,
+     conv_winograd<T, 2, 5>, winograd_scratch<ConvBackwardWeight<T>, T, 2, 5>},
+    {"winograd4x5", "5 x 5 taps from 4 x 4 gradients by 64 products instead of 400", kWinograd5Needs, winograd_takes<5>,
+     conv_winograd<T, 4, 5>, winograd_scratch<ConvBackwardWeight<T>, T, 4, 5>},
 };
 
 // Never destroyed: at exit a thread may still be computing.
@@ -109,19 +122,12 @@ const ConvVariant<Problem>& named(const char* name) {
 }
 
 // Name of the Winograd variant where one is faster than a direct convolution, or null.
-template <class T>
-const char* winograd_for(const ConvForward<T>*, const ConvShape& s) {
-  const int size = winograd_choice<T, false>(s);
-  return size == 4 ? "winograd4" : size == 2 ? "winograd2" : nullptr;
-}
-template <class T>
-const char* winograd_for(const ConvBackwardInput<T>*, const ConvShape& s) {
-  const int size = winograd_choice<T, true>(s);
-  return size == 4 ? "winograd4" : size == 2 ? "winograd2" : nullptr;
-}
-template <class T>
-const char* winograd_for(const ConvBackwardWeight<T>*, const ConvShape& s) {
-  return winograd_pays_by_weight<T>(s) ? "winograd4" : nullptr;
+template <class Problem>
+const char* winograd_for(const Problem* problem, const ConvShape& s) {
+  const int size = winograd_choice(problem, s);
+  if (size == 0) return nullptr;
+  if (s.kernel_h == 3) return size == 4 ? "winograd4" : "winograd2";
+  return size == 4 ? "winograd4x5" : "winograd2x5";
 }
 
 }  // namespace

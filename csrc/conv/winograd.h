@@ -1,4 +1,4 @@
-// Convolution with 3 x 3 kernels by Winograd's minimal filtering (winograd.cpp, winograd_block.cpp).
+// Convolution with kernels of 3 x 3 and 5 x 5 by Winograd's minimal filtering (winograd.cpp, winograd_*.cpp).
 #pragma once
 
 #include "conv/conv.h"
@@ -6,9 +6,9 @@
 
 namespace dlkit {
 
-// One group of images through some of its filters: a forward convolution, 3 x 3, stride 1, and how it is cut up.
+// One group of images through some of its filters: a forward convolution, Taps x Taps, stride 1, and how it is cut up.
 //
-// A tile is the Size x Size elements of the output that one transform makes, from (Size + 2)^2 of the input, its
+// A tile is the Size x Size elements of the output that one transform makes, from (Size + Taps - 1)^2 of the input, its
 // points. A strip is a row of tiles, or a part of one. Filters come in vectors, and vectors in panels.
 template <class T>
 struct Winograd {
@@ -48,8 +48,9 @@ struct WinogradGradient {
   Index filters_stride;         // of the transformed gradient: a tile's filters
   Index grad_point, grad_size;  // elements between its points, of a block's
   Index sums_point, sums_size;  // elements between points of the sums over tiles, of the sums and dbias
+  bool filters_across;          // the sums' vectors are of filters; else of channels
   Index parts;                  // of the tiles, that are summed up each by itself
-  T* sums;                      // of each part, for each point, filters x channels_stride; and dbias
+  T* sums;                      // of each part, for each point, a matrix of filters and channels; and dbias
   T* dweight;
   T* dbias;  // or null
   bool accumulate;
@@ -59,8 +60,9 @@ template <class T>
 struct WinogradGradientKernels {
   // Adds `strips` strips to one part's sums; sets these where `first`.
   void (*add)(const WinogradGradient<T>& w, Index first_strip, Index strips, bool first, T* sums);
-  // dweight of one filter, from the sums of all parts.
-  void (*finish)(const WinogradGradient<T>& w, Index filter);
+  // dweight of one filter (one channel, where vectors are of filters), from the sums of all parts.
+  void (*finish)(const WinogradGradient<T>& w, Index down);
+  void (*finish_bias)(const WinogradGradient<T>& w, Index filter);
 };
 
 template <class T>
@@ -72,45 +74,72 @@ struct WinogradKernels {
   void (*run)(const Winograd<T>& w, Index first_strip, Index strips, Index first_panel, Index panels);
 };
 
+// The transposed form, of the gradient to the input (winograd_spread.cpp), where that by the output is x and dx is y:
+// from `images` images to the filters of `panels` panels.
+template <class T>
+using WinogradSpread = void (*)(const Winograd<T>& w, Index first, Index images, Index first_panel, Index panels);
+
+// Both forms with vectors of images instead of channels and filters (winograd_batch.cpp): of the images of one vector
+// `tile_rows` rows of tiles; all of them, where the result is spread.
+template <class T>
+struct WinogradBatchKernels {
+  void (*run)(const Winograd<T>& w, Index group, Index first_row, Index tile_rows, Index first_panel, Index panels);
+  void (*spread)(const Winograd<T>& w, Index group, Index first_row, Index tile_rows, Index first_panel, Index panels);
+};
+
+// Of F(2 x 2, 3 x 3), F(4 x 4, 3 x 3), F(2 x 2, 5 x 5) and F(4 x 4, 5 x 5).
+inline constexpr int kWinogradForms = 4;
+constexpr int winograd_form(int size, int taps) { return (taps == 5 ? 2 : 0) + (size == 4 ? 1 : 0); }
+
 struct WinogradTable {
-  WinogradKernels<float> float2, float4;
-  WinogradKernels<double> double2, double4;
+  WinogradKernels<float> of_float[kWinogradForms];
+  WinogradKernels<double> of_double[kWinogradForms];
 };
 DLKIT_DECLARE_PER_ISA(WinogradTable, winograd_table)
 
-struct WinogradGradientTable {
-  WinogradGradientKernels<float> of_float;
-  WinogradGradientKernels<double> of_double;
+struct WinogradGradientTable {  // without F(3 x 3, 2 x 2)
+  WinogradGradientKernels<float> of_float[kWinogradForms];
+  WinogradGradientKernels<double> of_double[kWinogradForms];
 };
 DLKIT_DECLARE_PER_ISA(WinogradGradientTable, winograd_gradient_table)
+
+struct WinogradSpreadTable {
+  WinogradSpread<float> of_float[kWinogradForms];
+  WinogradSpread<double> of_double[kWinogradForms];
+};
+DLKIT_DECLARE_PER_ISA(WinogradSpreadTable, winograd_spread_table)
+
+struct WinogradBatchTable {
+  WinogradBatchKernels<float> of_float[kWinogradForms];
+  WinogradBatchKernels<double> of_double[kWinogradForms];
+};
+DLKIT_DECLARE_PER_ISA(WinogradBatchTable, winograd_batch_table)
 
 // Pixels of the output, of one vector of filters, that are turned at a time: less than half of a first-level cache.
 inline constexpr Index kWinogradPixels = 192;
 
+// Kernels of taps x taps, strides and dilations of 1.
+template <int Taps>
 bool winograd_takes(const ConvShape& shape);
 
-// The Size that is fastest for the shape, or 0 where a direct convolution is. ByInput: the gradient to the input.
-template <class T, bool ByInput>
-int winograd_choice(const ConvShape& shape);
+// The Size that is fastest for the shape, or 0 where a direct computation is.
+template <class T>
+int winograd_choice(const ConvForward<T>*, const ConvShape& shape);
+template <class T>
+int winograd_choice(const ConvBackwardInput<T>*, const ConvShape& shape);
+template <class T>
+int winograd_choice(const ConvBackwardWeight<T>*, const ConvShape& shape);
 
-// F(Size x Size, 3 x 3).
-template <class T, int Size>
+// F(Size x Size, Taps x Taps); F(Taps x Taps, Size x Size) of the gradient to the weight.
+template <class T, int Size, int Taps>
 void conv_winograd(const ConvForward<T>& p, int threads);
-template <class T, int Size>
+template <class T, int Size, int Taps>
 void conv_winograd(const ConvBackwardInput<T>& p, int threads);
+template <class T, int Size, int Taps>
+void conv_winograd(const ConvBackwardWeight<T>& p, int threads);
 
-template <class T>
-void conv_winograd(const ConvBackwardWeight<T>& p, int threads);  // F(3 x 3, 4 x 4)
-
-// Bytes.
-template <class T, int Size, bool ByInput>
+// Bytes, of the Problem.
+template <class Problem, class T, int Size, int Taps>
 std::size_t winograd_scratch(const ConvShape& shape);
-
-template <class T>
-std::size_t winograd_weight_scratch(const ConvShape& shape);
-
-// Whether it is faster than a direct computation.
-template <class T>
-bool winograd_pays_by_weight(const ConvShape& shape);
 
 }  // namespace dlkit

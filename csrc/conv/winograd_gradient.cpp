@@ -1,12 +1,16 @@
-// The gradient to the weight by Winograd's filtering, F(3 x 3, 4 x 4): each 3 x 3 kernel's gradient is the correlation
-// of tiles of 6 x 6 of the input with tiles of 4 x 4 of the gradient, summed over tiles before it is transformed back.
+// The gradient to the weight by Winograd's filtering, F(Taps x Taps, Size x Size): each kernel's gradient is the
+// correlation of tiles of the input with tiles of Size x Size of the gradient, summed over tiles before it is
+// transformed back. It is the transpose of the convolution by y = A' [(G g G') * (B' d B)] A:
 //
-//   dW = A' [sum over tiles of (G grad G') * (B' d B)] A      36 products for 144, as F(4 x 4, 3 x 3)
+//   dg = G' [sum over tiles of (A dy A') * (B' d B)] G      as many products as the convolution: 36 for 144 of F(4 x 4,
+//                                                           3 x 3), 64 for 400 of F(4 x 4, 5 x 5), 36 for 100 of F(2 x
+//                                                           2)
 //
-// So there are 36 matrix products, filters x tiles times tiles x channels, of a depth of one block of tiles; their sums
-// (4 times the weight) are read and written for each block, which is therefore twice as large as the convolution's. The
-// input's transform is the convolution's. Neither operand is packed: vectors of channels and of filters, a tile a row,
-// are what the micro-kernel reads. Bound by the multipliers. winograd.cpp says how the work is cut.
+// So for each point there is a matrix product of a depth of one block of tiles, filters x tiles times tiles x channels
+// or the other way round, whichever fills its vectors better. The sums (points / taps times the weight) are read and
+// written for each block, which is therefore larger than the convolution's. The input's transform is the convolution's.
+// Neither operand is packed: vectors of channels and of filters, a tile a row, are what the micro-kernel reads. Bound
+// by the multipliers, with few channels by the transforms' stores. winograd.cpp says how the work is cut.
 //
 // Source: Lavin & Gray 2016, section 4 (F(3 x 3, R x S) with the roles of tiles exchanged).
 #include "conv/winograd_tiles.h"
@@ -16,52 +20,26 @@
 namespace dlkit::DLKIT_TARGET {
 namespace {
 
-constexpr int kSize = 4, kSide = 6, kPoints = kSide * kSide, kTaps = 9;
-
-// One tile of one vector of filters: its points at `to`, and its sum.
-template <class T>
-DLKIT_INLINE Vec<T> transform_gradient_tile(const T* from, Index row, T* to, Index point) {
-  using V = Vec<T>;
-  using X = Transform<T, kSize>;
-  V half[kSize][kSide], sum = V::zero();  // columns, transformed
-#pragma GCC unroll 4
-  for (int j = 0; j < kSize; ++j) {
-    V g[kSize];
-#pragma GCC unroll 4
-    for (int i = 0; i < kSize; ++i) g[i] = V::load(from + i * row + j * V::lanes);
-    sum = sum + ((g[0] + g[1]) + (g[2] + g[3]));
-    X::gradient(g, half[j]);
-  }
-#pragma GCC unroll 6
-  for (int i = 0; i < kSide; ++i) {
-    V g[kSize], u[kSide];
-#pragma GCC unroll 4
-    for (int j = 0; j < kSize; ++j) g[j] = half[j][i];
-    X::gradient(g, u);
-#pragma GCC unroll 6
-    for (int j = 0; j < kSide; ++j) u[j].store(to + (i * kSide + j) * point);
-  }
-  return sum;
-}
-
-template <class T>
+template <class T, int Size, int Taps>
 void transform_gradient(const WinogradGradient<T>& g, Index first_strip, Index strips, T* pixels, T* to, T* dbias) {
   using V = Vec<T>;
   const Winograd<T>& w = g.conv;
   Index tile = 0;
   for (Index s = 0; s < strips;) {
     const Run run(w, first_strip + s, strips - s);
-    const Index cols = kSize * run.tiles(), row = cols * V::lanes;
+    const Index cols = Size * run.tiles(), row = cols * V::lanes;
     for (Index block = 0; block < w.filters; block += V::lanes) {
       // The last block overlaps the one before, where there is one.
       const Index f = larger(0, smaller(block, w.filters - V::lanes)), filters = smaller(V::lanes, w.filters);
-      gather_pixels(g.grad + run.image * g.grad_image + f * w.out_h * w.out_w, w.out_h, w.out_w, filters,
-                    kSize * run.row, kSize * run.begin, kSize * run.strips, cols, pixels);
+      const Index plane = w.out_h * w.out_w;
+      gather_pixels(g.grad + run.image * g.grad_image + f * plane, plane, w.out_h, w.out_w, filters, Size * run.row,
+                    Size * run.begin, Size * run.strips, cols, pixels, V::lanes * plane);
       T* tile_to = to + tile * g.filters_stride + f;
       V sum = V::zero();
       for (Index i = 0; i < run.strips; ++i)
         for (Index j = 0; j < run.tiles(); ++j, tile_to += g.filters_stride)
-          sum = sum + transform_gradient_tile(pixels + kSize * (i * row + j * V::lanes), row, tile_to, g.grad_point);
+          sum = sum + transform_gradient_tile<T, Size, Taps>(pixels + Size * (i * row + j * V::lanes), row, tile_to,
+                                                             g.grad_point);
       alignas(64) T sums[V::lanes];
       sum.store(sums);
       for (Index i = block - f; i < filters; ++i) dbias[f + i] += sums[i];
@@ -71,9 +49,10 @@ void transform_gradient(const WinogradGradient<T>& g, Index first_strip, Index s
   }
 }
 
-template <class T>
+template <class T, int Size, int Taps>
 void add(const WinogradGradient<T>& g, Index first_strip, Index strips, bool first, T* sums) {
   using V = Vec<T>;
+  constexpr int kPoints = Transform<T, Size, Taps>::points * Transform<T, Size, Taps>::points;
   const Winograd<T>& w = g.conv;
   T* const input = scratch<T>(Slot::pack_b, static_cast<std::size_t>(w.input_size));
   T* const grad = scratch<T>(Slot::result, static_cast<std::size_t>(g.grad_size));
@@ -83,77 +62,102 @@ void add(const WinogradGradient<T>& g, Index first_strip, Index strips, bool fir
     for (Index f = 0; f < w.filters; ++f) dbias[f] = 0;
   Index tiles = 0;
   for (Index s = 0; s < strips; ++s) tiles += Run(w, first_strip + s, 1).tiles();
-  transform_input<T, kSize>(w, first_strip, strips, pixels, input);
-  transform_gradient(g, first_strip, strips, pixels, grad, dbias);
+  transform_input<T, Size, Taps>(w, first_strip, strips, pixels, input);
+  transform_gradient<T, Size, Taps>(g, first_strip, strips, pixels, grad, dbias);
 
-  const Index vectors = divide_up(w.channels, V::lanes), panels = larger(1, vectors / 2);
+  // What a vector holds, and what the rows of the products are.
+  const T *across = input, *down = grad;
+  Index across_stride = w.channels_stride, across_point = w.input_point, across_count = w.channels;
+  Index down_stride = g.filters_stride, down_point = g.grad_point, down_count = w.filters;
+  if (g.filters_across) {
+    across = grad, down = input;
+    across_stride = g.filters_stride, across_point = g.grad_point, across_count = w.filters;
+    down_stride = w.channels_stride, down_point = w.input_point, down_count = w.channels;
+  }
+  const Index vectors = divide_up(across_count, V::lanes), panels = larger(1, vectors / 2);
   for (int point = 0; point < kPoints; ++point)
     for (Index panel = 0; panel < panels; ++panel) {
       const int wide = static_cast<int>(panel + 1 < panels ? 2 : vectors - 2 * panel);
       const Index c = 2 * panel * V::lanes;
-      const EvenSplit rows(w.filters, TileShapes<T>::max_rows(wide));
+      const EvenSplit rows(down_count, TileShapes<T>::max_rows(wide));
       Tile<T> t{};
       t.depth = tiles;
       t.a_row_stride = 1;
-      t.a_col_stride = g.filters_stride;
-      t.b = input + point * w.input_point + c;
-      t.b_row_stride = w.channels_stride;
-      t.c_row_stride = w.channels_stride;
-      t.last_cols = static_cast<int>(smaller(V::lanes, w.channels - c - (wide - 1) * V::lanes));
+      t.a_col_stride = down_stride;
+      t.b = across + point * across_point + c;
+      t.b_row_stride = across_stride;
+      t.c_row_stride = across_stride;
+      t.last_cols = static_cast<int>(smaller(V::lanes, across_count - c - (wide - 1) * V::lanes));
       t.accumulate = !first;
       for (Index part = 0; part < rows.parts; ++part) {
-        t.a = grad + point * g.grad_point + rows.begin(part);
-        t.c = sums + point * g.sums_point + rows.begin(part) * w.channels_stride + c;
+        t.a = down + point * down_point + rows.begin(part);
+        t.c = sums + point * g.sums_point + rows.begin(part) * across_stride + c;
         tile_kernel<T>(static_cast<int>(rows.size(part)), wide, PanelSource::strided)(t);
       }
     }
 }
 
-template <class T>
-void finish(const WinogradGradient<T>& g, Index filter) {
+template <class T, int Size, int Taps>
+void finish(const WinogradGradient<T>& g, Index down) {
   using V = Vec<T>;
-  using X = Transform<T, kSize>;
-  constexpr int kBlocks = (kTaps + V::lanes - 1) / V::lanes;
+  using X = Transform<T, Size, Taps>;
+  constexpr int kTaps = Taps * Taps, kBlocks = (kTaps + V::lanes - 1) / V::lanes;
   const Winograd<T>& w = g.conv;
-  T* const dweight = g.dweight + filter * w.filter_stride;
-  for (Index c = 0; c < w.channels; c += V::lanes) {
-    V half[kSide][3];
-#pragma GCC unroll 6
-    for (int j = 0; j < kSide; ++j) {
-      V m[kSide];
-      for (int i = 0; i < kSide; ++i) {
-        const T* from = g.sums + (i * kSide + j) * g.sums_point + filter * w.channels_stride + c;
+  const Index count = g.filters_across ? w.filters : w.channels;
+  const Index across_stride = g.filters_across ? g.filters_stride : w.channels_stride;
+  const Index step = g.filters_across ? w.filter_stride : w.channel_stride;
+  T* const dweight = g.dweight + down * (g.filters_across ? w.channel_stride : w.filter_stride);
+  for (Index c = 0; c < count; c += V::lanes) {
+    V half[X::points][Taps];
+#pragma GCC unroll 8
+    for (int j = 0; j < X::points; ++j) {
+      V m[X::points];
+#pragma GCC unroll 8
+      for (int i = 0; i < X::points; ++i) {
+        const T* from = g.sums + (i * X::points + j) * g.sums_point + down * across_stride + c;
         m[i] = V::load(from);
         for (Index part = 1; part < g.parts; ++part) m[i] = m[i] + V::load(from + part * g.sums_size);
       }
       X::taps(m, half[j]);
     }
     alignas(64) T taps[kBlocks * V::lanes * V::lanes] = {};
-    for (int i = 0; i < 3; ++i) {
-      V m[kSide], y[3];
-      for (int j = 0; j < kSide; ++j) m[j] = half[j][i];
+#pragma GCC unroll 5
+    for (int i = 0; i < Taps; ++i) {
+      V m[X::points], y[Taps];
+#pragma GCC unroll 8
+      for (int j = 0; j < X::points; ++j) m[j] = half[j][i];
       X::taps(m, y);
-      for (int j = 0; j < 3; ++j) y[j].store(taps + (3 * i + j) * V::lanes);
+#pragma GCC unroll 5
+      for (int j = 0; j < Taps; ++j) y[j].store(taps + (Taps * i + j) * V::lanes);
     }
-    const Index channels = smaller(V::lanes, w.channels - c);
+    const Index here = smaller(V::lanes, count - c);
     for (int block = 0; block < kBlocks; ++block) {
       const auto mask = V::first(kTaps - block * V::lanes);
       transpose_block(taps + block * V::lanes * V::lanes, V::lanes, [&](int i, V x) {
-        if (i >= channels) return;
-        T* to = dweight + (c + i) * kTaps + block * V::lanes;
+        if (i >= here) return;
+        T* to = dweight + (c + i) * step + block * V::lanes;
         (g.accumulate ? x + V::load(to, mask) : x).store(to, mask);
       });
     }
   }
-  if (g.dbias == nullptr) return;
+}
+
+template <class T, int Size, int Taps>
+void finish_bias(const WinogradGradient<T>& g, Index filter) {
+  constexpr int kPoints = Transform<T, Size, Taps>::points * Transform<T, Size, Taps>::points;
   T sum = g.accumulate ? g.dbias[filter] : T(0);
   for (Index part = 0; part < g.parts; ++part) sum += g.sums[part * g.sums_size + kPoints * g.sums_point + filter];
   g.dbias[filter] = sum;
 }
 
+template <class T, int Size, int Taps>
+constexpr WinogradGradientKernels<T> kKernels = {add<T, Size, Taps>, finish<T, Size, Taps>, finish_bias<T, Size, Taps>};
+
 }  // namespace
 
 extern const WinogradGradientTable winograd_gradient_table;
-const WinogradGradientTable winograd_gradient_table = {{add<float>, finish<float>}, {add<double>, finish<double>}};
+const WinogradGradientTable winograd_gradient_table = {
+    {{}, kKernels<float, 4, 3>, kKernels<float, 2, 5>, kKernels<float, 4, 5>},
+    {{}, kKernels<double, 4, 3>, kKernels<double, 2, 5>, kKernels<double, 4, 5>}};
 
 }  // namespace dlkit::DLKIT_TARGET

@@ -163,7 +163,7 @@ def error(got: Any, expected: Any) -> float:
 
 
 # Variants whose rounding error is larger by their nature: how many times, stated in the chapter's page.
-COARSER: dict[str, float] = {"winograd4": 2.0}
+COARSER: dict[str, float] = {"winograd4": 2.0, "winograd2x5": 2.0, "winograd4x5": 6.0}
 
 
 class Reference:
@@ -177,10 +177,14 @@ class Reference:
     error = staticmethod(error)
 
     @staticmethod
-    def bound(dtype: Any, variant: str | None = None, depth: int = 1) -> float:
+    def bound(
+        dtype: Any, variant: str | None = None, depth: int = 1, kernel: tuple[int, int] = (3, 3)
+    ) -> float:
         """How far a result may be from the reference, over its norm; `depth`: what an element is a sum of."""
         unit = np.finfo(dtype).eps / 2
-        coarser = COARSER.get(variant, 1.0) if variant is not None else max([1.0, *COARSER.values()])
+        if variant is None:  # the coarsest that the kernel may get
+            variant = {(3, 3): "winograd4", (5, 5): "winograd4x5"}.get(kernel)
+        coarser = COARSER.get(variant, 1.0) if variant is not None else 1.0
         return float(unit * (8 + 0.5 * depth**0.5) * coarser)
 
 

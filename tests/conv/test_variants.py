@@ -43,7 +43,7 @@ def test_forward(
 ) -> None:
     x, weight, bias = case.arrays(rng, dtype)
     expected = reference.forward(case, x, weight, bias)
-    bound = reference.bound(dtype, variant, weight[0].size)
+    bound = reference.bound(dtype, variant, weight[0].size, case.kernel)
     out, memory = framed(expected.shape, dtype, rng)
     got = run(K.conv2d, x, weight, bias, **case.settings, variant=variant, out=out)
     assert got is out
@@ -67,7 +67,7 @@ def test_backward_input(
     out, memory = framed(x.shape, dtype, rng)
     run(K.conv2d_backward_input, grad, weight, x.shape[2:], **case.settings, variant=variant, out=out)
     depth = weight.shape[0] * weight[0, 0].size
-    assert reference.error(out, expected) < reference.bound(dtype, variant, depth)
+    assert reference.error(out, expected) < reference.bound(dtype, variant, depth, case.kernel)
     assert np.isnan(outside(memory, out)).all()
 
 
@@ -78,7 +78,7 @@ def test_backward_weight(
     x, weight, bias = case.arrays(rng, dtype)
     grad = rng.standard_normal(reference.forward(case, x, weight).shape).astype(dtype)
     expected, sums = reference.by_weight(case, grad, x), grad.sum(axis=(0, 2, 3), dtype=np.float64)
-    bound = reference.bound(dtype, variant, grad[:, 0].size)
+    bound = reference.bound(dtype, variant, grad[:, 0].size, case.kernel)
     out, memory = framed(weight.shape, dtype, rng)
     out_bias, bias_memory = framed(bias.shape, dtype, rng)
     settings = {**case.settings, "variant": variant}
