@@ -4,6 +4,7 @@
 #include "conv/backward_weight.h"
 #include "conv/conv.h"
 #include "conv/depthwise.h"
+#include "conv/direct.h"
 #include "conv/im2col.h"
 #include "conv/implicit_gemm.h"
 #include "conv/naive.h"
@@ -28,6 +29,11 @@ std::size_t columns(const ConvShape& shape) {
 }
 
 template <class Problem, class T>
+std::size_t blocks(const ConvShape& shape) {
+  return direct_scratch<T>(static_cast<const Problem*>(nullptr), shape);
+}
+
+template <class Problem, class T>
 std::size_t panels(const ConvShape& shape) {
   return implicit_gemm_scratch<T>(static_cast<const Problem*>(nullptr), shape);
 }
@@ -35,6 +41,7 @@ std::size_t panels(const ConvShape& shape) {
 constexpr const char* kPadsLittle = "padding that is not far larger than the images";
 constexpr const char* kOneChannel = "one channel in a group, and rows that are not too long";
 constexpr const char* kSmallWindow = "a kernel whose dilation spans fewer pixels";
+constexpr const char* kSmallReach = "a kernel and stride that reach over fewer pixels and channels";
 constexpr const char* kWinogradNeeds = "a kernel of 3 x 3, strides and dilations of 1";
 
 constexpr const char* kPointwise = "a kernel of 1 x 1, a stride of 1 and no padding";
@@ -45,6 +52,8 @@ constexpr ConvVariant<ConvForward<T>> kForward[] = {
     {"im2col", "the patches of an image as a matrix, and a matrix product", "", any, conv_im2col<T>, columns<T>},
     {"implicit_gemm", "panels of im2col's matrix, formed from the image as they are multiplied", kPadsLittle,
      takes_implicit_gemm<T>, conv_implicit_gemm<T>, panels<ConvForward<T>, T>},
+    {"direct", "channels in blocks of a vector, a tile of pixels by filters in registers for all taps", kSmallReach,
+     takes_direct, conv_direct<T>, blocks<ConvForward<T>, T>},
     {"winograd2", "2 x 2 outputs by 16 products instead of 36", kWinogradNeeds, winograd_takes, conv_winograd<T, 2>,
      winograd_scratch<T, 2, false>},
     {"winograd4", "4 x 4 outputs by 36 products instead of 144", kWinogradNeeds, winograd_takes, conv_winograd<T, 4>,
@@ -61,6 +70,8 @@ constexpr ConvVariant<ConvBackwardInput<T>> kBackwardInput[] = {
     {"im2col", "a matrix product, whose columns are added back into the image", "", any, conv_im2col<T>, columns<T>},
     {"implicit_gemm", "convolutions of the gradient with the turned weight, one for each remainder by the stride",
      kPadsLittle, takes_implicit_gemm<T>, conv_implicit_gemm<T>, panels<ConvBackwardInput<T>, T>},
+    {"direct", "channels in blocks of a vector, a tile of pixels by filters in registers for all taps", kSmallReach,
+     takes_direct, conv_direct<T>, blocks<ConvBackwardInput<T>, T>},
     {"winograd2", "2 x 2 outputs by 16 products instead of 36", kWinogradNeeds, winograd_takes, conv_winograd<T, 2>,
      winograd_scratch<T, 2, true>},
     {"winograd4", "4 x 4 outputs by 36 products instead of 144", kWinogradNeeds, winograd_takes, conv_winograd<T, 4>,

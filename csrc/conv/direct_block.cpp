@@ -1,0 +1,440 @@
+// Direct convolution in a channel-blocked layout: the loops of a block and the micro-kernel.
+//
+//   for each block of the output, some rows of an image, of a group:
+//     turn its input: (channels, rows, columns) to (blocks of channels, rows, columns, a vector of channels), zeros for
+//     the padding of columns; rows outside are left out, and so are their taps
+//     for each panel of two vectors of filters, and each row of the block:
+//       for each tile of pixels of the row: 14 (or 6) pixels x 2 vectors of filters in registers, one sum over
+//       blocks of channels, taps, channels: two loads of the weight, and for each pixel a broadcast, two multiply-adds
+//     turn back the panel's output, from pixels x filters to planes
+//
+// 2 FLOPs for each filter, pixel, channel and tap. 28 multiply-adds take 16 loads and 28 cycles (Zen 4): bound by the
+// multipliers. The panel of the weight streams from the second-level cache, 128 bytes in 28 cycles, half of what an
+// implicit GEMM's panel of pixels takes there; the tile's pixels stay in the first, each read by all taps. Turning the
+// input and the output costs about 5 cycles for each vector of either: 5 / (channels x taps) and 5 / (filters x taps)
+// of a multiply-add each, 1 to 3% of a 3 x 3 convolution of 64 channels. What the next block reads, and what a tile
+// writes, is fetched between the steps of the sum.
+//
+// Source: Georganas et al. 2018, Zhang, Franchetti & Low 2018 (see direct.cpp).
+#include "conv/direct.h"
+#include "core/scratch.h"
+#include "core/simd.h"
+#include "core/transpose.h"
+#include "matmul/split.h"
+
+namespace dlkit::DLKIT_TARGET {
+namespace {
+
+constexpr int kVectors = 2;
+
+// With 28 accumulators of 32 registers, or 12 of 16, there are two for the weight and one for a pixel.
+template <class T>
+constexpr int kPixels = Vec<T>::registers >= 32 ? 14 : 6;
+
+template <class T>
+struct Tile {
+  const T* x;  // the first pixel
+  Index x_pixel, x_block;
+  const T* weight;
+  Index weight_block;
+  const DirectStep* steps;
+  Index step_count, channels;
+  const T* bias;  // or null
+  bool relu;
+  T* out;
+  Index out_pixel;
+  // To be fetched: with each step `reads` lines that follow each other, until read_end, and `writes` of write_count
+  // places to write to.
+  const char* read;
+  const char* read_end;
+  int reads, writes, write_count;
+  const T* write;
+  Index write_stride;
+};
+
+constexpr Index kLine = 64;
+
+template <class T, int Pixels, int Vectors>
+__attribute__((noinline)) void direct_tile(const Tile<T>& t) {
+  using V = Vec<T>;
+  constexpr int kGroups = (Pixels + 2) / 3;
+  constexpr int kWidth = Vectors * V::lanes;
+  V sum[Pixels][Vectors];
+#pragma GCC unroll 32
+  for (int i = 0; i < Pixels; ++i)
+#pragma GCC unroll 4
+    for (int j = 0; j < Vectors; ++j) sum[i][j] = V::zero();
+
+  const Index pixel = t.x_pixel;
+  const char* read = t.read;
+  const T* write = t.write;
+  int writes_left = t.write_count;
+  const T* block = t.x;
+  const T* weight = t.weight;
+  for (Index c = 0; c < t.channels; c += V::lanes) {
+    const Index count = smaller(V::lanes, t.channels - c);
+    for (Index s = 0; s < t.step_count; ++s) {
+      for (int i = 0; i < t.reads && read < t.read_end; ++i, read += kLine) __builtin_prefetch(read, 0, 2);
+      for (int i = 0; i < t.writes && writes_left > 0; ++i, --writes_left, write += t.write_stride)
+        __builtin_prefetch(write, 1);
+
+      const T* w = weight + t.steps[s].tap * count * kWidth;
+      // One pointer for three pixels: x, x + pixel, x + 2 * pixel are addresses that x86 forms within the load.
+      const T* x[kGroups];
+#pragma GCC unroll 16
+      for (int g = 0; g < kGroups; ++g) x[g] = block + t.steps[s].offset + 3 * g * pixel;
+      for (Index k = count; k > 0; --k) {
+        V filters[Vectors];
+#pragma GCC unroll 4
+        for (int j = 0; j < Vectors; ++j) {
+          filters[j] = V::load(w + j * V::lanes);
+          hold(filters[j]);
+        }
+#pragma GCC unroll 32
+        for (int i = 0; i < Pixels; ++i) {
+          const V value = V::broadcast(*(x[i / 3] + (i % 3) * pixel));
+#pragma GCC unroll 4
+          for (int j = 0; j < Vectors; ++j) sum[i][j] = V::fma(value, filters[j], sum[i][j]);
+        }
+#pragma GCC unroll 16
+        for (int g = 0; g < kGroups; ++g) ++x[g];
+        w += kWidth;
+      }
+    }
+    block += t.x_block;
+    weight += t.weight_block;
+  }
+
+  if (t.bias != nullptr) {
+#pragma GCC unroll 4
+    for (int j = 0; j < Vectors; ++j) {
+      const V bias = V::load(t.bias + j * V::lanes);
+#pragma GCC unroll 32
+      for (int i = 0; i < Pixels; ++i) sum[i][j] = sum[i][j] + bias;
+    }
+  }
+  if (t.relu) {
+#pragma GCC unroll 32
+    for (int i = 0; i < Pixels; ++i)
+#pragma GCC unroll 4
+      for (int j = 0; j < Vectors; ++j) sum[i][j] = V::max(V::zero(), sum[i][j]);
+  }
+#pragma GCC unroll 32
+  for (int i = 0; i < Pixels; ++i)
+#pragma GCC unroll 4
+    for (int j = 0; j < Vectors; ++j) sum[i][j].store(t.out + i * t.out_pixel + j * V::lanes);
+}
+
+template <class T>
+using TileKernel = void (*)(const Tile<T>&);
+
+template <class T, int Vectors>
+constexpr TileKernel<T> kTiles[] = {
+    direct_tile<T, 1, Vectors>,  direct_tile<T, 2, Vectors>,  direct_tile<T, 3, Vectors>,  direct_tile<T, 4, Vectors>,
+    direct_tile<T, 5, Vectors>,  direct_tile<T, 6, Vectors>,
+#if defined(DLKIT_TARGET_AVX512) || defined(__aarch64__)
+    direct_tile<T, 7, Vectors>,  direct_tile<T, 8, Vectors>,  direct_tile<T, 9, Vectors>,  direct_tile<T, 10, Vectors>,
+    direct_tile<T, 11, Vectors>, direct_tile<T, 12, Vectors>, direct_tile<T, 13, Vectors>, direct_tile<T, 14, Vectors>,
+#endif
+};
+static_assert(sizeof(kTiles<float, 2>) / sizeof(TileKernel<float>) == kPixels<float>);
+
+// --- the weight ------------------------------------------------------------------------------------------------------
+
+// A matrix of `rows` rows, at most a vector's lanes, column by column: store(j, column), rows that are not there as
+// zeros.
+template <class T, class Store>
+DLKIT_INLINE void turn(const T* from, Index stride, Index rows, Index cols, const Store& store) {
+  using V = Vec<T>;
+  Index j = 0;
+  if (rows == V::lanes)
+    for (; j + V::lanes <= cols; j += V::lanes)
+      transpose_block(from + j, stride, [&](int i, V x) __attribute__((always_inline)) { store(j + i, x); });
+  for (; j < cols; j += V::lanes) {
+    T copy[V::lanes * V::lanes];
+    const Index left = smaller(V::lanes, cols - j);
+    const auto mask = V::first(left);
+    for (Index i = 0; i < V::lanes; ++i) {
+      const V row = i < rows ? V::load(from + i * stride + j, mask) : V::zero();
+      row.store(copy + i * V::lanes);
+    }
+    transpose_block(copy, V::lanes, [&](int i, V x) __attribute__((always_inline)) {
+      if (i < left) store(j + i, x);
+    });
+  }
+}
+
+template <class T>
+void pack(const DirectConv<T>& p, Index group, Index panel) {
+  using V = Vec<T>;
+  const Index first = panel * kVectors * V::lanes, filters = smaller(kVectors * V::lanes, p.filters - first);
+  const Index vectors = divide_up(filters, V::lanes), width = vectors * V::lanes;
+  const T* const from = p.weight + group * p.weight_group + first * p.weight_filter;
+  T* const packed = p.packed + group * p.packed_group + panel * p.packed_panel;
+  for (Index v = 0; v < vectors; ++v) {
+    const Index rows = smaller(V::lanes, filters - v * V::lanes);
+    const T* const filter = from + v * V::lanes * p.weight_filter;
+    for (Index c = 0; c < p.channels; c += V::lanes) {
+      const Index count = smaller(V::lanes, p.channels - c);
+      T* const to = packed + c * p.taps * width + v * V::lanes;
+      if (p.weight_channel == p.taps) {  // a filter's channels and taps follow each other
+        Index channel = 0, tap = 0, next = 0;
+        turn(filter + c * p.taps, p.weight_filter, rows, count * p.taps, [&](Index k, V x) {
+          for (; next < k; ++next)
+            if (++tap == p.taps) tap = 0, ++channel;
+          x.store(to + (tap * count + channel) * width);
+        });
+        continue;
+      }
+      for (Index channel = 0; channel < count; ++channel) {
+        const T* const at = filter + (c + channel) * p.weight_channel;
+        if (p.taps == 1)  // filters follow each other
+          V::load(at, V::first(rows)).store(to + channel * width);
+        else
+          turn(at, p.weight_filter, rows, p.taps,
+               [&](Index tap, V x) { x.store(to + (tap * count + channel) * width); });
+      }
+    }
+  }
+}
+
+// --- the input -------------------------------------------------------------------------------------------------------
+
+// Of a block along an axis: what it reads, [begin, end).
+struct Span {
+  Index begin, end;
+
+  Span(const DirectAxis& axis, Index first, Index count) {
+    const Index last = first + count - 1;
+    begin = first / axis.out_step * axis.in_step + axis.least;
+    end = last / axis.out_step * axis.in_step + axis.most + 1;
+  }
+  void clip(Index inputs) {
+    begin = begin < 0 ? 0 : begin;
+    end = smaller(end, inputs);
+    if (end < begin) end = begin;
+  }
+  Index size() const { return end - begin; }
+};
+
+// `count` columns of a row of `channels` channels, a plane apart.
+template <class T>
+DLKIT_INLINE void turn_row(const T* from, Index plane, Index channels, Index count, T* to) {
+  using V = Vec<T>;
+  if (channels < V::lanes || count < V::lanes)
+    return turn(from, plane, channels, count,
+                [&](Index j, V x) __attribute__((always_inline)) { x.store(to + j * V::lanes); });
+  // The last vector of columns overlaps the one before.
+  for (Index j = 0;; j = smaller(j + V::lanes, count - V::lanes)) {
+    transpose_block(from + j, plane,
+                    [&](int i, V x) __attribute__((always_inline)) { x.store(to + (j + i) * V::lanes); });
+    if (j + V::lanes >= count) return;
+  }
+}
+
+template <class T>
+void turn_input(const DirectConv<T>& p, const T* x, const Span& rows, const Span& cols, T* to) {
+  using V = Vec<T>;
+  const Index left = cols.begin < 0 ? smaller(-cols.begin, cols.size()) : 0;
+  const Index first = cols.begin + left, inside = smaller(cols.end, p.cols.inputs) - first;
+  const Index width = inside < 0 ? 0 : inside;
+  for (Index c = 0; c < p.channels; c += V::lanes) {
+    const T* from = x + c * p.x_channel + rows.begin * p.cols.inputs + first;
+    const Index channels = smaller(V::lanes, p.channels - c);
+    for (Index row = 0; row < rows.size(); ++row, from += p.cols.inputs) {
+      for (Index j = 0; j < left; ++j, to += V::lanes) V::zero().store(to);
+      if (width > 0) turn_row(from, p.x_channel, channels, width, to);
+      to += width * V::lanes;
+      for (Index j = left + width; j < cols.size(); ++j, to += V::lanes) V::zero().store(to);
+    }
+  }
+}
+
+// --- the output ------------------------------------------------------------------------------------------------------
+
+// `count` pixels of a vector of filters, `pixel` elements apart, to their planes.
+template <class T>
+void turn_back(const T* from, Index pixel, Index count, T* to, Index plane, Index filters) {
+  using V = Vec<T>;
+  Index p = 0;
+  if (filters == V::lanes)
+    for (; p + V::lanes <= count; p += V::lanes)
+      transpose_block(from + p * pixel, pixel,
+                      [&](int f, V x) __attribute__((always_inline)) { x.store(to + f * plane + p); });
+  for (; p < count; p += V::lanes) {
+    const auto mask = V::first(count - p);
+    transpose_block(from + p * pixel, pixel, [&](int f, V x) __attribute__((always_inline)) {
+      if (f < filters) x.store(to + f * plane + p, mask);
+    });
+  }
+}
+
+// --- a block ---------------------------------------------------------------------------------------------------------
+
+template <class T>
+struct Unit {
+  Index image, group, row, col, height, width;  // of the output
+
+  Unit(const DirectConv<T>& p, Index unit) {
+    const Index cols = unit % p.cols.blocks, rows = unit / p.cols.blocks % p.rows.blocks;
+    const Index rest = unit / p.cols.blocks / p.rows.blocks;
+    group = rest % p.groups;
+    image = rest / p.groups;
+    row = p.rows.begin(rows);
+    height = p.rows.size(rows);
+    col = p.cols.begin(cols);
+    width = p.cols.size(cols);
+  }
+  const T* x(const DirectConv<T>& p) const { return p.x + image * p.x_image + group * p.x_group; }
+};
+
+// What the block that follows reads, fetched line by line: of each channel's rows one piece.
+template <class T>
+struct Ahead {
+  const T* piece = nullptr;
+  Index stride = 0, pieces = 0, done = 0, bytes = 0;
+
+  Ahead(const DirectConv<T>& p, const Unit<T>& next) {
+    Span rows(p.rows, next.row, next.height), cols(p.cols, next.col, next.width);
+    rows.clip(p.rows.inputs);
+    cols.clip(p.cols.inputs);
+    if (rows.size() == 0 || cols.size() == 0) return;
+    piece = next.x(p) + rows.begin * p.cols.inputs + cols.begin;
+    stride = p.x_channel;
+    pieces = p.channels;
+    bytes = ((rows.size() - 1) * p.cols.inputs + cols.size()) * static_cast<Index>(sizeof(T));
+  }
+  Ahead() = default;
+
+  Index lines() const { return pieces * divide_up(bytes, kLine); }
+
+  // At most `lines` lines for a tile.
+  void give(Tile<T>& t, Index lines) {
+    t.read = t.read_end = nullptr;
+    if (pieces == 0) return;
+    t.read = reinterpret_cast<const char*>(piece) + done;
+    done += smaller(lines * kLine, bytes - done);
+    t.read_end = reinterpret_cast<const char*>(piece) + done;
+    if (done < bytes) return;
+    done = 0;
+    piece += stride;
+    --pieces;
+  }
+};
+
+template <class T>
+struct BlockPass {
+  using V = Vec<T>;
+  const DirectConv<T>& p;
+  const Unit<T>& unit;
+  T *input, *out;
+  DirectStep* steps;
+  Ahead<T>& ahead;
+  Span rows, cols;
+  Tile<T> t{};
+
+  void run(Index panel, Index panel_end) {
+    rows.clip(p.rows.inputs);
+    turn_input(p, unit.x(p), rows, cols, input);
+    t.x_block = rows.size() * cols.size() * V::lanes;
+    t.x_pixel = p.cols.in_step * V::lanes;
+    t.channels = p.channels;
+    t.relu = p.relu;
+    const Index blocks = divide_up(p.channels, V::lanes);
+    const Index tiles = (panel_end - panel) * unit.height * divide_up(unit.width, kPixels<T>);
+    reads = divide_up(ahead.lines(), tiles);
+    t.reads = static_cast<int>(divide_up(reads, blocks * divide_up(p.taps, p.rows.out_step * p.cols.out_step)));
+    for (; panel < panel_end; ++panel) run_panel(panel);
+  }
+
+  Index reads = 0;  // lines for a tile to fetch
+
+  void run_panel(Index panel) {
+    const Index first = panel * kVectors * V::lanes, filters = smaller(kVectors * V::lanes, p.filters - first);
+    const Index vectors = divide_up(filters, V::lanes), width = vectors * V::lanes;
+    t.weight = p.packed + unit.group * p.packed_group + panel * p.packed_panel;
+    t.weight_block = V::lanes * p.taps * width;
+    t.out_pixel = p.cols.out_step * width;
+    T bias[kVectors * V::lanes];
+    if (p.bias != nullptr)
+      for (Index f = 0; f < width; ++f) bias[f] = f < filters ? p.bias[unit.group * p.filters + first + f] : T(0);
+    t.bias = p.bias != nullptr ? bias : nullptr;
+    T* const y = p.y + unit.image * p.y_image + unit.group * p.y_group + first * p.y_filter +
+                 unit.row * p.cols.outputs + unit.col;
+    for (Index i = 0; i < unit.height; ++i)
+      for (Index phase = 0; phase < p.cols.out_step; ++phase)
+        run_row(i, phase, vectors, out + i * unit.width * width, y + i * p.cols.outputs, filters);
+
+    for (Index v = 0; v < vectors; ++v) {
+      const T* from = out + v * V::lanes;
+      T* to = y + v * V::lanes * p.y_filter;
+      const Index count = smaller(V::lanes, filters - v * V::lanes);
+      if (unit.width == p.cols.outputs)
+        turn_back(from, width, unit.height * unit.width, to, p.y_filter, count);
+      else
+        for (Index i = 0; i < unit.height; ++i)
+          turn_back(from + i * unit.width * width, width, unit.width, to + i * p.cols.outputs, p.y_filter, count);
+    }
+  }
+
+  // The outputs of a row of the block that are in a phase of the columns.
+  void run_row(Index i, Index phase, Index vectors, T* to, T* y, Index filters) {
+    const DirectPhase& along = p.cols.phases[phase];
+    const Index row = (unit.row + i) / p.rows.out_step * p.rows.in_step;
+    const DirectPhase& down = p.rows.phases[(unit.row + i) % p.rows.out_step];
+    // Outputs are first, first + 1, ... of the phase.
+    const Index first = along.first >= unit.col ? 0 : divide_up(unit.col - along.first, p.cols.out_step);
+    const Index last = unit.col + unit.width - 1 - along.first;
+    if (last < 0) return;
+    const Index count = last / p.cols.out_step + 1 - first;
+    if (count <= 0) return;
+
+    const Index from_col = first * p.cols.in_step - cols.begin;
+    t.steps = steps;
+    t.step_count = 0;
+    for (Index u = 0; u < down.tap_count; ++u) {
+      const Index at = row + down.taps[u].shift;
+      if (at < 0 || at >= p.rows.inputs) continue;
+      for (Index v = 0; v < along.tap_count; ++v)
+        steps[t.step_count++] = {((at - rows.begin) * cols.size() + from_col + along.taps[v].shift) * V::lanes,
+                                 down.taps[u].number * p.kernel_w + along.taps[v].number};
+    }
+    const EvenSplit tiles(count, kPixels<T>);
+    const Index width = vectors * V::lanes, chunks = t.step_count * divide_up(p.channels, V::lanes);
+    t.writes = chunks > 0 ? static_cast<int>(divide_up(filters, chunks)) : 0;
+    t.write_count = static_cast<int>(filters);
+    t.write_stride = p.y_filter;
+    for (Index tile = 0; tile < tiles.parts; ++tile) {
+      const Index j = tiles.begin(tile), size = tiles.size(tile);
+      const Index col = along.first + (first + j) * p.cols.out_step - unit.col;
+      t.x = input + j * p.cols.in_step * V::lanes;
+      t.out = to + col * width;
+      t.write = y + col;
+      ahead.give(t, reads);
+      (vectors == 2 ? kTiles<T, 2> : kTiles<T, 1>)[size - 1](t);
+    }
+  }
+};
+
+template <class T>
+void run(const DirectConv<T>& p, Index unit, Index unit_end, Index panel, Index panel_end) {
+  T* const input = scratch<T>(Slot::pack_b, static_cast<std::size_t>(p.input_size));
+  T* const out = scratch<T>(Slot::result, static_cast<std::size_t>(p.out_size));
+  DirectStep* const steps = scratch<DirectStep>(Slot::windows, static_cast<std::size_t>(p.taps));
+  for (; unit < unit_end; ++unit) {
+    const Unit<T> at(p, unit);
+    Ahead<T> ahead;
+    if (unit + 1 < unit_end) ahead = Ahead<T>(p, Unit<T>(p, unit + 1));
+    BlockPass<T>{p, at, input, out, steps, ahead, {p.rows, at.row, at.height}, {p.cols, at.col, at.width}}.run(
+        panel, panel_end);
+  }
+}
+
+}  // namespace
+
+extern const DirectKernels<float> direct_float;
+extern const DirectKernels<double> direct_double;
+const DirectKernels<float> direct_float = {Vec<float>::lanes, kPixels<float>, pack<float>, run<float>};
+const DirectKernels<double> direct_double = {Vec<double>::lanes, kPixels<double>, pack<double>, run<double>};
+
+}  // namespace dlkit::DLKIT_TARGET
