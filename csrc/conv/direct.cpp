@@ -16,6 +16,7 @@
 
 #include <algorithm>
 #include <vector>
+#include <cstdlib>
 
 #include "core/dispatch.h"
 #include "core/scratch.h"
@@ -41,7 +42,7 @@ const DirectKernels<T>& kernels() {
 }
 
 // A block's input takes about a quarter of a second-level cache, beside the weight that streams past it.
-constexpr Index kInputBytes = Index{1} << 18;
+const Index kInputBytes = getenv("KIN") ? atol(getenv("KIN")) << 10 : Index{1} << 18;
 // A block's output of one panel, before it is turned back.
 constexpr Index kOutputBytes = Index{1} << 17;
 // What one tile may read: dilation may spread its taps far apart.
@@ -196,6 +197,7 @@ struct Plan {
     conv.filters = filters;
     conv.kernel_w = s.kernel_w;
     conv.taps = s.kernel_size();
+    conv.flat = flat(s);
     conv.x_channel = x_channel;
     conv.x_group = channels * x_channel;
     conv.x_image = s.groups * conv.x_group;
@@ -210,6 +212,7 @@ struct Plan {
     const auto& k = kernels<T>();
     const Index item = sizeof(T), panel = 2 * k.lanes;
     const auto input_size = [&](Index height, Index width) {
+      if (conv.flat) return conv.channels * divide_up(width, k.pixels) * k.slice;
       return divide_up(conv.channels, k.lanes) * k.lanes * std::min(rows.reach(height), rows.axis.inputs) *
              cols.reach(width);
     };

@@ -16,6 +16,8 @@
 // writes, is fetched between the steps of the sum.
 //
 // Source: Georganas et al. 2018, Zhang, Franchetti & Low 2018 (see direct.cpp).
+#include <cstdint>
+
 #include "conv/direct.h"
 #include "core/scratch.h"
 #include "core/simd.h"
@@ -31,10 +33,35 @@ constexpr int kVectors = 2;
 template <class T>
 constexpr int kPixels = Vec<T>::registers >= 32 ? 14 : 6;
 
+constexpr Index kLine = 64;
+
+// Pieces of memory, `stride` bytes apart, to be fetched into the second-level cache line by line.
+struct Ahead {
+  const char* piece = nullptr;
+  Index stride = 0, pieces = 0, bytes = 0, done = 0;
+
+  Index lines() const { return pieces * (bytes / kLine + 1); }
+  DLKIT_INLINE void fetch(Index lines) {
+    for (; lines > 0 && pieces > 0; --lines) {
+      const Index before = static_cast<Index>(reinterpret_cast<std::uintptr_t>(piece) % kLine);
+      __builtin_prefetch(piece - before + done, 0, 2);
+      done += kLine;
+      if (done < before + bytes) continue;
+      done = 0;
+      piece += stride;
+      --pieces;
+    }
+  }
+};
+
+// Vectors that the pixels of a tile take.
+template <class T>
+constexpr int kSlice = (kPixels<T> + Vec<T>::lanes - 1) / Vec<T>::lanes;
+
 template <class T>
 struct Tile {
   const T* x;  // the first pixel
-  Index x_pixel, x_block;
+  Index x_pixel, x_channel, x_block;
   const T* weight;
   Index weight_block;
   const DirectStep* steps;
@@ -43,16 +70,12 @@ struct Tile {
   bool relu;
   T* out;
   Index out_pixel;
-  // To be fetched: with each step `reads` lines that follow each other, until read_end, and `writes` of write_count
-  // places to write to.
-  const char* read;
-  const char* read_end;
-  int reads, writes, write_count;
+  // To be fetched with each step: of what is read next; of write_count places to write to.
+  Ahead* ahead;
+  Index reads, writes, write_count;
   const T* write;
   Index write_stride;
 };
-
-constexpr Index kLine = 64;
 
 template <class T, int Pixels, int Vectors>
 __attribute__((noinline)) void direct_tile(const Tile<T>& t) {
@@ -65,17 +88,16 @@ __attribute__((noinline)) void direct_tile(const Tile<T>& t) {
 #pragma GCC unroll 4
     for (int j = 0; j < Vectors; ++j) sum[i][j] = V::zero();
 
-  const Index pixel = t.x_pixel;
-  const char* read = t.read;
+  const Index pixel = t.x_pixel, channel = t.x_channel;
   const T* write = t.write;
-  int writes_left = t.write_count;
+  Index writes_left = t.write_count;
   const T* block = t.x;
   const T* weight = t.weight;
   for (Index c = 0; c < t.channels; c += V::lanes) {
     const Index count = smaller(V::lanes, t.channels - c);
     for (Index s = 0; s < t.step_count; ++s) {
-      for (int i = 0; i < t.reads && read < t.read_end; ++i, read += kLine) __builtin_prefetch(read, 0, 2);
-      for (int i = 0; i < t.writes && writes_left > 0; ++i, --writes_left, write += t.write_stride)
+      t.ahead->fetch(t.reads);
+      for (Index i = 0; i < t.writes && writes_left > 0; ++i, --writes_left, write += t.write_stride)
         __builtin_prefetch(write, 1);
 
       const T* w = weight + t.steps[s].tap * count * kWidth;
@@ -97,7 +119,7 @@ __attribute__((noinline)) void direct_tile(const Tile<T>& t) {
           for (int j = 0; j < Vectors; ++j) sum[i][j] = V::fma(value, filters[j], sum[i][j]);
         }
 #pragma GCC unroll 16
-        for (int g = 0; g < kGroups; ++g) ++x[g];
+        for (int g = 0; g < kGroups; ++g) x[g] += channel;
         w += kWidth;
       }
     }
@@ -250,6 +272,21 @@ void turn_input(const DirectConv<T>& p, const T* x, const Span& rows, const Span
   }
 }
 
+// A row of a kernel of 1 x 1, whose pixels no two tiles share: the pixels of each tile side by side, by channel.
+template <class T>
+void slice_input(const DirectConv<T>& p, const T* x, const EvenSplit& tiles, T* to) {
+  using V = Vec<T>;
+  constexpr Index kRow = kSlice<T> * V::lanes;
+  for (Index c = 0; c < p.channels; ++c, x += p.x_channel, to += kRow)
+    for (Index tile = 0; tile < tiles.parts; ++tile) {
+      const T* const from = x + tiles.begin(tile);
+      const Index size = tiles.size(tile);
+#pragma GCC unroll 8
+      for (Index j = 0; j < kRow; j += V::lanes)
+        V::load(from + j, V::first(size - j)).store(to + tile * p.channels * kRow + j);
+    }
+}
+
 // --- the output ------------------------------------------------------------------------------------------------------
 
 // `count` pixels of a vector of filters, `pixel` elements apart, to their planes.
@@ -288,39 +325,17 @@ struct Unit {
   const T* x(const DirectConv<T>& p) const { return p.x + image * p.x_image + group * p.x_group; }
 };
 
-// What the block that follows reads, fetched line by line: of each channel's rows one piece.
+// What a block reads: of each channel's rows one piece.
 template <class T>
-struct Ahead {
-  const T* piece = nullptr;
-  Index stride = 0, pieces = 0, done = 0, bytes = 0;
-
-  Ahead(const DirectConv<T>& p, const Unit<T>& next) {
-    Span rows(p.rows, next.row, next.height), cols(p.cols, next.col, next.width);
-    rows.clip(p.rows.inputs);
-    cols.clip(p.cols.inputs);
-    if (rows.size() == 0 || cols.size() == 0) return;
-    piece = next.x(p) + rows.begin * p.cols.inputs + cols.begin;
-    stride = p.x_channel;
-    pieces = p.channels;
-    bytes = ((rows.size() - 1) * p.cols.inputs + cols.size()) * static_cast<Index>(sizeof(T));
-  }
-  Ahead() = default;
-
-  Index lines() const { return pieces * divide_up(bytes, kLine); }
-
-  // At most `lines` lines for a tile.
-  void give(Tile<T>& t, Index lines) {
-    t.read = t.read_end = nullptr;
-    if (pieces == 0) return;
-    t.read = reinterpret_cast<const char*>(piece) + done;
-    done += smaller(lines * kLine, bytes - done);
-    t.read_end = reinterpret_cast<const char*>(piece) + done;
-    if (done < bytes) return;
-    done = 0;
-    piece += stride;
-    --pieces;
-  }
-};
+Ahead ahead_of(const DirectConv<T>& p, const Unit<T>& next) {
+  Span rows(p.rows, next.row, next.height), cols(p.cols, next.col, next.width);
+  rows.clip(p.rows.inputs);
+  cols.clip(p.cols.inputs);
+  if (rows.size() == 0 || cols.size() == 0) return {};
+  constexpr Index kItem = sizeof(T);
+  return {reinterpret_cast<const char*>(next.x(p) + rows.begin * p.cols.inputs + cols.begin), p.x_channel * kItem,
+          p.channels, ((rows.size() - 1) * p.cols.inputs + cols.size()) * kItem};
+}
 
 template <class T>
 struct BlockPass {
@@ -329,25 +344,31 @@ struct BlockPass {
   const Unit<T>& unit;
   T *input, *out;
   DirectStep* steps;
-  Ahead<T>& ahead;
+  Ahead& ahead;
   Span rows, cols;
   Tile<T> t{};
 
   void run(Index panel, Index panel_end) {
     rows.clip(p.rows.inputs);
-    turn_input(p, unit.x(p), rows, cols, input);
-    t.x_block = rows.size() * cols.size() * V::lanes;
-    t.x_pixel = p.cols.in_step * V::lanes;
+    if (p.flat) {
+      slice_input(p, unit.x(p) + unit.col, EvenSplit(unit.width, kPixels<T>), input);
+      t.x_pixel = 1;
+      t.x_channel = kSlice<T> * V::lanes;
+      t.x_block = V::lanes * t.x_channel;
+    } else {
+      turn_input(p, unit.x(p), rows, cols, input);
+      t.x_pixel = p.cols.in_step * V::lanes;
+      t.x_channel = 1;
+      t.x_block = rows.size() * cols.size() * V::lanes;
+    }
     t.channels = p.channels;
     t.relu = p.relu;
     const Index blocks = divide_up(p.channels, V::lanes);
     const Index tiles = (panel_end - panel) * unit.height * divide_up(unit.width, kPixels<T>);
-    reads = divide_up(ahead.lines(), tiles);
-    t.reads = static_cast<int>(divide_up(reads, blocks * divide_up(p.taps, p.rows.out_step * p.cols.out_step)));
+    t.ahead = &ahead;
+    t.reads = divide_up(ahead.lines(), tiles * blocks * divide_up(p.taps, p.rows.out_step * p.cols.out_step));
     for (; panel < panel_end; ++panel) run_panel(panel);
   }
-
-  Index reads = 0;  // lines for a tile to fetch
 
   void run_panel(Index panel) {
     const Index first = panel * kVectors * V::lanes, filters = smaller(kVectors * V::lanes, p.filters - first);
@@ -389,7 +410,7 @@ struct BlockPass {
     const Index count = last / p.cols.out_step + 1 - first;
     if (count <= 0) return;
 
-    const Index from_col = first * p.cols.in_step - cols.begin;
+    const Index from_col = p.flat ? 0 : first * p.cols.in_step - cols.begin;
     t.steps = steps;
     t.step_count = 0;
     for (Index u = 0; u < down.tap_count; ++u) {
@@ -401,16 +422,15 @@ struct BlockPass {
     }
     const EvenSplit tiles(count, kPixels<T>);
     const Index width = vectors * V::lanes, chunks = t.step_count * divide_up(p.channels, V::lanes);
-    t.writes = chunks > 0 ? static_cast<int>(divide_up(filters, chunks)) : 0;
-    t.write_count = static_cast<int>(filters);
+    t.writes = chunks > 0 ? divide_up(filters, chunks) : 0;
+    t.write_count = filters;
     t.write_stride = p.y_filter;
     for (Index tile = 0; tile < tiles.parts; ++tile) {
       const Index j = tiles.begin(tile), size = tiles.size(tile);
       const Index col = along.first + (first + j) * p.cols.out_step - unit.col;
-      t.x = input + j * p.cols.in_step * V::lanes;
+      t.x = input + (p.flat ? tile * p.channels * t.x_channel : j * p.cols.in_step * V::lanes);
       t.out = to + col * width;
       t.write = y + col;
-      ahead.give(t, reads);
       (vectors == 2 ? kTiles<T, 2> : kTiles<T, 1>)[size - 1](t);
     }
   }
@@ -423,8 +443,8 @@ void run(const DirectConv<T>& p, Index unit, Index unit_end, Index panel, Index 
   DirectStep* const steps = scratch<DirectStep>(Slot::windows, static_cast<std::size_t>(p.taps));
   for (; unit < unit_end; ++unit) {
     const Unit<T> at(p, unit);
-    Ahead<T> ahead;
-    if (unit + 1 < unit_end) ahead = Ahead<T>(p, Unit<T>(p, unit + 1));
+    Ahead ahead;
+    if (unit + 1 < unit_end) ahead = ahead_of(p, Unit<T>(p, unit + 1));
     BlockPass<T>{p, at, input, out, steps, ahead, {p.rows, at.row, at.height}, {p.cols, at.col, at.width}}.run(
         panel, panel_end);
   }
@@ -434,7 +454,8 @@ void run(const DirectConv<T>& p, Index unit, Index unit_end, Index panel, Index 
 
 extern const DirectKernels<float> direct_float;
 extern const DirectKernels<double> direct_double;
-const DirectKernels<float> direct_float = {Vec<float>::lanes, kPixels<float>, pack<float>, run<float>};
-const DirectKernels<double> direct_double = {Vec<double>::lanes, kPixels<double>, pack<double>, run<double>};
+const DirectKernels<float> direct_float = {Vec<float>::lanes, kPixels<float>, kSlice<float> * Vec<float>::lanes,
+ pack<float>, run<float>};
+const DirectKernels<double> direct_double = {Vec<double>::lanes, kPixels<double>, kSlice<double> * Vec<double>::lanes, pack<double>, run<double>};
 
 }  // namespace dlkit::DLKIT_TARGET
