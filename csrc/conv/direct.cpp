@@ -16,7 +16,6 @@
 
 #include <algorithm>
 #include <vector>
-#include <cstdlib>
 
 #include "core/dispatch.h"
 #include "core/scratch.h"
@@ -41,8 +40,9 @@ const DirectKernels<T>& kernels() {
   return table;
 }
 
-// A block's input takes about a quarter of a second-level cache, beside the weight that streams past it.
-const Index kInputBytes = getenv("KIN") ? atol(getenv("KIN")) << 10 : Index{1} << 18;
+// A block's input takes about a quarter of a second-level cache, half of it where that need not be written, beside the
+// weight that streams past it.
+constexpr Index kInputBytes = Index{1} << 18;
 // A block's output of one panel, before it is turned back.
 constexpr Index kOutputBytes = Index{1} << 17;
 // What one tile may read: dilation may spread its taps far apart.
@@ -79,6 +79,10 @@ struct AxisPlan {
   // Inputs that `count` neighbouring outputs read, at most.
   Index reach(Index count) const {
     return (divide_up(count, axis.out_step) - 1) * axis.in_step + axis.most - axis.least + 1;
+  }
+  // Whether no tap reads outside.
+  bool inside() const {
+    return axis.least >= 0 && (axis.outputs - 1) / axis.out_step * axis.in_step + axis.most < axis.inputs;
   }
   void cut(Index block) {
     axis.block = block;
@@ -197,7 +201,7 @@ struct Plan {
     conv.filters = filters;
     conv.kernel_w = s.kernel_w;
     conv.taps = s.kernel_size();
-    conv.flat = flat(s);
+    conv.in_place = conv.taps == 1 && rows.inside() && cols.inside();
     conv.x_channel = x_channel;
     conv.x_group = channels * x_channel;
     conv.x_image = s.groups * conv.x_group;
@@ -212,12 +216,11 @@ struct Plan {
     const auto& k = kernels<T>();
     const Index item = sizeof(T), panel = 2 * k.lanes;
     const auto input_size = [&](Index height, Index width) {
-      if (conv.flat) return conv.channels * divide_up(width, k.pixels) * k.slice;
       return divide_up(conv.channels, k.lanes) * k.lanes * std::min(rows.reach(height), rows.axis.inputs) *
              cols.reach(width);
     };
     const auto fits = [&](Index height, Index width) {
-      return input_size(height, width) * item <= kInputBytes && height * width * panel * item <= kOutputBytes;
+      return input_size(height, width) * item <= (conv.in_place ? 2 : 1) * kInputBytes && height * width * panel * item <= kOutputBytes;
     };
     // Whole rows if one of them fits, else tiles of one, as even as whole tiles are.
     const Index tile = k.pixels * cols.axis.out_step, step = rows.axis.out_step;
@@ -238,7 +241,7 @@ struct Plan {
     conv.panels = divide_up(conv.filters, panel);
     conv.packed_panel = conv.channels * conv.taps * panel;
     conv.packed_group = conv.channels * conv.taps * divide_up(conv.filters, k.lanes) * k.lanes;
-    conv.input_size = input_size(rows.axis.block, width);
+    conv.input_size = conv.in_place ? 0 : input_size(rows.axis.block, width);
     conv.out_size = (rows.axis.block * width + k.lanes) * panel;
   }
 };

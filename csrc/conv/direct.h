@@ -41,7 +41,7 @@ struct DirectConv {
   Index images, groups, channels, filters;  // the latter two of a group
   DirectAxis rows, cols;
   Index kernel_w, taps;
-  bool flat;  // a kernel of 1 x 1 and one row of pixels
+  bool in_place;  // the input is read where it lies: a kernel of 1 x 1 without padding
 
   const T* x;
   Index x_image, x_group, x_channel;
@@ -62,7 +62,7 @@ struct DirectConv {
 
 template <class T>
 struct DirectKernels {
-  Index lanes, pixels, slice;  // of a vector; of a tile; and with what fills its last vector up
+  Index lanes, pixels;  // of a vector; of a tile
   void (*pack)(const DirectConv<T>& p, Index group, Index panel);
   // Units (an image's group's block each) [unit, unit_end), of the panels [panel, panel_end), on the caller's thread.
   void (*run)(const DirectConv<T>& p, Index unit, Index unit_end, Index panel, Index panel_end);

@@ -54,10 +54,6 @@ struct Ahead {
   }
 };
 
-// Vectors that the pixels of a tile take.
-template <class T>
-constexpr int kSlice = (kPixels<T> + Vec<T>::lanes - 1) / Vec<T>::lanes;
-
 template <class T>
 struct Tile {
   const T* x;  // the first pixel
@@ -272,21 +268,6 @@ void turn_input(const DirectConv<T>& p, const T* x, const Span& rows, const Span
   }
 }
 
-// A row of a kernel of 1 x 1, whose pixels no two tiles share: the pixels of each tile side by side, by channel.
-template <class T>
-void slice_input(const DirectConv<T>& p, const T* x, const EvenSplit& tiles, T* to) {
-  using V = Vec<T>;
-  constexpr Index kRow = kSlice<T> * V::lanes;
-  for (Index c = 0; c < p.channels; ++c, x += p.x_channel, to += kRow)
-    for (Index tile = 0; tile < tiles.parts; ++tile) {
-      const T* const from = x + tiles.begin(tile);
-      const Index size = tiles.size(tile);
-#pragma GCC unroll 8
-      for (Index j = 0; j < kRow; j += V::lanes)
-        V::load(from + j, V::first(size - j)).store(to + tile * p.channels * kRow + j);
-    }
-}
-
 // --- the output ------------------------------------------------------------------------------------------------------
 
 // `count` pixels of a vector of filters, `pixel` elements apart, to their planes.
@@ -350,17 +331,10 @@ struct BlockPass {
 
   void run(Index panel, Index panel_end) {
     rows.clip(p.rows.inputs);
-    if (p.flat) {
-      slice_input(p, unit.x(p) + unit.col, EvenSplit(unit.width, kPixels<T>), input);
-      t.x_pixel = 1;
-      t.x_channel = kSlice<T> * V::lanes;
-      t.x_block = V::lanes * t.x_channel;
-    } else {
-      turn_input(p, unit.x(p), rows, cols, input);
-      t.x_pixel = p.cols.in_step * V::lanes;
-      t.x_channel = 1;
-      t.x_block = rows.size() * cols.size() * V::lanes;
-    }
+    if (!p.in_place) turn_input(p, unit.x(p), rows, cols, input);
+    t.x_pixel = p.cols.in_step * (p.in_place ? 1 : V::lanes);
+    t.x_channel = p.in_place ? p.x_channel : 1;
+    t.x_block = V::lanes * (p.in_place ? p.x_channel : rows.size() * cols.size());
     t.channels = p.channels;
     t.relu = p.relu;
     const Index blocks = divide_up(p.channels, V::lanes);
@@ -410,15 +384,19 @@ struct BlockPass {
     const Index count = last / p.cols.out_step + 1 - first;
     if (count <= 0) return;
 
-    const Index from_col = p.flat ? 0 : first * p.cols.in_step - cols.begin;
+    // What is read: its first row and column, and elements from one to the next.
+    const T* const source = p.in_place ? unit.x(p) : input;
+    const Index top = p.in_place ? 0 : rows.begin, left = p.in_place ? 0 : cols.begin;
+    const Index item = p.in_place ? 1 : V::lanes, pitch = (p.in_place ? p.cols.inputs : cols.size()) * item;
     t.steps = steps;
     t.step_count = 0;
     for (Index u = 0; u < down.tap_count; ++u) {
       const Index at = row + down.taps[u].shift;
       if (at < 0 || at >= p.rows.inputs) continue;
       for (Index v = 0; v < along.tap_count; ++v)
-        steps[t.step_count++] = {((at - rows.begin) * cols.size() + from_col + along.taps[v].shift) * V::lanes,
-                                 down.taps[u].number * p.kernel_w + along.taps[v].number};
+        steps[t.step_count++] = {
+            (at - top) * pitch + (first * p.cols.in_step + along.taps[v].shift - left) * item,
+            down.taps[u].number * p.kernel_w + along.taps[v].number};
     }
     const EvenSplit tiles(count, kPixels<T>);
     const Index width = vectors * V::lanes, chunks = t.step_count * divide_up(p.channels, V::lanes);
@@ -428,7 +406,7 @@ struct BlockPass {
     for (Index tile = 0; tile < tiles.parts; ++tile) {
       const Index j = tiles.begin(tile), size = tiles.size(tile);
       const Index col = along.first + (first + j) * p.cols.out_step - unit.col;
-      t.x = input + (p.flat ? tile * p.channels * t.x_channel : j * p.cols.in_step * V::lanes);
+      t.x = source + j * t.x_pixel;
       t.out = to + col * width;
       t.write = y + col;
       (vectors == 2 ? kTiles<T, 2> : kTiles<T, 1>)[size - 1](t);
@@ -454,8 +432,7 @@ void run(const DirectConv<T>& p, Index unit, Index unit_end, Index panel, Index 
 
 extern const DirectKernels<float> direct_float;
 extern const DirectKernels<double> direct_double;
-const DirectKernels<float> direct_float = {Vec<float>::lanes, kPixels<float>, kSlice<float> * Vec<float>::lanes,
- pack<float>, run<float>};
-const DirectKernels<double> direct_double = {Vec<double>::lanes, kPixels<double>, kSlice<double> * Vec<double>::lanes, pack<double>, run<double>};
+const DirectKernels<float> direct_float = {Vec<float>::lanes, kPixels<float>, pack<float>, run<float>};
+const DirectKernels<double> direct_double = {Vec<double>::lanes, kPixels<double>, pack<double>, run<double>};
 
 }  // namespace dlkit::DLKIT_TARGET
