@@ -15,6 +15,7 @@
 #include "conv/direct.h"
 
 #include <algorithm>
+#include <type_traits>
 #include <vector>
 
 #include "core/dispatch.h"
@@ -151,7 +152,8 @@ struct Plan {
     conv.weight_channel = s.depth();
   }
 
-  std::size_t packed_size() const { return static_cast<std::size_t>(conv.groups * conv.packed_group); }
+  Index packed_elements() const { return conv.groups * conv.packed_group; }
+  std::size_t packed_size() const { return static_cast<std::size_t>(packed_elements()); }
   std::size_t scratch_bytes() const {
     return (packed_size() + static_cast<std::size_t>(conv.input_size + conv.out_size)) * sizeof(T) +
            static_cast<std::size_t>(conv.taps) * sizeof(DirectStep);
@@ -288,11 +290,33 @@ std::size_t direct_scratch(const ConvBackwardInput<T>* problem, const ConvShape&
   return s.flops() == 0 ? 0 : Plan<T>(problem, s).scratch_bytes();
 }
 
+// Steps of a tile's sum load, and start anew, beside their multiply-adds; a tile begins and ends; vectors are turned.
+template <class T, class Problem>
+double direct_cycles(const Problem* problem, const ConvShape& s) {
+  constexpr double kStep = 1.5, kTile = 100, kTurn = 10;
+  const double weight_turn = std::is_same_v<Problem, ConvForward<T>> ? 20 : s.kernel_size() == 1 ? 8 : 64;
+  const Plan<T> plan(problem, s);
+  const DirectConv<T>& c = plan.conv;
+  const auto& k = kernels<T>();
+  const auto real = [](Index i) { return static_cast<double>(i); };
+  const double vectors = real(divide_up(c.filters, k.lanes)), panels = real(c.panels);
+  const double rows = real(c.images * c.groups * c.rows.outputs), pixels = real(c.cols.outputs);
+  const double tiles = real(c.cols.out_step * divide_up(divide_up(c.cols.outputs, c.cols.out_step), k.pixels));
+  const double steps = real(c.channels) * real(c.taps) / real(c.rows.out_step * c.cols.out_step);
+  const double channel_vectors = c.in_place ? 0 : real(divide_up(c.channels, k.lanes));
+  const double inputs = real(c.images * c.groups * c.rows.inputs) * real(c.cols.inputs);
+  return rows * (steps * (vectors * pixels + kStep * panels * tiles) + kTile * panels * tiles) +
+         kTurn * (rows * pixels * vectors + inputs * channel_vectors) +
+         weight_turn * real(plan.packed_elements()) / real(k.lanes);
+}
+
 #define DLKIT_INSTANTIATE(T)                                                    \
   template void conv_direct(const ConvForward<T>&, int);                        \
   template void conv_direct(const ConvBackwardInput<T>&, int);                  \
   template std::size_t direct_scratch(const ConvForward<T>*, const ConvShape&); \
-  template std::size_t direct_scratch(const ConvBackwardInput<T>*, const ConvShape&);
+  template std::size_t direct_scratch(const ConvBackwardInput<T>*, const ConvShape&); \
+  template double direct_cycles<T>(const ConvForward<T>*, const ConvShape&);            \
+  template double direct_cycles<T>(const ConvBackwardInput<T>*, const ConvShape&);
 DLKIT_INSTANTIATE(float)
 DLKIT_INSTANTIATE(double)
 
