@@ -216,7 +216,11 @@ struct Plan {
 
   void cut() {
     const auto& k = kernels<T>();
-    const Index item = sizeof(T), panel = 2 * k.lanes;
+    // Tiles are two vectors of filters wide, or three where rows fill tiles of fewer pixels.
+    const EvenSplit by_two(divide_up(cols.axis.outputs, cols.axis.out_step), k.pixels(2));
+    conv.panel_vectors = by_two.size(0) <= k.pixels(3) ? 3 : 2;
+    const Index vectors = divide_up(conv.filters, k.lanes), pixels = k.pixels(conv.panel_vectors);
+    const Index item = sizeof(T), panel = conv.panel_vectors * k.lanes;
     const auto input_size = [&](Index height, Index width) {
       return divide_up(conv.channels, k.lanes) * k.lanes * std::min(rows.reach(height), rows.axis.inputs) *
              cols.reach(width);
@@ -225,7 +229,7 @@ struct Plan {
       return input_size(height, width) * item <= (conv.in_place ? 2 : 1) * kInputBytes && height * width * panel * item <= kOutputBytes;
     };
     // Whole rows if one of them fits, else tiles of one, as even as whole tiles are.
-    const Index tile = k.pixels * cols.axis.out_step, step = rows.axis.out_step;
+    const Index tile = pixels * cols.axis.out_step, step = rows.axis.out_step;
     Index width = cols.axis.outputs;
     if (!fits(step, width)) {
       Index tiles = 1;
@@ -240,9 +244,8 @@ struct Plan {
 
     conv.rows = rows.axis;
     conv.cols = cols.axis;
-    conv.panels = divide_up(conv.filters, panel);
-    conv.packed_panel = conv.channels * conv.taps * panel;
-    conv.packed_group = conv.channels * conv.taps * divide_up(conv.filters, k.lanes) * k.lanes;
+    conv.panels = divide_up(vectors, conv.panel_vectors);
+    conv.packed_group = conv.channels * conv.taps * vectors * k.lanes;
     conv.input_size = conv.in_place ? 0 : input_size(rows.axis.block, width);
     conv.out_size = (rows.axis.block * width + k.lanes) * panel;
   }
@@ -293,7 +296,7 @@ std::size_t direct_scratch(const ConvBackwardInput<T>* problem, const ConvShape&
 // Steps of a tile's sum load, and start anew, beside their multiply-adds; a tile begins and ends; vectors are turned.
 template <class T, class Problem>
 double direct_cycles(const Problem* problem, const ConvShape& s) {
-  constexpr double kStep = 1.5, kTile = 100, kTurn = 10;
+  constexpr double kStep = 2, kTile = 100, kTurn = 10;
   const double weight_turn = std::is_same_v<Problem, ConvForward<T>> ? 20 : s.kernel_size() == 1 ? 8 : 64;
   const Plan<T> plan(problem, s);
   const DirectConv<T>& c = plan.conv;
@@ -301,7 +304,7 @@ double direct_cycles(const Problem* problem, const ConvShape& s) {
   const auto real = [](Index i) { return static_cast<double>(i); };
   const double vectors = real(divide_up(c.filters, k.lanes)), panels = real(c.panels);
   const double rows = real(c.images * c.groups * c.rows.outputs), pixels = real(c.cols.outputs);
-  const double tiles = real(c.cols.out_step * divide_up(divide_up(c.cols.outputs, c.cols.out_step), k.pixels));
+  const double tiles = real(c.cols.out_step * divide_up(divide_up(c.cols.outputs, c.cols.out_step), k.pixels(c.panel_vectors)));
   const double steps = real(c.channels) * real(c.taps) / real(c.rows.out_step * c.cols.out_step);
   const double channel_vectors = c.in_place ? 0 : real(divide_up(c.channels, k.lanes));
   const double inputs = real(c.images * c.groups * c.rows.inputs) * real(c.cols.inputs);

@@ -47,14 +47,14 @@ struct DirectConv {
   Index x_image, x_group, x_channel;
   const T* weight;  // taps contiguous
   Index weight_group, weight_filter, weight_channel;
-  T* packed;  // the weight: panels of two vectors of filters, each blocks of channels x taps x channels x filters
-  Index packed_group, packed_panel;
+  T* packed;  // the weight: panels of a few vectors of filters, each blocks of channels x taps x channels x filters
+  Index packed_group;
   const T* bias;  // or null
   bool relu;
   T* y;
   Index y_image, y_group, y_filter;
 
-  Index panels;                // of a group
+  Index panel_vectors, panels;  // vectors at most of a panel; panels of a group
   Index input_size, out_size;  // elements of scratch for a block's input, and for its output of one panel
 
   Index units() const { return images * groups * rows.blocks * cols.blocks; }
@@ -62,7 +62,8 @@ struct DirectConv {
 
 template <class T>
 struct DirectKernels {
-  Index lanes, pixels;  // of a vector; of a tile
+  Index lanes;
+  Index (*pixels)(Index vectors);  // of a tile of so many vectors of filters, 2 or 3
   void (*pack)(const DirectConv<T>& p, Index group, Index panel);
   // Units (an image's group's block each) [unit, unit_end), of the panels [panel, panel_end), on the caller's thread.
   void (*run)(const DirectConv<T>& p, Index unit, Index unit_end, Index panel, Index panel_end);

@@ -17,6 +17,7 @@
 //
 // Source: Georganas et al. 2018, Zhang, Franchetti & Low 2018 (see direct.cpp).
 #include <cstdint>
+#include <utility>
 
 #include "conv/direct.h"
 #include "core/scratch.h"
@@ -27,11 +28,20 @@
 namespace dlkit::DLKIT_TARGET {
 namespace {
 
-constexpr int kVectors = 2;
+constexpr int kMostVectors = 3;
 
-// With 28 accumulators of 32 registers, or 12 of 16, there are two for the weight and one for a pixel.
+// Most pixels of a tile. With 28 or 27 accumulators of 32 registers, or 12 of 16, there are enough left for the weight
+// and one pixel.
 template <class T>
-constexpr int kPixels = Vec<T>::registers >= 32 ? 14 : 6;
+constexpr int pixels_of(int vectors) {
+  if (Vec<T>::registers >= 32) return vectors == 3 ? 9 : 14;
+  return vectors == 3 ? 4 : 6;
+}
+
+template <class T>
+Index tile_pixels(Index vectors) {
+  return pixels_of<T>(static_cast<int>(vectors));
+}
 
 constexpr Index kLine = 64;
 
@@ -146,16 +156,34 @@ __attribute__((noinline)) void direct_tile(const Tile<T>& t) {
 template <class T>
 using TileKernel = void (*)(const Tile<T>&);
 
+template <class T, int Vectors, int... Pixel>
+constexpr TileKernel<T> pick(Index pixels, std::integer_sequence<int, Pixel...>) {
+  constexpr TileKernel<T> table[] = {direct_tile<T, Pixel + 1, Vectors>...};
+  return table[pixels - 1];
+}
+
 template <class T, int Vectors>
-constexpr TileKernel<T> kTiles[] = {
-    direct_tile<T, 1, Vectors>,  direct_tile<T, 2, Vectors>,  direct_tile<T, 3, Vectors>,  direct_tile<T, 4, Vectors>,
-    direct_tile<T, 5, Vectors>,  direct_tile<T, 6, Vectors>,
-#if defined(DLKIT_TARGET_AVX512) || defined(__aarch64__)
-    direct_tile<T, 7, Vectors>,  direct_tile<T, 8, Vectors>,  direct_tile<T, 9, Vectors>,  direct_tile<T, 10, Vectors>,
-    direct_tile<T, 11, Vectors>, direct_tile<T, 12, Vectors>, direct_tile<T, 13, Vectors>, direct_tile<T, 14, Vectors>,
-#endif
+TileKernel<T> tile_of(Index pixels) {
+  return pick<T, Vectors>(pixels, std::make_integer_sequence<int, pixels_of<T>(Vectors)>{});
+}
+
+// A panel: some vectors of filters of a group.
+template <class T>
+struct Panel {
+  Index first, filters, vectors, width;  // width: of the vectors
+
+  Panel(const DirectConv<T>& p, Index panel) {
+    constexpr Index kLanes = Vec<T>::lanes;
+    const EvenSplit split(divide_up(p.filters, kLanes), p.panel_vectors);
+    vectors = split.size(panel);
+    width = vectors * kLanes;
+    first = split.begin(panel) * kLanes;
+    filters = smaller(width, p.filters - first);
+  }
+  T* weight(const DirectConv<T>& p, Index group) const {
+    return p.packed + group * p.packed_group + first * p.channels * p.taps;
+  }
 };
-static_assert(sizeof(kTiles<float, 2>) / sizeof(TileKernel<float>) == kPixels<float>);
 
 // --- the weight ------------------------------------------------------------------------------------------------------
 
@@ -185,12 +213,12 @@ DLKIT_INLINE void turn(const T* from, Index stride, Index rows, Index cols, cons
 template <class T>
 void pack(const DirectConv<T>& p, Index group, Index panel) {
   using V = Vec<T>;
-  const Index first = panel * kVectors * V::lanes, filters = smaller(kVectors * V::lanes, p.filters - first);
-  const Index vectors = divide_up(filters, V::lanes), width = vectors * V::lanes;
-  const T* const from = p.weight + group * p.weight_group + first * p.weight_filter;
-  T* const packed = p.packed + group * p.packed_group + panel * p.packed_panel;
-  for (Index v = 0; v < vectors; ++v) {
-    const Index rows = smaller(V::lanes, filters - v * V::lanes);
+  const Panel<T> at(p, panel);
+  const Index width = at.width;
+  const T* const from = p.weight + group * p.weight_group + at.first * p.weight_filter;
+  T* const packed = at.weight(p, group);
+  for (Index v = 0; v < at.vectors; ++v) {
+    const Index rows = smaller(V::lanes, at.filters - v * V::lanes);
     const T* const filter = from + v * V::lanes * p.weight_filter;
     for (Index c = 0; c < p.channels; c += V::lanes) {
       const Index count = smaller(V::lanes, p.channels - c);
@@ -205,11 +233,11 @@ void pack(const DirectConv<T>& p, Index group, Index panel) {
         continue;
       }
       for (Index channel = 0; channel < count; ++channel) {
-        const T* const at = filter + (c + channel) * p.weight_channel;
+        const T* const row = filter + (c + channel) * p.weight_channel;
         if (p.taps == 1)  // filters follow each other
-          V::load(at, V::first(rows)).store(to + channel * width);
+          V::load(row, V::first(rows)).store(to + channel * width);
         else
-          turn(at, p.weight_filter, rows, p.taps,
+          turn(row, p.weight_filter, rows, p.taps,
                [&](Index tap, V x) { x.store(to + (tap * count + channel) * width); });
       }
     }
@@ -338,19 +366,19 @@ struct BlockPass {
     t.channels = p.channels;
     t.relu = p.relu;
     const Index blocks = divide_up(p.channels, V::lanes);
-    const Index tiles = (panel_end - panel) * unit.height * divide_up(unit.width, kPixels<T>);
+    const Index tiles = (panel_end - panel) * unit.height * divide_up(unit.width, tile_pixels<T>(p.panel_vectors));
     t.ahead = &ahead;
     t.reads = divide_up(ahead.lines(), tiles * blocks * divide_up(p.taps, p.rows.out_step * p.cols.out_step));
     for (; panel < panel_end; ++panel) run_panel(panel);
   }
 
   void run_panel(Index panel) {
-    const Index first = panel * kVectors * V::lanes, filters = smaller(kVectors * V::lanes, p.filters - first);
-    const Index vectors = divide_up(filters, V::lanes), width = vectors * V::lanes;
-    t.weight = p.packed + unit.group * p.packed_group + panel * p.packed_panel;
+    const Panel<T> at(p, panel);
+    const Index first = at.first, filters = at.filters, vectors = at.vectors, width = at.width;
+    t.weight = at.weight(p, unit.group);
     t.weight_block = V::lanes * p.taps * width;
     t.out_pixel = p.cols.out_step * width;
-    T bias[kVectors * V::lanes];
+    T bias[kMostVectors * V::lanes];
     if (p.bias != nullptr)
       for (Index f = 0; f < width; ++f) bias[f] = f < filters ? p.bias[unit.group * p.filters + first + f] : T(0);
     t.bias = p.bias != nullptr ? bias : nullptr;
@@ -398,7 +426,7 @@ struct BlockPass {
             (at - top) * pitch + (first * p.cols.in_step + along.taps[v].shift - left) * item,
             down.taps[u].number * p.kernel_w + along.taps[v].number};
     }
-    const EvenSplit tiles(count, kPixels<T>);
+    const EvenSplit tiles(count, tile_pixels<T>(p.panel_vectors));
     const Index width = vectors * V::lanes, chunks = t.step_count * divide_up(p.channels, V::lanes);
     t.writes = chunks > 0 ? divide_up(filters, chunks) : 0;
     t.write_count = filters;
@@ -409,7 +437,7 @@ struct BlockPass {
       t.x = source + j * t.x_pixel;
       t.out = to + col * width;
       t.write = y + col;
-      (vectors == 2 ? kTiles<T, 2> : kTiles<T, 1>)[size - 1](t);
+      (vectors == 3 ? tile_of<T, 3>(size) : vectors == 2 ? tile_of<T, 2>(size) : tile_of<T, 1>(size))(t);
     }
   }
 };
@@ -432,7 +460,7 @@ void run(const DirectConv<T>& p, Index unit, Index unit_end, Index panel, Index 
 
 extern const DirectKernels<float> direct_float;
 extern const DirectKernels<double> direct_double;
-const DirectKernels<float> direct_float = {Vec<float>::lanes, kPixels<float>, pack<float>, run<float>};
-const DirectKernels<double> direct_double = {Vec<double>::lanes, kPixels<double>, pack<double>, run<double>};
+const DirectKernels<float> direct_float = {Vec<float>::lanes, tile_pixels<float>, pack<float>, run<float>};
+const DirectKernels<double> direct_double = {Vec<double>::lanes, tile_pixels<double>, pack<double>, run<double>};
 
 }  // namespace dlkit::DLKIT_TARGET
