@@ -302,17 +302,23 @@ void turn_input(const DirectConv<T>& p, const T* x, const Span& rows, const Span
 template <class T>
 void turn_back(const T* from, Index pixel, Index count, T* to, Index plane, Index filters) {
   using V = Vec<T>;
+  const auto part = [&](Index first, Index end) {
+    const auto mask = V::first(end - first);
+    transpose_block(from + first * pixel, pixel, [&](int f, V x) __attribute__((always_inline)) {
+      if (f < filters) x.store(to + f * plane + first, mask);
+    });
+  };
   Index p = 0;
-  if (filters == V::lanes)
+  if (filters == V::lanes) {
+    // Whole cache lines where all planes begin alike: else a line is written in two parts, and of planes a power of two
+    // apart the first-level cache does not hold both.
+    const Index past = static_cast<Index>(reinterpret_cast<std::uintptr_t>(to) / sizeof(T)) % V::lanes;
+    if (past > 0 && plane % V::lanes == 0 && count > V::lanes) part(0, p = V::lanes - past);
     for (; p + V::lanes <= count; p += V::lanes)
       transpose_block(from + p * pixel, pixel,
                       [&](int f, V x) __attribute__((always_inline)) { x.store(to + f * plane + p); });
-  for (; p < count; p += V::lanes) {
-    const auto mask = V::first(count - p);
-    transpose_block(from + p * pixel, pixel, [&](int f, V x) __attribute__((always_inline)) {
-      if (f < filters) x.store(to + f * plane + p, mask);
-    });
   }
+  for (; p < count; p += V::lanes) part(p, smaller(count, p + V::lanes));
 }
 
 // --- a block ---------------------------------------------------------------------------------------------------------

@@ -157,7 +157,7 @@ const ConvVariant<Problem>* find_conv_variant(std::string_view name) {
 namespace {
 
 // Cycles as direct_cycles counts them. Both products run at about that part of the peak.
-constexpr double kEfficiency = 0.88;
+constexpr double kEfficiency = 0.87;
 
 // A product with a row for each filter and a column for each pixel: begun and ended in tiles of `depth` steps.
 double product_cycles(double pixels, double filters, double depth, double lanes) {
@@ -165,7 +165,7 @@ double product_cycles(double pixels, double filters, double depth, double lanes)
   return pixels / lanes * filters * (depth / kEfficiency + kEnds);
 }
 
-constexpr double kGather = 3, kSplit = 8;  // of a vector of a panel; of a vector of an image that a stride divides
+constexpr double kSplit = 8;  // of a vector of an image that a stride divides
 
 template <class T>
 bool direct_pays(const ConvForward<T>* problem, const ConvShape& s) {
@@ -173,6 +173,7 @@ bool direct_pays(const ConvForward<T>* problem, const ConvShape& s) {
   const double lanes = static_cast<double>(64 / sizeof(T)), n = static_cast<double>(s.n);
   const double pixels = n * static_cast<double>(s.out_size()), depth = static_cast<double>(s.depth());
   const double groups = static_cast<double>(s.groups), filters = static_cast<double>(s.group_filters());
+  constexpr double kGather = 3;  // of a vector of a panel
   double product = groups * product_cycles(pixels, filters, depth, lanes);
   if (!takes_pointwise(s)) product += groups * pixels / lanes * kGather * depth;
   if (s.stride_h > 1 || s.stride_w > 1) product += kSplit * n * static_cast<double>(s.channels * s.in_size()) / lanes;
@@ -199,7 +200,7 @@ const char* choice(const ConvBackwardInput<T>* problem, const ConvShape& s) {
   const double channels = static_cast<double>(s.group_channels()), filters = static_cast<double>(s.group_filters());
   const double taps = static_cast<double>(s.kernel_size());
   const double in = n * static_cast<double>(s.in_size()), out = n * static_cast<double>(s.out_size());
-  constexpr double kShare = 16, kTurn = 6;  // of a share of a pixel's gradient; of a weight
+  constexpr double kGather = 6, kShare = 16, kTurn = 6;  // of a vector of a panel, of a vector of shares, of a weight
   double product = groups * product_cycles(in, channels, filters * taps / phases, lanes);
   if (!pointwise) product += groups * filters * taps * (in / phases / lanes * kGather + kTurn * channels);
   if (phases > 1) product += kSplit * groups * channels * in / lanes;
