@@ -45,7 +45,7 @@ const DirectKernels<T>& kernels() {
 // weight that streams past it.
 constexpr Index kInputBytes = Index{1} << 18;
 // A block's output of one panel, before it is turned back.
-constexpr Index kOutputBytes = Index{1} << 17;
+constexpr Index kOutputBytes = Index{1} << 16;
 // What one tile may read: dilation may spread its taps far apart.
 constexpr Index kMostBytes = Index{1} << 23;
 

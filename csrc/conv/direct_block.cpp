@@ -104,7 +104,7 @@ __attribute__((noinline)) void direct_tile(const Tile<T>& t) {
     for (Index s = 0; s < t.step_count; ++s) {
       t.ahead->fetch(t.reads);
       for (Index i = 0; i < t.writes && writes_left > 0; ++i, --writes_left, write += t.write_stride)
-        __builtin_prefetch(write, 1);
+        __builtin_prefetch(write, 1, 2);
 
       const T* w = weight + t.steps[s].tap * count * kWidth;
       // One pointer for three pixels: x, x + pixel, x + 2 * pixel are addresses that x86 forms within the load.
