@@ -296,7 +296,7 @@ std::size_t direct_scratch(const ConvBackwardInput<T>* problem, const ConvShape&
 // Steps of a tile's sum load, and start anew, beside their multiply-adds; a tile begins and ends; vectors are turned.
 template <class T, class Problem>
 double direct_cycles(const Problem* problem, const ConvShape& s) {
-  constexpr double kStep = 2, kTile = 100, kTurn = 10;
+  constexpr double kStep = 2, kTile = 60, kTurn = 7;
   const double weight_turn = std::is_same_v<Problem, ConvForward<T>> ? 20 : s.kernel_size() == 1 ? 8 : 64;
   const Plan<T> plan(problem, s);
   const DirectConv<T>& c = plan.conv;
