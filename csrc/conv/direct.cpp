@@ -120,6 +120,15 @@ bool flat(const ConvShape& s) {
          s.out_h == s.height && s.out_w == s.width;
 }
 
+// Whether channels lie so far apart that the same pixels of all of them share few sets of a second-level cache, of
+// which a way is 128 KB.
+template <class T>
+bool collides(Index channels, Index plane) {
+  constexpr Index kWay = Index{1} << 17, kMostWays = 4;
+  const Index bytes = plane * static_cast<Index>(sizeof(T)), apart = std::min(bytes & -bytes, kWay);
+  return static_cast<double>(channels) * static_cast<double>(apart) > static_cast<double>(kMostWays * kWay);
+}
+
 // A problem, the memory of its axes, and how it is cut.
 template <class T>
 struct Plan {
@@ -203,7 +212,7 @@ struct Plan {
     conv.filters = filters;
     conv.kernel_w = s.kernel_w;
     conv.taps = s.kernel_size();
-    conv.in_place = conv.taps == 1 && rows.inside() && cols.inside();
+    conv.in_place = conv.taps == 1 && rows.inside() && cols.inside() && !collides<T>(channels, x_channel);
     conv.x_channel = x_channel;
     conv.x_group = channels * x_channel;
     conv.x_image = s.groups * conv.x_group;

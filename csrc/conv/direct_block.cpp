@@ -270,10 +270,19 @@ DLKIT_INLINE void turn_row(const T* from, Index plane, Index channels, Index cou
   if (channels < V::lanes || count < V::lanes)
     return turn(from, plane, channels, count,
                 [&](Index j, V x) __attribute__((always_inline)) { x.store(to + j * V::lanes); });
-  // The last vector of columns overlaps the one before.
+  // The last vector of columns overlaps the one before. Of planes a power of two apart the first-level cache does not
+  // hold all rows of a block: these are read once, to where it does.
+  const bool collides = plane * static_cast<Index>(sizeof(T)) % 2048 == 0;
   for (Index j = 0;; j = smaller(j + V::lanes, count - V::lanes)) {
-    transpose_block(from + j, plane,
-                    [&](int i, V x) __attribute__((always_inline)) { x.store(to + (j + i) * V::lanes); });
+    const auto store = [&](int i, V x) __attribute__((always_inline)) { x.store(to + (j + i) * V::lanes); };
+    if (collides) {
+      T copy[V::lanes * V::lanes];
+#pragma GCC unroll 16
+      for (Index i = 0; i < V::lanes; ++i) V::load(from + j + i * plane).store(copy + i * V::lanes);
+      transpose_block(copy, V::lanes, store);
+    } else {
+      transpose_block(from + j, plane, store);
+    }
     if (j + V::lanes >= count) return;
   }
 }
