@@ -15,6 +15,7 @@
 #include "conv/direct.h"
 
 #include <algorithm>
+#include <limits>
 #include <type_traits>
 #include <vector>
 
@@ -212,7 +213,9 @@ struct Plan {
     conv.filters = filters;
     conv.kernel_w = s.kernel_w;
     conv.taps = s.kernel_size();
-    conv.in_place = conv.taps == 1 && rows.inside() && cols.inside() && !collides<T>(channels, x_channel);
+    // Tiles of few pixels read little of each line of a channel that they touch.
+    conv.in_place = conv.taps == 1 && kernels<T>().pixels(2) > 8 && rows.inside() && cols.inside() &&
+                    !collides<T>(channels, x_channel);
     conv.x_channel = x_channel;
     conv.x_group = channels * x_channel;
     conv.x_image = s.groups * conv.x_group;
@@ -305,11 +308,15 @@ std::size_t direct_scratch(const ConvBackwardInput<T>* problem, const ConvShape&
 // Steps of a tile's sum load, and start anew, beside their multiply-adds; a tile begins and ends; vectors are turned.
 template <class T, class Problem>
 double direct_cycles(const Problem* problem, const ConvShape& s) {
-  constexpr double kStep = 2, kTile = 60, kTurn = 7;
+  constexpr double kTile = 60, kTurn = 7;
   const double weight_turn = std::is_same_v<Problem, ConvForward<T>> ? 20 : s.kernel_size() == 1 ? 8 : 64;
   const Plan<T> plan(problem, s);
   const DirectConv<T>& c = plan.conv;
   const auto& k = kernels<T>();
+  const bool many_registers = k.pixels(2) > 8;
+  const Index bytes = k.lanes * static_cast<Index>(sizeof(T));
+  if (bytes < 32 || (!many_registers && flat(s))) return std::numeric_limits<double>::infinity();
+  const double step = many_registers ? 2 : 0.5;
   const auto real = [](Index i) { return static_cast<double>(i); };
   const double vectors = real(divide_up(c.filters, k.lanes)), panels = real(c.panels);
   const double rows = real(c.images * c.groups * c.rows.outputs), pixels = real(c.cols.outputs);
@@ -317,7 +324,7 @@ double direct_cycles(const Problem* problem, const ConvShape& s) {
   const double steps = real(c.channels) * real(c.taps) / real(c.rows.out_step * c.cols.out_step);
   const double channel_vectors = c.in_place ? 0 : real(divide_up(c.channels, k.lanes));
   const double inputs = real(c.images * c.groups * c.rows.inputs) * real(c.cols.inputs);
-  return rows * (steps * (vectors * pixels + kStep * panels * tiles) + kTile * panels * tiles) +
+  return rows * (steps * (vectors * pixels + step * panels * tiles) + kTile * panels * tiles) +
          kTurn * (rows * pixels * vectors + inputs * channel_vectors) +
          weight_turn * real(plan.packed_elements()) / real(k.lanes);
 }

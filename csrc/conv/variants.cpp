@@ -8,6 +8,7 @@
 #include "conv/im2col.h"
 #include "conv/implicit_gemm.h"
 #include "conv/naive.h"
+#include "conv/pixels.h"
 #include "conv/pointwise.h"
 #include "conv/tap_sums.h"
 #include "conv/winograd.h"
@@ -170,7 +171,7 @@ constexpr double kSplit = 8;  // of a vector of an image that a stride divides
 template <class T>
 bool direct_pays(const ConvForward<T>* problem, const ConvShape& s) {
   if (!takes_direct(s)) return false;
-  const double lanes = static_cast<double>(64 / sizeof(T)), n = static_cast<double>(s.n);
+  const double lanes = static_cast<double>(pixel_kernels<T>().lanes), n = static_cast<double>(s.n);
   const double pixels = n * static_cast<double>(s.out_size()), depth = static_cast<double>(s.depth());
   const double groups = static_cast<double>(s.groups), filters = static_cast<double>(s.group_filters());
   constexpr double kGather = 3;  // of a vector of a panel
@@ -195,7 +196,7 @@ const char* choice(const ConvBackwardInput<T>* problem, const ConvShape& s) {
   if (s.groups > 1 && takes_depthwise(s)) return "depthwise";
   if (const char* name = winograd_for(problem, s)) return name;
   const bool gathers = takes_implicit_gemm<T>(s), pointwise = takes_pointwise(s);
-  const double lanes = static_cast<double>(64 / sizeof(T)), groups = static_cast<double>(s.groups);
+  const double lanes = static_cast<double>(pixel_kernels<T>().lanes), groups = static_cast<double>(s.groups);
   const double n = static_cast<double>(s.n), phases = static_cast<double>(s.stride_h * s.stride_w);
   const double channels = static_cast<double>(s.group_channels()), filters = static_cast<double>(s.group_filters());
   const double taps = static_cast<double>(s.kernel_size());
