@@ -205,6 +205,19 @@ struct Plan {
         useful);
   }
 
+  // Cycles that a row's tiles of that many vectors of filters take with each step, beside one for each multiply-add: in
+  // each tile, and where a panel of one vector has a load for each of its multiply-adds.
+  double losses(Index panel_vectors) const {
+    const auto& k = kernels<T>();
+    const double step = k.pixels(2) > 8 ? 2 : 0.5, load = 0.3;
+    const Index phases = cols.axis.out_step, vectors = divide_up(conv.filters, k.lanes);
+    const Index tiles = phases * divide_up(divide_up(cols.axis.outputs, phases), k.pixels(panel_vectors));
+    const EvenSplit panels(vectors, panel_vectors);
+    const double single =
+        panels.small == 1 ? static_cast<double>((panels.parts - panels.larger) * cols.axis.outputs) : 0;
+    return step * static_cast<double>(panels.parts * tiles) + load * single;
+  }
+
  private:
   void set(const ConvShape& s, Index channels, Index filters, Index x_channel, Index y_filter) {
     conv.images = s.n;
@@ -228,9 +241,7 @@ struct Plan {
 
   void cut() {
     const auto& k = kernels<T>();
-    // Tiles are two vectors of filters wide, or three where rows fill tiles of fewer pixels.
-    const EvenSplit by_two(divide_up(cols.axis.outputs, cols.axis.out_step), k.pixels(2));
-    conv.panel_vectors = by_two.size(0) <= k.pixels(3) ? 3 : 2;
+    conv.panel_vectors = losses(3) < losses(2) ? 3 : 2;
     const Index vectors = divide_up(conv.filters, k.lanes), pixels = k.pixels(conv.panel_vectors);
     const Index item = sizeof(T), panel = conv.panel_vectors * k.lanes;
     const auto input_size = [&](Index height, Index width) {
@@ -238,7 +249,8 @@ struct Plan {
              cols.reach(width);
     };
     const auto fits = [&](Index height, Index width) {
-      return input_size(height, width) * item <= (conv.in_place ? 2 : 1) * kInputBytes && height * width * panel * item <= kOutputBytes;
+      return input_size(height, width) * item <= (conv.in_place ? 2 : 1) * kInputBytes &&
+             height * width * panel * item <= kOutputBytes;
     };
     // Whole rows if one of them fits, else tiles of one, as even as whole tiles are.
     const Index tile = pixels * cols.axis.out_step, step = rows.axis.out_step;
@@ -305,9 +317,10 @@ std::size_t direct_scratch(const ConvBackwardInput<T>* problem, const ConvShape&
   return s.flops() == 0 ? 0 : Plan<T>(problem, s).scratch_bytes();
 }
 
-// Steps of a tile's sum load, and start anew, beside their multiply-adds; a tile begins and ends; vectors are turned.
+// A tile begins and ends, and vectors of the input, the output and the weight are turned.
 template <class T, class Problem>
 double direct_cycles(const Problem* problem, const ConvShape& s) {
+  if (s.flops() == 0) return 0;
   constexpr double kTile = 60, kTurn = 7;
   const double weight_turn = std::is_same_v<Problem, ConvForward<T>> ? 20 : s.kernel_size() == 1 ? 8 : 64;
   const Plan<T> plan(problem, s);
@@ -316,25 +329,25 @@ double direct_cycles(const Problem* problem, const ConvShape& s) {
   const bool many_registers = k.pixels(2) > 8;
   const Index bytes = k.lanes * static_cast<Index>(sizeof(T));
   if (bytes < 32 || (!many_registers && flat(s))) return std::numeric_limits<double>::infinity();
-  const double step = many_registers ? 2 : 0.5;
   const auto real = [](Index i) { return static_cast<double>(i); };
   const double vectors = real(divide_up(c.filters, k.lanes)), panels = real(c.panels);
   const double rows = real(c.images * c.groups * c.rows.outputs), pixels = real(c.cols.outputs);
-  const double tiles = real(c.cols.out_step * divide_up(divide_up(c.cols.outputs, c.cols.out_step), k.pixels(c.panel_vectors)));
+  const double tiles =
+      real(c.cols.out_step * divide_up(divide_up(c.cols.outputs, c.cols.out_step), k.pixels(c.panel_vectors)));
   const double steps = real(c.channels) * real(c.taps) / real(c.rows.out_step * c.cols.out_step);
   const double channel_vectors = c.in_place ? 0 : real(divide_up(c.channels, k.lanes));
   const double inputs = real(c.images * c.groups * c.rows.inputs) * real(c.cols.inputs);
-  return rows * (steps * (vectors * pixels + step * panels * tiles) + kTile * panels * tiles) +
+  return rows * (steps * (vectors * pixels + plan.losses(c.panel_vectors)) + kTile * panels * tiles) +
          kTurn * (rows * pixels * vectors + inputs * channel_vectors) +
          weight_turn * real(plan.packed_elements()) / real(k.lanes);
 }
 
-#define DLKIT_INSTANTIATE(T)                                                    \
-  template void conv_direct(const ConvForward<T>&, int);                        \
-  template void conv_direct(const ConvBackwardInput<T>&, int);                  \
-  template std::size_t direct_scratch(const ConvForward<T>*, const ConvShape&); \
+#define DLKIT_INSTANTIATE(T)                                                          \
+  template void conv_direct(const ConvForward<T>&, int);                              \
+  template void conv_direct(const ConvBackwardInput<T>&, int);                        \
+  template std::size_t direct_scratch(const ConvForward<T>*, const ConvShape&);       \
   template std::size_t direct_scratch(const ConvBackwardInput<T>*, const ConvShape&); \
-  template double direct_cycles<T>(const ConvForward<T>*, const ConvShape&);            \
+  template double direct_cycles<T>(const ConvForward<T>*, const ConvShape&);          \
   template double direct_cycles<T>(const ConvBackwardInput<T>*, const ConvShape&);
 DLKIT_INSTANTIATE(float)
 DLKIT_INSTANTIATE(double)

@@ -55,7 +55,7 @@ struct DirectConv {
   Index y_image, y_group, y_filter;
 
   Index panel_vectors, panels;  // vectors at most of a panel; panels of a group
-  Index input_size, out_size;  // elements of scratch for a block's input, and for its output of one panel
+  Index input_size, out_size;   // elements of scratch for a block's input, and for its output of one panel
 
   Index units() const { return images * groups * rows.blocks * cols.blocks; }
 };

@@ -8,12 +8,16 @@
 //       blocks of channels, taps, channels: two loads of the weight, and for each pixel a broadcast, two multiply-adds
 //     turn back the panel's output, from pixels x filters to planes
 //
-// 2 FLOPs for each filter, pixel, channel and tap. 28 multiply-adds take 16 loads and 28 cycles (Zen 4): bound by the
-// multipliers. The panel of the weight streams from the second-level cache, 128 bytes in 28 cycles, half of what an
-// implicit GEMM's panel of pixels takes there; the tile's pixels stay in the first, each read by all taps. Turning the
-// input and the output costs about 5 cycles for each vector of either: 5 / (channels x taps) and 5 / (filters x taps)
-// of a multiply-add each, 1 to 3% of a 3 x 3 convolution of 64 channels. What the next block reads, and what a tile
-// writes, is fetched between the steps of the sum.
+// Short rows and odd numbers of vectors get tiles of 9 (4) pixels x 3 vectors: how many multiply-adds there are for
+// each step is what counts. A kernel of 1 x 1 without padding reads each pixel once for a panel: it has no use for the
+// turned input, and broadcasts from the image where that lies, a channel's pixels a plane apart.
+//
+// 2 FLOPs for each filter, pixel, channel and tap. 28 multiply-adds take 16 loads and 30 cycles (Zen 4; 18 take 20):
+// bound by the multipliers. The panel of the weight streams from the second-level cache, 128 bytes in 28 cycles, half
+// of what an implicit GEMM's panel of pixels takes there; the tile's pixels stay in the first, each read by all taps.
+// Turning the input and the output costs 7 to 15 cycles for each vector of either, by where the arrays are: of a 3 x 3
+// convolution of 64 channels to 128 with a stride of 2 the 5 and 2 per cent of the time. What the next block reads, and
+// what a tile writes, is fetched into the second-level cache between the steps of the sum.
 //
 // Source: Georganas et al. 2018, Zhang, Franchetti & Low 2018 (see direct.cpp).
 #include <cstdint>
@@ -437,9 +441,8 @@ struct BlockPass {
       const Index at = row + down.taps[u].shift;
       if (at < 0 || at >= p.rows.inputs) continue;
       for (Index v = 0; v < along.tap_count; ++v)
-        steps[t.step_count++] = {
-            (at - top) * pitch + (first * p.cols.in_step + along.taps[v].shift - left) * item,
-            down.taps[u].number * p.kernel_w + along.taps[v].number};
+        steps[t.step_count++] = {(at - top) * pitch + (first * p.cols.in_step + along.taps[v].shift - left) * item,
+                                 down.taps[u].number * p.kernel_w + along.taps[v].number};
     }
     const EvenSplit tiles(count, tile_pixels<T>(p.panel_vectors));
     const Index width = vectors * V::lanes, chunks = t.step_count * divide_up(p.channels, V::lanes);

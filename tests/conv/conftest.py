@@ -97,7 +97,9 @@ CASES = [
     Case(channels=40, height=1, width=700, filters=20, kernel=(1, 3)),  # a row in blocks
     Case(channels=12, height=19, width=20, filters=50, kernel=(1, 1), stride=(2, 3)),
     Case(n=9, height=3, width=4, filters=9, kernel=(2, 2), stride=(5, 7)),  # strides past the image
-    Case(n=1, channels=9, height=8, width=9, filters=70, stride=(1, 2), padding=(2, 3)),  # three vectors of filters
+    Case(
+        n=1, channels=9, height=8, width=9, filters=70, stride=(1, 2), padding=(2, 3)
+    ),  # three vectors of filters
 ]
 
 
