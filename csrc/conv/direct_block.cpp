@@ -221,6 +221,13 @@ void pack(const DirectConv<T>& p, Index group, Index panel) {
   const Index width = at.width;
   const T* const from = p.weight + group * p.weight_group + at.first * p.weight_filter;
   T* const packed = at.weight(p, group);
+  if (p.taps == 1 && p.weight_filter == 1) {  // filters follow each other
+    for (Index c = 0; c < p.channels; ++c)
+      for (Index v = 0; v < at.vectors; ++v)
+        V::load(from + c * p.weight_channel + v * V::lanes, V::first(at.filters - v * V::lanes))
+            .store(packed + c * width + v * V::lanes);
+    return;
+  }
   for (Index v = 0; v < at.vectors; ++v) {
     const Index rows = smaller(V::lanes, at.filters - v * V::lanes);
     const T* const filter = from + v * V::lanes * p.weight_filter;
@@ -238,11 +245,8 @@ void pack(const DirectConv<T>& p, Index group, Index panel) {
       }
       for (Index channel = 0; channel < count; ++channel) {
         const T* const row = filter + (c + channel) * p.weight_channel;
-        if (p.taps == 1)  // filters follow each other
-          V::load(row, V::first(rows)).store(to + channel * width);
-        else
-          turn(row, p.weight_filter, rows, p.taps,
-               [&](Index tap, V x) { x.store(to + (tap * count + channel) * width); });
+        turn(row, p.weight_filter, rows, p.taps,
+             [&](Index tap, V x) { x.store(to + (tap * count + channel) * width); });
       }
     }
   }
