@@ -4,10 +4,12 @@
 #include "conv/backward_weight.h"
 #include "conv/conv.h"
 #include "conv/depthwise.h"
+#include "conv/direct.h"
 #include "conv/first_layer.h"
 #include "conv/im2col.h"
 #include "conv/implicit_gemm.h"
 #include "conv/naive.h"
+#include "conv/pixels.h"
 #include "conv/pointwise.h"
 #include "conv/tap_sums.h"
 #include "conv/winograd.h"
@@ -29,6 +31,11 @@ std::size_t columns(const ConvShape& shape) {
 }
 
 template <class Problem, class T>
+std::size_t blocks(const ConvShape& shape) {
+  return direct_scratch<T>(static_cast<const Problem*>(nullptr), shape);
+}
+
+template <class Problem, class T>
 std::size_t panels(const ConvShape& shape) {
   return implicit_gemm_scratch<T>(static_cast<const Problem*>(nullptr), shape);
 }
@@ -36,6 +43,7 @@ std::size_t panels(const ConvShape& shape) {
 constexpr const char* kPadsLittle = "padding that is not far larger than the images";
 constexpr const char* kOneChannel = "one channel in a group, and rows that are not too long";
 constexpr const char* kSmallWindow = "a kernel whose dilation spans fewer pixels";
+constexpr const char* kSmallReach = "a kernel and stride that reach over fewer pixels and channels";
 constexpr const char* kWinogradNeeds = "a kernel of 3 x 3, strides and dilations of 1";
 constexpr const char* kWinograd5Needs = "a kernel of 5 x 5, strides and dilations of 1";
 
@@ -48,6 +56,8 @@ constexpr ConvVariant<ConvForward<T>> kForward[] = {
     {"im2col", "the patches of an image as a matrix, and a matrix product", "", any, conv_im2col<T>, columns<T>},
     {"implicit_gemm", "panels of im2col's matrix, formed from the image as they are multiplied", kPadsLittle,
      takes_implicit_gemm<T>, conv_implicit_gemm<T>, panels<ConvForward<T>, T>},
+    {"direct", "channels in blocks of a vector, a tile of pixels by filters in registers for all taps", kSmallReach,
+     takes_direct, conv_direct<T>, blocks<ConvForward<T>, T>},
     {"winograd2", "2 x 2 outputs by 16 products instead of 36", kWinogradNeeds, winograd_takes<3>,
      conv_winograd<T, 2, 3>, winograd_scratch<ConvForward<T>, T, 2, 3>},
     {"winograd4", "4 x 4 outputs by 36 products instead of 144", kWinogradNeeds, winograd_takes<3>,
@@ -70,6 +80,8 @@ constexpr ConvVariant<ConvBackwardInput<T>> kBackwardInput[] = {
     {"im2col", "a matrix product, whose columns are added back into the image", "", any, conv_im2col<T>, columns<T>},
     {"implicit_gemm", "convolutions of the gradient with the turned weight, one for each remainder by the stride",
      kPadsLittle, takes_implicit_gemm<T>, conv_implicit_gemm<T>, panels<ConvBackwardInput<T>, T>},
+    {"direct", "channels in blocks of a vector, a tile of pixels by filters in registers for all taps", kSmallReach,
+     takes_direct, conv_direct<T>, blocks<ConvBackwardInput<T>, T>},
     {"winograd2", "2 x 2 outputs by 16 products instead of 36", kWinogradNeeds, winograd_takes<3>,
      conv_winograd<T, 2, 3>, winograd_scratch<ConvBackwardInput<T>, T, 2, 3>},
     {"winograd4", "4 x 4 outputs by 36 products instead of 144", kWinogradNeeds, winograd_takes<3>,
@@ -157,32 +169,61 @@ const ConvVariant<Problem>* find_conv_variant(std::string_view name) {
 
 namespace {
 
+// Cycles as direct_cycles counts them. Both products run at about that part of the peak.
+constexpr double kEfficiency = 0.87;
+
+// A product with a row for each filter and a column for each pixel: begun and ended in tiles of `depth` steps.
+double product_cycles(double pixels, double filters, double depth, double lanes) {
+  constexpr double kEnds = 6;
+  return pixels / lanes * filters * (depth / kEfficiency + kEnds);
+}
+
+constexpr double kSplit = 8;  // of a vector of an image that a stride divides
+
+template <class T>
+bool direct_pays(const ConvForward<T>* problem, const ConvShape& s) {
+  if (!takes_direct(s)) return false;
+  const double lanes = static_cast<double>(pixel_kernels<T>().lanes), n = static_cast<double>(s.n);
+  const double pixels = n * static_cast<double>(s.out_size()), depth = static_cast<double>(s.depth());
+  const double groups = static_cast<double>(s.groups), filters = static_cast<double>(s.group_filters());
+  constexpr double kGather = 3;  // of a vector of a panel
+  double product = groups * product_cycles(pixels, filters, depth, lanes);
+  if (!takes_pointwise(s)) product += groups * pixels / lanes * kGather * depth;
+  if (s.stride_h > 1 || s.stride_w > 1) product += kSplit * n * static_cast<double>(s.channels * s.in_size()) / lanes;
+  return direct_cycles<T>(problem, s) < product;
+}
+
 // The choice for each operation, by name. The measurements behind it are in docs/conv.md.
 template <class T>
 const char* choice(const ConvForward<T>* problem, const ConvShape& s) {
   if (s.groups > 1 && takes_depthwise(s)) return "depthwise";
-  if (takes_pointwise(s) && s.out_size() >= kManyPixels) return "pointwise";
   if (s.channels <= 4 && first_layer_pays<T>(s)) return "first_layer";  // too few to sum up for Winograd
   if (const char* name = winograd_for(problem, s)) return name;
   if (first_layer_pays<T>(s)) return "first_layer";
+  if (direct_pays(problem, s)) return "direct";
+  if (takes_pointwise(s) && s.out_size() >= kManyPixels) return "pointwise";
   return takes_implicit_gemm<T>(s) ? "implicit_gemm" : "im2col";
 }
 
 template <class T>
 const char* choice(const ConvBackwardInput<T>* problem, const ConvShape& s) {
   if (s.groups > 1 && takes_depthwise(s)) return "depthwise";
-  if (takes_pointwise(s)) return s.in_size() >= kManyPixels ? "pointwise" : "implicit_gemm";
   if (const char* name = winograd_for(problem, s)) return name;
-  // Estimates of both ways in cycles, for a channel-filter-tap of a group and image: vectors of pixels, each of which
-  // costs half a cycle and its share of what else happens to it.
-  const double n = static_cast<double>(s.n), lanes = static_cast<double>(64 / sizeof(T));
+  const bool gathers = takes_implicit_gemm<T>(s), pointwise = takes_pointwise(s);
+  const double lanes = static_cast<double>(pixel_kernels<T>().lanes), groups = static_cast<double>(s.groups);
+  const double n = static_cast<double>(s.n), phases = static_cast<double>(s.stride_h * s.stride_w);
   const double channels = static_cast<double>(s.group_channels()), filters = static_cast<double>(s.group_filters());
-  const double in = static_cast<double>(s.in_size()) / static_cast<double>(s.stride_h * s.stride_w) / lanes;
-  const double out = static_cast<double>(s.out_size()) / lanes;
-  constexpr double kGather = 3, kShare = 8, kTurn = 3;  // of an element of a panel, of a share, of a weight
-  const double implicit_gemm = in * (0.5 + kGather / channels) + kTurn / n;
-  const double tap_sums = out * (0.5 + kShare / filters);
-  return tap_sums < implicit_gemm || !takes_implicit_gemm<T>(s) ? "tap_sums" : "implicit_gemm";
+  const double taps = static_cast<double>(s.kernel_size());
+  const double in = n * static_cast<double>(s.in_size()), out = n * static_cast<double>(s.out_size());
+  constexpr double kGather = 6, kShare = 16, kTurn = 6;  // of a vector of a panel, of a vector of shares, of a weight
+  double product = groups * product_cycles(in, channels, filters * taps / phases, lanes);
+  if (!pointwise) product += groups * filters * taps * (in / phases / lanes * kGather + kTurn * channels);
+  if (phases > 1) product += kSplit * groups * channels * in / lanes;
+  const double tap_sums = groups * out / lanes * taps * channels * (filters + kShare) / kEfficiency;
+  const bool sums = !pointwise && (tap_sums < product || !gathers);
+  if (takes_direct(s) && direct_cycles<T>(problem, s) < (sums ? tap_sums : product)) return "direct";
+  if (pointwise) return s.in_size() >= kManyPixels ? "pointwise" : "implicit_gemm";
+  return sums ? "tap_sums" : "implicit_gemm";
 }
 
 template <class T>

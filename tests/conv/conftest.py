@@ -92,6 +92,14 @@ CASES = [
     Case(channels=64, height=1, width=1, filters=10, kernel=(1, 1)),
     Case(channels=4, height=9, width=9, filters=6, kernel=(2, 2), stride=(3, 3)),  # inputs that nothing reads
     Case(n=1, channels=20, height=7, width=7, filters=40, padding=(1, 1)),  # more filters than pixels
+    Case(channels=18, height=16, width=32, filters=35, stride=(2, 2), padding=(1, 1)),  # planes of 2048 bytes
+    Case(n=1, channels=130, height=32, width=32, filters=9, kernel=(1, 1)),  # and of 4096, far apart together
+    Case(channels=40, height=1, width=700, filters=20, kernel=(1, 3)),  # a row in blocks
+    Case(channels=12, height=19, width=20, filters=50, kernel=(1, 1), stride=(2, 3)),
+    Case(n=9, height=3, width=4, filters=9, kernel=(2, 2), stride=(5, 7)),  # strides past the image
+    Case(
+        n=1, channels=9, height=8, width=9, filters=70, stride=(1, 2), padding=(2, 3)
+    ),  # three vectors of filters
 ]
 
 
