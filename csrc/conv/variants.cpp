@@ -34,6 +34,7 @@ std::size_t panels(const ConvShape& shape) {
 
 constexpr const char* kPadsLittle = "padding that is not far larger than the images";
 constexpr const char* kOneChannel = "one channel in a group, and rows that are not too long";
+constexpr const char* kOneFilter = "one channel and one filter in each group, and rows that are not too long";
 constexpr const char* kSmallWindow = "a kernel whose dilation spans fewer pixels";
 constexpr const char* kWinogradNeeds = "a kernel of 3 x 3, strides and dilations of 1";
 
@@ -51,6 +52,8 @@ constexpr ConvVariant<ConvForward<T>> kForward[] = {
      winograd_scratch<T, 4, false>},
     {"depthwise", "one channel in a group: planes in the first-level cache, pixels in registers", kOneChannel,
      takes_depthwise, conv_depthwise<T>, depthwise_scratch<T>},
+    {"depthwise_interleaved", "one channel in a group: channels side by side in registers", kOneFilter,
+     takes_depthwise_interleaved, conv_depthwise_interleaved<T>, depthwise_interleaved_scratch<T>},
     {"pointwise", "a 1 x 1 kernel: a matrix product on the image as it lies", kPointwise, takes_pointwise,
      conv_pointwise<T>, nothing},
 };
@@ -67,6 +70,8 @@ constexpr ConvVariant<ConvBackwardInput<T>> kBackwardInput[] = {
      winograd_scratch<T, 4, true>},
     {"depthwise", "one channel in a group: planes in the first-level cache, pixels in registers", kOneChannel,
      takes_depthwise, conv_depthwise<T>, depthwise_scratch<T>},
+    {"depthwise_interleaved", "one channel in a group: channels side by side in registers", kOneFilter,
+     takes_depthwise_interleaved, conv_depthwise_interleaved<T>, depthwise_interleaved_scratch<T>},
     {"tap_sums", "im2col's product in pieces that stay in the cache, and sums of them without a scatter", "", any,
      conv_tap_sums<T>, tap_sums_scratch<T>},
     {"pointwise", "a 1 x 1 kernel: a matrix product on the gradient as it lies", kPointwise, takes_pointwise,
@@ -85,6 +90,8 @@ constexpr ConvVariant<ConvBackwardWeight<T>> kBackwardWeight[] = {
      conv_pixel_vectors<T>, pixel_vectors_scratch<T>},
     {"depthwise", "one channel in a group: planes in the first-level cache, pixels in registers", kOneChannel,
      takes_depthwise, conv_depthwise<T>, depthwise_scratch<T>},
+    {"depthwise_interleaved", "one channel in a group: channels side by side in registers", kOneFilter,
+     takes_depthwise_interleaved, conv_depthwise_interleaved<T>, depthwise_interleaved_scratch<T>},
     {"winograd4", "3 x 3 taps from 4 x 4 gradients by 36 products instead of 144", kWinogradNeeds, winograd_takes,
      conv_winograd<T>, winograd_weight_scratch<T>},
 };
@@ -148,6 +155,7 @@ namespace {
 // The choice for each operation, by name. The measurements behind it are in docs/conv.md.
 template <class T>
 const char* choice(const ConvForward<T>* problem, const ConvShape& s) {
+  if (s.groups > 1 && depthwise_interleaves(s, ConvPass::forward)) return "depthwise_interleaved";
   if (s.groups > 1 && takes_depthwise(s)) return "depthwise";
   if (takes_pointwise(s) && s.out_size() >= kManyPixels) return "pointwise";
   if (const char* name = winograd_for(problem, s)) return name;
@@ -156,6 +164,7 @@ const char* choice(const ConvForward<T>* problem, const ConvShape& s) {
 
 template <class T>
 const char* choice(const ConvBackwardInput<T>* problem, const ConvShape& s) {
+  if (s.groups > 1 && depthwise_interleaves(s, ConvPass::input)) return "depthwise_interleaved";
   if (s.groups > 1 && takes_depthwise(s)) return "depthwise";
   if (takes_pointwise(s)) return s.in_size() >= kManyPixels ? "pointwise" : "implicit_gemm";
   if (const char* name = winograd_for(problem, s)) return name;
@@ -173,6 +182,7 @@ const char* choice(const ConvBackwardInput<T>* problem, const ConvShape& s) {
 
 template <class T>
 const char* choice(const ConvBackwardWeight<T>* problem, const ConvShape& s) {
+  if (s.groups > 1 && depthwise_interleaves(s, ConvPass::weight)) return "depthwise_interleaved";
   if (s.groups > 1 && takes_depthwise(s)) return "depthwise";
   if (const char* name = winograd_for(problem, s)) return name;
   return weight_window_fits(s) ? fastest_vectors<T>(s) : "im2col";
