@@ -719,10 +719,86 @@ void stochastic_average_backward(const StochasticAverageBackward<T>& p, Index be
   });
 }
 
+// --- the k largest --------------------------------------------------------------------------------------------------
+
+// The largest so far of the rows in the lanes, in falling order, and their numbers. An element that none of the lanes
+// wants costs a comparison with the last of them; others move down what they are larger than. Of equal ones the first
+// stays in front. At the end sorted by number.
+template <class T>
+struct Ranks {
+  Vec<T> value, number;
+};
+
+template <class T, bool kNan>
+DLKIT_INLINE typename Vec<T>::Mask ranks_before(Vec<T> x, Vec<T> other) {
+  using V = Vec<T>;
+  const auto larger = V::less(other, x);
+  if constexpr (!kNan)
+    return larger;
+  else
+    return either(larger, both(V::is_nan(x), equal(other, other)));  // NaN is larger than all but NaN
+}
+
+template <class T, bool kNan>
+void rank(const T* in, Index begin, Index count, Index k, Ranks<T>* best) {
+  using V = Vec<T>;
+  for (Index i = 0; i < count; ++i, in += V::lanes) {
+    V x = V::load(in), number = V::broadcast(static_cast<T>(begin + i));
+    const Index held = begin + i < k ? begin + i : k;
+    if (held == k && first_lane<T>(ranks_before<T, kNan>(x, best[k - 1].value)) == V::lanes) continue;
+    auto before = V::less(V::zero(), V::zero());  // no lane; where one has moved down, all after it do
+    for (Index r = 0; r < held; ++r) {
+      const Ranks<T> old = best[r];
+      before = either(before, ranks_before<T, kNan>(x, old.value));
+      best[r] = {V::select(before, x, old.value), V::select(before, number, old.number)};
+      x = V::select(before, old.value, x);
+      number = V::select(before, old.number, number);
+    }
+    if (held < k) best[held] = {x, number};
+  }
+}
+
+template <class T>
+void k_max(const KMaxPool<T>& p, Index begin, Index end) {
+  using V = Vec<T>;
+  constexpr Index kLanes = V::lanes, kPart = 256;
+  Memory memory = {static_cast<char*>(scratch_bytes(
+      Slot::columns, static_cast<std::size_t>(Memory::bytes<T>(kPart * kLanes) + 2 * Memory::bytes<T>(p.k * kLanes))))};
+  T* const in = memory.take<T>(kPart * kLanes);
+  T* const values = memory.take<T>(p.k * kLanes);
+  T* const numbers = memory.take<T>(p.k * kLanes);
+  Ranks<T> best[kMostSorted];
+  by_lanes<T>(begin, end, [&](Index row, Index n) {
+    bool nan = false;
+    for (Index i = 0; i < p.cols; i += kPart) {
+      const Index count = p.cols - i < kPart ? p.cols - i : kPart;
+      nan = interleave<true>(p.x + row * p.cols + i, p.cols, n, count, in) || nan;
+      if (nan)
+        rank<T, true>(in, i, count, p.k, best);
+      else
+        rank<T, false>(in, i, count, p.k, best);
+    }
+    for (Index last = p.k - 1; last > 0; --last)
+      for (Index r = 0; r < last; ++r) {
+        const Ranks<T> a = best[r], b = best[r + 1];
+        const auto swap = V::less(b.number, a.number);
+        best[r] = {V::select(swap, b.value, a.value), V::select(swap, b.number, a.number)};
+        best[r + 1] = {V::select(swap, a.value, b.value), V::select(swap, a.number, b.number)};
+      }
+    for (Index r = 0; r < p.k; ++r) {
+      best[r].value.store(values + r * kLanes);
+      best[r].number.store(numbers + r * kLanes);
+    }
+    deinterleave(values, p.k, n, p.y + row * p.k, p.k);
+    deinterleave(numbers, p.k, n, p.indices + row * p.k, p.k);
+  });
+}
+
 template <class T>
 constexpr PoolInterleavedKernels<T> kKernels = {
     max<T>,          max_backward<T>,          avg<T>,        avg_backward<T>,       adaptive_max<T>,
-    adaptive_avg<T>, adaptive_avg_backward<T>, stochastic<T>, stochastic_average<T>, stochastic_average_backward<T>};
+    adaptive_avg<T>, adaptive_avg_backward<T>, stochastic<T>, stochastic_average<T>, stochastic_average_backward<T>,
+    k_max<T>};
 
 }  // namespace
 

@@ -113,6 +113,7 @@ struct PoolPlaneKernels {
 // Registers of interleaved planes that are worked on together, and of a row's windows, where these alone are more.
 inline constexpr Index kInterleavedBand = 64 << 10;  // bytes
 inline constexpr Index kInterleavedMost = 4 << 20;
+inline constexpr Index kMostSorted = 32;  // of a row's largest, that are kept sorted
 
 template <class T>
 struct PoolInterleavedKernels {
@@ -126,6 +127,7 @@ struct PoolInterleavedKernels {
   void (*stochastic)(const StochasticPool<T>& p, Index begin, Index end);
   void (*stochastic_average)(const StochasticAverage<T>& p, Index begin, Index end);
   void (*stochastic_average_backward)(const StochasticAverageBackward<T>& p, Index begin, Index end);
+  void (*k_max)(const KMaxPool<T>& p, Index begin, Index end);  // rows [begin, end), k at most kMostSorted
 };
 
 template <template <class> class Kernels>

@@ -35,11 +35,9 @@ bool in_rows(const MaxPoolBackward<T>& p) {
 }
 constexpr const char* kGathers = "uint8 places, a horizontal stride of 1 or 2, and padding of the order of the width";
 
-// Where it pays to gather: windows that overlap and have few taps.
-template <class T>
-bool gathers(const MaxPoolBackward<T>& p) {
-  const PoolShape& s = p.shape;
-  return modest(s) && p.places != nullptr && s.out_w > 1 && s.taps() <= 9 && (s.stride_h == 1 || s.stride_w == 1);
+// Where it may pay to gather: windows that overlap and have few taps.
+bool gathers(const PoolShape& s) {
+  return s.out_w > 1 && s.taps() <= 9 && (s.stride_h < s.kernel_h || s.stride_w < s.kernel_w);
 }
 
 bool by_twos(const PoolShape& s) {
@@ -218,9 +216,17 @@ constexpr PoolVariant<AdaptiveAvgPoolBackward<T>> kAdaptiveAvgBackward[] = {
 };
 
 template <class T>
+bool sorts_few(const KMaxPool<T>& p) {
+  return p.k >= 1 && p.k <= kMostSorted && p.cols < 1 << 24;
+}
+constexpr const char* kSortsFew = "k of 1 to 32, rows of less than 2^24 elements";
+
+template <class T>
 constexpr PoolVariant<KMaxPool<T>> kKMax[] = {
     {"naive", "sort by size, keep k, sort by place", "", any, naive::pool<T>},
     {"select", "the k-th largest by partial sorting, then one pass for what is as large", "", any, pool_select<T>},
+    {"interleaved", "rows side by side in the lanes of registers, the largest so far kept sorted", kSortsFew,
+     sorts_few<T>, pool_interleaved<T>},
 };
 
 template <class T>
@@ -278,8 +284,8 @@ bool pays(const MaxPool<T>& p, const PoolVariant<MaxPool<T>>& variant) {
 template <class T>
 bool pays(const MaxPoolBackward<T>& p, const PoolVariant<MaxPoolBackward<T>>& variant) {
   const PoolShape& s = p.shape;
-  if (runs(variant, pool_rows<T>)) return in_rows(p) && gathers(p);
-  if (runs(variant, pool_interleaved<T>)) return s.planes >= kSidePlanes && s.width <= 10 && gathers(p);
+  if (runs(variant, pool_rows<T>)) return gathers(s) && s.stride_w == 1 && s.width > 40;
+  if (runs(variant, pool_interleaved<T>)) return s.planes >= kSidePlanes && s.width <= 10 && gathers(s);
   return true;
 }
 
@@ -295,6 +301,11 @@ bool pays(const AvgPoolBackward<T>& p, const PoolVariant<AvgPoolBackward<T>>& va
   const PoolShape& s = p.shape;
   if (!runs(variant, pool_interleaved<T>)) return true;
   return s.planes >= kSidePlanes && (s.stride_w >= 3 || s.width <= 40);
+}
+
+template <class T>
+bool pays(const KMaxPool<T>& p, const PoolVariant<KMaxPool<T>>& variant) {
+  return !runs(variant, pool_interleaved<T>) || p.rows >= kSidePlanes / 2;
 }
 
 template <class T>

@@ -79,8 +79,10 @@ void scatter_places(const MaxPoolBackward<T>& p, const TapTable& table, Index pl
         const std::uint8_t tap = places[j];
         if (tap >= taps) continue;
         const Index h = top + table.row[tap], w = j * s.stride_w - s.pad_w + table.col[tap];
-        if (h < 0 || h >= s.height || w < 0 || w >= s.width) continue;  // places of another call
-        dx[h * s.width + w] += grad[j];
+        const auto inside = [](Index at, Index extent) {
+          return static_cast<std::size_t>(at) < static_cast<std::size_t>(extent);
+        };
+        if (inside(h, s.height) && inside(w, s.width)) dx[h * s.width + w] += grad[j];  // else places of another call
       }
     };
     if (i < rows.begin || i >= rows.end) {
@@ -271,6 +273,15 @@ void pool_interleaved(const StochasticAverageBackward<T>& p, int threads) {
 }
 
 template <class T>
+void pool_interleaved(const KMaxPool<T>& p, int threads) {
+  constexpr Index kLanes = 16;  // of the longest register
+  for_planes((p.rows + kLanes - 1) / kLanes, 4 * kLanes * (p.cols + p.k) * static_cast<Index>(sizeof(T)), threads,
+             [&](Index begin, Index end) {
+               interleaved_kernels().get(T{}).k_max(p, begin * kLanes, std::min(end * kLanes, p.rows));
+             });
+}
+
+template <class T>
 void pool_plane(const MaxPool<T>& p, int threads) {
   in_planes<T>(p, threads, plane_kernels().get(T{}).max_pool);
 }
@@ -318,6 +329,7 @@ void pool_even(const AdaptiveAvgPoolBackward<T>& p, int threads) {
   template void pool_interleaved(const AdaptiveMaxPool<T>&, int);           \
   template void pool_interleaved(const AdaptiveAvgPool<T>&, int);           \
   template void pool_interleaved(const AdaptiveAvgPoolBackward<T>&, int);   \
+  template void pool_interleaved(const KMaxPool<T>&, int);                  \
   template void pool_interleaved(const StochasticPool<T>&, int);            \
   template void pool_interleaved(const StochasticAverage<T>&, int);         \
   template void pool_interleaved(const StochasticAverageBackward<T>&, int); \

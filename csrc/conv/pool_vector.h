@@ -58,6 +58,8 @@ void pool_interleaved(const AdaptiveAvgPoolBackward<T>& p, int threads);
 template <class T>
 void pool_interleaved(const StochasticPool<T>& p, int threads);
 template <class T>
+void pool_interleaved(const KMaxPool<T>& p, int threads);
+template <class T>
 void pool_interleaved(const StochasticAverage<T>& p, int threads);
 template <class T>
 void pool_interleaved(const StochasticAverageBackward<T>& p, int threads);
