@@ -13,6 +13,9 @@ constexpr double kMostRows = 1 << 22;     // elements of the rows that one outpu
 constexpr double kWorthThread = 1 << 16;  // operations
 
 const DepthwiseTable& table() { return DLKIT_SELECT(depthwise_table); }
+const DepthwiseTable& interleaved_table() { return DLKIT_SELECT(depthwise_interleaved_table); }
+
+constexpr Index kLanes = 16;  // of the longest register
 
 Index divide_up(Index a, Index b) { return (a + b - 1) / b; }
 
@@ -66,10 +69,69 @@ std::size_t depthwise_scratch(const ConvShape& s) {
   return static_cast<std::size_t>(2 * strip + 2 * cols + 64 + 3 * s.kernel_size() + sums) * sizeof(T);
 }
 
-#define DLKIT_INSTANTIATE(T)                                       \
-  template void conv_depthwise(const ConvForward<T>&, int);        \
-  template void conv_depthwise(const ConvBackwardInput<T>&, int);  \
-  template void conv_depthwise(const ConvBackwardWeight<T>&, int); \
+template <class T>
+void conv_depthwise_interleaved(const ConvForward<T>& p, int threads) {
+  const Index planes = p.shape.n * p.shape.channels;
+  share(p.shape, divide_up(planes, kLanes), threads, [&](Index begin, Index end) {
+    interleaved_table().get(T()).forward(p, begin * kLanes, std::min(end * kLanes, planes));
+  });
+}
+
+template <class T>
+void conv_depthwise_interleaved(const ConvBackwardInput<T>& p, int threads) {
+  const Index planes = p.shape.n * p.shape.channels;
+  share(p.shape, divide_up(planes, kLanes), threads, [&](Index begin, Index end) {
+    interleaved_table().get(T()).backward_input(p, begin * kLanes, std::min(end * kLanes, planes));
+  });
+}
+
+template <class T>
+void conv_depthwise_interleaved(const ConvBackwardWeight<T>& p, int threads) {
+  const Index channels = p.shape.channels;
+  share(p.shape, divide_up(channels, kLanes), threads, [&](Index begin, Index end) {
+    interleaved_table().get(T()).backward_weight(p, begin * kLanes, std::min(end * kLanes, channels));
+  });
+}
+
+bool takes_depthwise_interleaved(const ConvShape& s) {
+  const double tall = static_cast<double>((s.kernel_h - 1) * s.dilation_h + 2 * s.stride_h + 1);
+  const double wide = 2 * padded_cols(s) + static_cast<double>(2 * s.pad_left + s.out_w);
+  return s.groups == s.channels && s.filters == s.channels && tall * wide <= (1 << 16) && s.kernel_size() <= 1024;
+}
+
+template <class T>
+std::size_t depthwise_interleaved_scratch(const ConvShape& s) {
+  constexpr Index lanes = 64 / static_cast<Index>(sizeof(T));
+  const auto cols = 2 * static_cast<Index>(padded_cols(s)) + 2 * s.pad_left + s.out_w;
+  const Index read = (interleaved_rows(s, true) + 1) * s.stride_h + (s.kernel_h - 1) * s.dilation_h + 1;
+  const Index rows = std::max(read, interleaved_rows(s, false) + s.kernel_h * s.dilation_h + 2);
+  const auto of_floats =
+      static_cast<std::size_t>(2 * rows * cols * lanes + (s.kernel_size() + 1) * (s.channels + 2 * lanes));
+  return of_floats * sizeof(T) + static_cast<std::size_t>(s.kernel_size() + rows * cols) * sizeof(Index);
+}
+
+bool depthwise_interleaves(const ConvShape& s, ConvPass pass) {
+  if (!takes_depthwise_interleaved(s) || s.channels < kLanes) return false;
+  // Rows that fill registers badly, or that a stride takes apart. The gradient by the weights has tiles for 3 x 3 and
+  // 5 x 5 (depthwise_planes.cpp) that need neither.
+  const Index stride = std::max(s.stride_h, s.stride_w);
+  if (pass == ConvPass::weight) {
+    const bool tiled = s.kernel_h == s.kernel_w && (s.kernel_h == 3 || s.kernel_h == 5) && s.dilation_h == 1;
+    if (!tiled) return s.width <= 32;
+    return s.out_w <= 7 || (stride > 1 && s.out_w > 14) || (s.kernel_h == 5 && s.out_w <= 14);
+  }
+  if (stride > 1) return true;
+  return s.width <= (s.kernel_h > 3 && pass == ConvPass::forward ? 10 : 14);
+}
+
+#define DLKIT_INSTANTIATE(T)                                                   \
+  template void conv_depthwise(const ConvForward<T>&, int);                    \
+  template void conv_depthwise(const ConvBackwardInput<T>&, int);              \
+  template void conv_depthwise(const ConvBackwardWeight<T>&, int);             \
+  template void conv_depthwise_interleaved(const ConvForward<T>&, int);        \
+  template void conv_depthwise_interleaved(const ConvBackwardInput<T>&, int);  \
+  template void conv_depthwise_interleaved(const ConvBackwardWeight<T>&, int); \
+  template std::size_t depthwise_interleaved_scratch<T>(const ConvShape&);     \
   template std::size_t depthwise_scratch<T>(const ConvShape&);
 DLKIT_INSTANTIATE(float)
 DLKIT_INSTANTIATE(double)

@@ -24,6 +24,7 @@ struct DepthwiseTable {
 };
 
 DLKIT_DECLARE_PER_ISA(DepthwiseTable, depthwise_table)
+DLKIT_DECLARE_PER_ISA(DepthwiseTable, depthwise_interleaved_table)
 
 template <class T>
 void conv_depthwise(const ConvForward<T>& p, int threads);
@@ -38,6 +39,45 @@ bool takes_depthwise(const ConvShape& shape);
 // Bytes on one thread, of the operation that takes the most.
 template <class T>
 std::size_t depthwise_scratch(const ConvShape& shape);
+
+// The same with planes side by side in the lanes of registers (depthwise_interleaved.cpp).
+template <class T>
+void conv_depthwise_interleaved(const ConvForward<T>& p, int threads);
+template <class T>
+void conv_depthwise_interleaved(const ConvBackwardInput<T>& p, int threads);
+template <class T>
+void conv_depthwise_interleaved(const ConvBackwardWeight<T>& p, int threads);
+
+// As many filters as channels, and rows of windows that are not too long.
+bool takes_depthwise_interleaved(const ConvShape& shape);
+template <class T>
+std::size_t depthwise_interleaved_scratch(const ConvShape& shape);
+
+// Where it is the faster of the two, by measurement.
+enum class ConvPass { forward, input, weight };
+bool depthwise_interleaves(const ConvShape& shape, ConvPass pass);
+
+// Rows of a band, of the output or of x: as many as keep registers that are read and written within the second-level
+// cache, in bands of one size.
+inline Index interleaved_rows(const ConvShape& s, bool of_output) {
+  constexpr Index kRegisters = 1024;
+  Index all, step, more, cols;  // rows in all, and of what they read: for each, for the first, and their length
+  if (of_output) {
+    all = s.out_h;
+    step = s.stride_h;
+    more = (s.kernel_h - 1) * s.dilation_h + 1 - s.stride_h;
+    cols = s.width + 2 * s.pad_left;
+  } else {
+    all = s.height;
+    step = 1;
+    more = (s.kernel_h - 1) * s.dilation_h / s.stride_h + 2;
+    cols = s.out_w + 2 * ((s.kernel_w - 1) * s.dilation_w / s.stride_w);
+  }
+  Index rows = (kRegisters - (more > 0 ? more : 0) * cols) / (step * cols + (of_output ? s.out_w : s.width));
+  rows = rows < 1 ? 1 : rows > all ? all : rows;
+  const Index bands = (all + rows - 1) / rows;
+  return (all + bands - 1) / bands;
+}
 
 // How a plane is cut into strips, the same for the kernels and for depthwise_scratch: rows of the output for which rows
 // of what they read, `pitch` elements each, stay in the first-level cache.

@@ -34,7 +34,14 @@ struct Correlation {
   bool add, relu;
   T* out;
   Index out_pitch, rows, cols;
+  const T* ahead = nullptr;  // what is read next
 };
+
+// Memory would rest while a strip is computed: a line of what is read next is prefetched for each register of results.
+template <class T>
+DLKIT_INLINE void prefetch_lines(const T* from, Index lines) {
+  for (Index i = 0; i < lines; ++i) __builtin_prefetch(from + i * (64 / static_cast<Index>(sizeof(T))));
+}
 
 // Reads whole registers of `in`, also for the last, partial one of a row.
 template <class T, int Rows>
@@ -76,6 +83,11 @@ void correlate_rows(const Correlation<T>& c, Index row) {
   T* out = c.out + row * c.out_pitch;
   for (Index j = 0; j < c.cols; j += V::lanes) {
     const Index left = c.cols - j;
+    if (c.ahead != nullptr) {
+      prefetch_lines(c.ahead + Stride * Stride * (row * c.cols + j * Rows), Rows * Stride * Stride);
+#pragma GCC unroll 8
+      for (int i = 0; i < Rows; ++i) __builtin_prefetch(out + (i + Rows) * c.out_pitch + j, 1);
+    }
     V sum[Rows];
 #pragma GCC unroll 8
     for (int i = 0; i < Rows; ++i)
@@ -235,10 +247,12 @@ void forward(const ConvForward<T>& p, Index begin, Index end) {
       padded.fill(p.x + plane * s.in_size(), row * s.stride_h - s.pad_top, (rows - 1) * s.stride_h + one);
       for (Index m = 0; m < multiple; ++m) {
         const Index f = plane % s.channels * multiple + m;
-        correlate<T>({padded.data, s.stride_h * padded.row, p.weight + f * taps, offset, taps,
-                      p.bias != nullptr ? p.bias[f] : T(0), false, p.relu,
-                      p.y + (plane * multiple + m) * s.out_size() + row * s.out_w, s.out_w, rows, s.out_w},
-                     kernel_rows, s.stride_h);
+        correlate<T>(
+            {padded.data, s.stride_h * padded.row, p.weight + f * taps, offset, taps,
+             p.bias != nullptr ? p.bias[f] : T(0), false, p.relu,
+             p.y + (plane * multiple + m) * s.out_size() + row * s.out_w, s.out_w, rows, s.out_w,
+             m > 0 ? nullptr : p.x + plane * s.in_size() + smaller((row + rows) * s.stride_h, s.height) * s.width},
+            kernel_rows, s.stride_h);
       }
     }
 }
@@ -318,13 +332,15 @@ void backward_input(const ConvBackwardInput<T>& p, Index begin, Index end) {
       const Index rows = smaller(strip, last_a + 1 - a);
       for (Index m = 0; m < multiple; ++m) {
         const Index f = plane % s.channels * multiple + m;
-        padded.fill(p.grad + (plane * multiple + m) * s.out_size(), a - most_q, rows + most_q);
+        const T* const grad = p.grad + (plane * multiple + m) * s.out_size();
+        padded.fill(grad, a - most_q, rows + most_q);
         T* const dx = p.dx + plane * s.in_size();
         if (whole) {
           const Index count = select(f, 0, 0);
-          correlate<T>({padded.data, padded.row, weight, offset, count, T(0), m > 0, false,
-                        dx + (a - s.pad_top) * s.width, s.width, rows, s.width},
-                       dense ? kernel_rows : 0, 1);
+          correlate<T>(
+              {padded.data, padded.row, weight, offset, count, T(0), m > 0, false, dx + (a - s.pad_top) * s.width,
+               s.width, rows, s.width, grad + smaller(a + rows, s.out_h) * s.out_w},
+              dense ? kernel_rows : 0, 1);
           continue;
         }
         for (Index phase_h = 0; phase_h < s.stride_h; ++phase_h) {

@@ -110,6 +110,26 @@ struct PoolPlaneKernels {
   void (*max_pool)(const MaxPool<T>& p, Index begin, Index end);  // of a window that is the plane
 };
 
+// Registers of interleaved planes that are worked on together, and of a row's windows, where these alone are more.
+inline constexpr Index kInterleavedBand = 64 << 10;  // bytes
+inline constexpr Index kInterleavedMost = 4 << 20;
+inline constexpr Index kMostSorted = 32;  // of a row's largest, that are kept sorted
+
+template <class T>
+struct PoolInterleavedKernels {
+  void (*max)(const MaxPool<T>& p, Index begin, Index end);
+  void (*max_backward)(const MaxPoolBackward<T>& p, Index begin, Index end);
+  void (*avg)(const AvgPool<T>& p, Index begin, Index end);
+  void (*avg_backward)(const AvgPoolBackward<T>& p, Index begin, Index end);
+  void (*adaptive_max)(const AdaptiveMaxPool<T>& p, Index begin, Index end);
+  void (*adaptive_avg)(const AdaptiveAvgPool<T>& p, Index begin, Index end);
+  void (*adaptive_avg_backward)(const AdaptiveAvgPoolBackward<T>& p, Index begin, Index end);
+  void (*stochastic)(const StochasticPool<T>& p, Index begin, Index end);
+  void (*stochastic_average)(const StochasticAverage<T>& p, Index begin, Index end);
+  void (*stochastic_average_backward)(const StochasticAverageBackward<T>& p, Index begin, Index end);
+  void (*k_max)(const KMaxPool<T>& p, Index begin, Index end);  // rows [begin, end), k at most kMostSorted
+};
+
 template <template <class> class Kernels>
 struct PoolTable {
   Kernels<float> of_float;
@@ -123,5 +143,6 @@ DLKIT_DECLARE_PER_ISA(PoolTable<PoolRowKernels>, pool_row_table)
 DLKIT_DECLARE_PER_ISA(PoolTable<PoolGradKernels>, pool_grad_table)
 DLKIT_DECLARE_PER_ISA(PoolTable<PoolPlaneKernels>, pool_plane_table)
 DLKIT_DECLARE_PER_ISA(PoolTable<PoolSmallKernels>, pool_small_table)
+DLKIT_DECLARE_PER_ISA(PoolTable<PoolInterleavedKernels>, pool_interleaved_table)
 
 }  // namespace dlkit

@@ -44,24 +44,31 @@ DLKIT_INLINE typename Vec<T>::Mask between(Index begin, Index end) {
     return {until.bits & ~before.bits};
 }
 
-// The number of the first lane of a mask, or as many as there are lanes.
+// A bit for each lane of a mask.
 template <class T>
-DLKIT_INLINE int first_lane(typename Vec<T>::Mask mask) {
+DLKIT_INLINE std::uint64_t lane_bits(typename Vec<T>::Mask mask) {
 #if defined(DLKIT_TARGET_AVX512)
-  const unsigned bits = mask;
+  return mask;
 #elif defined(DLKIT_TARGET_AVX2)
-  const unsigned bits = static_cast<unsigned>(sizeof(T) == 4 ? _mm256_movemask_ps(_mm256_castsi256_ps(mask.bits))
-                                                             : _mm256_movemask_pd(_mm256_castsi256_pd(mask.bits)));
+  return static_cast<unsigned>(sizeof(T) == 4 ? _mm256_movemask_ps(_mm256_castsi256_ps(mask.bits))
+                                              : _mm256_movemask_pd(_mm256_castsi256_pd(mask.bits)));
 #elif defined(__SSE4_1__)
-  const unsigned bits = static_cast<unsigned>(sizeof(T) == 4 ? _mm_movemask_ps(_mm_castsi128_ps(mask.bits))
-                                                             : _mm_movemask_pd(_mm_castsi128_pd(mask.bits)));
+  return static_cast<unsigned>(sizeof(T) == 4 ? _mm_movemask_ps(_mm_castsi128_ps(mask.bits))
+                                              : _mm_movemask_pd(_mm_castsi128_pd(mask.bits)));
 #else
   T lane[Vec<T>::lanes];
   Vec<T>::select(mask, Vec<T>::broadcast(T(1)), Vec<T>::zero()).store(lane);
-  unsigned bits = 0;
-  for (int i = 0; i < Vec<T>::lanes; ++i) bits |= lane[i] != 0 ? 1u << i : 0u;
+  std::uint64_t bits = 0;
+  for (int i = 0; i < Vec<T>::lanes; ++i) bits |= lane[i] != 0 ? std::uint64_t{1} << i : 0;
+  return bits;
 #endif
-  return bits == 0 ? Vec<T>::lanes : __builtin_ctz(bits);
+}
+
+// The number of the first lane of a mask, or as many as there are lanes.
+template <class T>
+DLKIT_INLINE int first_lane(typename Vec<T>::Mask mask) {
+  const std::uint64_t bits = lane_bits<T>(mask);
+  return bits == 0 ? Vec<T>::lanes : __builtin_ctzll(bits);
 }
 
 // --- every second element -------------------------------------------------------------------------------------------

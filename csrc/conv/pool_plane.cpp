@@ -5,6 +5,7 @@
 // row a second time, from the first-level cache). Bound: memory.
 #include "conv/pool_kernels.h"
 #include "conv/pool_lanes.h"
+#include "core/transpose.h"
 
 namespace dlkit::DLKIT_TARGET {
 namespace {
@@ -13,7 +14,22 @@ template <class T>
 void mean(const T* x, T* y, Index cols, T divisor, Index begin, Index end) {
   using V = Vec<T>;
   constexpr Index kLanes = V::lanes;
-  for (Index row = begin; row < end; ++row) {
+  Index row = begin;
+  if (cols <= 16 * kLanes)  // short rows: a register of their results at a time, whose sums are added as columns
+    for (; row + kLanes <= end; row += kLanes) {
+      T partial[kLanes * kLanes];
+      const T* from = x + row * cols;
+      const Index whole = cols / kLanes * kLanes, left = cols - whole;
+      for (Index r = 0; r < kLanes; ++r, from += cols) {
+        V sum = left > 0 ? load_first(from + whole, left) : V::zero();
+        for (Index i = 0; i < whole; i += kLanes) sum = sum + V::load(from + i);
+        sum.store(partial + r * kLanes);
+      }
+      V total = V::zero();
+      transpose_block(partial, kLanes, [&](int, V part) __attribute__((always_inline)) { total = total + part; });
+      (total / V::broadcast(divisor)).store(y + row);
+    }
+  for (; row < end; ++row) {
     const T* from = x + row * cols;
     V sum[4] = {V::zero(), V::zero(), V::zero(), V::zero()};
     Index i = 0;
@@ -58,6 +74,11 @@ DLKIT_INLINE Index largest(const T* x, Index n) {
     return at;
   }
   const V value = V::broadcast(best.maximum());
+  if (n <= 4 * kLanes && 4 * kLanes <= 64) {  // all comparisons at once, no branch that depends on the place
+    std::uint64_t places = lane_bits<T>(V::less_equal(value, V::load(x + n - kLanes))) << (n - kLanes);
+    for (Index i = 0; i + kLanes < n; i += kLanes) places |= lane_bits<T>(V::less_equal(value, V::load(x + i))) << i;
+    return __builtin_ctzll(places);
+  }
   for (Index i = 0; i + kLanes < n; i += kLanes) {
     const int lane = first_lane<T>(V::less_equal(value, V::load(x + i)));
     if (lane < kLanes) return i + lane;

@@ -10,8 +10,6 @@
 // sum exceeds its random part. Random numbers by vectors, a row of outputs at a time.
 #include "conv/pool_rows.h"
 
-#include "core/philox_words.h"
-
 namespace dlkit::DLKIT_TARGET {
 namespace {
 
@@ -287,21 +285,6 @@ DLKIT_INLINE void over_taps(const PoolShape& s, const RowMemory<T>& memory, cons
   for (Index u = taps.begin; u < taps.end; ++u)
     for (Index v = 0; v < s.kernel_w; ++v)
       body(Vec<T>::load(memory.rows + memory.top[u] + memory.tap[v] + j), u * s.kernel_w + v);
-}
-
-// Numbers of [0, 1) for the outputs first, first + 1, ..., of 24 bits each.
-template <class T>
-void uniform_row(const StochasticPool<T>& p, Index first, Index count, T* words_memory, T* to) {
-  const std::uint64_t offset = p.offset + static_cast<std::uint64_t>(first);
-  const Index skip = static_cast<Index>(offset % 4);
-  std::uint64_t* words = reinterpret_cast<std::uint64_t*>(words_memory);
-  philox_words(p.seed, offset / 4, (skip + count + 3) / 4, words);
-  const char* bytes = reinterpret_cast<const char*>(words) + 4 * skip;
-  for (Index j = 0; j < count; ++j) {
-    std::uint32_t word;
-    __builtin_memcpy(&word, bytes + 4 * j, 4);
-    to[j] = static_cast<T>(word >> 8) * T(0x1p-24);
-  }
 }
 
 template <class T>

@@ -5,6 +5,7 @@
 
 #include "conv/pool_kernels.h"
 #include "conv/pool_lanes.h"
+#include "core/philox_words.h"
 
 namespace dlkit::DLKIT_TARGET {
 
@@ -112,5 +113,20 @@ struct Taps {
     if (begin > end) begin = end;
   }
 };
+
+// Numbers of [0, 1) for the outputs first, first + 1, ..., of 24 bits each.
+template <class T>
+DLKIT_INLINE void uniform_row(const StochasticPool<T>& p, Index first, Index count, T* words_memory, T* to) {
+  const std::uint64_t offset = p.offset + static_cast<std::uint64_t>(first);
+  const Index skip = static_cast<Index>(offset % 4);
+  std::uint64_t* words = reinterpret_cast<std::uint64_t*>(words_memory);
+  philox_words(p.seed, offset / 4, (skip + count + 3) / 4, words);
+  const char* bytes = reinterpret_cast<const char*>(words) + 4 * skip;
+  for (Index j = 0; j < count; ++j) {
+    std::uint32_t word;
+    __builtin_memcpy(&word, bytes + 4 * j, 4);
+    to[j] = static_cast<T>(word >> 8) * T(0x1p-24);
+  }
+}
 
 }  // namespace dlkit::DLKIT_TARGET

@@ -1,7 +1,9 @@
 // The tables of the ladders of pooling.
+#include <algorithm>
 #include <cstdint>
 
 #include "conv/pool.h"
+#include "conv/pool_kernels.h"
 #include "conv/pool_naive.h"
 #include "conv/pool_vector.h"
 
@@ -33,12 +35,9 @@ bool in_rows(const MaxPoolBackward<T>& p) {
 }
 constexpr const char* kGathers = "uint8 places, a horizontal stride of 1 or 2, and padding of the order of the width";
 
-// Where it pays: windows that overlap, or whose elements lie below each other, and that are small.
-template <class T>
-bool gathers(const MaxPoolBackward<T>& p) {
-  const PoolShape& s = p.shape;
-  return in_rows(p) && s.out_w > 1 && s.taps() <= 25 * s.stride_h * s.stride_w &&
-         (s.stride_h < s.kernel_h || s.stride_w < s.kernel_w || s.stride_w == 1);
+// Where it may pay to gather: windows that overlap and have few taps.
+bool gathers(const PoolShape& s) {
+  return s.out_w > 1 && s.taps() <= 9 && (s.stride_h < s.kernel_h || s.stride_w < s.kernel_w);
 }
 
 bool by_twos(const PoolShape& s) {
@@ -92,10 +91,52 @@ bool even(const Problem& p) {
 }
 constexpr const char* kEven = "an output size that divides the input's";
 
+// What a row of windows reads, as many planes as a register has lanes, must not take too much memory; numbers of
+// elements must be exact in float.
+bool interleaves(const PoolShape& s, double tall) {
+  const double most = std::min(tall, static_cast<double>(s.height));
+  return (most + 1) * static_cast<double>(s.width) + static_cast<double>(s.out_w) <= kInterleavedMost / 64 &&
+         static_cast<double>(s.height) * static_cast<double>(s.width) < (1 << 24) && s.kernel_h <= 4096 &&
+         s.kernel_w <= 4096 && s.out_h + s.out_w < (1 << 20);
+}
+bool windows_interleave(const PoolShape& s) {
+  return interleaves(s, static_cast<double>(s.dilation_h) * static_cast<double>(s.kernel_h - 1) + 1) &&
+         s.dilation_w <= s.width + s.pad_w && s.taps() <= 1 << 16;
+}
+constexpr const char* kInterleaves = "rows of windows that read at most 64 Ki elements of a plane";
+
+template <class Problem>
+bool interleaved(const Problem& p) {
+  return windows_interleave(p.shape);
+}
+// Gradients hold the outputs that a band of rows meets.
+template <class Problem>
+bool grads_interleave(const Problem& p) {
+  return windows_interleave(p.shape) && p.shape.out_size() <= 1 << 16;
+}
+template <class T>
+bool grads_interleave(const MaxPoolBackward<T>& p) {
+  return p.places != nullptr && windows_interleave(p.shape) && p.shape.out_size() <= 1 << 16;
+}
+template <class T>
+bool grads_interleave(const StochasticAverageBackward<T>& p) {
+  return windows_interleave(p.shape) && p.shape.in_size() <= 1 << 16 && p.shape.out_size() <= 1 << 16;
+}
+template <class Problem>
+bool adaptive_interleaves(const Problem& p) {
+  const PoolShape& s = p.shape;
+  PoolShape of_taps = s;
+  of_taps.kernel_h = of_taps.kernel_w = 1;
+  return interleaves(of_taps, static_cast<double>(s.height / s.out_h) + 2) && s.out_size() <= 1 << 16;
+}
+constexpr const char* kGradsInterleave = "rows of windows that read, and planes of outputs of, at most 64 Ki elements";
+constexpr const char* kSide = "planes side by side in the lanes of registers, windows as they come";
+
 template <class T>
 constexpr PoolVariant<MaxPool<T>> kMax[] = {
     {"naive", "the taps of each window one after another", "", any, naive::pool<T>},
     {"rows", "a row of outputs at a time, on rows padded and split by phase", kModest, in_rows, pool_rows<T>},
+    {"interleaved", kSide, kInterleaves, interleaved, pool_interleaved<T>},
     {"registers", "2 x 2: every second element by shuffles, no scratch", kTwos, twos<T>, pool_2x2<T>},
     {"columns", "3 x 3: down a register of columns, a row's best found once", kThrees, threes<T>, pool_3x3<T>},
     {"plane", "one window: its maximum, then where that is", kPlane, of_the_plane, pool_plane<T>},
@@ -106,6 +147,7 @@ constexpr PoolVariant<MaxPoolBackward<T>> kMaxBackward[] = {
     {"naive", "each window's taps, where one is the place of the maximum", "", any, naive::pool<T>},
     {"scatter", "each output's gradient added where a table says", "", any, pool_scatter<T>},
     {"rows", "each element gathers from the windows that hold it, a row at a time", kGathers, in_rows<T>, pool_rows<T>},
+    {"interleaved", kSide, kGradsInterleave, grads_interleave<T>, pool_interleaved<T>},
     {"registers", "2 x 2: comparisons with the places, joined by shuffles", kTwos, twos<T>, pool_2x2<T>},
     {"columns", "3 x 3: down a register of columns, three rows from each of outputs", kThrees, threes<T>, pool_3x3<T>},
 };
@@ -114,6 +156,7 @@ template <class T>
 constexpr PoolVariant<AvgPool<T>> kAvg[] = {
     {"naive", "the taps of each window one after another", "", any, naive::pool<T>},
     {"rows", "sums of rows, padded and split by phase, then of taps", kModest, in_rows, pool_rows<T>},
+    {"interleaved", kSide, kInterleaves, interleaved, pool_interleaved<T>},
     {"registers", "2 x 2: every second element by shuffles, no scratch", kTwos, twos, pool_2x2<T>},
     {"plane", "one window: four sums at a time", kPlane, of_the_plane, pool_plane<T>},
 };
@@ -122,6 +165,7 @@ template <class T>
 constexpr PoolVariant<AvgPoolBackward<T>> kAvgBackward[] = {
     {"naive", "each output's share added to the taps of its window", "", any, naive::pool<T>},
     {"rows", "each element gathers from the windows that hold it, a row at a time", kModest, in_rows, pool_rows<T>},
+    {"interleaved", kSide, kGradsInterleave, grads_interleave, pool_interleaved<T>},
     {"registers", "2 x 2: shares doubled by shuffles", kTwos, twos, pool_2x2<T>},
     {"plane", "one window: its share everywhere", kPlane, of_the_plane, pool_plane<T>},
 };
@@ -130,24 +174,28 @@ template <class T>
 constexpr PoolVariant<StochasticPool<T>> kStochastic[] = {
     {"naive", "the sum of a window, then the taps up to a random part of it", "", any, naive::pool<T>},
     {"rows", "the same for a register of outputs, on rows padded and split by phase", kModest, in_rows, pool_rows<T>},
+    {"interleaved", kSide, kInterleaves, interleaved, pool_interleaved<T>},
 };
 
 template <class T>
 constexpr PoolVariant<StochasticAverage<T>> kStochasticAverage[] = {
     {"naive", "the sum of squares over the sum", "", any, naive::pool<T>},
     {"rows", "the same for a register of outputs, on rows padded and split by phase", kModest, in_rows, pool_rows<T>},
+    {"interleaved", kSide, kInterleaves, interleaved, pool_interleaved<T>},
 };
 
 template <class T>
 constexpr PoolVariant<StochasticAverageBackward<T>> kStochasticAverageBackward[] = {
     {"naive", "each output's gradient to the taps of its window", "", any, naive::pool<T>},
     {"planes", "planes in parallel", "", any, pool_planes<StochasticAverageBackward<T>>},
+    {"interleaved", kSide, kGradsInterleave, grads_interleave<T>, pool_interleaved<T>},
 };
 
 template <class T>
 constexpr PoolVariant<AdaptiveMaxPool<T>> kAdaptiveMax[] = {
     {"naive", "the elements of each window one after another", "", any, naive::pool<T>},
     {"planes", "planes in parallel", "", any, pool_planes<AdaptiveMaxPool<T>>},
+    {"interleaved", kSide, kInterleaves, adaptive_interleaves, pool_interleaved<T>},
     {"even", "windows of one size: those of max_pool2d", kEven, even, pool_even<T>},
 };
 
@@ -155,6 +203,7 @@ template <class T>
 constexpr PoolVariant<AdaptiveAvgPool<T>> kAdaptiveAvg[] = {
     {"naive", "the elements of each window one after another", "", any, naive::pool<T>},
     {"planes", "planes in parallel", "", any, pool_planes<AdaptiveAvgPool<T>>},
+    {"interleaved", kSide, kInterleaves, adaptive_interleaves, pool_interleaved<T>},
     {"even", "windows of one size: those of avg_pool2d", kEven, even, pool_even<T>},
 };
 
@@ -162,13 +211,22 @@ template <class T>
 constexpr PoolVariant<AdaptiveAvgPoolBackward<T>> kAdaptiveAvgBackward[] = {
     {"naive", "each output's share added to the elements of its window", "", any, naive::pool<T>},
     {"planes", "planes in parallel", "", any, pool_planes<AdaptiveAvgPoolBackward<T>>},
+    {"interleaved", kSide, kInterleaves, adaptive_interleaves, pool_interleaved<T>},
     {"even", "windows of one size: those of avg_pool2d_backward", kEven, even, pool_even<T>},
 };
+
+template <class T>
+bool sorts_few(const KMaxPool<T>& p) {
+  return p.k >= 1 && p.k <= kMostSorted && p.cols < 1 << 24;
+}
+constexpr const char* kSortsFew = "k of 1 to 32, rows of less than 2^24 elements";
 
 template <class T>
 constexpr PoolVariant<KMaxPool<T>> kKMax[] = {
     {"naive", "sort by size, keep k, sort by place", "", any, naive::pool<T>},
     {"select", "the k-th largest by partial sorting, then one pass for what is as large", "", any, pool_select<T>},
+    {"interleaved", "rows side by side in the lanes of registers, the largest so far kept sorted", kSortsFew,
+     sorts_few<T>, pool_interleaved<T>},
 };
 
 template <class T>
@@ -200,9 +258,64 @@ bool pays(const Problem&, const PoolVariant<Problem>&) {
   return true;
 }
 
+// Whether a row of the table is that of pool_interleaved, or of another function.
+template <class Problem>
+bool runs(const PoolVariant<Problem>& variant, void (*run)(const Problem&, int)) {
+  return variant.run == run;
+}
+
+// Planes side by side need a register of them, and pay where rows are short, or windows lie far apart.
+constexpr Index kSidePlanes = 16;
+
+template <class T>
+bool pays(const MaxPool<T>& p, const PoolVariant<MaxPool<T>>& variant) {
+  const PoolShape& s = p.shape;
+  const bool numbered = p.places != nullptr || p.indices != nullptr;
+  const bool side = s.planes >= kSidePlanes && interleaved(p);
+  if (runs(variant, pool_interleaved<T>)) {
+    if (!side) return false;
+    if (!numbered) return s.width <= (s.stride_w == 1 ? 14 : 32);
+    return p.indices != nullptr || s.width <= 40 || s.stride_w > 1;
+  }
+  if (runs(variant, pool_3x3<T>)) return !side || s.out_w > 7;
+  return true;
+}
+
 template <class T>
 bool pays(const MaxPoolBackward<T>& p, const PoolVariant<MaxPoolBackward<T>>& variant) {
-  return variant.run != static_cast<void (*)(const MaxPoolBackward<T>&, int)>(pool_rows<T>) || gathers(p);
+  const PoolShape& s = p.shape;
+  if (runs(variant, pool_rows<T>)) return gathers(s) && s.stride_w == 1 && s.width > 40;
+  if (runs(variant, pool_interleaved<T>)) return s.planes >= kSidePlanes && s.width <= 10 && gathers(s);
+  return true;
+}
+
+template <class T>
+bool pays(const AvgPool<T>& p, const PoolVariant<AvgPool<T>>& variant) {
+  const PoolShape& s = p.shape;
+  if (!runs(variant, pool_interleaved<T>)) return true;
+  return s.planes >= kSidePlanes && s.width <= (s.taps() > 9 * s.stride_h * s.stride_w ? 10 : 20);
+}
+
+template <class T>
+bool pays(const AvgPoolBackward<T>& p, const PoolVariant<AvgPoolBackward<T>>& variant) {
+  const PoolShape& s = p.shape;
+  if (!runs(variant, pool_interleaved<T>)) return true;
+  return s.planes >= kSidePlanes && (s.stride_w >= 3 || s.width <= 40);
+}
+
+template <class T>
+bool pays(const KMaxPool<T>& p, const PoolVariant<KMaxPool<T>>& variant) {
+  return !runs(variant, pool_interleaved<T>) || p.rows >= kSidePlanes / 2;
+}
+
+template <class T>
+bool pays(const StochasticPool<T>& p, const PoolVariant<StochasticPool<T>>& variant) {
+  return !runs(variant, pool_interleaved<T>) || (p.shape.planes >= kSidePlanes && p.shape.width <= 32);
+}
+
+template <class T>
+bool pays(const StochasticAverage<T>& p, const PoolVariant<StochasticAverage<T>>& variant) {
+  return !runs(variant, pool_interleaved<T>) || (p.shape.planes >= kSidePlanes && p.shape.width <= 32);
 }
 
 }  // namespace

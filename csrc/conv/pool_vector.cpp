@@ -17,6 +17,7 @@ const PoolTable<PoolRowKernels>& row_kernels() { return DLKIT_SELECT(pool_row_ta
 const PoolTable<PoolGradKernels>& grad_kernels() { return DLKIT_SELECT(pool_grad_table); }
 const PoolTable<PoolPlaneKernels>& plane_kernels() { return DLKIT_SELECT(pool_plane_table); }
 const PoolTable<PoolSmallKernels>& small_kernels() { return DLKIT_SELECT(pool_small_table); }
+const PoolTable<PoolInterleavedKernels>& interleaved_kernels() { return DLKIT_SELECT(pool_interleaved_table); }
 
 // kernel(p, layout, begin, end, scratch), by pieces
 template <class T, class Problem, class Layout, class Kernel>
@@ -31,14 +32,34 @@ void in_planes(const Problem& p, int threads, const Kernel& kernel) {
   for_planes(p.shape.planes, plane_bytes<T>(p.shape), threads, [&](Index begin, Index end) { kernel(p, begin, end); });
 }
 
+// The same in whole registers of planes, but for the last.
+template <class T, class Problem, class Kernel>
+void in_lanes(const Problem& p, int threads, const Kernel& kernel) {
+  constexpr Index kLanes = 16;  // of the longest register
+  const Index planes = p.shape.planes;
+  for_planes((planes + kLanes - 1) / kLanes, kLanes * plane_bytes<T>(p.shape), threads,
+             [&](Index begin, Index end) { kernel(p, begin * kLanes, std::min(end * kLanes, planes)); });
+}
+
 // Where the taps of a window lie, from its first on.
 struct TapTable {
-  Index row[kMostPlaces], col[kMostPlaces];
+  Index row[kMostPlaces], col[kMostPlaces], at[kMostPlaces];
   explicit TapTable(const PoolShape& s) {
     for (Index tap = 0; tap < s.taps(); ++tap) {
       row[tap] = tap / s.kernel_w * s.dilation_h;
       col[tap] = tap % s.kernel_w * s.dilation_w;
+      at[tap] = row[tap] * s.width + col[tap];
     }
+  }
+};
+
+// Windows [begin, end) along an axis that lie within the plane as a whole.
+struct Inside {
+  Index begin, end;
+  Inside(Index outputs, Index kernel, Index stride, Index dilation, Index pad, Index extent) {
+    begin = std::min(pad == 0 ? 0 : (pad - 1) / stride + 1, outputs);
+    const Index last = extent - 1 - dilation * (kernel - 1) + pad;  // first taps up to there, from the padding's on
+    end = last < 0 ? begin : std::clamp(last / stride + 1, begin, outputs);
   }
 };
 
@@ -49,15 +70,33 @@ void scatter_places(const MaxPoolBackward<T>& p, const TapTable& table, Index pl
   const T* grad = p.grad + plane * s.out_size();
   const std::uint8_t* places = p.places + plane * s.out_size();
   T* dx = p.dx + plane * s.in_size();
-  for (Index i = 0; i < s.out_h; ++i)
-    for (Index j = 0; j < s.out_w; ++j) {
-      const std::uint8_t tap = *places++;
-      const T g = *grad++;
-      if (tap >= taps) continue;
-      const Index h = i * s.stride_h - s.pad_h + table.row[tap], w = j * s.stride_w - s.pad_w + table.col[tap];
-      if (h < 0 || h >= s.height || w < 0 || w >= s.width) continue;  // places of another call
-      dx[h * s.width + w] += g;
+  const Inside rows(s.out_h, s.kernel_h, s.stride_h, s.dilation_h, s.pad_h, s.height);
+  const Inside cols(s.out_w, s.kernel_w, s.stride_w, s.dilation_w, s.pad_w, s.width);
+  for (Index i = 0; i < s.out_h; ++i, grad += s.out_w, places += s.out_w) {
+    const Index top = i * s.stride_h - s.pad_h;
+    const auto checked = [&](Index begin, Index end) {
+      for (Index j = begin; j < end; ++j) {
+        const std::uint8_t tap = places[j];
+        if (tap >= taps) continue;
+        const Index h = top + table.row[tap], w = j * s.stride_w - s.pad_w + table.col[tap];
+        const auto inside = [](Index at, Index extent) {
+          return static_cast<std::size_t>(at) < static_cast<std::size_t>(extent);
+        };
+        if (inside(h, s.height) && inside(w, s.width)) dx[h * s.width + w] += grad[j];  // else places of another call
+      }
+    };
+    if (i < rows.begin || i >= rows.end) {
+      checked(0, s.out_w);
+      continue;
     }
+    checked(0, cols.begin);
+    T* to = dx + top * s.width + cols.begin * s.stride_w - s.pad_w;
+    for (Index j = cols.begin; j < cols.end; ++j, to += s.stride_w) {
+      const std::uint8_t tap = places[j];
+      if (tap < taps) to[table.at[tap]] += grad[j];
+    }
+    checked(cols.end, s.out_w);
+  }
 }
 
 template <class T>
@@ -193,6 +232,56 @@ void pool_3x3(const MaxPoolBackward<T>& p, int threads) {
 }
 
 template <class T>
+void pool_interleaved(const MaxPool<T>& p, int threads) {
+  in_lanes<T>(p, threads, interleaved_kernels().get(T{}).max);
+}
+template <class T>
+void pool_interleaved(const MaxPoolBackward<T>& p, int threads) {
+  in_lanes<T>(p, threads, interleaved_kernels().get(T{}).max_backward);
+}
+template <class T>
+void pool_interleaved(const AvgPool<T>& p, int threads) {
+  in_lanes<T>(p, threads, interleaved_kernels().get(T{}).avg);
+}
+template <class T>
+void pool_interleaved(const AvgPoolBackward<T>& p, int threads) {
+  in_lanes<T>(p, threads, interleaved_kernels().get(T{}).avg_backward);
+}
+template <class T>
+void pool_interleaved(const AdaptiveMaxPool<T>& p, int threads) {
+  in_lanes<T>(p, threads, interleaved_kernels().get(T{}).adaptive_max);
+}
+template <class T>
+void pool_interleaved(const AdaptiveAvgPool<T>& p, int threads) {
+  in_lanes<T>(p, threads, interleaved_kernels().get(T{}).adaptive_avg);
+}
+template <class T>
+void pool_interleaved(const AdaptiveAvgPoolBackward<T>& p, int threads) {
+  in_lanes<T>(p, threads, interleaved_kernels().get(T{}).adaptive_avg_backward);
+}
+template <class T>
+void pool_interleaved(const StochasticPool<T>& p, int threads) {
+  in_lanes<T>(p, threads, interleaved_kernels().get(T{}).stochastic);
+}
+template <class T>
+void pool_interleaved(const StochasticAverage<T>& p, int threads) {
+  in_lanes<T>(p, threads, interleaved_kernels().get(T{}).stochastic_average);
+}
+template <class T>
+void pool_interleaved(const StochasticAverageBackward<T>& p, int threads) {
+  in_lanes<T>(p, threads, interleaved_kernels().get(T{}).stochastic_average_backward);
+}
+
+template <class T>
+void pool_interleaved(const KMaxPool<T>& p, int threads) {
+  constexpr Index kLanes = 16;  // of the longest register
+  for_planes((p.rows + kLanes - 1) / kLanes, 4 * kLanes * (p.cols + p.k) * static_cast<Index>(sizeof(T)), threads,
+             [&](Index begin, Index end) {
+               interleaved_kernels().get(T{}).k_max(p, begin * kLanes, std::min(end * kLanes, p.rows));
+             });
+}
+
+template <class T>
 void pool_plane(const MaxPool<T>& p, int threads) {
   in_planes<T>(p, threads, plane_kernels().get(T{}).max_pool);
 }
@@ -232,30 +321,41 @@ void pool_even(const AdaptiveAvgPoolBackward<T>& p, int threads) {
   pool<AvgPoolBackward<T>>(problem, nullptr, threads);
 }
 
-#define DLKIT_INSTANTIATE(T)                                           \
-  template void pool_planes(const StochasticAverageBackward<T>&, int); \
-  template void pool_planes(const AdaptiveMaxPool<T>&, int);           \
-  template void pool_planes(const AdaptiveAvgPool<T>&, int);           \
-  template void pool_planes(const AdaptiveAvgPoolBackward<T>&, int);   \
-  template void pool_rows(const MaxPool<T>&, int);                     \
-  template void pool_rows(const AvgPool<T>&, int);                     \
-  template void pool_rows(const StochasticPool<T>&, int);              \
-  template void pool_rows(const StochasticAverage<T>&, int);           \
-  template void pool_rows(const MaxPoolBackward<T>&, int);             \
-  template void pool_rows(const AvgPoolBackward<T>&, int);             \
-  template void pool_scatter(const MaxPoolBackward<T>&, int);          \
-  template void pool_2x2(const MaxPool<T>&, int);                      \
-  template void pool_2x2(const MaxPoolBackward<T>&, int);              \
-  template void pool_2x2(const AvgPool<T>&, int);                      \
-  template void pool_2x2(const AvgPoolBackward<T>&, int);              \
-  template void pool_3x3(const MaxPool<T>&, int);                      \
-  template void pool_3x3(const MaxPoolBackward<T>&, int);              \
-  template void pool_plane(const MaxPool<T>&, int);                    \
-  template void pool_plane(const AvgPool<T>&, int);                    \
-  template void pool_plane(const AvgPoolBackward<T>&, int);            \
-  template void pool_plane(const MaxOverTime<T>&, int);                \
-  template void pool_even(const AdaptiveMaxPool<T>&, int);             \
-  template void pool_even(const AdaptiveAvgPool<T>&, int);             \
+#define DLKIT_INSTANTIATE(T)                                                \
+  template void pool_interleaved(const MaxPool<T>&, int);                   \
+  template void pool_interleaved(const MaxPoolBackward<T>&, int);           \
+  template void pool_interleaved(const AvgPool<T>&, int);                   \
+  template void pool_interleaved(const AvgPoolBackward<T>&, int);           \
+  template void pool_interleaved(const AdaptiveMaxPool<T>&, int);           \
+  template void pool_interleaved(const AdaptiveAvgPool<T>&, int);           \
+  template void pool_interleaved(const AdaptiveAvgPoolBackward<T>&, int);   \
+  template void pool_interleaved(const KMaxPool<T>&, int);                  \
+  template void pool_interleaved(const StochasticPool<T>&, int);            \
+  template void pool_interleaved(const StochasticAverage<T>&, int);         \
+  template void pool_interleaved(const StochasticAverageBackward<T>&, int); \
+  template void pool_planes(const StochasticAverageBackward<T>&, int);      \
+  template void pool_planes(const AdaptiveMaxPool<T>&, int);                \
+  template void pool_planes(const AdaptiveAvgPool<T>&, int);                \
+  template void pool_planes(const AdaptiveAvgPoolBackward<T>&, int);        \
+  template void pool_rows(const MaxPool<T>&, int);                          \
+  template void pool_rows(const AvgPool<T>&, int);                          \
+  template void pool_rows(const StochasticPool<T>&, int);                   \
+  template void pool_rows(const StochasticAverage<T>&, int);                \
+  template void pool_rows(const MaxPoolBackward<T>&, int);                  \
+  template void pool_rows(const AvgPoolBackward<T>&, int);                  \
+  template void pool_scatter(const MaxPoolBackward<T>&, int);               \
+  template void pool_2x2(const MaxPool<T>&, int);                           \
+  template void pool_2x2(const MaxPoolBackward<T>&, int);                   \
+  template void pool_2x2(const AvgPool<T>&, int);                           \
+  template void pool_2x2(const AvgPoolBackward<T>&, int);                   \
+  template void pool_3x3(const MaxPool<T>&, int);                           \
+  template void pool_3x3(const MaxPoolBackward<T>&, int);                   \
+  template void pool_plane(const MaxPool<T>&, int);                         \
+  template void pool_plane(const AvgPool<T>&, int);                         \
+  template void pool_plane(const AvgPoolBackward<T>&, int);                 \
+  template void pool_plane(const MaxOverTime<T>&, int);                     \
+  template void pool_even(const AdaptiveMaxPool<T>&, int);                  \
+  template void pool_even(const AdaptiveAvgPool<T>&, int);                  \
   template void pool_even(const AdaptiveAvgPoolBackward<T>&, int);
 DLKIT_INSTANTIATE(float)
 DLKIT_INSTANTIATE(double)

@@ -40,6 +40,30 @@ void pool_3x3(const MaxPool<T>& p, int threads);
 template <class T>
 void pool_3x3(const MaxPoolBackward<T>& p, int threads);
 
+// Planes side by side in the lanes of registers (pool_interleaved.cpp).
+template <class T>
+void pool_interleaved(const MaxPool<T>& p, int threads);
+template <class T>
+void pool_interleaved(const MaxPoolBackward<T>& p, int threads);
+template <class T>
+void pool_interleaved(const AvgPool<T>& p, int threads);
+template <class T>
+void pool_interleaved(const AvgPoolBackward<T>& p, int threads);
+template <class T>
+void pool_interleaved(const AdaptiveMaxPool<T>& p, int threads);
+template <class T>
+void pool_interleaved(const AdaptiveAvgPool<T>& p, int threads);
+template <class T>
+void pool_interleaved(const AdaptiveAvgPoolBackward<T>& p, int threads);
+template <class T>
+void pool_interleaved(const StochasticPool<T>& p, int threads);
+template <class T>
+void pool_interleaved(const KMaxPool<T>& p, int threads);
+template <class T>
+void pool_interleaved(const StochasticAverage<T>& p, int threads);
+template <class T>
+void pool_interleaved(const StochasticAverageBackward<T>& p, int threads);
+
 // Of one window, which is the plane.
 template <class T>
 void pool_plane(const MaxPool<T>& p, int threads);

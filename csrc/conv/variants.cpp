@@ -42,6 +42,7 @@ std::size_t panels(const ConvShape& shape) {
 
 constexpr const char* kPadsLittle = "padding that is not far larger than the images";
 constexpr const char* kOneChannel = "one channel in a group, and rows that are not too long";
+constexpr const char* kOneFilter = "one channel and one filter in each group, and rows that are not too long";
 constexpr const char* kSmallWindow = "a kernel whose dilation spans fewer pixels";
 constexpr const char* kSmallReach = "a kernel and stride that reach over fewer pixels and channels";
 constexpr const char* kWinogradNeeds = "a kernel of 3 x 3, strides and dilations of 1";
@@ -68,6 +69,8 @@ constexpr ConvVariant<ConvForward<T>> kForward[] = {
      conv_winograd<T, 4, 5>, winograd_scratch<ConvForward<T>, T, 4, 5>},
     {"depthwise", "one channel in a group: planes in the first-level cache, pixels in registers", kOneChannel,
      takes_depthwise, conv_depthwise<T>, depthwise_scratch<T>},
+    {"depthwise_interleaved", "one channel in a group: channels side by side in registers", kOneFilter,
+     takes_depthwise_interleaved, conv_depthwise_interleaved<T>, depthwise_interleaved_scratch<T>},
     {"pointwise", "a 1 x 1 kernel: a matrix product on the image as it lies", kPointwise, takes_pointwise,
      conv_pointwise<T>, nothing},
     {"first_layer", "few channels: im2col along the width alone, in the first-level cache", kFewChannels,
@@ -92,6 +95,8 @@ constexpr ConvVariant<ConvBackwardInput<T>> kBackwardInput[] = {
      conv_winograd<T, 4, 5>, winograd_scratch<ConvBackwardInput<T>, T, 4, 5>},
     {"depthwise", "one channel in a group: planes in the first-level cache, pixels in registers", kOneChannel,
      takes_depthwise, conv_depthwise<T>, depthwise_scratch<T>},
+    {"depthwise_interleaved", "one channel in a group: channels side by side in registers", kOneFilter,
+     takes_depthwise_interleaved, conv_depthwise_interleaved<T>, depthwise_interleaved_scratch<T>},
     {"tap_sums", "im2col's product in pieces that stay in the cache, and sums of them without a scatter", "", any,
      conv_tap_sums<T>, tap_sums_scratch<T>},
     {"pointwise", "a 1 x 1 kernel: a matrix product on the gradient as it lies", kPointwise, takes_pointwise,
@@ -110,6 +115,8 @@ constexpr ConvVariant<ConvBackwardWeight<T>> kBackwardWeight[] = {
      conv_pixel_vectors<T>, pixel_vectors_scratch<T>},
     {"depthwise", "one channel in a group: planes in the first-level cache, pixels in registers", kOneChannel,
      takes_depthwise, conv_depthwise<T>, depthwise_scratch<T>},
+    {"depthwise_interleaved", "one channel in a group: channels side by side in registers", kOneFilter,
+     takes_depthwise_interleaved, conv_depthwise_interleaved<T>, depthwise_interleaved_scratch<T>},
     {"first_layer", "few channels: tiles of filters by taps, on im2col along the width alone", kFewChannels,
      takes_first_layer, conv_first_layer<T>, first_layer_weight_scratch<T>},
     {"winograd4", "3 x 3 taps from 4 x 4 gradients by 36 products instead of 144", kWinogradNeeds, winograd_takes<3>,
@@ -196,6 +203,7 @@ bool direct_pays(const ConvForward<T>* problem, const ConvShape& s) {
 // The choice for each operation, by name. The measurements behind it are in docs/conv.md.
 template <class T>
 const char* choice(const ConvForward<T>* problem, const ConvShape& s) {
+  if (s.groups > 1 && depthwise_interleaves(s, ConvPass::forward)) return "depthwise_interleaved";
   if (s.groups > 1 && takes_depthwise(s)) return "depthwise";
   if (s.channels <= 4 && first_layer_pays<T>(s)) return "first_layer";  // too few to sum up for Winograd
   if (const char* name = winograd_for(problem, s)) return name;
@@ -207,6 +215,7 @@ const char* choice(const ConvForward<T>* problem, const ConvShape& s) {
 
 template <class T>
 const char* choice(const ConvBackwardInput<T>* problem, const ConvShape& s) {
+  if (s.groups > 1 && depthwise_interleaves(s, ConvPass::input)) return "depthwise_interleaved";
   if (s.groups > 1 && takes_depthwise(s)) return "depthwise";
   if (const char* name = winograd_for(problem, s)) return name;
   const bool gathers = takes_implicit_gemm<T>(s), pointwise = takes_pointwise(s);
@@ -228,6 +237,7 @@ const char* choice(const ConvBackwardInput<T>* problem, const ConvShape& s) {
 
 template <class T>
 const char* choice(const ConvBackwardWeight<T>* problem, const ConvShape& s) {
+  if (s.groups > 1 && depthwise_interleaves(s, ConvPass::weight)) return "depthwise_interleaved";
   if (s.groups > 1 && takes_depthwise(s)) return "depthwise";
   if (first_layer_pays_by_weight<T>(s)) return "first_layer";
   if (const char* name = winograd_for(problem, s)) return name;
