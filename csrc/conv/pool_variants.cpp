@@ -304,6 +304,21 @@ bool pays(const AvgPoolBackward<T>& p, const PoolVariant<AvgPoolBackward<T>>& va
 }
 
 template <class T>
+bool pays(const AdaptiveMaxPool<T>& p, const PoolVariant<AdaptiveMaxPool<T>>& variant) {
+  return !runs(variant, pool_interleaved<T>) || p.shape.planes >= kSidePlanes / 4;
+}
+
+template <class T>
+bool pays(const AdaptiveAvgPool<T>& p, const PoolVariant<AdaptiveAvgPool<T>>& variant) {
+  return !runs(variant, pool_interleaved<T>) || p.shape.planes >= kSidePlanes / 4;
+}
+
+template <class T>
+bool pays(const AdaptiveAvgPoolBackward<T>& p, const PoolVariant<AdaptiveAvgPoolBackward<T>>& variant) {
+  return !runs(variant, pool_interleaved<T>) || p.shape.planes >= kSidePlanes / 4;
+}
+
+template <class T>
 bool pays(const KMaxPool<T>& p, const PoolVariant<KMaxPool<T>>& variant) {
   return !runs(variant, pool_interleaved<T>) || p.rows >= kSidePlanes / 2;
 }
