@@ -58,7 +58,7 @@ void convolve_and_pool(const ConvMaxPool<T>& p, const ConvVariant<ConvForward<T>
       conv.channels = conv.groups * s.group_channels();
       channel = group * s.group_channels();
     }
-    T* const out = scratch<T>(Slot::windows, static_cast<std::size_t>(images * filters * s.out_size()));
+    T* const out = scratch<T>(Slot::passed_on, static_cast<std::size_t>(images * filters * s.out_size()));
     const ConvForward<T> forward = {conv,
                                     p.x + (image * s.channels + channel) * s.in_size(),
                                     p.weight + filter * s.depth(),

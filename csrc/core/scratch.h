@@ -6,7 +6,8 @@
 
 namespace dlkit {
 
-enum class Slot { pack_a, pack_b, result, columns, windows, count };
+// passed_on: what one operation leaves for the next one in the same call; no kernel uses it for itself.
+enum class Slot { pack_a, pack_b, result, columns, windows, passed_on, count };
 
 // At least `bytes` bytes, aligned to 64, valid until this thread next asks for the same slot. The contents are
 // whatever they were. Throws std::bad_alloc.
