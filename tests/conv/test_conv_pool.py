@@ -213,7 +213,7 @@ def test_gradients_from_places(
     try:
         got = K.conv2d_max_pool_backward_input(grad, places, weight, size, **settings, variant="places")
     except ValueError as error:
-        assert case.groups > 1 or case.dilation[1] > 1
+        assert case.groups > 1 or case.dilation[1] > 1 or case.channels * case.height * case.width > 100_000
         assert "variant 'places' needs" in str(error)  # noqa: PT017
         return
     close(got, expected, dtype)
