@@ -7,7 +7,7 @@
 // by the weights keeps a sum for each tap in registers over all images: no sum across lanes.
 //
 // 2 Kh Kw operations for an element read and one written. A multiply-add and a load from the first-level cache for each
-// tap, which bound it from 3 x 3 on; before that 3 cycles for each register, each way, to interleave.
+// tap, which bound it from 3 x 3 on; before that about 6 cycles for each register, each way, to interleave.
 #include "conv/depthwise.h"
 #include "conv/interleave.h"
 #include "conv/weight_unit.h"

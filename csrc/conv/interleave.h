@@ -2,7 +2,7 @@
 // then the same for all lanes, whatever its size, stride, dilation and padding are: no edges within a register, no
 // shuffles along rows, small planes as good as large ones.
 //
-// interleave and its inverse transpose blocks of a register's square (core/transpose.h): about 3 cycles for each
+// interleave and its inverse transpose blocks of a register's square (core/transpose.h): about 6 cycles for each
 // register, each way, on Zen 4.
 #pragma once
 

@@ -8,8 +8,8 @@
 // the row of the plane that it gives, added to the rows of its windows. Those of maxima: each element gathers from the
 // windows that hold it, where the place is it.
 //
-// Bytes: each array once. Bound: 3 cycles for each register to interleave it and as many to put it back, about what
-// memory takes; then the loads of windows that overlap.
+// Bytes: each array once. Bound: about 6 cycles for each register to interleave it and as many to put it back, about
+// what memory takes; then the loads of windows that overlap.
 #include "conv/interleave.h"
 #include "conv/pool_kernels.h"
 #include "conv/pool_rows.h"
