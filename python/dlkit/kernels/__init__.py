@@ -21,12 +21,14 @@ from dlkit.kernels.conv import (
     conv1d,
     conv1d_backward_input,
     conv1d_backward_weight,
-    conv1d_max_pool,
-    conv1d_max_pool_backward_input,
-    conv1d_max_pool_backward_weight,
     conv2d,
     conv2d_backward_input,
     conv2d_backward_weight,
+)
+from dlkit.kernels.conv_pool import (
+    conv1d_max_pool,
+    conv1d_max_pool_backward_input,
+    conv1d_max_pool_backward_weight,
     conv2d_max_pool,
     conv2d_max_pool_backward_input,
     conv2d_max_pool_backward_weight,

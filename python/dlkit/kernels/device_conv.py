@@ -11,7 +11,7 @@ from typing import Any
 
 from dlkit.kernels import precision as precisions
 from dlkit.kernels.backend import Backend, backend_named, nearest
-from dlkit.kernels.conv import _several, conv_geometry
+from dlkit.kernels.conv import conv_geometry
 from dlkit.kernels.device_operands import (
     Output,
     code,
@@ -22,6 +22,7 @@ from dlkit.kernels.device_operands import (
     same_dtype,
     text,
 )
+from dlkit.kernels.integers import integers
 
 _FORWARD, _BACKWARD_INPUT, _BACKWARD_WEIGHT = range(3)
 _SUFFIXES = "", "_backward_input", "_backward_weight"
@@ -112,7 +113,7 @@ def conv_backward_input(
     dims: int, grad: Any, weight: Any, input_size: Any, settings: Any, out: Any, variant: str | None
 ) -> Any:
     """As `dlkit.kernels.conv2d_backward_input` and that of `conv1d`, of arrays on one device."""
-    size = ([1] * dims + _several(input_size, dims, f"conv{dims}d_backward_input", "input_size"))[-2:]
+    size = ([1] * dims + integers(input_size, dims, f"conv{dims}d_backward_input", "input_size"))[-2:]
     call = _Call(
         *(_BACKWARD_INPUT, dims, ("grad", grad), ("weight", weight), size, _kernel(weight, dims)),
         *(settings, variant, (("out", out),)),
@@ -134,7 +135,7 @@ def conv_backward_weight(
 ) -> tuple[Any, Any]:
     """As `dlkit.kernels.conv2d_backward_weight` and that of `conv1d`, of arrays on one device."""
     out, out_bias, accumulate = outs
-    sizes = _several(kernel, dims, f"conv{dims}d_backward_weight", "kernel_size")
+    sizes = integers(kernel, dims, f"conv{dims}d_backward_weight", "kernel_size")
     if not with_bias:
         out_bias = None
     call = _Call(

@@ -8,6 +8,7 @@ import numpy as np
 
 from dlkit import _cpu
 from dlkit.kernels.backend import OnDemand, as_array, device_of, is_device_array
+from dlkit.kernels.integers import integers
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -126,15 +127,7 @@ def several(value: Any, dims: int, operation: str, argument: str, above: int) ->
     """
     if type(value) is int:
         return (value if dims == 2 else above), value
-    items = [value] * dims if hasattr(value, "__index__") else value
-    try:
-        items = [] if isinstance(items, str) else list(items)
-    except TypeError:
-        items = []
-    if len(items) != dims or not all(hasattr(i, "__index__") and not isinstance(i, bool) for i in items):
-        expected = "an integer" if dims == 1 else f"an integer or {dims} of them"
-        raise TypeError(f"{operation}: {argument} is {value!r}; expected {expected}")
-    numbers = [int(i.__index__()) for i in items]
+    numbers = integers(value, dims, operation, argument)
     return (numbers[0] if dims == 2 else above), numbers[-1]
 
 

@@ -12,7 +12,8 @@ from dlkit.autograd.base import TensorBase, as_array, make, record, shape_text
 from dlkit.autograd.gradients import claim, settle
 from dlkit.autograd.mode import mode
 from dlkit.kernels.backend import mixed_devices
-from dlkit.kernels.conv import conv_geometry, conv_output, from_places
+from dlkit.kernels.conv import conv_geometry, conv_output
+from dlkit.kernels.conv_pool import from_places
 from dlkit.kernels.pool import PLACES, pool_geometry, several
 from dlkit.nn.pool_functional import max_pool1d, max_pool2d
 
