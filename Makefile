@@ -150,15 +150,17 @@ $(STAMPS)/build-tools: | $(VENV)/bin/python
 $(STAMPS)/extension: $(BUILD_INPUTS) | $(STAMPS)/build-tools
 	@$(call check_compiler,$(BIN)/python)
 	$(say) "building the kernels into $(VENV) (some minutes on two cores, the first time)"
-	@$(PIP) install --no-build-isolation --config-settings=cmake.define.DLKIT_SIMT=ON --editable .
+	@$(PIP) install --no-build-isolation --config-settings=cmake.define.DLKIT_SIMT=ON --config-settings=cmake.define.DLKIT_ISAS=all \
+	  --editable .
 	@touch $@
 
-# For the demo alone, the first time: without the emulated GPU, which is a third of the compilation. Every other target
-# builds the rest.
+# For the demo alone, the first time: without the emulated GPU, and for this machine's instruction set only, which is a
+# third of the compilation. Every other target builds the rest.
 $(STAMPS)/demo: $(BUILD_INPUTS) | $(STAMPS)/build-tools
 	@$(call check_compiler,$(BIN)/python)
 	$(say) "building the kernels into $(VENV) (about two minutes on two cores, the first time)"
-	@$(PIP) install --no-build-isolation --config-settings=cmake.define.DLKIT_SIMT=OFF --editable ".[cli]"
+	@$(PIP) install --no-build-isolation --config-settings=cmake.define.DLKIT_SIMT=OFF \
+	  --config-settings=cmake.define.DLKIT_ISAS=native --editable ".[cli]"
 	@touch $@
 
 $(STAMPS)/extra-%: pyproject.toml | $(STAMPS)/extension

@@ -2,6 +2,7 @@
 
 #include <unistd.h>
 
+#include <algorithm>
 #include <cstdlib>
 #include <fstream>
 #include <stdexcept>
@@ -28,6 +29,12 @@ std::vector<Isa> detect_isas() {
                       __builtin_cpu_supports("avx512cd");
   if (avx2) found.push_back(Isa::avx2);
   if (avx512) found.push_back(Isa::avx512);
+#if defined(DLKIT_ONLY_ISA)
+  constexpr Isa kOnly = Isa::DLKIT_ONLY_ISA;
+  if (std::find(found.begin(), found.end(), kOnly) == found.end())
+    throw std::runtime_error("this build is for " + std::string(name(kOnly)) + " alone, which this processor lacks");
+  found = {kOnly};
+#endif
 #elif defined(__aarch64__)
   found = {Isa::neon};
 #endif

@@ -7,7 +7,11 @@
 
 #include "core/cpu.h"
 
-#if defined(DLKIT_HAVE_X86_ISAS)
+#if defined(DLKIT_ONLY_ISA)
+#define DLKIT_DECLARE_PER_ISA(Type, object) \
+  namespace DLKIT_ONLY_ISA { extern const Type object; }
+#define DLKIT_SELECT(object) (DLKIT_ONLY_ISA::object)
+#elif defined(DLKIT_HAVE_X86_ISAS)
 #define DLKIT_DECLARE_PER_ISA(Type, object)        \
   namespace baseline { extern const Type object; } \
   namespace avx2 { extern const Type object; }     \
