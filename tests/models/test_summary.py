@@ -19,6 +19,14 @@ SHAPES = {
     nn.Embedding: lambda: (nn.Embedding(7, 3), (np.array([[1, 2], [0, 6]]),)),
     nn.Maxout: lambda: (nn.Maxout(3), (2, 6, 5, 5)),
     nn.MaxOverTime: lambda: (nn.MaxOverTime(), (2, 3, 8)),
+    nn.RNN: lambda: (nn.RNN(3, 5), (4, 2, 3)),
+    nn.LSTM: lambda: (nn.LSTM(3, 5, num_layers=2, bidirectional=True, peepholes=True), (4, 2, 3)),
+    nn.GRU: lambda: (nn.GRU(3, 5, bias=False), (4, 2, 3)),
+    nn.Recurrent: lambda: (nn.Recurrent("additive", 3, 5), (4, 2, 3)),
+    nn.RNNCell: lambda: (nn.RNNCell(3, 5), (2, 3)),
+    nn.LSTMCell: lambda: (nn.LSTMCell(3, 5), (2, 3)),
+    nn.GRUCell: lambda: (nn.GRUCell(3, 5), (2, 3)),
+    nn.RecurrentCell: lambda: (nn.RecurrentCell("relu", 3, 5), (2, 3)),
 }
 _NOT_LAYERS = {nn.Module, nn.ModuleList, nn.Sequential}
 _LAYERS = [
@@ -60,7 +68,19 @@ def test_every_layer_is_known(kind):
     assert layer.flops >= 0
     assert layer.parameters == sum(p.numel() for p in module.parameters())
     arguments = given if any(isinstance(a, np.ndarray) for a in given) else (np.zeros(given, np.float32),)
-    assert layer.output_shape == module.eval()(*map(dl.Tensor, arguments)).shape
+    made_of_it = module.eval()(*map(dl.Tensor, arguments))
+    assert layer.output_shape == (made_of_it[0] if isinstance(made_of_it, tuple) else made_of_it).shape
+
+
+@pytest.mark.parametrize("kind", [nn.RNN, nn.LSTM, nn.GRU])
+def test_operations_of_recurrent_layers_are_those_that_the_kernels_count(kind):
+    layer = kind(6, 9, num_layers=2, bidirectional=True, bias=False)
+    K.reset_counters()
+    layer(dl.Tensor(np.zeros((4, 3, 6), np.float32)))
+    gates = layer.weight_hh_l0.shape[0] // 9
+    elementwise = 4 * 3 * 2 * 2 * 6 * gates * 9
+    counted = K.counters()["flops"]
+    assert summary(layer, (4, 3, 6)).flops == counted + elementwise
 
 
 def test_operations_of_products_are_those_that_the_kernels_count():

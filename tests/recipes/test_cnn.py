@@ -56,7 +56,7 @@ def test_other_networks_learn(tmp_path, settings):
 def test_presets():
     lenet, strong = get("cnn").settings(data="mnist"), get("cnn").settings(data="mnist", preset="strong")
     assert (lenet.filters, lenet.batch_norm) == ((20, 50), False)
-    assert (strong.filters, strong.batch_norm, strong.elastic) == ((32, 32, 64, 64, 128), True, 24)
+    assert (strong.filters, strong.batch_norm, strong.elastic) == ((32, 32, 64, 64, 128), True, 8)
     assert get("cnn").settings(data="mnist", preset="strong", elastic=5).elastic == 5
     assert get("cnn").settings(preset="strong").padding == "same"
     with pytest.raises(SettingsError, match=r"cnn: preset is 'stron', .*did you mean 'strong'"):

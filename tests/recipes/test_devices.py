@@ -54,7 +54,20 @@ def _few_samples(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(text_registry._LOADERS, "topics", few_sentences)
 
 
-@pytest.mark.parametrize("name", names())
+#: What has no kernels for devices yet, and says so.
+CPU_ALONE = ("lm",)
+
+
+@pytest.mark.parametrize("name", CPU_ALONE)
+def test_recipes_without_device_kernels_say_so(
+    simt: Any, tmp_path: Any, capsys: pytest.CaptureFixture[str], name: str
+) -> None:
+    assert main(["train", name, "--device", "simt", "--no-progress", "--run-dir", str(tmp_path / "run")]) == 2
+    assert f"{name}: device is simt, expected cpu" in capsys.readouterr().err
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize("name", [name for name in names() if name not in CPU_ALONE])
 def test_every_recipe(simt: Any, tmp_path: Any, capsys: pytest.CaptureFixture[str], name: str) -> None:
     results = []
     for device in ("cpu", "simt"):

@@ -238,6 +238,8 @@ def _flops(module: nn.Module, given: tuple[int, ...], made: tuple[int, ...]) -> 
     if isinstance(module, (nn.Conv1d, nn.Conv2d)):
         taps = prod(module.weight.shape[1:])
         return int(size * (2 * taps + int(module.bias is not None)))
+    if isinstance(module, (nn.Recurrent, nn.RecurrentCell)):
+        return _recurrence(module, prod(given) // module.input_size)
     if isinstance(module, nn.Maxout):
         return size * (module.pieces - 1)
     name = type(module).__name__
@@ -249,6 +251,16 @@ def _flops(module: nn.Module, given: tuple[int, ...], made: tuple[int, ...]) -> 
     if isinstance(module, _LOSSES):
         return 6 * prod(given)
     return None
+
+
+def _recurrence(module: nn.Recurrent | nn.RecurrentCell, rows: int) -> int:
+    """Products and biases of every step of every sequence, and six operations for each gate of a unit."""
+    operations = 0
+    for parameter in module.parameters():
+        operations += (2 if len(parameter.shape) == 2 else 1) * int(parameter.numel())
+        if len(parameter.shape) == 2 and parameter.shape[1] == module.hidden_size:  # U, once a direction
+            operations += 6 * int(parameter.shape[0])
+    return rows * operations
 
 
 def _pooling(module: nn.Module, name: str, given: tuple[int, ...], size: int) -> int:

@@ -157,6 +157,10 @@ class LanguageTrainer(Trainer):
 
 def train(settings: LMSettings, options: RunOptions) -> Result:
     """Train it, measure its perplexity, let it write."""
+    if options.device != "cpu":
+        raise SettingsError(
+            f"lm: device is {options.device}, expected cpu: recurrent layers have no kernels for devices yet"
+        )
     corpus = load_corpus(settings.data, settings.units)
     batches = StreamBatches(corpus.train, settings.batch_size, settings.steps)
     run = open_run("lm", settings, options, may_change=settings.may_change)
