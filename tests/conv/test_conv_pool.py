@@ -41,6 +41,8 @@ def test_the_same_bits(
     try:
         out = K.conv2d(x, weight, bias, **case.settings, variant=variant)
     except ValueError as error:
+        if f"variant '{variant}' needs " not in str(error):
+            raise
         pytest.skip(str(error))
     for number, window in enumerate(WINDOWS):
         activation = (None, "relu")[(number + threads) % 2]
@@ -199,6 +201,8 @@ def test_gradients_from_places(
             x, weight, bias, **case.settings, window=window, return_places=True, activation="relu"
         )
     except ValueError as error:
+        if "expected a window that fits" not in str(error):
+            raise
         pytest.skip(str(error))
     grad = rng.standard_normal(y.shape).astype(dtype)
     settings = {**case.settings, "window": window}
