@@ -13,6 +13,7 @@ CuPy and the modules of kernels but ``_cpu`` are imported when an array or a nam
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
@@ -48,7 +49,7 @@ class DeviceUnavailableError(RuntimeError):
     """A device was asked for that this machine, or this build of dlkit, does not have."""
 
 
-class Backend:
+class Backend(ABC):
     """Where arrays of one type live, and what computes on them.
 
     Attributes
@@ -90,9 +91,9 @@ class Backend:
         """Copy numbers of the host into an array on the device, of the same shape and dtype."""
         target.set(values)
 
+    @abstractmethod
     def add_at(self, target: Any, index: Any, values: Any) -> None:
         """Add values to elements of an array, one after another where an element appears more than once."""
-        raise NotImplementedError
 
     def capture(self, body: Callable[[], None]) -> Callable[[], None]:
         """Record what a function launches, without running it, and return a function that launches all of it."""
@@ -226,9 +227,9 @@ def resolve_device(device: Any, operation: str) -> str:
 class Numbered(Backend):
     """A backend that may have several devices."""
 
+    @abstractmethod
     def resolve(self, number: str) -> str:
         """Return the full name of the device of that number, of the current one for an empty text."""
-        raise NotImplementedError
 
 
 def built_backends() -> list[str]:

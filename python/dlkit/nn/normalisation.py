@@ -81,6 +81,7 @@ class LayerNorm(Module):
 class _BatchNorm(Module):
     # What BatchNorm1d and BatchNorm2d share: all but the shapes that they take.
 
+    _places: tuple[tuple[str, ...], ...]  # what may follow (N, channels)
     weight: Parameter | None
     bias: Parameter | None
     running_mean: Tensor | None
@@ -128,7 +129,12 @@ class _BatchNorm(Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Normalise by the batch's statistics in training, or where none are tracked; else by the running ones."""
-        self._check_shape(functional.tensor_of(x, type(self).__name__, "x").shape)
+        shape = functional.tensor_of(x, type(self).__name__, "x").shape
+        if len(shape) not in [2 + len(places) for places in self._places] or shape[1] != self.num_features:
+            layouts = " or ".join(
+                f"({', '.join(('N', str(self.num_features), *places))})" for places in self._places
+            )
+            raise ValueError(f"{type(self).__name__}: x is {shape_text(shape)}; expected {layouts}")
         tracking = self.training and self.track_running_stats
         training = self.training or (self.running_mean is None and self.running_var is None)
         count = self.num_batches_tracked if tracking else None
@@ -152,12 +158,6 @@ class _BatchNorm(Module):
             count._array[...] += 1
             mark_changed(count)
         return out
-
-    def _check_shape(self, shape: tuple[int, ...]) -> None:
-        raise NotImplementedError
-
-    def _refuse(self, shape: tuple[int, ...], expected: str) -> None:
-        raise ValueError(f"{type(self).__name__}: x is {shape_text(shape)}; expected {expected}")
 
     def extra_repr(self) -> str:
         """Return size and settings."""
@@ -200,10 +200,7 @@ class BatchNorm1d(_BatchNorm):
     Ioffe & Szegedy, Batch normalization, ICML 2015.
     """
 
-    def _check_shape(self, shape: tuple[int, ...]) -> None:
-        channels = self.num_features
-        if len(shape) not in (2, 3) or shape[1] != channels:
-            self._refuse(shape, f"(N, {channels}) or (N, {channels}, L)")
+    _places = ((), ("L",))
 
 
 class BatchNorm2d(_BatchNorm):
@@ -212,9 +209,7 @@ class BatchNorm2d(_BatchNorm):
     Parameters, attributes and notes as for `BatchNorm1d`.
     """
 
-    def _check_shape(self, shape: tuple[int, ...]) -> None:
-        if len(shape) != 4 or shape[1] != self.num_features:
-            self._refuse(shape, f"(N, {self.num_features}, H, W)")
+    _places = (("H", "W"),)
 
 
 def _reset(weight: Parameter | None, bias: Parameter | None) -> None:
