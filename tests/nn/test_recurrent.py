@@ -206,6 +206,8 @@ BAD = [
     (lambda: nn.LSTM(3, -1), ValueError, "hidden_size"),
     (lambda: nn.GRU(3, 4, num_layers=0), ValueError, "num_layers"),
     (lambda: nn.LSTM(3, 4, dropout=1.0), ValueError, "dropout is 1.0"),
+    (lambda: nn.LSTM(3, 4, dropout="x"), TypeError, "dropout is 'x'; expected a number"),
+    (lambda: nn.LSTM(3, 4, recurrent_dropout=float("nan")), ValueError, "recurrent_dropout is nan"),
     (lambda: nn.RNN(3, 4, nonlinearity="sin"), ValueError, "nonlinearity is 'sin'"),
     (lambda: nn.Recurrent("ltsm", 3, 4), ValueError, "cell is 'ltsm'"),
     (lambda: nn.Recurrent("gru", 3, 4, peepholes=True), ValueError, "peepholes"),

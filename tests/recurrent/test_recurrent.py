@@ -324,6 +324,7 @@ def errors() -> list[tuple[str, type[Exception], dict[str, Any], str]]:
         ("a bias of another length", ValueError, {"weights": [w._replace(hh_bias=np.zeros(3))]}, "bias_hh is"),
         ("a state of another batch", ValueError, {"h0": np.zeros((1, 3, 4))}, r"h0 is \(3, 4\); expected \(2, 4\)"),
         ("too few states", ValueError, {"h0": np.zeros((2, 4))}, "h0 is"),
+        ("weights without names", TypeError, {"weights": [tuple(w)]}, "holds a tuple; expected RecurrentWeights"),
         ("no direction", ValueError, {"weights": []}, "weights has 0 directions"),
         ("a mask of another shape", ValueError, {"mask": np.zeros((1, 2, 9))}, "mask is"),
     ]  # fmt: skip

@@ -377,6 +377,9 @@ def _check(operation: str, cell: str, weights: Sequence[RecurrentWeights]) -> Ce
         raise ValueError(f"{operation}: cell is {cell!r}; expected one of {', '.join(CELLS)}")
     if not 1 <= len(weights) <= 2:
         raise ValueError(f"{operation}: weights has {len(weights)} directions; expected one or two")
+    for w in weights:
+        if not isinstance(w, RecurrentWeights):
+            raise TypeError(f"{operation}: weights holds a {type(w).__name__}; expected RecurrentWeights")
     return traits
 
 

@@ -87,6 +87,8 @@ class Recurrent(Module):
         self.hidden_size = positive_integer(hidden_size, name, "hidden_size")
         self.num_layers = positive_integer(num_layers, name, "num_layers")
         for argument, probability in (("dropout", dropout), ("recurrent_dropout", recurrent_dropout)):
+            if isinstance(probability, bool) or not isinstance(probability, (int, float)):
+                raise TypeError(f"{name}: {argument} is {probability!r}; expected a number")
             if not 0 <= probability < 1:
                 raise ValueError(f"{name}: {argument} is {probability}; expected 0 or more and less than 1")
         self.bias, self.batch_first, self.bidirectional = bool(bias), bool(batch_first), bool(bidirectional)
