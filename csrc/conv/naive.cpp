@@ -5,6 +5,8 @@
 #include "conv/naive.h"
 
 #include <algorithm>
+#include <cstddef>
+#include <vector>
 
 namespace dlkit::naive {
 namespace {
@@ -22,14 +24,21 @@ void taps(const ConvShape& s, Index i, Index j, const Body& body) {
     }
 }
 
-// body(image, filter, i, j, place): every element of the output, and its number.
+// body(image, i, j, place): every element of a filter's output, and its number in the whole.
+template <class Body>
+void outputs_of(const ConvShape& s, Index filter, const Body& body) {
+  for (Index image = 0; image < s.n; ++image) {
+    Index place = (image * s.filters + filter) * s.out_h * s.out_w;
+    for (Index i = 0; i < s.out_h; ++i)
+      for (Index j = 0; j < s.out_w; ++j) body(image, i, j, place++);
+  }
+}
+
+// body(image, filter, i, j, place): every element of the output.
 template <class Body>
 void outputs(const ConvShape& s, const Body& body) {
-  Index place = 0;
-  for (Index image = 0; image < s.n; ++image)
-    for (Index filter = 0; filter < s.filters; ++filter)
-      for (Index i = 0; i < s.out_h; ++i)
-        for (Index j = 0; j < s.out_w; ++j) body(image, filter, i, j, place++);
+  for (Index filter = 0; filter < s.filters; ++filter)
+    outputs_of(s, filter, [&](Index image, Index i, Index j, Index place) { body(image, filter, i, j, place); });
 }
 
 // First channel that a filter reads.
@@ -67,18 +76,25 @@ void conv(const ConvBackwardInput<T>& p, int) {
 template <class T>
 void conv(const ConvBackwardWeight<T>& p, int) {
   const ConvShape& s = p.shape;
-  if (!p.accumulate) {
-    std::fill(p.dweight, p.dweight + s.filters * s.depth(), T(0));
-    if (p.dbias != nullptr) std::fill(p.dbias, p.dbias + s.filters, T(0));
-  }
-  outputs(s, [&](Index image, Index filter, Index i, Index j, Index place) {
-    if (p.dbias != nullptr) p.dbias[filter] += p.grad[place];
+  // What there is to accumulate on is added last: in a sum that began with it, every addition would be rounded at its
+  // size.
+  const auto store = [&](T& element, T sum) { element = p.accumulate ? element + sum : sum; };
+  std::vector<T> kernel(static_cast<std::size_t>(s.kernel_size()));
+  for (Index filter = 0; filter < s.filters; ++filter) {
     for (Index c = 0; c < s.group_channels(); ++c) {
-      const T* x = p.x + (image * s.channels + first_channel(s, filter) + c) * s.in_size();
+      std::fill(kernel.begin(), kernel.end(), T(0));
+      outputs_of(s, filter, [&](Index image, Index i, Index j, Index place) {
+        const T* x = p.x + (image * s.channels + first_channel(s, filter) + c) * s.in_size();
+        taps(s, i, j, [&](Index tap, Index at) { kernel[static_cast<std::size_t>(tap)] += x[at] * p.grad[place]; });
+      });
       T* dweight = p.dweight + (filter * s.group_channels() + c) * s.kernel_size();
-      taps(s, i, j, [&](Index tap, Index at) { dweight[tap] += x[at] * p.grad[place]; });
+      for (const T sum : kernel) store(*dweight++, sum);
     }
-  });
+    if (p.dbias == nullptr) continue;
+    T sum = 0;
+    outputs_of(s, filter, [&](Index, Index, Index, Index place) { sum += p.grad[place]; });
+    store(p.dbias[filter], sum);
+  }
 }
 
 #define DLKIT_INSTANTIATE(T)                            \
