@@ -11,8 +11,7 @@
 // masks, no lanes wasted at the ends of rows. Padding is zeros in the copy; a stride sorts its rows by remainder.
 //
 // 2 Kh Kw FLOPs for each channel, filter and pixel. The copy is Kw elements for each of x, in the first-level cache for
-// small images, else in the second: a Kh F-th of the multiply-adds. A step of 10 filters x 2 registers has 10 + 4 loads
-// (a register mostly lies in two lines) for 20 multiply-adds. Bound: the multiply-adds.
+// small images, else in the second: a Kh F-th of the multiply-adds. Bound: the multiply-adds (strip_tile.h).
 //
 // The gradient by the weight reads the same copies: a tile of filters by taps is a sum over registers of pixels, of
 // grad times a copy, 10 loads for the 25 multiply-adds of 5 x 5; the registers are added up within when all images are
@@ -21,114 +20,13 @@
 // Source of the copy: MEC (Cho & Brand 2017).
 #include "conv/first_layer.h"
 #include "conv/pairs.h"
+#include "conv/strip_tile.h"
 #include "conv/weight_unit.h"
 #include "core/scratch.h"
 #include "matmul/split.h"
 
 namespace dlkit::DLKIT_TARGET {
 namespace {
-
-template <class T>
-struct StripTile {
-  const T* x;
-  const Index* offsets;
-  Index depth;
-  const T* weight;  // depth x rows
-  const T* bias;    // or null
-  T* y;
-  Index y_stride;  // from filter to filter
-  Index panels;    // of Vectors registers, one after another
-  Index left;      // pixels from the first panel on
-  bool relu;
-};
-
-template <class T, int Rows, int Vectors>
-__attribute__((noinline)) void strip_tile(const StripTile<T>& t) {
-  using V = Vec<T>;
-  constexpr int kWidth = Vectors * V::lanes;
-  const T* x = t.x;
-  T* y = t.y;
-  Index left = t.left;
-  for (Index panel = 0; panel < t.panels; ++panel, x += kWidth, y += kWidth, left -= kWidth) {
-    V sum[Rows][Vectors];
-#pragma GCC unroll 16
-    for (int i = 0; i < Rows; ++i)
-#pragma GCC unroll 4
-      for (int j = 0; j < Vectors; ++j) sum[i][j] = t.bias != nullptr ? V::broadcast(t.bias[i]) : V::zero();
-    // A plane apart each, so that the processor does not see them coming.
-#pragma GCC unroll 16
-    for (int i = 0; i < Rows; ++i)
-#pragma GCC unroll 4
-      for (int j = 0; j < Vectors; ++j) __builtin_prefetch(y + i * t.y_stride + j * V::lanes, 1);
-    const T* w = t.weight;
-    const Index* const end = t.offsets + t.depth;
-    for (const Index* offset = t.offsets; offset != end; ++offset, w += Rows) {
-      const T* const from = x + *offset;
-      V pixels[Vectors];
-#pragma GCC unroll 4
-      for (int j = 0; j < Vectors; ++j) {
-        pixels[j] = V::load(from + j * V::lanes);
-        hold(pixels[j]);
-      }
-#pragma GCC unroll 16
-      for (int i = 0; i < Rows; ++i) {
-        const V factor = V::broadcast(w[i]);
-#pragma GCC unroll 4
-        for (int j = 0; j < Vectors; ++j) sum[i][j] = V::fma(factor, pixels[j], sum[i][j]);
-      }
-    }
-    if (t.relu) {
-#pragma GCC unroll 16
-      for (int i = 0; i < Rows; ++i)
-#pragma GCC unroll 4
-        for (int j = 0; j < Vectors; ++j) sum[i][j] = V::max(V::zero(), sum[i][j]);
-    }
-    if (left >= kWidth) {
-#pragma GCC unroll 16
-      for (int i = 0; i < Rows; ++i)
-#pragma GCC unroll 4
-        for (int j = 0; j < Vectors; ++j) sum[i][j].store(y + i * t.y_stride + j * V::lanes);
-    } else {
-      const auto mask = V::first(left - (Vectors - 1) * V::lanes);
-#pragma GCC unroll 16
-      for (int i = 0; i < Rows; ++i)
-#pragma GCC unroll 4
-        for (int j = 0; j < Vectors; ++j) {
-          T* const to = y + i * t.y_stride + j * V::lanes;
-          if (j + 1 < Vectors)
-            sum[i][j].store(to);
-          else
-            sum[i][j].store(to, mask);
-        }
-    }
-  }
-}
-
-// The shapes of tiles: sums, pixels and a factor fill the registers.
-template <class T>
-struct StripShapes {
-  static constexpr int registers = Vec<T>::registers;
-  static constexpr int rows_of_two = (registers - 4) / 2;
-  static constexpr int rows_of_four = (registers - 6) / 4;
-};
-
-template <class T>
-using StripKernel = void (*)(const StripTile<T>&);
-
-template <class T, int Vectors, int Rows>
-StripKernel<T> kernel_of(int rows) {
-  if constexpr (Rows == 0)
-    return nullptr;
-  else
-    return rows == Rows ? strip_tile<T, Rows, Vectors> : kernel_of<T, Vectors, Rows - 1>(rows);
-}
-
-template <class T>
-StripKernel<T> strip_kernel(int rows, int vectors) {
-  using Shapes = StripShapes<T>;
-  if (vectors == 4) return kernel_of<T, 4, Shapes::rows_of_four>(rows);
-  return vectors == 2 ? kernel_of<T, 2, Shapes::rows_of_two>(rows) : kernel_of<T, 1, Shapes::rows_of_two>(rows);
-}
 
 template <class T>
 int main_vectors(Index rows) {

@@ -13,6 +13,7 @@
 #include "conv/pointwise.h"
 #include "conv/tap_sums.h"
 #include "conv/winograd.h"
+#include "conv/winograd_stride2.h"
 #include "core/counters.h"
 
 namespace dlkit {
@@ -47,6 +48,8 @@ constexpr const char* kSmallWindow = "a kernel whose dilation spans fewer pixels
 constexpr const char* kSmallReach = "a kernel and stride that reach over fewer pixels and channels";
 constexpr const char* kWinogradNeeds = "a kernel of 3 x 3, strides and dilations of 1";
 constexpr const char* kWinograd5Needs = "a kernel of 5 x 5, strides and dilations of 1";
+constexpr const char* kStride2Needs =
+    "a kernel 5 to 8 wide, a horizontal stride of 2 and dilation of 1, one group, and rows that are not too long";
 
 constexpr const char* kFewChannels = "one to sixteen channels, one group, and rows that are not too long";
 constexpr const char* kPointwise = "a kernel of 1 x 1, a stride of 1 and no padding";
@@ -75,6 +78,8 @@ constexpr ConvVariant<ConvForward<T>> kForward[] = {
      conv_pointwise<T>, nothing},
     {"first_layer", "few channels: im2col along the width alone, in the first-level cache", kFewChannels,
      takes_first_layer, conv_first_layer<T>, first_layer_scratch<T>},
+    {"winograd_stride2", "4 outputs of a row by 13 products instead of 28, for a kernel 7 wide", kStride2Needs,
+     takes_winograd_stride2, conv_winograd_stride2<T>, winograd_stride2_scratch<T>},
 };
 
 template <class T>
@@ -205,6 +210,7 @@ template <class T>
 const char* choice(const ConvForward<T>* problem, const ConvShape& s) {
   if (s.groups > 1 && depthwise_interleaves(s, ConvPass::forward)) return "depthwise_interleaved";
   if (s.groups > 1 && takes_depthwise(s)) return "depthwise";
+  if (winograd_stride2_pays<T>(s)) return "winograd_stride2";
   if (s.channels <= 4 && first_layer_pays<T>(s)) return "first_layer";  // too few to sum up for Winograd
   if (const char* name = winograd_for(problem, s)) return name;
   if (first_layer_pays<T>(s)) return "first_layer";
