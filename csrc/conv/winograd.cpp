@@ -389,36 +389,59 @@ Index filters_by_weight(const Winograd<T>& w) {
   return EvenSplit(divide_up(w.filters, 14), most).size(0) * 14;
 }
 
+// Of filters [begin, begin + count) on up to `threads` threads, which take blocks of tiles, each with sums of its own.
 template <class T, int Size, int Taps>
-void run(WinogradGradient<T> w, int threads) {
+void run_filters(const WinogradGradient<T>& whole, Index begin, Index count, int threads) {
   const auto& k = gradient_kernels<T, Size, Taps>();
-  const WinogradGradient<T> whole = w;
-  const Index filters = whole.conv.filters, at_once = filters_by_weight<T, Size, Taps>(w.conv);
-  for (Index f = 0; f < filters; f += at_once) {
-    w = whole;
-    w.conv.filters = std::min(at_once, filters - f);
-    w.grad += f * w.conv.out_h * w.conv.out_w;
-    w.dweight += f * w.conv.filter_stride;
-    w.dbias = w.dbias == nullptr ? nullptr : w.dbias + f;
-    cut<T, Size, Taps>(w, threads);
-    w.sums = scratch<T>(Slot::columns, static_cast<std::size_t>(w.parts * w.sums_size));
-    const Index strips = w.conv.strips(), blocks = divide_up(strips, w.conv.block_strips);
-    parallel_for(
-        static_cast<int>(w.parts),
-        [&](int part) {
-          const Index begin = blocks * part / w.parts, end = blocks * (part + 1) / w.parts;
-          for (Index block = begin; block < end; ++block) {
-            const Index first = block * w.conv.block_strips;
-            k.add(w, first, std::min(w.conv.block_strips, strips - first), block == begin, w.sums + part * w.sums_size);
-          }
-        },
-        threads);
-    parallel_for(
-        static_cast<int>(w.filters_across ? w.conv.channels : w.conv.filters), [&](int down) { k.finish(w, down); },
-        threads);
-    if (w.dbias != nullptr)
-      for (Index filter = 0; filter < w.conv.filters; ++filter) k.finish_bias(w, filter);
+  WinogradGradient<T> w = whole;
+  w.conv.filters = count;
+  w.grad += begin * w.conv.out_h * w.conv.out_w;
+  w.dweight += begin * w.conv.filter_stride;
+  w.dbias = w.dbias == nullptr ? nullptr : w.dbias + begin;
+  cut<T, Size, Taps>(w, threads);
+  w.sums = scratch<T>(Slot::columns, static_cast<std::size_t>(w.parts * w.sums_size));
+  const Index strips = w.conv.strips(), blocks = divide_up(strips, w.conv.block_strips);
+  parallel_for(
+      static_cast<int>(w.parts),
+      [&](int part) {
+        const Index from = blocks * part / w.parts, to = blocks * (part + 1) / w.parts;
+        for (Index block = from; block < to; ++block) {
+          const Index first = block * w.conv.block_strips;
+          k.add(w, first, std::min(w.conv.block_strips, strips - first), block == from, w.sums + part * w.sums_size);
+        }
+      },
+      threads);
+  parallel_for(
+      static_cast<int>(w.filters_across ? w.conv.channels : w.conv.filters), [&](int down) { k.finish(w, down); },
+      threads);
+  if (w.dbias != nullptr)
+    for (Index filter = 0; filter < w.conv.filters; ++filter) k.finish_bias(w, filter);
+}
+
+template <class T, int Size, int Taps>
+void run(const WinogradGradient<T>& w, int threads) {
+  const Index filters = w.conv.filters, at_once = filters_by_weight<T, Size, Taps>(w.conv);
+  WinogradGradient<T> trial = w;
+  cut<T, Size, Taps>(trial, 1);
+  // Where tiles are few, the sums of several threads would be more to write and to read than their tiles: threads take
+  // filters instead, and each transforms the input.
+  constexpr Index kFewBlocks = 4, kFewFilters = 28;
+  const bool by_filters = divide_up(trial.conv.strips(), trial.conv.block_strips) <= kFewBlocks * threads &&
+                          filters >= kFewFilters * threads;
+  if (threads == 1 || !by_filters) {
+    for (Index f = 0; f < filters; f += at_once)
+      run_filters<T, Size, Taps>(w, f, std::min(at_once, filters - f), threads);
+    return;
   }
+  const Index least = divide_up(filters, at_once);
+  const Index parts = divide_up(least, threads) * threads;
+  parallel_for(
+      static_cast<int>(parts),
+      [&](int part) {
+        const Index begin = filters * part / parts, end = filters * (part + 1) / parts;
+        run_filters<T, Size, Taps>(w, begin, end - begin, 1);
+      },
+      threads);
 }
 
 // Elements that a vector's lanes, as many as needed, hold for nothing; of `count`, in all.
