@@ -3,8 +3,8 @@
 ``make sweep-text`` runs it: filter region size, number of filters, activation, 1-max against k-max pooling, dropout;
 each value on several folds (or seeds, where a set has an official split). Accuracies go to
 ``bench/results/sweep-text-<data>.json``, as a table into ``docs/models/text-cnn.md`` between its markers, and as plots
-into ``docs/models/images/text-cnn-sweep.png``. ``--quick`` is a smoke test on the interpreter's own documentation; it
-writes the plot where ``--figure`` says, and no result.
+into ``docs/models/images/text-cnn-sweep.png``. What was stopped goes on where it was. ``--quick`` is a smoke test
+on the interpreter's own documentation; it writes the plot where ``--figure`` says, and no result.
 """
 
 from __future__ import annotations
@@ -66,28 +66,44 @@ _QUICK_AXES = (
 )
 
 
-def measure(
-    data: str, settings: dict[str, Any], repeats: int, folder: Path, known: dict[str, list[float]]
-) -> list[float]:
-    """The accuracies of some settings on so many folds, or with so many seeds; those that are known are not redone."""
-    key = json.dumps(settings, sort_keys=True)
-    if key not in known:
-        official = data in ("topics", "trec", "sst2", "sst5")
-        accuracies = []
+class Measured:
+    """Accuracies that are known; after each training also in a file, so that what was stopped goes on from there."""
+
+    def __init__(self, data: str, kept: Path | None) -> None:
+        self.data, self.kept = data, kept
+        self.official = data in ("topics", "trec", "sst2", "sst5")
+        self.known: dict[str, dict[str, float]] = {}
+        if kept is not None and kept.is_file():
+            self.known = json.loads(kept.read_text(encoding="utf-8"))
+
+    def accuracies(self, settings: dict[str, Any], repeats: int) -> list[float]:
+        """Of some settings, on so many folds or with so many seeds."""
+        known = self.known.setdefault(json.dumps(settings, sort_keys=True), {})
+        trained = False
         for number in range(repeats):
-            which = {"seed": number} if official else {"fold": number}
-            result = get("text-cnn").run(
-                data=data,
-                run_dir=folder / f"{len(known)}-{number}",
-                progress=False,
-                pictures=False,
-                **which,
-                **settings,
-            )
-            accuracies.append(float(result.metrics["test_accuracy"]))
-        known[key] = accuracies
-        print(f"{settings}: {fmean(accuracies):.2%}", file=sys.stderr, flush=True)
-    return known[key]
+            if str(number) in known:
+                continue
+            which = {"seed": number} if self.official else {"fold": number}
+            with tempfile.TemporaryDirectory(prefix="dlkit-sweep-") as folder:
+                result = get("text-cnn").run(
+                    data=self.data,
+                    run_dir=Path(folder) / "run",
+                    progress=False,
+                    pictures=False,
+                    **which,
+                    **settings,
+                )
+            known[str(number)] = float(result.metrics["test_accuracy"])
+            trained = True
+            if self.kept is not None:
+                self.kept.parent.mkdir(parents=True, exist_ok=True)
+                fresh = self.kept.with_suffix(".new")
+                fresh.write_text(json.dumps(self.known, indent=1) + "\n", encoding="utf-8")
+                fresh.replace(self.kept)
+        found = [known[str(number)] for number in range(repeats)]
+        if trained:
+            print(f"{settings}: {fmean(found):.2%}", file=sys.stderr, flush=True)
+        return found
 
 
 def text_of(value: Any) -> str:
@@ -128,6 +144,9 @@ def main() -> int:
     parser.add_argument("--epochs", type=int, help="epochs at most (default: the recipe's)")
     parser.add_argument("--threads", type=int, help="threads of the kernels (default: all)")
     parser.add_argument("--figure", type=Path, default=FIGURE, help="the plot to write")
+    parser.add_argument(
+        "--runs", type=Path, default=Path("runs/sweep-text"), help="folder of what has been measured"
+    )
     parser.add_argument("--dry-run", action="store_true", help="print the table and draw, write no results")
     parser.add_argument("--quick", action="store_true", help="a few small networks on topics, in a minute")
     chosen = parser.parse_args()
@@ -140,30 +159,25 @@ def main() -> int:
     if chosen.quick:
         data, axes, common, repeats = "topics", _QUICK_AXES, {**_QUICK, "filters": 10}, 2
 
-    known: dict[str, list[float]] = {}
+    measured = Measured(data, None if chosen.quick else chosen.runs / f"{data}.json")
     drawn, written = [], []
-    with tempfile.TemporaryDirectory(prefix="dlkit-sweep-") as temporary:
-        folder = Path(temporary)
-        try:
-            baseline = measure(data, common, repeats, folder, known)
-            for axis in axes:
-                points = []
-                for value in axis.values:
-                    same = value == axis.baseline
-                    settings = common if same else {**common, axis.name: value}
-                    points.append(
-                        {"value": value, "accuracies": measure(data, settings, repeats, folder, known)}
-                    )
-                written.append({"title": axis.title, "name": axis.name, "points": points})
-                drawn.append(
-                    Setting(
-                        axis.title,
-                        [text_of(point["value"]) for point in points],
-                        [point["accuracies"] for point in points],
-                    )
+    try:
+        baseline = measured.accuracies(common, repeats)
+        for axis in axes:
+            points = []
+            for value in axis.values:
+                settings = common if value == axis.baseline else {**common, axis.name: value}
+                points.append({"value": value, "accuracies": measured.accuracies(settings, repeats)})
+            written.append({"title": axis.title, "name": axis.name, "points": points})
+            drawn.append(
+                Setting(
+                    axis.title,
+                    [text_of(point["value"]) for point in points],
+                    [point["accuracies"] for point in points],
                 )
-        except DataError as error:
-            raise SystemExit(f"sweep-text: {error}") from error
+            )
+    except DataError as error:
+        raise SystemExit(f"sweep-text: {error}") from error
     described = environment()
     described["command"] = "make sweep-text"
     record = {

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <cstddef>
+#include <cstdint>
 
 #include "conv/pool.h"
 #include "core/dispatch.h"
@@ -130,6 +131,18 @@ struct PoolInterleavedKernels {
   void (*k_max)(const KMaxPool<T>& p, Index begin, Index end);  // rows [begin, end), k at most kMostSorted
 };
 
+// Where the taps of a window lie, from its first on, in elements of the plane.
+struct WideTaps {
+  Index count;
+  std::int32_t at[kMostPlaces + 1];
+};
+
+struct PoolWiden {
+  // to[j] = first + j stride + taps.at[places[j]], or -1 where that is nowhere, j < count. All of them in 32 bits.
+  void (*row)(const WideTaps& taps, const std::uint8_t* places, Index first, Index stride, Index count,
+              std::int64_t* to);
+};
+
 template <template <class> class Kernels>
 struct PoolTable {
   Kernels<float> of_float;
@@ -144,5 +157,6 @@ DLKIT_DECLARE_PER_ISA(PoolTable<PoolGradKernels>, pool_grad_table)
 DLKIT_DECLARE_PER_ISA(PoolTable<PoolPlaneKernels>, pool_plane_table)
 DLKIT_DECLARE_PER_ISA(PoolTable<PoolSmallKernels>, pool_small_table)
 DLKIT_DECLARE_PER_ISA(PoolTable<PoolInterleavedKernels>, pool_interleaved_table)
+DLKIT_DECLARE_PER_ISA(PoolWiden, pool_widen)
 
 }  // namespace dlkit

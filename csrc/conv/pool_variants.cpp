@@ -91,6 +91,17 @@ bool even(const Problem& p) {
 }
 constexpr const char* kEven = "an output size that divides the input's";
 
+// Indices are put together in 32 bits, those of taps outside the plane included.
+template <class T>
+bool widens(const MaxPool<T>& p) {
+  const PoolShape& s = p.shape;
+  constexpr double kMost = 1 << 30;
+  const auto rows = static_cast<double>(s.height + s.pad_h + s.dilation_h * s.kernel_h);
+  const auto cols = static_cast<double>(s.width + s.pad_w + s.dilation_w * s.kernel_w + 16 * s.stride_w);
+  return p.indices != nullptr && s.taps() <= kMostPlaces && rows * cols < kMost;
+}
+constexpr const char* kWidens = "int64 indices, at most 255 taps, and planes of less than 2^30 elements";
+
 // What a row of windows reads, as many planes as a register has lanes, must not take too much memory; numbers of
 // elements must be exact in float.
 bool interleaves(const PoolShape& s, double tall) {
@@ -139,6 +150,7 @@ constexpr PoolVariant<MaxPool<T>> kMax[] = {
     {"interleaved", kSide, kInterleaves, interleaved, pool_interleaved<T>},
     {"registers", "2 x 2: every second element by shuffles, no scratch", kTwos, twos<T>, pool_2x2<T>},
     {"columns", "3 x 3: down a register of columns, a row's best found once", kThrees, threes<T>, pool_3x3<T>},
+    {"widened", "int64 indices from places as bytes, a few planes at a time", kWidens, widens<T>, pool_widened<T>},
     {"plane", "one window: its maximum, then where that is", kPlane, of_the_plane, pool_plane<T>},
 };
 

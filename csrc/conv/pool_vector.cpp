@@ -282,6 +282,37 @@ void pool_interleaved(const KMaxPool<T>& p, int threads) {
 }
 
 template <class T>
+void pool_widened(const MaxPool<T>& p, int threads) {
+  const PoolShape& s = p.shape;
+  const PoolWiden& kernel = DLKIT_SELECT(pool_widen);
+  WideTaps taps{s.taps(), {}};
+  for (Index tap = 0; tap < taps.count; ++tap)
+    taps.at[tap] =
+        static_cast<std::int32_t>(tap / s.kernel_w * s.dilation_h * s.width + tap % s.kernel_w * s.dilation_w);
+  // Places that stay in a near cache until they are read: of whole registers of planes, but of the largest.
+  constexpr Index kPlaces = 16 << 10, kMost = 256 << 10, kLanes = 16;
+  const Index fit = std::max<Index>(kPlaces / s.out_size(), 1);
+  const Index step = kLanes * s.out_size() > kMost ? fit : std::max(fit / kLanes, Index{1}) * kLanes;
+  in_planes<T>(p, threads, [&](const MaxPool<T>&, Index begin, Index end) {
+    auto* const places = static_cast<std::uint8_t*>(
+        scratch_bytes(Slot::result, static_cast<std::size_t>(std::min(step, end - begin) * s.out_size())));
+    for (Index plane = begin; plane < end; plane += step) {
+      MaxPool<T> few = p;
+      few.shape.planes = std::min(step, end - plane);
+      few.x += plane * s.in_size();
+      few.y += plane * s.out_size();
+      few.places = places;
+      few.indices = nullptr;
+      pool<MaxPool<T>>(few, nullptr, 1);
+      std::int64_t* to = p.indices + plane * s.out_size();
+      const std::uint8_t* from = places;
+      for (Index row = 0; row < few.shape.planes * s.out_h; ++row, to += s.out_w, from += s.out_w)
+        kernel.row(taps, from, (row % s.out_h * s.stride_h - s.pad_h) * s.width - s.pad_w, s.stride_w, s.out_w, to);
+    }
+  });
+}
+
+template <class T>
 void pool_plane(const MaxPool<T>& p, int threads) {
   in_planes<T>(p, threads, plane_kernels().get(T{}).max_pool);
 }
@@ -322,6 +353,7 @@ void pool_even(const AdaptiveAvgPoolBackward<T>& p, int threads) {
 }
 
 #define DLKIT_INSTANTIATE(T)                                                \
+  template void pool_widened(const MaxPool<T>&, int);                       \
   template void pool_interleaved(const MaxPool<T>&, int);                   \
   template void pool_interleaved(const MaxPoolBackward<T>&, int);           \
   template void pool_interleaved(const AvgPool<T>&, int);                   \

@@ -40,6 +40,10 @@ void pool_3x3(const MaxPool<T>& p, int threads);
 template <class T>
 void pool_3x3(const MaxPoolBackward<T>& p, int threads);
 
+// int64 indices: places as bytes by the fastest variant, a few planes at a time, then widened (pool_widen.cpp).
+template <class T>
+void pool_widened(const MaxPool<T>& p, int threads);
+
 // Planes side by side in the lanes of registers (pool_interleaved.cpp).
 template <class T>
 void pool_interleaved(const MaxPool<T>& p, int threads);
