@@ -67,3 +67,40 @@ def test_samples(rng):
         model.sample(start, 3, temperature=-1)
     with pytest.raises(ValueError, match="at least two tokens"):
         model.surprises(np.array([1]))
+
+
+SOFTMAXES = [{"softmax": "adaptive", "cutoffs": (5, 12)}, {"softmax": "sampled", "samples": 6}]
+
+
+@pytest.mark.parametrize("softmax", SOFTMAXES, ids=["adaptive", "sampled"])
+def test_softmaxes_for_large_vocabularies(rng, softmax):
+    model = RecurrentLanguageModel(20, dimensions=6, hidden=7, layers=1, **softmax)
+    tokens = rng.integers(0, 20, 31)
+    logs, _ = model.eval()(tokens[:-1, None])
+    np.testing.assert_allclose(np.exp(logs.numpy()).sum(1), 1, rtol=1e-5)
+    expected = -logs.numpy()[np.arange(30), tokens[1:]]
+    np.testing.assert_allclose(model.surprises(tokens, steps=7), expected, rtol=1e-4)
+    loss, _ = model.loss(tokens[:-1, None], tokens[1:])
+    np.testing.assert_allclose(loss.item(), expected.mean(), rtol=1e-5)
+
+
+@pytest.mark.parametrize("softmax", SOFTMAXES, ids=["adaptive", "sampled"])
+def test_they_learn_a_sequence_by_heart(softmax):
+    dl.manual_seed(0)
+    model = RecurrentLanguageModel(20, dimensions=16, hidden=32, layers=1, **softmax)
+    tokens = np.tile(np.arange(20), 3)
+    optimizer = dl.optim.Adam(model.parameters(), lr=0.02)
+    for _ in range(120):
+        loss, _ = model.loss(tokens[:-1, None], tokens[1:])
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+    assert np.exp(model.surprises(tokens).mean()) < 1.5
+    np.testing.assert_array_equal(model.sample(tokens[:5], 15, temperature=0), np.arange(5, 20))
+
+
+def test_softmaxes_that_do_not_fit():
+    with pytest.raises(ValueError, match="softmax is 'half'; expected one of"):
+        RecurrentLanguageModel(20, softmax="half")
+    with pytest.raises(ValueError, match="tied is set and softmax is 'sampled'; expected 'full'"):
+        RecurrentLanguageModel(20, softmax="sampled", tied=True)

@@ -36,10 +36,15 @@ def test_learns_and_leaves_a_run_folder(tmp_path):
     assert predictor.model.surprises(load_corpus("topics").test).mean() == pytest.approx(metrics["test_loss"])
 
 
-@pytest.mark.parametrize("cell", ["lstm", "gru", "tanh"])
-def test_same_seed_same_bits_resumed_or_not(tmp_path, cell):
+@pytest.mark.parametrize(
+    ("cell", "softmax"), [("lstm", "full"), ("gru", "adaptive"), ("tanh", "sampled")], ids=str
+)
+def test_same_seed_same_bits_resumed_or_not(tmp_path, cell, softmax):
     def weights(name, **settings):
-        folder = run(tmp_path / name, cell=cell, dropout=0.2, recurrent_dropout=0.2, **settings).folder
+        settings = {"cell": cell, "softmax": softmax, "cutoffs": (300, 1000), "samples": 200, **settings}
+        folder = run(tmp_path / name, dropout=0.2, recurrent_dropout=0.2, **settings).folder
+        surprise = load_language_model(folder).surprise("the value of the expression")
+        assert np.isfinite(surprise.bits).all()
         return (folder / "model.safetensors").read_bytes()
 
     whole = weights("a", epochs=2)
@@ -92,6 +97,15 @@ def test_asked_afterwards(tmp_path):
 def test_settings_that_do_not_fit(tmp_path):
     with pytest.raises(SettingsError, match="tied is set but dimensions is 16 and hidden 8"):
         run(tmp_path, tied=True, hidden=8)
+    with pytest.raises(SettingsError, match="tied is set but softmax is sampled"):
+        run(tmp_path, tied=True, softmax="sampled")
+    with pytest.raises(SettingsError, match=r"cutoffs is \(9, 4\), expected one or more, ascending"):
+        run(tmp_path, softmax="adaptive", cutoffs=(9, 4))
+    with pytest.raises(
+        SettingsError, match=r"cutoffs is \(5000,\), expected at least one below the 2\d+ words"
+    ):
+        run(tmp_path / "none", softmax="adaptive", cutoffs=(5000,))
+    assert not (tmp_path / "none").exists()
     with pytest.raises(SettingsError, match="cell"):
         run(tmp_path, cell="lstmm")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -15,6 +16,9 @@ from dlkit.nn import init
 
 #: One state, or a pair of them for LSTMs.
 State = Any
+
+#: How the words to come are scored.
+SOFTMAXES = ("full", "adaptive", "sampled")
 
 
 class RecurrentLanguageModel(nn.Module):
@@ -41,12 +45,21 @@ class RecurrentLanguageModel(nn.Module):
         The output layer's weight is the table of word vectors (Press & Wolf 2017); needs `dimensions` = `hidden`.
     spread
         All weights begin uniform from minus this to this; 0: as the layers' own defaults have it.
+    softmax
+        "full": a score for every word; for large vocabularies "adaptive" (`dlkit.nn.AdaptiveLogSoftmaxWithLoss`) or
+        "sampled" (`dlkit.nn.SampledSoftmaxLoss`). Both want words numbered by falling frequency, and no `tied`.
+    cutoffs
+        Where the clusters of rare words begin, of "adaptive".
+    samples
+        Words that are drawn in each step, of "sampled".
 
     Raises
     ------
     ValueError
-        `tied` is set and the two differ, or a setting is out of range.
+        `tied` is set and the two differ or the softmax is not full, or a setting is out of range.
     """
+
+    output: nn.Linear | nn.AdaptiveLogSoftmaxWithLoss | nn.SampledSoftmaxLoss
 
     def __init__(
         self,
@@ -59,8 +72,17 @@ class RecurrentLanguageModel(nn.Module):
         recurrent_dropout: float = 0.0,
         tied: bool = False,
         spread: float = 0.0,
+        softmax: str = "full",
+        cutoffs: Sequence[int] = (2000, 10000),
+        samples: int = 1000,
     ) -> None:
         super().__init__()
+        if softmax not in SOFTMAXES:
+            raise ValueError(f"RecurrentLanguageModel: softmax is {softmax!r}; expected one of {SOFTMAXES}")
+        if tied and softmax != "full":
+            raise ValueError(
+                f"RecurrentLanguageModel: tied is set and softmax is {softmax!r}; expected 'full'"
+            )
         if tied and dimensions != hidden:
             raise ValueError(
                 f"RecurrentLanguageModel: tied is set but dimensions is {dimensions} and hidden {hidden}; expected "
@@ -70,12 +92,20 @@ class RecurrentLanguageModel(nn.Module):
         self.recurrent = nn.Recurrent(
             cell, dimensions, hidden, layers, dropout=dropout, recurrent_dropout=recurrent_dropout
         )
-        self.output = nn.Linear(hidden, words)
+        if softmax == "adaptive":
+            self.output = nn.AdaptiveLogSoftmaxWithLoss(hidden, words, cutoffs)
+        elif softmax == "sampled":
+            self.output = nn.SampledSoftmaxLoss(hidden, words, samples)
+        else:
+            self.output = nn.Linear(hidden, words)
+        self.softmax = softmax
         self.dropout = nn.Dropout(dropout)
         self.tied = tied
         if spread:
             for parameter in self.parameters():
                 init.uniform_(parameter, -spread, spread)
+        if isinstance(self.output, nn.AdaptiveLogSoftmaxWithLoss):
+            return
         if tied:
             self.output.weight = self.embedding.weight
         if CELLS[cell].has_c or spread:
@@ -95,13 +125,53 @@ class RecurrentLanguageModel(nn.Module):
         Returns
         -------
         Tensor of shape (T B, words)
-            Logits, row by row in the order of x.
+            Logits, row by row in the order of x; log-probabilities where the softmax is not full.
         state
         """
+        rows, state = self.features(x, state)
+        if isinstance(self.output, nn.Linear):
+            return F.linear(rows, self.output.weight, self.output.bias), state
+        return self.output.log_prob(rows), state
+
+    def features(self, x: Any, state: State = None) -> tuple[Tensor, State]:
+        """What the output layer reads, shape (T B, hidden), and the state; arguments as those of `forward`."""
         vectors = self.dropout(self.embedding(x))
         outputs, state = self.recurrent(vectors, state)
-        rows = self.dropout(outputs.reshape(-1, outputs.shape[2]))
-        return F.linear(rows, self.output.weight, self.output.bias), state
+        return self.dropout(outputs.reshape(-1, outputs.shape[2])), state
+
+    def loss(self, x: Any, y: Any, state: State = None) -> tuple[Tensor, State]:
+        """The mean surprise at the tokens to come.
+
+        Parameters
+        ----------
+        x
+            Token numbers, shape (T, B).
+        y
+            Those after them, shape (T B,).
+        state
+            That after the tokens before; None: none.
+
+        Returns
+        -------
+        Tensor
+            In training, of a sampled softmax, an estimate.
+        state
+        """
+        rows, state = self.features(x, state)
+        if isinstance(self.output, nn.Linear):
+            return F.cross_entropy(F.linear(rows, self.output.weight, self.output.bias), y), state
+        if isinstance(self.output, nn.AdaptiveLogSoftmaxWithLoss):
+            return self.output(rows, y).loss, state
+        return self.output(rows, y), state
+
+    def _surprises(self, rows: Tensor, chosen: NDArray[np.int64]) -> NDArray[np.float64]:
+        if isinstance(self.output, nn.AdaptiveLogSoftmaxWithLoss):
+            costs: Tensor = -self.output(rows, chosen).output
+        else:
+            costs = F.cross_entropy(
+                F.linear(rows, self.output.weight, self.output.bias), chosen, reduction="none"
+            )
+        return np.asarray(costs.numpy(), np.float64)
 
     def surprises(self, tokens: NDArray[np.int64], steps: int = 100) -> NDArray[np.float64]:
         """What each token of a text after the first costs, given all those before it.
@@ -130,10 +200,8 @@ class RecurrentLanguageModel(nn.Module):
             with no_grad():
                 for start in range(0, len(tokens) - 1, steps):
                     inputs = tokens[start : start + steps][: len(tokens) - 1 - start]
-                    logits, state = self(inputs[:, None], state)
-                    chosen = tokens[start + 1 : start + 1 + len(inputs)]
-                    logs = F.log_softmax(logits, 1).numpy()
-                    found.append(-logs[np.arange(len(chosen)), chosen].astype(np.float64))
+                    rows, state = self.features(inputs[:, None], state)
+                    found.append(self._surprises(rows, tokens[start + 1 : start + 1 + len(inputs)]))
         finally:
             self.train(training)
         return np.concatenate(found)

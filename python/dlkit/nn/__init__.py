@@ -8,6 +8,7 @@ from dlkit.nn.container import ModuleList, Sequential
 from dlkit.nn.conv import Conv1d, Conv2d
 from dlkit.nn.dropout import Dropout
 from dlkit.nn.embedding import Embedding
+from dlkit.nn.large_softmax import AdaptiveLogSoftmaxWithLoss, SampledSoftmaxLoss
 from dlkit.nn.linear import Linear
 from dlkit.nn.loss import (
     BCELoss,
@@ -50,6 +51,7 @@ __all__ = [
     "RNN",
     "AdaptiveAvgPool1d",
     "AdaptiveAvgPool2d",
+    "AdaptiveLogSoftmaxWithLoss",
     "AdaptiveMaxPool1d",
     "AdaptiveMaxPool2d",
     "AvgPool1d",
@@ -89,6 +91,7 @@ __all__ = [
     "ReLU",
     "Recurrent",
     "RecurrentCell",
+    "SampledSoftmaxLoss",
     "Sequential",
     "SiLU",
     "Sigmoid",

@@ -36,6 +36,7 @@ _ARGUMENTS = {
     "tied",
     "spread",
 }
+_LATER = {"softmax", "cutoffs", "samples"}  # that cards of former versions do not have
 
 
 @dataclass(frozen=True)
@@ -156,7 +157,7 @@ def load_language_model(folder: str | os.PathLike[str], device: str = "cpu") -> 
             f"run folder {path} has no {FILE}: no finished run of a language model"
         ) from error
     arguments, words, units = card.get("arguments"), card.get("words"), card.get("units")
-    if not isinstance(arguments, dict) or set(arguments) != _ARGUMENTS:
+    if not isinstance(arguments, dict) or not _ARGUMENTS <= set(arguments) <= _ARGUMENTS | _LATER:
         raise CardError(f"{path / FILE}: arguments are not those of a language model")
     if not isinstance(words, list) or not all(isinstance(word, str) for word in words):
         raise CardError(f"{path / FILE}: words is no list of texts")

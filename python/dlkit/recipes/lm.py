@@ -11,11 +11,12 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from dlkit import kernels, nn, optim
-from dlkit.autograd import Tensor
+from dlkit.autograd import Tensor, no_grad
 from dlkit.data import StreamBatches, load_corpus
 from dlkit.data.corpora import CORPORA, END, UNITS, UNKNOWN, Corpus
 from dlkit.kernels.recurrent import CELLS
 from dlkit.models import RecurrentLanguageModel
+from dlkit.models.language_model import SOFTMAXES
 from dlkit.train import Callback, Trainer, plots
 from dlkit.train.non_finite import non_finite_error
 
@@ -65,6 +66,16 @@ class LMSettings(Settings):
     tied: bool = option(
         False, "The output layer's weights are the word vectors; needs as many units.", group="Model"
     )
+    softmax: str = option(
+        "full",
+        "Scores of all words; for large vocabularies adaptive (Grave et al. 2017) or sampled (Jean et al. 2015).",
+        group="Model",
+        choices=SOFTMAXES,
+    )
+    cutoffs: tuple[int, ...] = option(
+        (2000, 10000), "Words in front of each cluster of an adaptive softmax.", group="Model", at_least=1
+    )
+    samples: int = option(1000, "Words that a sampled softmax draws in each step.", group="Model", at_least=1)
     spread: float = option(0.1, "Weights begin uniform from minus this to this.", group="Model", above=0)
     steps: int = option(35, "Steps that gradients go back.", at_least=1, at_most=1 << 16)
     batch_size: int = option(20, "Stretches of the text that are read side by side.", at_least=1)
@@ -86,6 +97,10 @@ class LMSettings(Settings):
             raise SettingsError(
                 f"tied is set but dimensions is {self.dimensions} and hidden {self.hidden}, expected them equal"
             )
+        if self.tied and self.softmax != "full":
+            raise SettingsError(f"tied is set but softmax is {self.softmax}, expected full")
+        if list(self.cutoffs) != sorted(set(self.cutoffs)) or not self.cutoffs:
+            raise SettingsError(f"cutoffs is {self.cutoffs}, expected one or more, ascending")
 
     @property
     def may_change(self) -> frozenset[str]:
@@ -135,11 +150,13 @@ class LanguageTrainer(Trainer):
         state: Any = tuple(Tensor(array) for array in self.carried.arrays) or None
         if state is not None and len(state) == 1:
             state = state[0]
-        logits, after = self.model(x, state)
-        loss = self.loss(logits, y)
+        assert isinstance(self.model, RecurrentLanguageModel)
+        loss, after = self.model.loss(x, y, state)
         value = loss.item()
         if not isfinite(value):
-            raise non_finite_error(self, value, x, y, logits.data)
+            with no_grad():
+                outputs = self.model(x, state)[0]
+            raise non_finite_error(self, value, x, y, outputs.data)
         self.optimizer.zero_grad()
         loss.backward()
         if self._clip is not None:
@@ -162,6 +179,12 @@ def train(settings: LMSettings, options: RunOptions) -> Result:
             f"lm: device is {options.device}, expected cpu: recurrent layers have no kernels for devices yet"
         )
     corpus = load_corpus(settings.data, settings.units)
+    cutoffs = [cutoff for cutoff in settings.cutoffs if cutoff < len(corpus.words)]
+    if settings.softmax == "adaptive" and not cutoffs:
+        raise SettingsError(
+            f"cutoffs is {settings.cutoffs}, expected at least one below the {len(corpus.words)} {corpus.units} "
+            f"of {corpus.name}"
+        )
     batches = StreamBatches(corpus.train, settings.batch_size, settings.steps)
     run = open_run("lm", settings, options, may_change=settings.may_change)
     kernels.manual_seed(settings.seed)
@@ -175,6 +198,9 @@ def train(settings: LMSettings, options: RunOptions) -> Result:
         "recurrent_dropout": settings.recurrent_dropout,
         "tied": settings.tied,
         "spread": settings.spread,
+        "softmax": settings.softmax,
+        "cutoffs": cutoffs,
+        "samples": settings.samples,
     }
     model = RecurrentLanguageModel(**arguments)
     model.to(options.device)

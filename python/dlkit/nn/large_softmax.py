@@ -1,0 +1,289 @@
+"""Softmax over many classes, such as the words of a language, without a score for each of them in every step."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+
+from dlkit.autograd.arrangement import cat
+from dlkit.autograd.base import make, shape_text
+from dlkit.autograd.elementwise import masked_fill
+from dlkit.autograd.tensor import Tensor
+from dlkit.kernels.random import generator
+from dlkit.nn import functional as F
+from dlkit.nn.container import ModuleList, Sequential
+from dlkit.nn.linear import Linear, positive_integer
+from dlkit.nn.module import Module
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+
+    from dlkit.autograd.base import Array
+
+
+class AdaptiveOutput(NamedTuple):
+    """What `AdaptiveLogSoftmaxWithLoss` returns.
+
+    Attributes
+    ----------
+    output : Tensor of shape (N,)
+        Log-probabilities of the targets.
+    loss : Tensor
+        Minus their mean.
+    """
+
+    output: Tensor
+    loss: Tensor
+
+
+class AdaptiveLogSoftmaxWithLoss(Module):
+    """Adaptive softmax (Grave et al., 2017): frequent classes in a head, rare ones in clusters behind it.
+
+    The head scores the classes before the first cutoff, and each cluster as a whole. A rare class has the probability
+    of its cluster times that within it, which is computed for the rows whose target is there alone, from fewer
+    features the rarer its classes are: p(y) = p(cluster | x) p(y | cluster, P x).
+
+    Parameters
+    ----------
+    in_features : int
+    n_classes : int
+        Numbered by falling frequency.
+    cutoffs : sequence of int
+        The first class of each cluster, ascending, from 1 to n_classes - 1.
+    div_value : float
+        Cluster i sees in_features / div_value ** (i + 1) features, at least 1.
+    head_bias : bool
+        Whether the head has a bias.
+    dtype : dtype
+        float32 or float64.
+
+    Attributes
+    ----------
+    head : Linear
+        To cutoffs[0] classes and the clusters.
+    tail : ModuleList
+        A `Sequential` of two `Linear` without bias for each cluster. Names and layouts are PyTorch's.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If a size is not positive, div_value not above 0, or cutoffs are not as they should be.
+    """
+
+    def __init__(
+        self,
+        in_features: int,
+        n_classes: int,
+        cutoffs: Sequence[int],
+        div_value: float = 4.0,
+        head_bias: bool = False,
+        *,
+        dtype: Any = np.float32,
+    ) -> None:
+        super().__init__()
+        name = "AdaptiveLogSoftmaxWithLoss"
+        self.in_features = positive_integer(in_features, name, "in_features")
+        self.n_classes = positive_integer(n_classes, name, "n_classes")
+        given = [positive_integer(cutoff, name, "cutoffs") for cutoff in cutoffs]
+        if not given or given != sorted(set(given)) or given[-1] >= self.n_classes:
+            raise ValueError(
+                f"{name}: cutoffs are {list(cutoffs)}; expected one or more, ascending, below n_classes "
+                f"({self.n_classes})"
+            )
+        if not 0 < div_value < np.inf:
+            raise ValueError(f"{name}: div_value is {div_value}; expected a number above 0")
+        self.cutoffs = [*given, self.n_classes]
+        self.div_value = div_value
+        self.shortlist = given[0]
+        self.head = Linear(self.in_features, self.shortlist + len(given), bias=head_bias, dtype=dtype)
+        clusters = []
+        for i, (first, after) in enumerate(zip(self.cutoffs, self.cutoffs[1:], strict=False)):
+            features = max(int(self.in_features / div_value ** (i + 1)), 1)
+            clusters.append(
+                Sequential(
+                    Linear(self.in_features, features, bias=False, dtype=dtype),
+                    Linear(features, after - first, bias=False, dtype=dtype),
+                )
+            )
+        self.tail = ModuleList(clusters)
+
+    def forward(self, x: Any, target: Any) -> AdaptiveOutput:
+        """Log-probabilities of targets, and their mean.
+
+        Parameters
+        ----------
+        x : Tensor of shape (N, in_features)
+        target : integers of shape (N,)
+
+        Returns
+        -------
+        AdaptiveOutput
+
+        Raises
+        ------
+        TypeError, ValueError
+            If shapes or types do not fit, or a target is out of range.
+        """
+        rows = _rows(x, self.in_features, "AdaptiveLogSoftmaxWithLoss")
+        labels = _labels(target, rows, self.n_classes, "AdaptiveLogSoftmaxWithLoss")
+        clusters = np.searchsorted(self.cutoffs, labels, side="right")  # 0: the shortlist
+        heads = np.where(clusters == 0, labels, self.shortlist + clusters - 1)
+        costs = F.cross_entropy(self.head(rows), heads, reduction="none")
+        behind, places, seen = [], np.zeros(len(labels), np.int64), 1
+        for i, cluster in enumerate(self.tail):
+            chosen = np.flatnonzero(clusters == i + 1)
+            if not len(chosen):
+                continue
+            scores = cluster(F.embedding(chosen, rows))
+            behind.append(F.cross_entropy(scores, labels[chosen] - self.cutoffs[i], reduction="none"))
+            places[chosen] = np.arange(seen, seen + len(chosen))
+            seen += len(chosen)
+        if behind:
+            # Row n has what is at places[n]: 0 for those of the shortlist.
+            nothing = make(np.zeros(1, rows.data.dtype))
+            costs = costs + F.embedding(places, cat([nothing, *behind]).reshape(-1, 1)).reshape(-1)
+        return AdaptiveOutput(-costs, costs.mean())
+
+    def log_prob(self, x: Any) -> Tensor:
+        """Log-probabilities of all classes: (N, in_features) to (N, n_classes)."""
+        rows = _rows(x, self.in_features, "log_prob")
+        head = F.log_softmax(self.head(rows), 1)
+        parts = [head[:, : self.shortlist]]
+        for i, cluster in enumerate(self.tail):
+            number = self.shortlist + i
+            parts.append(F.log_softmax(cluster(rows), 1) + head[:, number : number + 1])
+        return cat(parts, 1)
+
+    def predict(self, x: Any) -> Tensor:
+        """The most probable class of each row: (N, in_features) to (N,)."""
+        return self.log_prob(x).argmax(1)
+
+    def extra_repr(self) -> str:
+        """Return the sizes."""
+        return f"in_features={self.in_features}, n_classes={self.n_classes}, cutoffs={self.cutoffs[:-1]}"
+
+
+class SampledSoftmaxLoss(Module):
+    """Softmax cross-entropy over the target and classes that are drawn anew in each step (Jean et al., 2015).
+
+    The drawn classes are shared by all rows. From each score the logarithm of the class's expected count is taken, so
+    that the gradient is that of the full softmax but for what the draw leaves out; a drawn class counts for nothing in
+    a row whose target it is. In evaluation mode all classes are scored.
+
+    Parameters
+    ----------
+    in_features : int
+    n_classes : int
+        By falling frequency, unless `frequencies` says what is frequent.
+    n_samples : int
+        Draws in each step, with replacement; a class that is drawn twice counts once.
+    frequencies : array of shape (n_classes,), optional
+        How often each class is drawn, up to a factor. Default: log((k + 2) / (k + 1)), Zipf's law.
+    dtype : dtype
+        float32 or float64.
+
+    Attributes
+    ----------
+    weight : Parameter of shape (n_classes, in_features)
+    bias : Parameter of shape (n_classes,)
+
+    Raises
+    ------
+    TypeError, ValueError
+        If a size is not positive, or frequencies are not above 0 and finite, or of another shape.
+    """
+
+    def __init__(
+        self,
+        in_features: int,
+        n_classes: int,
+        n_samples: int,
+        frequencies: Any = None,
+        *,
+        dtype: Any = np.float32,
+    ) -> None:
+        super().__init__()
+        name = "SampledSoftmaxLoss"
+        scores = Linear(in_features, n_classes, dtype=dtype)
+        self.in_features, self.n_classes = scores.in_features, scores.out_features
+        self.n_samples = positive_integer(n_samples, name, "n_samples")
+        self.weight = scores.weight
+        assert scores.bias is not None
+        self.bias = scores.bias
+        classes = np.arange(self.n_classes, dtype=np.float64)
+        weights = (
+            np.log((classes + 2) / (classes + 1))
+            if frequencies is None
+            else np.asarray(frequencies, dtype=np.float64)
+        )
+        if weights.shape != (self.n_classes,):
+            raise ValueError(
+                f"{name}: frequencies are {shape_text(weights.shape)}; expected ({self.n_classes},)"
+            )
+        if not (np.isfinite(weights).all() and weights.min() > 0):
+            raise ValueError(
+                f"{name}: frequencies hold {weights.min()} to {weights.max()}; expected numbers above 0"
+            )
+        self._chances = weights / weights.sum()
+        self._up_to = np.cumsum(self._chances)
+        # Of a class to be among so many draws.
+        expected = -np.expm1(self.n_samples * np.log1p(-np.minimum(self._chances, 1 - 1e-12)))
+        self._log_expected = np.log(expected)
+
+    def forward(self, x: Any, target: Any) -> Tensor:
+        """The mean loss of rows (N, in_features) and integers (N,)."""
+        rows = _rows(x, self.in_features, "SampledSoftmaxLoss")
+        labels = _labels(target, rows, self.n_classes, "SampledSoftmaxLoss")
+        if not self.training:
+            return F.cross_entropy(F.linear(rows, self.weight, self.bias), labels)
+        drawn = np.unique(np.searchsorted(self._up_to, generator().random(self.n_samples), side="right"))
+        drawn = np.minimum(drawn, self.n_classes - 1)  # the last sum may be rounded to less than 1
+        count, kind = len(labels), rows.data.dtype
+        both = np.concatenate([labels, drawn])
+        weights = F.embedding(both, self.weight)
+        biases = F.embedding(both, self.bias.reshape(-1, 1)).reshape(-1)
+        shifts = make(self._log_expected[both].astype(kind))
+        biases = biases - shifts
+        of_target = (rows * weights[:count]).sum(1) + biases[:count]
+        of_drawn = F.linear(rows, weights[count:], biases[count:])
+        hits = labels[:, None] == drawn
+        if hits.any():
+            of_drawn = masked_fill(of_drawn, hits, -np.inf)
+        scores = cat([of_target.reshape(-1, 1), of_drawn], 1)
+        return F.cross_entropy(scores, np.zeros(count, np.int64))
+
+    def log_prob(self, x: Any) -> Tensor:
+        """Log-probabilities of all classes: (N, in_features) to (N, n_classes)."""
+        return F.log_softmax(F.linear(_rows(x, self.in_features, "log_prob"), self.weight, self.bias), 1)
+
+    def extra_repr(self) -> str:
+        """Return the sizes."""
+        return f"in_features={self.in_features}, n_classes={self.n_classes}, n_samples={self.n_samples}"
+
+
+def _rows(x: Any, features: int, operation: str) -> Tensor:
+    rows = F.tensor_of(x, operation, "x")
+    if rows.data.ndim != 2 or rows.data.shape[1] != features:
+        raise ValueError(f"{operation}: x is {shape_text(rows.data.shape)}; expected (N, {features})")
+    if not len(rows.data):
+        raise ValueError(f"{operation}: x is {shape_text(rows.data.shape)}; expected at least one row")
+    return rows
+
+
+def _labels(target: Any, rows: Tensor, classes: int, operation: str) -> NDArray[np.int64]:
+    labels: Array = target.data if isinstance(target, Tensor) else np.asarray(target)
+    if labels.dtype.kind not in "iu":
+        raise TypeError(f"{operation}: target is of dtype {labels.dtype}; expected integers")
+    if labels.shape != rows.data.shape[:1]:
+        raise ValueError(
+            f"{operation}: x is {shape_text(rows.data.shape)} but target is {shape_text(labels.shape)}; expected "
+            f"({rows.data.shape[0]},)"
+        )
+    outside = (labels < 0) | (labels >= classes)
+    if outside.any():
+        at = int(outside.argmax())
+        raise ValueError(f"{operation}: target[{at}] is {labels[at]}; expected 0 to {classes - 1}")
+    return labels.astype(np.int64, copy=False)
