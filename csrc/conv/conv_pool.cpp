@@ -86,15 +86,8 @@ void convolve_and_pool(const ConvMaxPool<T>& p, const ConvVariant<ConvForward<T>
       threads);
 }
 
-template <class T>
-std::size_t conv_pool_scratch(const ConvShape& s) {
-  const Block block(s, sizeof(T));
-  return static_cast<std::size_t>(block.images * block.filters * s.out_size()) * sizeof(T);
-}
-
-#define DLKIT_INSTANTIATE(T)                                                                       \
-  template void convolve_and_pool(const ConvMaxPool<T>&, const ConvVariant<ConvForward<T>>*, int); \
-  template std::size_t conv_pool_scratch<T>(const ConvShape&);
+#define DLKIT_INSTANTIATE(T) \
+  template void convolve_and_pool(const ConvMaxPool<T>&, const ConvVariant<ConvForward<T>>*, int);
 DLKIT_INSTANTIATE(float)
 DLKIT_INSTANTIATE(double)
 

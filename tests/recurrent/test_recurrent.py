@@ -343,6 +343,53 @@ def test_errors(case):
         K.recurrent(given.pop("x"), given.pop("weights"), given.pop("batch_sizes"), **given)
 
 
+def test_gradients_that_overlap():
+    case = make("lstm", [3, 2], 4, 4, directions=1)
+    x, weights, sizes, h0, c0, settings, dy, _, _ = case
+    y, _, _, saved = K.recurrent(x, weights, sizes, h0, c0, keep=True, **settings)
+    w, kept = weights[0], [r.copy() for r in saved.reserves]
+    memory = np.zeros(200)
+
+    def message(out: RecurrentWeights, dy: Any = dy) -> str:
+        with pytest.raises(ValueError, match=r"^recurrent_backward: .* overlaps ") as raised:
+            K.recurrent_backward(saved, x, weights, sizes, y, dy, out=[out], **settings)
+        np.testing.assert_array_equal(saved.reserves[0], kept[0])  # before any work
+        return str(raised.value)
+
+    nothing = RecurrentWeights(None, None)
+    assert "dweight_ih overlaps weight_ih" in message(nothing._replace(ih=w.ih))
+    assert "dbias_hh overlaps bias_ih" in message(nothing._replace(hh_bias=w.ih_bias))
+    assert "dbias_hh overlaps dbias_ih" in message(
+        nothing._replace(ih_bias=memory[:16], hh_bias=memory[15:31])
+    )
+    assert "reserve overlaps dy" in message(nothing, saved.reserves[0].reshape(-1)[: y.size].reshape(y.shape))
+    beside = nothing._replace(ih_bias=memory[:16], hh_bias=memory[16:32])
+    K.recurrent_backward(saved, x, weights, sizes, y, dy, out=[beside], **settings)
+    np.testing.assert_array_equal(memory[:16], memory[16:32])
+
+
+@pytest.mark.parametrize("true", [1, np.True_])
+def test_what_counts_as_true(true):
+    case = make("gru", [3, 2], 4, 5)
+    expected = K.recurrent(case.x, case.weights, case.sizes, cell="gru", new_z=True, keep=True)
+    found = K.recurrent(case.x, case.weights, case.sizes, cell="gru", new_z=true, keep=true)
+    np.testing.assert_array_equal(found[0], expected[0])
+    assert found[3] is not None
+
+
+def test_sizes_that_change_as_they_are_read():
+    class Emptying:
+        def __index__(self) -> int:
+            sizes.clear()
+            return 2
+
+    sizes: list[Any] = [Emptying(), 2, *[1] * 1000]
+    case = make("tanh", [2, 2], 3, 4, directions=1)
+    with pytest.raises(ValueError, match="batch_sizes"):
+        K.recurrent(case.x, case.weights, sizes, cell="tanh")
+    assert not sizes
+
+
 def test_errors_of_stacks():
     weights = make("lstm", [1], 3, 4, directions=1).weights
     with pytest.raises(ValueError, match="layers is empty"):
