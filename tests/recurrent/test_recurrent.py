@@ -399,6 +399,33 @@ def test_errors_of_stacks():
     with pytest.raises(ValueError, match="h0 is"):
         K.lstm(np.zeros((2, 2, 3)), [weights], np.zeros((2, 2, 4)))
 
+    with pytest.raises(ValueError, match="lstm: cell is 'gru'; expected one of lstm, coupled_lstm"):
+        K.lstm(np.zeros((2, 2, 3)), [weights], cell="gru")
+    with pytest.raises(ValueError, match="rnn: cell is 'lstm'"):
+        K.rnn(np.zeros((2, 2, 3)), [weights], cell="lstm")
+    with pytest.raises(ValueError, match=r"batch_sizes\[0\] is 0; expected at least 1"):
+        K.lstm(np.zeros((2, 0, 3)), [weights])
+    with pytest.raises(ValueError, match=r"weight_hh is \(\); expected \(4 H, H\)"):
+        K.lstm(np.zeros((2, 2, 3)), [[weights[0]._replace(hh=None)]])
+
+
+def test_errors_of_gradients():
+    case = make("lstm", [3, 2], 4, 5)
+    x, weights, sizes, h0, c0, settings, dy, dhn, _ = case
+    y, _, _, saved = K.recurrent(x, weights, sizes, h0, c0, keep=True, **settings)
+
+    def refused(message: str, y: Any = y, dy: Any = dy, saved: Any = saved, **more: Any) -> None:
+        with pytest.raises(ValueError, match=f"^recurrent_backward: {message}"):
+            K.recurrent_backward(saved, x, weights, sizes, y, dy, **more, **settings)
+
+    refused(r"y is \(5, 5\); expected \(5, 10\)", y=y[:, :5])
+    refused(r"y is \(50,\)", y=y.reshape(-1))
+    refused(r"dy is \(5, 11\); expected \(5, 10\)", dy=np.zeros((5, 11)))
+    refused("saved is of 1 directions and weights of 2", saved=type(saved)(saved.reserves[:1]))
+    refused("out is of 1 directions", out=weights[:1])
+    refused(r"dhn is \(1, 2, 5\)", dhn=dhn[:1])
+    refused("reserve is ", saved=type(saved)((saved.reserves[0][:-1], saved.reserves[1])))
+
 
 def test_strided_inputs_are_taken():
     case = make("gru", [4, 4], 3, 8)
