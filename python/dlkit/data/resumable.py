@@ -85,7 +85,7 @@ def integer(owner: str, name: str, value: object, at_least: int, below: int | No
     """
     if isinstance(value, bool) or not isinstance(value, Integral) or value < at_least:
         raise DataError(f"{owner}: {name} is {value!r}, expected an integer of at least {at_least}")
-    if below is not None and value >= below:
+    if below is not None and int(value) >= below:
         raise DataError(
             f"{owner}: {name} is {value!r}, expected an integer below 2**{below.bit_length() - 1}"
         )
