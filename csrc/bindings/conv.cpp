@@ -24,7 +24,7 @@ ConvExtents extents(const ArrayArg& array, int dims) {
 template <class Problem>
 const ConvVariant<Problem>* variant_for(PyObject* name, const ConvShape& shape, const char* operation) {
   const auto* found = variant_named(name, conv_variants<Problem>(), operation);
-  if (found != nullptr && shape.flops() != 0 && !found->takes(shape))
+  if (found != nullptr && shape.flops() != 0 && shape.in_size() != 0 && !found->takes(shape))
     fail(operation, std::string("variant '") + found->name + "' needs " + found->needs);
   return found;
 }

@@ -39,7 +39,7 @@ template <class T>
 void convolve_and_pool(const ConvMaxPool<T>& p, const ConvVariant<ConvForward<T>>* variant, int threads) {
   const ConvShape& s = p.conv;
   if (s.n == 0 || s.filters == 0) return;
-  if (variant == nullptr && s.flops() != 0) variant = &choose_conv<ConvForward<T>>(s);
+  if (variant == nullptr) variant = &choose_conv<ConvForward<T>>(s);
   Block block(s, sizeof(T));
   if (block.images > 1) block.images = std::min(block.images, divide_up(s.n, threads));
   const Index image_parts = divide_up(s.n, block.images), filter_parts = divide_up(s.filters, block.filters);
