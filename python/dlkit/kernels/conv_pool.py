@@ -327,6 +327,11 @@ def _host(operation: str, dims: int, places: Any, **arrays: Any) -> list[Any]:
     if type(places) is not _ndarray or places.dtype != np.uint8:
         given = places.dtype if type(places) is _ndarray else type(places).__name__
         raise TypeError(f"{operation}: places is {given}; expected an array of uint8")
+    if places.shape != found[0].shape:
+        shape = found[0].shape
+        raise ValueError(
+            f"{operation}: grad is {shape} and places is {places.shape}; expected {shape} of both"
+        )
     return found
 
 
@@ -340,7 +345,10 @@ def _by_places(operation: str, variant: Any, grad: Any, chosen: Callable[[], boo
                 f"{operation}: variant is 'places', which is for the CPU alone; expected 'dense'"
             )
         return False
-    return variant == "places" or (variant is None and chosen())
+    if variant == "places":
+        return True  # the binding checks all
+    pays = chosen()  # raises where shapes do not fit
+    return variant is None and pays
 
 
 def _pooled_by_input(
