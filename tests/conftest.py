@@ -6,7 +6,9 @@ import ctypes
 import mmap
 import os
 import signal
-from collections.abc import Iterator
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -89,6 +91,34 @@ class Fenced:
 def fenced() -> list[Fenced]:
     """Four places for arrays of up to a megabyte; a read or write past one ends the process."""
     return [Fenced(1 << 20) for _ in range(4)]
+
+
+_TESTS = Path(__file__).resolve().parent
+_OTHER_ISAS = [isa for isa in K.config()["isas_available"] if isa != K.config()["isa"]]
+
+
+@pytest.fixture(params=_OTHER_ISAS)
+def on_other_isa(request: pytest.FixtureRequest) -> Callable[..., None]:
+    """Run tests, named by folder or file, in a process with each other instruction set of this machine."""
+    if "DLKIT_ISA" in os.environ:
+        pytest.skip("DLKIT_ISA chooses the one instruction set to test")
+
+    def run(*paths: str, ignore: tuple[str, ...] = ()) -> None:
+        command = [sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider"]
+        command += [f"--ignore-glob={_TESTS}/*/test_device_*.py"]  # no CPU kernels
+        command += [f"--ignore={_TESTS / name}" for name in ignore]
+        done = subprocess.run(
+            [*command, *(str(_TESTS / path) for path in paths)],
+            env={**os.environ, "DLKIT_ISA": request.param},
+            cwd=_TESTS.parent,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == 0, done.stdout[-4000:] + done.stderr[-2000:]
+        assert " passed" in done.stdout
+
+    return run
 
 
 def needs_simt() -> None:

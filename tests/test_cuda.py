@@ -53,6 +53,7 @@ def graphs(simt: Any, monkeypatch: pytest.MonkeyPatch) -> FakeGraphs:
     graphs = FakeGraphs(backend.library)
     monkeypatch.setitem(backend.__dict__, "library", graphs)
     monkeypatch.setitem(backend.__dict__, "capture", graphs.capture)
+    monkeypatch.setitem(backend.__dict__, "records", True)
     return graphs
 
 
@@ -169,6 +170,14 @@ def test_wrong_arguments(monkeypatch: pytest.MonkeyPatch) -> None:
         dl.cuda.Graph(3, backend="simt")  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="Graph: warmup is 0; expected at least 1"):
         dl.cuda.Graph(lambda: None, warmup=0, backend="simt")
+    with pytest.raises(ValueError, match=r"Graph: backend is 'cud'; expected one of .*did you mean 'cuda'"):
+        dl.cuda.Graph(lambda: None, backend="cud")
+
+
+@pytest.mark.parametrize("backend", ["cpu", "simt"])
+def test_where_nothing_can_be_recorded(backend: str) -> None:
+    with pytest.raises(ValueError, match=f"Graph: backend is '{backend}', where launches cannot be recorded"):
+        dl.cuda.Graph(lambda: pytest.fail("the step was run"), backend=backend)
 
 
 def test_without_a_gpu() -> None:

@@ -1,5 +1,6 @@
 #include "conv/conv.h"
 
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -16,92 +17,175 @@
 namespace dlkit {
 namespace {
 
-// 1 or 2, as Python's wrappers pass it.
-int dims_of(PyObject* object, const char* operation) {
-  const std::int64_t dims = as_integer(object, operation, "dims");
-  if (dims != 1 && dims != 2) fail(operation, "dims is " + std::to_string(dims) + "; expected 1 or 2");
-  return static_cast<int>(dims);
-}
-
 ConvExtents extents(const ArrayArg& array, int dims) {
   return {array.shape(), array.ndim(), dims, array.operation, array.argument};
 }
 
 template <class Problem>
-const ConvVariant<Problem>* variant_named(PyObject* object, const ConvShape& shape, const char* operation) {
-  if (object == Py_None) return nullptr;
-  std::vector<std::string> names;
-  std::string listing;
-  for (const auto& variant : conv_variants<Problem>()) {
-    listing += (names.empty() ? "" : ", ") + std::string(variant.name);
-    names.emplace_back(variant.name);
-  }
-  Py_ssize_t size = 0;
-  const char* text = PyUnicode_Check(object) ? PyUnicode_AsUTF8AndSize(object, &size) : nullptr;
-  PyErr_Clear();
-  const auto* found = text == nullptr ? nullptr : find_conv_variant<Problem>({text, static_cast<std::size_t>(size)});
-  if (found == nullptr)
-    fail(operation, "variant is " + std::string(py::repr(object)) + "; expected None or one of " + listing +
-                        suggestion(object, names));
-  if (shape.flops() != 0 && !found->takes(shape))
+const ConvVariant<Problem>* variant_for(PyObject* name, const ConvShape& shape, const char* operation) {
+  const auto* found = variant_named(name, conv_variants<Problem>(), operation);
+  if (found != nullptr && shape.flops() != 0 && shape.in_size() != 0 && !found->takes(shape))
     fail(operation, std::string("variant '") + found->name + "' needs " + found->needs);
   return found;
 }
 
-void count(const ConvShape& s, std::size_t item) {
-  count_work(
-      static_cast<std::uint64_t>(s.flops()),
-      static_cast<std::uint64_t>(s.n * (s.channels * s.in_size() + s.filters * s.out_size()) + s.filters * s.depth()) *
-          item);
+// `outputs` numbers, each a sum of a filter's depth.
+void count(const ConvShape& s, Index outputs, Index item) {
+  count_work(static_cast<std::uint64_t>(2.0 * static_cast<double>(outputs) * static_cast<double>(s.depth())),
+             static_cast<std::uint64_t>(s.n * s.channels * s.in_size() + outputs + s.filters * s.depth()) *
+                 static_cast<std::uint64_t>(item));
 }
+void count(const ConvShape& s, Index item) { count(s, s.n * s.filters * s.out_size(), item); }
 
-// A vector of one element for each filter, or null for None.
-struct Bias {
-  py::object copy;
-  const void* data = nullptr;
+// --- what the three kinds of calls are given, checked; of a max-pooling that follows only Pooled knows --------------
 
-  Bias(PyObject* object, const ArrayArg& like, Index filters) {
-    if (object == Py_None) return;
-    const ArrayArg given(object, like.operation, "bias");
-    like.require_same_dtype(given);
-    if (given.ndim() != 1 || given.shape()[0] != filters)
-      given.fail("bias is " + given.shape_text() + "; expected (" + std::to_string(filters) +
-                 ",), one element per filter");
-    if (!is_contiguous(object)) copy = contiguous_copy(object);
-    data = copy ? array_proxy(copy.ptr())->data : given.data();
+struct Forward {
+  ArrayArg x, weight;
+  ConvShape shape;
+
+  Forward(const Operation& operation, PyObject* x_given, PyObject* weight_given, PyObject* settings)
+      : x(x_given, operation.name, "x"), weight(weight_given, operation.name, "weight") {
+    x.require_same_dtype(weight);
+    const ConvGeometry geometry(settings, operation.name);
+    const ConvExtents in = extents(x, operation.dims), kernel = extents(weight, operation.dims);
+    require_conv_channels(operation.name, in, kernel, geometry.groups);
+    shape = make_conv_shape(operation.name, operation.dims, in.size[0], in.size[1], in.size[2], in.size[3],
+                            kernel.size[0], kernel.size[2], kernel.size[3], geometry);
   }
 };
+
+struct ByInput {
+  ArrayArg grad, weight;
+  ConvExtents out_grad;
+  ConvShape shape;
+
+  ByInput(const Operation& operation, PyObject* grad_given, PyObject* weight_given, PyObject* height, PyObject* width,
+          PyObject* settings)
+      : grad(grad_given, operation.name, "grad"), weight(weight_given, operation.name, "weight"),
+        out_grad(extents(grad, operation.dims)) {
+    grad.require_same_dtype(weight);
+    const ConvGeometry geometry(settings, operation.name);
+    const ConvExtents kernel = extents(weight, operation.dims);
+    const Index h = as_extent(height, operation.name, "input_size", 0),
+                w = as_extent(width, operation.name, "input_size", 0);
+    shape = make_conv_shape(operation.name, operation.dims, out_grad.size[0], kernel.size[1] * geometry.groups, h, w,
+                            kernel.size[0], kernel.size[2], kernel.size[3], geometry);
+  }
+  ConvArrayShape result(const Operation& operation) const {
+    return {operation.name, "the result",   operation.dims, grad.item_size(),
+            shape.n,        shape.channels, shape.height,   shape.width};
+  }
+};
+
+struct ByWeight {
+  ArrayArg grad, x;
+  ConvExtents out_grad;
+  ConvShape shape;
+
+  ByWeight(const Operation& operation, PyObject* grad_given, PyObject* x_given, PyObject* kernel_h, PyObject* kernel_w,
+           PyObject* settings)
+      : grad(grad_given, operation.name, "grad"), x(x_given, operation.name, "x"),
+        out_grad(extents(grad, operation.dims)) {
+    grad.require_same_dtype(x);
+    const ConvGeometry geometry(settings, operation.name);
+    const ConvExtents in = extents(x, operation.dims);
+    const Index h = as_extent(kernel_h, operation.name, "kernel_size", 1),
+                w = as_extent(kernel_w, operation.name, "kernel_size", 1);
+    shape = make_conv_shape(operation.name, operation.dims, in.size[0], in.size[1], in.size[2], in.size[3],
+                            out_grad.size[1], h, w, geometry);
+  }
+};
+
+// Where the gradients by weight and bias go.
+class ParameterGradients {
+ public:
+  ParameterGradients(const Operation& operation, const ByWeight& call, const Input& grad, const Input& x,
+                     bool with_bias, PyObject* out, PyObject* out_bias, bool accumulate)
+      : with_bias_(with_bias), shape_(checked(operation, call, with_bias, out, out_bias, accumulate)),
+        weight_(out, call.grad, shape_.ndim, shape_.size, accumulate),
+        bias_(with_bias ? out_bias : Py_None, call.grad, 1, &call.shape.filters, accumulate, "out_bias") {
+    for (const Output* one : {&weight_, &bias_}) {
+      one->check_apart(grad);
+      one->check_apart(x);
+    }
+    bias_.check_apart(weight_);
+  }
+  void check_apart(const Extent& input, const char* argument) const {
+    weight_.check_apart(input, argument);
+    bias_.check_apart(input, argument);
+  }
+  template <class T>
+  T* weight() const {
+    return weight_.as<T>();
+  }
+  template <class T>
+  T* bias() const {
+    return with_bias_ ? bias_.as<T>() : nullptr;
+  }
+  PyObject* finish() {
+    const auto weight = py::reinterpret_steal<py::object>(weight_.finish()),
+               bias = py::reinterpret_steal<py::object>(bias_.finish());
+    return py::make_tuple(weight, with_bias_ ? bias : py::none()).release().ptr();
+  }
+
+ private:
+  static ConvArrayShape checked(const Operation& operation, const ByWeight& call, bool with_bias, PyObject* out,
+                                PyObject* out_bias, bool accumulate) {
+    if (accumulate && (out == Py_None || (with_bias && out_bias == Py_None)))
+      fail(operation.name, with_bias ? "accumulate=True needs out and out_bias, the arrays to add to"
+                                     : "accumulate=True needs out, the array to add to");
+    const ConvShape& s = call.shape;
+    return {operation.name, "the result",       operation.dims, call.grad.item_size(),
+            s.filters,      s.group_channels(), s.kernel_h,     s.kernel_w};
+  }
+
+  bool with_bias_;
+  ConvArrayShape shape_;
+  Output weight_, bias_;
+};
+
+// The window on a convolution's output, and what is given of the pooled output: its gradient and places.
+struct Pooled {
+  PoolShape shape;
+  std::optional<IntegerInput<std::uint8_t>> places;
+
+  Pooled(const Operation& operation, const ConvShape& s, PyObject* window, const ArrayArg& grad, PyObject* given)
+      : shape(make_pool_shape(operation.name, operation.dims, s.n * s.filters, s.out_h, s.out_w,
+                              PoolGeometry(window, operation.name))) {
+    const py::ssize_t lead[] = {s.n, s.filters};
+    require_pool_grad(shape, grad, lead, operation.dims);
+    const PoolArrayShape expected(operation.name, operation.dims, grad.item_size(), lead, shape.out_h, shape.out_w);
+    places.emplace(given, operation.name, "places", &expected);
+    if (!takes_unpool(s, shape))
+      fail(operation.name,
+           "variant 'places' needs elements, one group, no dilation along the width, and images that stay in the "
+           "cache");
+  }
+};
+
+// --- the calls ------------------------------------------------------------------------------------------------------
 
 // conv(dims, x, weight, bias, geometry, relu, out, variant)
 PyObject* conv_call(PyObject*, PyObject* const* args, Py_ssize_t given) {
   return guarded([&]() -> PyObject* {
     check_count("conv", given, 8);
-    const int dims = dims_of(args[0], "conv");
-    const char* operation = dims == 1 ? "conv1d" : "conv2d";
-    const ArrayArg x(args[1], operation, "x"), weight(args[2], operation, "weight");
-    x.require_same_dtype(weight);
-    const ConvGeometry geometry(args[4], operation);
-    const ConvExtents in = extents(x, dims), kernel = extents(weight, dims);
-    require_conv_channels(operation, in, kernel, geometry.groups);
-    const ConvShape s = make_conv_shape(operation, dims, in.size[0], in.size[1], in.size[2], in.size[3], kernel.size[0],
-                                        kernel.size[2], kernel.size[3], geometry);
-    const ConvArrayShape shape(operation, "the result", dims, x.item_size(), s.n, s.filters, s.out_h, s.out_w);
-    const Bias bias(args[3], x, s.filters);
-    with_dtype(x.dtype, [&](auto zero) {
-      variant_named<ConvForward<decltype(zero)>>(args[7], s, operation);  // before any work
-    });
-    const Input x_in(args[1], operation, "x"), weight_in(args[2], operation, "weight");
-    Output out(args[6], x, shape.ndim, shape.size);
-    out.check_apart(x, static_cast<bool>(x_in.copy), false);
-    out.check_apart(weight, static_cast<bool>(weight_in.copy), false);
-    if (args[3] != Py_None) out.check_apart(ArrayArg(args[3], operation, "bias"), static_cast<bool>(bias.copy), false);
+    const Operation operation(args[0], "conv1d", "conv2d");
+    const Forward call(operation, args[1], args[2], args[4]);
+    const ConvShape& s = call.shape;
+    const ConvArrayShape shape(operation.name, "the result", operation.dims, call.x.item_size(), s.n, s.filters,
+                               s.out_h, s.out_w);
+    const OptionalInput bias(args[3], call.x, "bias", {s.filters});
+    const Input x(call.x), weight(call.weight);
+    Output out(args[6], call.x, shape.ndim, shape.size);
+    out.check_apart(x);
+    out.check_apart(weight);
+    out.check_apart(bias);
     const bool relu = as_bool(args[5]);
     const int threads = num_threads();
-    with_dtype(x.dtype, [&](auto zero) {
+    with_dtype(call.x.dtype, [&](auto zero) {
       using T = decltype(zero);
-      const auto* variant = variant_named<ConvForward<T>>(args[7], s, operation);
-      const ConvForward<T> problem = {s,           x_in.as<T>(), weight_in.as<T>(), static_cast<const T*>(bias.data),
-                                      out.as<T>(), relu};
+      const auto* variant = variant_for<ConvForward<T>>(args[7], s, operation.name);
+      const ConvForward<T> problem = {s, x.as<T>(), weight.as<T>(), bias.as<T>(), out.as<T>(), relu};
       count(s, sizeof(T));
       const ReleaseGil release;
       convolve(problem, variant, threads);
@@ -114,158 +198,37 @@ PyObject* conv_call(PyObject*, PyObject* const* args, Py_ssize_t given) {
 PyObject* conv_max_pool_call(PyObject*, PyObject* const* args, Py_ssize_t given) {
   return guarded([&]() -> PyObject* {
     check_count("conv_max_pool", given, 10);
-    const int dims = dims_of(args[0], "conv_max_pool");
-    const char* operation = dims == 1 ? "conv1d_max_pool" : "conv2d_max_pool";
-    const ArrayArg x(args[1], operation, "x"), weight(args[2], operation, "weight");
-    x.require_same_dtype(weight);
-    const ConvGeometry geometry(args[4], operation);
-    const PoolGeometry window(args[5], operation);
-    const ConvExtents in = extents(x, dims), kernel = extents(weight, dims);
-    require_conv_channels(operation, in, kernel, geometry.groups);
-    const ConvShape s = make_conv_shape(operation, dims, in.size[0], in.size[1], in.size[2], in.size[3], kernel.size[0],
-                                        kernel.size[2], kernel.size[3], geometry);
+    const Operation operation(args[0], "conv1d_max_pool", "conv2d_max_pool");
+    const Forward call(operation, args[1], args[2], args[4]);
+    const ConvShape& s = call.shape;
     // Its bytes in memory never exist, but count in what is addressed within a plane.
-    const ConvArrayShape between(operation, "the convolution's output", dims, x.item_size(), s.n, s.filters, s.out_h,
-                                 s.out_w);
-    const PoolShape pool = make_pool_shape(operation, dims, s.n * s.filters, s.out_h, s.out_w, window);
+    const ConvArrayShape between(operation.name, "the convolution's output", operation.dims, call.x.item_size(), s.n,
+                                 s.filters, s.out_h, s.out_w);
+    const PoolShape pool = make_pool_shape(operation.name, operation.dims, s.n * s.filters, s.out_h, s.out_w,
+                                           PoolGeometry(args[5], operation.name));
     const bool keep = as_bool(args[6]), relu = as_bool(args[7]);
-    if (keep && (pool.kernel_h > kMostPlaces || pool.taps() > kMostPlaces))
-      fail(operation, "the window has " + std::to_string(pool.kernel_h) + " x " + std::to_string(pool.kernel_w) +
-                          " elements; expected at most 255 for places of one byte");
+    if (keep) require_places(pool, operation.name);
     const py::ssize_t lead[] = {s.n, s.filters};
-    const PoolArrayShape shape(operation, dims, x.item_size(), lead, pool.out_h, pool.out_w);
-    const Bias bias(args[3], x, s.filters);
-    with_dtype(x.dtype,
-               [&](auto zero) { variant_named<ConvForward<decltype(zero)>>(args[9], s, operation); });  // before work
-    const Input x_in(args[1], operation, "x"), weight_in(args[2], operation, "weight");
-    Output out(args[8], x, shape.ndim, shape.size);
-    out.check_apart(x, static_cast<bool>(x_in.copy), false);
-    out.check_apart(weight, static_cast<bool>(weight_in.copy), false);
-    if (args[3] != Py_None) out.check_apart(ArrayArg(args[3], operation, "bias"), static_cast<bool>(bias.copy), false);
-    py::object places = keep ? py::object(new_integers<std::uint8_t>(shape)) : py::object(py::none());
+    const PoolArrayShape shape(operation.name, operation.dims, call.x.item_size(), lead, pool.out_h, pool.out_w);
+    const OptionalInput bias(args[3], call.x, "bias", {s.filters});
+    const Input x(call.x), weight(call.weight);
+    Output out(args[8], call.x, shape.ndim, shape.size);
+    out.check_apart(x);
+    out.check_apart(weight);
+    out.check_apart(bias);
+    const py::object places = keep ? py::object(new_integers<std::uint8_t>(shape)) : py::object(py::none());
+    auto* const memory = keep ? reinterpret_cast<std::uint8_t*>(array_proxy(places.ptr())->data) : nullptr;
     const int threads = num_threads();
-    with_dtype(x.dtype, [&](auto zero) {
+    with_dtype(call.x.dtype, [&](auto zero) {
       using T = decltype(zero);
-      const auto* variant = variant_named<ConvForward<T>>(args[9], s, operation);
-      const ConvMaxPool<T> problem = {s,
-                                      pool,
-                                      x_in.as<T>(),
-                                      weight_in.as<T>(),
-                                      static_cast<const T*>(bias.data),
-                                      out.as<T>(),
-                                      keep ? reinterpret_cast<std::uint8_t*>(array_proxy(places.ptr())->data) : nullptr,
-                                      relu};
+      const auto* variant = variant_for<ConvForward<T>>(args[9], s, operation.name);
+      const ConvMaxPool<T> problem = {s, pool, x.as<T>(), weight.as<T>(), bias.as<T>(), out.as<T>(), memory, relu};
       count(s, sizeof(T));
       const ReleaseGil release;
       convolve_and_pool(problem, variant, threads);
     });
-    py::object y = py::reinterpret_steal<py::object>(out.finish());
-    if (!keep) return y.release().ptr();
-    return py::make_tuple(y, places).release().ptr();
-  });
-}
-
-constexpr const char* kUnpoolNeeds =
-    "elements, one group, no dilation along the width, and images that stay in the cache";
-
-// The window on a convolution's output, and what is given of the pooled output: its gradient and places.
-struct Pooled {
-  PoolShape shape;
-  py::object places;
-
-  Pooled(const char* operation, int dims, const ConvShape& s, const PoolGeometry& window, const ArrayArg& grad,
-         PyObject* places_given)
-      : shape(make_pool_shape(operation, dims, s.n * s.filters, s.out_h, s.out_w, window)) {
-    const py::ssize_t lead[] = {s.n, s.filters};
-    const PoolArrayShape expected(operation, dims, grad.item_size(), lead, shape.out_h, shape.out_w);
-    if (!expected.is(grad.shape(), grad.ndim()))
-      grad.fail("grad is " + grad.shape_text() + "; expected " + shape_text(expected.size, expected.ndim) +
-                ", the shape of the output");
-    places = IntegerInput<std::uint8_t>(places_given, operation, "places", &expected).array;
-    if (!takes_unpool(s, shape)) fail(operation, std::string("variant 'places' needs ") + kUnpoolNeeds);
-  }
-  const std::uint8_t* data() const { return reinterpret_cast<const std::uint8_t*>(array_proxy(places.ptr())->data); }
-};
-
-// conv_max_pool_backward_input(dims, grad, places, weight, height, width, geometry, window, out)
-PyObject* conv_max_pool_backward_input_call(PyObject*, PyObject* const* args, Py_ssize_t given) {
-  return guarded([&]() -> PyObject* {
-    check_count("conv_max_pool_backward_input", given, 9);
-    const int dims = dims_of(args[0], "conv_max_pool_backward_input");
-    const char* operation = dims == 1 ? "conv1d_max_pool_backward_input" : "conv2d_max_pool_backward_input";
-    const ArrayArg grad(args[1], operation, "grad"), weight(args[3], operation, "weight");
-    grad.require_same_dtype(weight);
-    const ConvGeometry geometry(args[6], operation);
-    const PoolGeometry window(args[7], operation);
-    const ConvExtents out_grad = extents(grad, dims), kernel = extents(weight, dims);
-    const Index height = as_integer(args[4], operation, "height"), width = as_integer(args[5], operation, "width");
-    for (const Index extent : {height, width}) require_conv_extent(operation, "an extent of the input", extent, 0);
-    const ConvShape s = make_conv_shape(operation, dims, out_grad.size[0], kernel.size[1] * geometry.groups, height,
-                                        width, kernel.size[0], kernel.size[2], kernel.size[3], geometry);
-    const Pooled pooled(operation, dims, s, window, grad, args[2]);
-    const ConvArrayShape shape(operation, "the result", dims, grad.item_size(), s.n, s.channels, s.height, s.width);
-    const Input grad_in(args[1], operation, "grad"), weight_in(args[3], operation, "weight");
-    Output out(args[8], grad, shape.ndim, shape.size);
-    out.check_apart(grad, static_cast<bool>(grad_in.copy), false);
-    out.check_apart(weight, static_cast<bool>(weight_in.copy), false);
-    const int threads = num_threads();
-    with_dtype(grad.dtype, [&](auto zero) {
-      using T = decltype(zero);
-      const ReleaseGil release;
-      conv_unpool<T>(
-          ConvMaxPoolBackwardInput<T>{s, pooled.shape, grad_in.as<T>(), pooled.data(), weight_in.as<T>(), out.as<T>()},
-          threads);
-    });
-    return out.finish();
-  });
-}
-
-// conv_max_pool_backward_weight(dims, grad, places, x, kernel_h, kernel_w, with_bias, geometry, window, out, out_bias,
-// accumulate): (dweight, dbias), dbias None without with_bias
-PyObject* conv_max_pool_backward_weight_call(PyObject*, PyObject* const* args, Py_ssize_t given) {
-  return guarded([&]() -> PyObject* {
-    check_count("conv_max_pool_backward_weight", given, 12);
-    const int dims = dims_of(args[0], "conv_max_pool_backward_weight");
-    const char* operation = dims == 1 ? "conv1d_max_pool_backward_weight" : "conv2d_max_pool_backward_weight";
-    const ArrayArg grad(args[1], operation, "grad"), x(args[3], operation, "x");
-    grad.require_same_dtype(x);
-    const ConvGeometry geometry(args[7], operation);
-    const PoolGeometry window(args[8], operation);
-    const ConvExtents out_grad = extents(grad, dims), in = extents(x, dims);
-    const Index kernel_h = as_integer(args[4], operation, "kernel_size"),
-                kernel_w = as_integer(args[5], operation, "kernel_size");
-    for (const Index extent : {kernel_h, kernel_w}) require_conv_extent(operation, "kernel_size", extent, 1);
-    const bool with_bias = as_bool(args[6]), accumulate = as_bool(args[11]);
-    const ConvShape s = make_conv_shape(operation, dims, in.size[0], in.size[1], in.size[2], in.size[3],
-                                        out_grad.size[1], kernel_h, kernel_w, geometry);
-    const Pooled pooled(operation, dims, s, window, grad, args[2]);
-    if (accumulate && (args[9] == Py_None || (with_bias && args[10] == Py_None)))
-      fail(operation, with_bias ? "accumulate=True needs out and out_bias, the arrays to add to"
-                                : "accumulate=True needs out, the array to add to");
-    const ConvArrayShape shape(operation, "the result", dims, grad.item_size(), s.filters, s.group_channels(),
-                               s.kernel_h, s.kernel_w);
-    const Input grad_in(args[1], operation, "grad"), x_in(args[3], operation, "x");
-    Output out(args[9], grad, shape.ndim, shape.size, accumulate);
-    out.check_apart(grad, static_cast<bool>(grad_in.copy), false);
-    out.check_apart(x, static_cast<bool>(x_in.copy), false);
-    const py::ssize_t filters = s.filters;
-    Output out_bias(with_bias ? args[10] : Py_None, grad, 1, &filters, accumulate);
-    if (with_bias) {
-      out_bias.check_apart(grad, static_cast<bool>(grad_in.copy), false);
-      out_bias.check_apart(x, static_cast<bool>(x_in.copy), false);
-    }
-    const int threads = num_threads();
-    with_dtype(grad.dtype, [&](auto zero) {
-      using T = decltype(zero);
-      T* const bias = with_bias ? out_bias.as<T>() : nullptr;
-      const ReleaseGil release;
-      conv_unpool<T>(ConvMaxPoolBackwardWeight<T>{s, pooled.shape, grad_in.as<T>(), pooled.data(), x_in.as<T>(),
-                                                  out.as<T>(), bias, accumulate},
-                     threads);
-    });
-    py::object weight_result = py::reinterpret_steal<py::object>(out.finish());
-    py::object bias_result = py::reinterpret_steal<py::object>(out_bias.finish());
-    return py::make_tuple(weight_result, with_bias ? bias_result : py::none()).release().ptr();
+    auto y = py::reinterpret_steal<py::object>(out.finish());
+    return (keep ? py::object(py::make_tuple(y, places)) : y).release().ptr();
   });
 }
 
@@ -273,31 +236,50 @@ PyObject* conv_max_pool_backward_weight_call(PyObject*, PyObject* const* args, P
 PyObject* conv_backward_input_call(PyObject*, PyObject* const* args, Py_ssize_t given) {
   return guarded([&]() -> PyObject* {
     check_count("conv_backward_input", given, 8);
-    const int dims = dims_of(args[0], "conv_backward_input");
-    const char* operation = dims == 1 ? "conv1d_backward_input" : "conv2d_backward_input";
-    const ArrayArg grad(args[1], operation, "grad"), weight(args[2], operation, "weight");
-    grad.require_same_dtype(weight);
-    const ConvGeometry geometry(args[5], operation);
-    const ConvExtents out_grad = extents(grad, dims), kernel = extents(weight, dims);
-    const Index height = as_integer(args[3], operation, "height"), width = as_integer(args[4], operation, "width");
-    for (const Index extent : {height, width}) require_conv_extent(operation, "an extent of the input", extent, 0);
-    const ConvShape s = make_conv_shape(operation, dims, out_grad.size[0], kernel.size[1] * geometry.groups, height,
-                                        width, kernel.size[0], kernel.size[2], kernel.size[3], geometry);
-    require_conv_grad(s, out_grad, operation, dims);
-    const ConvArrayShape shape(operation, "the result", dims, grad.item_size(), s.n, s.channels, s.height, s.width);
-    with_dtype(grad.dtype, [&](auto zero) { variant_named<ConvBackwardInput<decltype(zero)>>(args[7], s, operation); });
-    const Input grad_in(args[1], operation, "grad"), weight_in(args[2], operation, "weight");
-    Output out(args[6], grad, shape.ndim, shape.size);
-    out.check_apart(grad, static_cast<bool>(grad_in.copy), false);
-    out.check_apart(weight, static_cast<bool>(weight_in.copy), false);
+    const Operation operation(args[0], "conv1d_backward_input", "conv2d_backward_input");
+    const ByInput call(operation, args[1], args[2], args[3], args[4], args[5]);
+    const ConvShape& s = call.shape;
+    require_conv_grad(s, call.out_grad, operation.name, operation.dims);
+    const ConvArrayShape shape = call.result(operation);
+    const Input grad(call.grad), weight(call.weight);
+    Output out(args[6], call.grad, shape.ndim, shape.size);
+    out.check_apart(grad);
+    out.check_apart(weight);
     const int threads = num_threads();
-    with_dtype(grad.dtype, [&](auto zero) {
+    with_dtype(call.grad.dtype, [&](auto zero) {
       using T = decltype(zero);
-      const auto* variant = variant_named<ConvBackwardInput<T>>(args[7], s, operation);
-      const ConvBackwardInput<T> problem = {s, grad_in.as<T>(), weight_in.as<T>(), out.as<T>()};
+      const auto* variant = variant_for<ConvBackwardInput<T>>(args[7], s, operation.name);
+      const ConvBackwardInput<T> problem = {s, grad.as<T>(), weight.as<T>(), out.as<T>()};
       count(s, sizeof(T));
       const ReleaseGil release;
       convolve(problem, variant, threads);
+    });
+    return out.finish();
+  });
+}
+
+// conv_max_pool_backward_input(dims, grad, places, weight, height, width, geometry, window, out)
+PyObject* conv_max_pool_backward_input_call(PyObject*, PyObject* const* args, Py_ssize_t given) {
+  return guarded([&]() -> PyObject* {
+    check_count("conv_max_pool_backward_input", given, 9);
+    const Operation operation(args[0], "conv1d_max_pool_backward_input", "conv2d_max_pool_backward_input");
+    const ByInput call(operation, args[1], args[3], args[4], args[5], args[6]);
+    const ConvShape& s = call.shape;
+    const Pooled pooled(operation, s, args[7], call.grad, args[2]);
+    const ConvArrayShape shape = call.result(operation);
+    const Input grad(call.grad), weight(call.weight);
+    Output out(args[8], call.grad, shape.ndim, shape.size);
+    out.check_apart(grad);
+    out.check_apart(weight);
+    out.check_apart(pooled.places->memory(), "places");
+    const int threads = num_threads();
+    with_dtype(call.grad.dtype, [&](auto zero) {
+      using T = decltype(zero);
+      const ConvMaxPoolBackwardInput<T> problem = {
+          s, pooled.shape, grad.as<T>(), pooled.places->data(), weight.as<T>(), out.as<T>()};
+      count(s, pooled.shape.planes * pooled.shape.out_size(), sizeof(T));
+      const ReleaseGil release;
+      conv_unpool<T>(problem, threads);
     });
     return out.finish();
   });
@@ -308,58 +290,50 @@ PyObject* conv_backward_input_call(PyObject*, PyObject* const* args, Py_ssize_t 
 PyObject* conv_backward_weight_call(PyObject*, PyObject* const* args, Py_ssize_t given) {
   return guarded([&]() -> PyObject* {
     check_count("conv_backward_weight", given, 11);
-    const int dims = dims_of(args[0], "conv_backward_weight");
-    const char* operation = dims == 1 ? "conv1d_backward_weight" : "conv2d_backward_weight";
-    const ArrayArg grad(args[1], operation, "grad"), x(args[2], operation, "x");
-    grad.require_same_dtype(x);
-    const ConvGeometry geometry(args[6], operation);
-    const ConvExtents out_grad = extents(grad, dims), in = extents(x, dims);
-    const Index kernel_h = as_integer(args[3], operation, "kernel_size"),
-                kernel_w = as_integer(args[4], operation, "kernel_size");
-    for (const Index extent : {kernel_h, kernel_w}) require_conv_extent(operation, "kernel_size", extent, 1);
-    const bool with_bias = as_bool(args[5]), accumulate = as_bool(args[9]);
-    const ConvShape s = make_conv_shape(operation, dims, in.size[0], in.size[1], in.size[2], in.size[3],
-                                        out_grad.size[1], kernel_h, kernel_w, geometry);
-    require_conv_grad(s, out_grad, operation, dims);
-    if (accumulate && (args[7] == Py_None || (with_bias && args[8] == Py_None)))
-      fail(operation, with_bias ? "accumulate=True needs out and out_bias, the arrays to add to"
-                                : "accumulate=True needs out, the array to add to");
-    const ConvArrayShape shape(operation, "the result", dims, grad.item_size(), s.filters, s.group_channels(),
-                               s.kernel_h, s.kernel_w);
-    with_dtype(grad.dtype,
-               [&](auto zero) { variant_named<ConvBackwardWeight<decltype(zero)>>(args[10], s, operation); });
-    const Input grad_in(args[1], operation, "grad"), x_in(args[2], operation, "x");
-    Output out(args[7], grad, shape.ndim, shape.size, accumulate);
-    out.check_apart(grad, static_cast<bool>(grad_in.copy), false);
-    out.check_apart(x, static_cast<bool>(x_in.copy), false);
-    const py::ssize_t filters = s.filters;
-    Output out_bias(with_bias ? args[8] : Py_None, grad, 1, &filters, accumulate);
-    if (with_bias) {
-      out_bias.check_apart(grad, static_cast<bool>(grad_in.copy), false);
-      out_bias.check_apart(x, static_cast<bool>(x_in.copy), false);
-    }
+    const Operation operation(args[0], "conv1d_backward_weight", "conv2d_backward_weight");
+    const ByWeight call(operation, args[1], args[2], args[3], args[4], args[6]);
+    const ConvShape& s = call.shape;
+    require_conv_grad(s, call.out_grad, operation.name, operation.dims);
+    const Input grad(call.grad), x(call.x);
+    const bool accumulate = as_bool(args[9]);
+    ParameterGradients out(operation, call, grad, x, as_bool(args[5]), args[7], args[8], accumulate);
     const int threads = num_threads();
-    with_dtype(grad.dtype, [&](auto zero) {
+    with_dtype(call.grad.dtype, [&](auto zero) {
       using T = decltype(zero);
-      const auto* variant = variant_named<ConvBackwardWeight<T>>(args[10], s, operation);
-      const ConvBackwardWeight<T> problem = {
-          s, grad_in.as<T>(), x_in.as<T>(), out.as<T>(), with_bias ? out_bias.as<T>() : nullptr, accumulate};
+      const auto* variant = variant_for<ConvBackwardWeight<T>>(args[10], s, operation.name);
+      const ConvBackwardWeight<T> problem = {s, grad.as<T>(), x.as<T>(), out.weight<T>(), out.bias<T>(), accumulate};
       count(s, sizeof(T));
       const ReleaseGil release;
       convolve(problem, variant, threads);
     });
-    py::object weight_result = py::reinterpret_steal<py::object>(out.finish());
-    py::object bias_result = py::reinterpret_steal<py::object>(out_bias.finish());
-    return py::make_tuple(weight_result, with_bias ? bias_result : py::none()).release().ptr();
+    return out.finish();
   });
 }
 
-template <class Problem>
-py::list ladder() {
-  py::list rows;
-  for (const auto& variant : conv_variants<Problem>())
-    rows.append(py::make_tuple(variant.name, variant.idea, variant.needs));
-  return rows;
+// conv_max_pool_backward_weight(dims, grad, places, x, kernel_h, kernel_w, with_bias, geometry, window, out, out_bias,
+// accumulate): (dweight, dbias), dbias None without with_bias
+PyObject* conv_max_pool_backward_weight_call(PyObject*, PyObject* const* args, Py_ssize_t given) {
+  return guarded([&]() -> PyObject* {
+    check_count("conv_max_pool_backward_weight", given, 12);
+    const Operation operation(args[0], "conv1d_max_pool_backward_weight", "conv2d_max_pool_backward_weight");
+    const ByWeight call(operation, args[1], args[3], args[4], args[5], args[7]);
+    const ConvShape& s = call.shape;
+    const Pooled pooled(operation, s, args[8], call.grad, args[2]);
+    const Input grad(call.grad), x(call.x);
+    const bool accumulate = as_bool(args[11]);
+    ParameterGradients out(operation, call, grad, x, as_bool(args[6]), args[9], args[10], accumulate);
+    out.check_apart(pooled.places->memory(), "places");
+    const int threads = num_threads();
+    with_dtype(call.grad.dtype, [&](auto zero) {
+      using T = decltype(zero);
+      const ConvMaxPoolBackwardWeight<T> problem = {s,         pooled.shape,    grad.as<T>(),  pooled.places->data(),
+                                                    x.as<T>(), out.weight<T>(), out.bias<T>(), accumulate};
+      count(s, pooled.shape.planes * pooled.shape.out_size(), sizeof(T));
+      const ReleaseGil release;
+      conv_unpool<T>(problem, threads);
+    });
+    return out.finish();
+  });
 }
 
 // conv_choice(operation, shape): name of the variant that the shape gets, and its scratch bytes.
@@ -394,9 +368,9 @@ void bind_conv(py::module_& module) {
       "conv_variants",
       [] {
         py::dict tables;
-        tables["conv"] = ladder<ConvForward<float>>();
-        tables["conv_backward_input"] = ladder<ConvBackwardInput<float>>();
-        tables["conv_backward_weight"] = ladder<ConvBackwardWeight<float>>();
+        tables["conv"] = ladder_of(conv_variants<ConvForward<float>>());
+        tables["conv_backward_input"] = ladder_of(conv_variants<ConvBackwardInput<float>>());
+        tables["conv_backward_weight"] = ladder_of(conv_variants<ConvBackwardWeight<float>>());
         return tables;
       },
       "Name, idea and needs of each variant of the three operations, the definition first.");
@@ -404,15 +378,17 @@ void bind_conv(py::module_& module) {
       "conv_max_pool_choice",
       [](int dims, const std::vector<Index>& x, const std::vector<Index>& weight, py::tuple geometry, py::tuple window,
          bool single) {
-        constexpr const char* kOperation = "conv_max_pool_choice";
+        const char* const operation = dims == 1 ? "conv1d_max_pool" : "conv2d_max_pool";
         if ((dims != 1 && dims != 2) || static_cast<int>(x.size()) != dims + 2 || weight.size() != x.size())
-          fail(kOperation, "shapes are of another number of dimensions; expected dims + 2 extents");
-        const ConvGeometry g(geometry.ptr(), kOperation);
+          fail(operation, "shapes are of another number of dimensions; expected dims + 2 extents");
+        for (const auto* shape : {&x, &weight})
+          for (const Index extent : *shape) require_conv_extent(operation, "an extent", extent, 0);
+        const ConvGeometry g(geometry.ptr(), operation);
         const auto h = [&](const std::vector<Index>& shape) { return dims == 1 ? Index{1} : shape[2]; };
         const ConvShape s =
-            make_conv_shape(kOperation, dims, x[0], x[1], h(x), x.back(), weight[0], h(weight), weight.back(), g);
-        const PoolShape p = make_pool_shape(kOperation, dims, s.n * s.filters, s.out_h, s.out_w,
-                                            PoolGeometry(window.ptr(), kOperation));
+            make_conv_shape(operation, dims, x[0], x[1], h(x), x.back(), weight[0], h(weight), weight.back(), g);
+        const PoolShape p =
+            make_pool_shape(operation, dims, s.n * s.filters, s.out_h, s.out_w, PoolGeometry(window.ptr(), operation));
         return single ? py::make_tuple(unpool_pays_by_input<float>(s, p), unpool_pays_by_weight<float>(s, p))
                       : py::make_tuple(unpool_pays_by_input<double>(s, p), unpool_pays_by_weight<double>(s, p));
       },

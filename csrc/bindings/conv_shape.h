@@ -18,11 +18,7 @@ struct ConvGeometry {
       throw py::type_error(std::string(operation) + ": geometry is " + std::string(py::repr(tuple)) +
                            "; expected nine integers");
     const auto at = [&](int i, const char* argument, Index least) {
-      const Index value = as_integer(PyTuple_GET_ITEM(tuple, i), operation, argument);
-      if (value < least || value > kMost)
-        fail(operation, std::string(argument) + " is " + std::to_string(value) + "; expected " + std::to_string(least) +
-                            (value > kMost ? " to 2147483647" : " or more"));
-      return value;
+      return as_extent(PyTuple_GET_ITEM(tuple, i), operation, argument, least);
     };
     stride_h = at(0, "stride", 1);
     stride_w = at(1, "stride", 1);
@@ -34,8 +30,6 @@ struct ConvGeometry {
     dilation_w = at(7, "dilation", 1);
     groups = at(8, "groups", 1);
   }
-
-  static constexpr Index kMost = 0x7FFFFFFF;
 };
 
 inline const char* conv_dims_text(int dims, bool weight) {
@@ -44,25 +38,26 @@ inline const char* conv_dims_text(int dims, bool weight) {
   return dims == 1 ? "(N, channels, length)" : "(N, channels, height, width)";
 }
 
-// What an array argument is: its extents, those of one dimension with a height of 1.
+// What an array argument is: its extents, those of one dimension with a height of 1. `shape` outlives it.
 struct ConvExtents {
   Index size[4];
-  const char* argument;
-  std::string text;  // as it was given
+  const py::ssize_t* shape;
+  int ndim;
 
-  ConvExtents(const py::ssize_t* shape, int ndim, int dims, const char* operation, const char* argument_name)
-      : argument(argument_name), text(shape_text(shape, ndim)) {
+  ConvExtents(const py::ssize_t* given_shape, int given_ndim, int dims, const char* operation, const char* argument)
+      : shape(given_shape), ndim(given_ndim) {
     if (ndim != dims + 2)
-      fail(operation, std::string(argument) + " is " + text + "; expected " +
+      fail(operation, std::string(argument) + " is " + text() + "; expected " +
                           conv_dims_text(dims, std::string(argument) == "weight"));
     size[0] = shape[0];
     size[1] = shape[1];
     size[2] = dims == 1 ? 1 : shape[2];
     size[3] = shape[dims + 1];
     for (const Index extent : size)
-      if (extent > ConvGeometry::kMost)
-        fail(operation, std::string(argument) + " is " + text + "; expected extents of at most 2147483647");
+      if (extent > kMostExtent)
+        fail(operation, std::string(argument) + " is " + text() + "; expected extents of at most 2147483647");
   }
+  std::string text() const { return shape_text(shape, ndim); }
 };
 
 // Of an output along one axis: how often the kernel fits. Throws where it does not.
@@ -128,16 +123,16 @@ struct ConvArrayShape {
 inline void require_conv_channels(const char* operation, const ConvExtents& x, const ConvExtents& weight,
                                   Index groups) {
   if (weight.size[1] * groups != x.size[1])
-    fail(operation, std::string("x is ") + x.text + " but weight is " + weight.text + ": " + std::to_string(x.size[1]) +
-                        " channels in " + std::to_string(groups) + (groups == 1 ? " group" : " groups") +
-                        " need a weight of " +
+    fail(operation, std::string("x is ") + x.text() + " but weight is " + weight.text() + ": " +
+                        std::to_string(x.size[1]) + " channels in " + std::to_string(groups) +
+                        (groups == 1 ? " group" : " groups") + " need a weight of " +
                         (x.size[1] % groups == 0 ? std::to_string(x.size[1] / groups) : std::string("a fraction of")) +
                         " channels, not " + std::to_string(weight.size[1]));
 }
 
 // An extent that a gradient is given as a number.
 inline void require_conv_extent(const char* operation, const char* argument, Index extent, Index least) {
-  if (extent < least || extent > ConvGeometry::kMost)
+  if (extent < least || extent > kMostExtent)
     fail(operation, std::string(argument) + " is " + std::to_string(extent) + "; expected " + std::to_string(least) +
                         " to 2147483647");
 }
@@ -148,7 +143,7 @@ inline void require_conv_grad(const ConvShape& s, const ConvExtents& grad, const
   if (!std::equal(expected, expected + 4, grad.size)) {
     const ConvArrayShape shape(operation, "grad", dims, 1, s.n, s.filters, s.out_h, s.out_w);
     fail(operation,
-         "grad is " + grad.text + "; expected " + shape_text(shape.size, shape.ndim) + ", the shape of the output");
+         "grad is " + grad.text() + "; expected " + shape_text(shape.size, shape.ndim) + ", the shape of the output");
   }
 }
 

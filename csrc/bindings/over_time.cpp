@@ -50,18 +50,9 @@ PyObject* conv_max_call(PyObject*, PyObject* const* args, Py_ssize_t given) {
     check_count(kOperation, given, 4);
     const ArrayArg x(args[0], kOperation, "x"), weight(args[1], kOperation, "weight");
     const OverTimeShape s = shape_of(kOperation, x, weight);
-    py::object bias_copy;
-    const void* bias = nullptr;
-    if (args[2] != Py_None) {
-      const ArrayArg array(args[2], kOperation, "bias");
-      x.require_same_dtype(array);
-      if (array.ndim() != 1 || array.shape()[0] != s.filters)
-        array.fail("bias is " + array.shape_text() + "; expected (" + std::to_string(s.filters) + ",)");
-      if (!is_contiguous(args[2])) bias_copy = contiguous_copy(args[2]);
-      bias = bias_copy ? array_proxy(bias_copy.ptr())->data : array.data();
-    }
+    const OptionalInput bias(args[2], x, "bias", {s.filters});
     const bool naive = by_definition(args[3], kOperation);
-    const Input x_in(args[0], kOperation, "x"), weight_in(args[1], kOperation, "weight");
+    const Input x_in(x), weight_in(weight);
     const py::ssize_t shape[] = {static_cast<py::ssize_t>(s.n), static_cast<py::ssize_t>(s.filters)};
     Output out(Py_None, x, 2, shape);
     py::array_t<std::int64_t> place({shape[0], shape[1]});
@@ -69,8 +60,7 @@ PyObject* conv_max_call(PyObject*, PyObject* const* args, Py_ssize_t given) {
     const int threads = num_threads();
     with_dtype(x.dtype, [&](auto zero) {
       using T = decltype(zero);
-      const OverTimeForward<T> problem = {s,           x_in.as<T>(), weight_in.as<T>(), static_cast<const T*>(bias),
-                                          out.as<T>(), place_data};
+      const OverTimeForward<T> problem = {s, x_in.as<T>(), weight_in.as<T>(), bias.as<T>(), out.as<T>(), place_data};
       if (s.n == 0 || s.filters == 0) return;
       count_work(
           static_cast<std::uint64_t>(s.flops()),
@@ -114,8 +104,7 @@ PyObject* conv_max_backward_call(PyObject*, PyObject* const* args, Py_ssize_t gi
     if (accumulate && (!by_weight || args[6] == Py_None || (with_bias && args[7] == Py_None)))
       fail(kOperation, "accumulate=True needs out and out_bias, the arrays to add to");
     const bool naive = by_definition(args[9], kOperation);
-    const Input grad_in(args[0], kOperation, "grad"), x_in(args[2], kOperation, "x"),
-        weight_in(args[3], kOperation, "weight");
+    const Input grad_in(grad), x_in(x), weight_in(weight);
     const py::ssize_t x_shape[] = {static_cast<py::ssize_t>(s.n), static_cast<py::ssize_t>(s.length),
                                    static_cast<py::ssize_t>(s.channels)};
     const py::ssize_t weight_shape[] = {static_cast<py::ssize_t>(s.filters), static_cast<py::ssize_t>(s.channels),
@@ -124,12 +113,16 @@ PyObject* conv_max_backward_call(PyObject*, PyObject* const* args, Py_ssize_t gi
     Output dx(Py_None, x, by_x ? 3 : 1, by_x ? x_shape : &nothing);
     Output dweight(by_weight ? args[6] : Py_None, x, by_weight ? 3 : 1, by_weight ? weight_shape : &nothing,
                    accumulate);
-    Output dbias(with_bias ? args[7] : Py_None, x, 1, with_bias ? &filters : &nothing, accumulate);
+    Output dbias(with_bias ? args[7] : Py_None, x, 1, with_bias ? &filters : &nothing, accumulate, "out_bias");
+    const Extent places = {reinterpret_cast<const char*>(place.data()),
+                           reinterpret_cast<const char*>(place.data() + place.size())};
     for (const Output* out : {&dweight, &dbias}) {
-      out->check_apart(grad, static_cast<bool>(grad_in.copy), false);
-      out->check_apart(x, static_cast<bool>(x_in.copy), false);
-      out->check_apart(weight, static_cast<bool>(weight_in.copy), false);
+      out->check_apart(grad_in);
+      out->check_apart(x_in);
+      out->check_apart(weight_in);
+      out->check_apart(places, "place");
     }
+    dbias.check_apart(dweight);
     const std::int64_t* const place_data = place.data();
     const int threads = num_threads();
     with_dtype(x.dtype, [&](auto zero) {

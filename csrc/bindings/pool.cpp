@@ -1,5 +1,6 @@
 #include "conv/pool.h"
 
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -15,36 +16,10 @@ namespace {
 
 enum class Keep { nothing, indices, places };
 
-int dims_of(PyObject* object, const char* operation) {
-  const std::int64_t dims = as_integer(object, operation, "dims");
-  if (dims != 1 && dims != 2) fail(operation, "dims is " + std::to_string(dims) + "; expected 1 or 2");
-  return static_cast<int>(dims);
-}
-
-// Throws where the name is unknown. Whether the variant takes the problem is for `start` to check.
-template <class Problem>
-const PoolVariant<Problem>* variant_named(PyObject* object, const char* operation) {
-  if (object == Py_None) return nullptr;
-  std::vector<std::string> names;
-  std::string listing;
-  for (const auto& variant : pool_variants<Problem>()) {
-    listing += (names.empty() ? "" : ", ") + std::string(variant.name);
-    names.emplace_back(variant.name);
-  }
-  Py_ssize_t size = 0;
-  const char* text = PyUnicode_Check(object) ? PyUnicode_AsUTF8AndSize(object, &size) : nullptr;
-  PyErr_Clear();
-  const auto* found = text == nullptr ? nullptr : find_pool_variant<Problem>({text, static_cast<std::size_t>(size)});
-  if (found == nullptr)
-    fail(operation, "variant is " + std::string(py::repr(object)) + "; expected None or one of " + listing +
-                        suggestion(object, names));
-  return found;
-}
-
 // Runs a problem whose arguments are checked; `bytes` is what it reads and writes.
 template <class Problem>
 void start(const Problem& problem, PyObject* variant_name, Index bytes, const char* operation) {
-  const auto* variant = variant_named<Problem>(variant_name, operation);
+  const auto* variant = variant_named(variant_name, pool_variants<Problem>(), operation);
   if (variant != nullptr && !variant->takes(problem))
     fail(operation, std::string("variant '") + variant->name + "' needs " + variant->needs);
   const int threads = num_threads();
@@ -55,104 +30,130 @@ void start(const Problem& problem, PyObject* variant_name, Index bytes, const ch
 
 Index moved(const PoolShape& s, Index item) { return s.planes * (s.in_size() + s.out_size()) * item; }
 
+// x, and the windows that step over it.
+struct Stepped {
+  ArrayArg x;
+  PoolExtents in;
+  PoolShape shape;
+
+  Stepped(const Operation& operation, PyObject* given, PyObject* window)
+      : x(given, operation.name, "x"), in(x, operation.dims),
+        shape(make_pool_shape(operation.name, operation.dims, in.planes(), in.height, in.width,
+                              PoolGeometry(window, operation.name))) {}
+  PoolArrayShape result(const Operation& operation, Index item) const {
+    return {operation.name, operation.dims, item, in.lead, shape.out_h, shape.out_w};
+  }
+};
+
+// A gradient by an output, and the extents of the input whose gradient is asked for.
+struct Gradient {
+  ArrayArg grad;
+  PoolExtents out;
+  Index height, width;
+
+  Gradient(const Operation& operation, PyObject* given, PyObject* h, PyObject* w)
+      : grad(given, operation.name, "grad"), out(grad, operation.dims),
+        height(as_extent(h, operation.name, "input_size", 0)), width(as_extent(w, operation.name, "input_size", 0)) {}
+  PoolArrayShape result(const Operation& operation) const {
+    return {operation.name, operation.dims, grad.item_size(), out.lead, height, width};
+  }
+};
+
+// The result of a problem that reads one array and writes one; make(from, to) is the problem.
+template <class Make>
+PyObject* one_to_one(const ArrayArg& from, const PoolShape& s, const PoolArrayShape& shape, PyObject* given_out,
+                     PyObject* variant, const Make& make) {
+  const Input in(from);
+  Output out(given_out, from, shape.ndim, shape.size);
+  out.check_apart(in);
+  with_dtype(from.dtype, [&](auto zero) {
+    using T = decltype(zero);
+    start(make(in.as<T>(), out.as<T>()), variant, moved(s, sizeof(T)), from.operation);
+  });
+  return out.finish();
+}
+
 // max_pool(dims, x, geometry, keep, relu, out, variant): y, or (y, places) or (y, indices)
 PyObject* max_pool_call(PyObject*, PyObject* const* args, Py_ssize_t given) {
   return guarded([&]() -> PyObject* {
     check_count("max_pool", given, 7);
-    const int dims = dims_of(args[0], "max_pool");
-    const char* operation = dims == 1 ? "max_pool1d" : "max_pool2d";
-    const ArrayArg x(args[1], operation, "x");
-    const PoolGeometry geometry(args[2], operation);
-    const PoolExtents in(x, dims);
-    const PoolShape s = make_pool_shape(operation, dims, in.planes(), in.height, in.width, geometry);
-    const auto keep = static_cast<Keep>(as_integer(args[3], operation, "return_indices"));
-    if (keep == Keep::places && (s.kernel_h > kMostPlaces || s.taps() > kMostPlaces))
-      fail(operation, "the window has " + std::to_string(s.kernel_h) + " x " + std::to_string(s.kernel_w) +
-                          " elements; expected at most 255 for places of one byte");
-    const PoolArrayShape shape(operation, dims, sizeof(std::int64_t), in.lead, s.out_h, s.out_w);
-    const Input x_in(args[1], operation, "x");
-    Output out(args[5], x, shape.ndim, shape.size);
-    out.check_apart(x, static_cast<bool>(x_in.copy), false);
-    py::object kept = keep == Keep::places    ? py::object(new_integers<std::uint8_t>(shape))
-                      : keep == Keep::indices ? py::object(new_integers<std::int64_t>(shape))
-                                              : py::object(py::none());
-    void* memory = keep == Keep::nothing ? nullptr : array_proxy(kept.ptr())->data;
-    with_dtype(x.dtype, [&](auto zero) {
+    const Operation operation(args[0], "max_pool1d", "max_pool2d");
+    const Stepped call(operation, args[1], args[2]);
+    const PoolShape& s = call.shape;
+    const std::int64_t kept_as = as_integer(args[3], operation.name, "return_indices");
+    if (kept_as < 0 || kept_as > static_cast<int>(Keep::places))
+      fail(operation.name, "return_indices is " + std::to_string(kept_as) + "; expected 0, 1 or 2");
+    const auto keep = static_cast<Keep>(kept_as);
+    if (keep == Keep::places) require_places(s, operation.name);
+    const bool relu = as_bool(args[4]);
+    const PoolArrayShape shape = call.result(operation, sizeof(std::int64_t));
+    const Input x(call.x);
+    Output out(args[5], call.x, shape.ndim, shape.size);
+    out.check_apart(x);
+    const py::object kept = keep == Keep::places    ? py::object(new_integers<std::uint8_t>(shape))
+                            : keep == Keep::indices ? py::object(new_integers<std::int64_t>(shape))
+                                                    : py::object(py::none());
+    void* const memory = keep == Keep::nothing ? nullptr : array_proxy(kept.ptr())->data;
+    with_dtype(call.x.dtype, [&](auto zero) {
       using T = decltype(zero);
       const MaxPool<T> problem = {s,
-                                  x_in.as<T>(),
+                                  x.as<T>(),
                                   out.as<T>(),
                                   keep == Keep::places ? static_cast<std::uint8_t*>(memory) : nullptr,
                                   keep == Keep::indices ? static_cast<std::int64_t*>(memory) : nullptr,
-                                  as_bool(args[4])};
-      start(problem, args[6], moved(s, sizeof(T)), operation);
+                                  relu};
+      start(problem, args[6], moved(s, sizeof(T)), operation.name);
     });
-    py::object y = py::reinterpret_steal<py::object>(out.finish());
-    if (keep == Keep::nothing) return y.release().ptr();
-    return py::make_tuple(y, kept).release().ptr();
+    auto y = py::reinterpret_steal<py::object>(out.finish());
+    return (keep == Keep::nothing ? y : py::object(py::make_tuple(y, kept))).release().ptr();
   });
 }
-
-// The extents of an input whose gradient is asked for.
-struct InputSize {
-  Index height, width;
-  InputSize(PyObject* h, PyObject* w, const char* operation)
-      : height(as_integer(h, operation, "height")), width(as_integer(w, operation, "width")) {
-    for (const Index extent : {height, width})
-      if (extent < 0 || extent > PoolGeometry::kMost)
-        fail(operation, "an extent of the input is " + std::to_string(extent) + "; expected 0 to 2147483647");
-  }
-};
 
 // max_pool_backward(dims, grad, indices, height, width, geometry, out, variant); geometry None with int64 indices
 PyObject* max_pool_backward_call(PyObject*, PyObject* const* args, Py_ssize_t given) {
   return guarded([&]() -> PyObject* {
     check_count("max_pool_backward", given, 8);
-    const int dims = dims_of(args[0], "max_pool_backward");
-    const char* operation = dims == 1 ? "max_pool1d_backward" : "max_pool2d_backward";
-    const ArrayArg grad(args[1], operation, "grad");
-    const PoolExtents out_grad(grad, dims);
-    const InputSize size(args[3], args[4], operation);
-    const Index height = size.height, width = size.width;
-    const bool places = py::isinstance<py::array_t<std::uint8_t>>(args[2]);
+    const Operation operation(args[0], "max_pool1d_backward", "max_pool2d_backward");
+    const Gradient call(operation, args[1], args[3], args[4]);
+    const PoolExtents& out_grad = call.out;
+    const bool by_places = py::isinstance<py::array_t<std::uint8_t>>(args[2]);
     PoolShape s = {};
-    if (places) {
+    if (by_places) {
       if (args[5] == Py_None)
-        fail(operation, "indices are uint8 places within the window and kernel_size is None; expected the window");
-      s = make_pool_shape(operation, dims, out_grad.planes(), height, width, PoolGeometry(args[5], operation));
-      if (s.kernel_h > kMostPlaces || s.taps() > kMostPlaces)
-        fail(operation, "the window has " + std::to_string(s.kernel_h) + " x " + std::to_string(s.kernel_w) +
-                            " elements; expected at most 255 for places of one byte");
-      const PoolArrayShape expected(operation, dims, grad.item_size(), out_grad.lead, s.out_h, s.out_w);
-      if (!expected.is(grad.shape(), grad.ndim()))
-        fail(operation, "grad is " + out_grad.text + "; expected " + shape_text(expected.size, expected.ndim) +
-                            ", the shape of the output");
+        fail(operation.name, "indices are uint8 places within the window and kernel_size is None; expected the window");
+      s = make_pool_shape(operation.name, operation.dims, out_grad.planes(), call.height, call.width,
+                          PoolGeometry(args[5], operation.name));
+      require_places(s, operation.name);
+      require_pool_grad(s, call.grad, out_grad.lead, operation.dims);
     } else {
       s.planes = out_grad.planes();
-      s.height = height;
-      s.width = width;
+      s.height = call.height;
+      s.width = call.width;
       s.out_h = out_grad.height;
       s.out_w = out_grad.width;
     }
-    const PoolArrayShape kept_shape(operation, dims, grad.item_size(), out_grad.lead, s.out_h, s.out_w);
-    py::object kept = places ? IntegerInput<std::uint8_t>(args[2], operation, "indices", &kept_shape).array
-                             : IntegerInput<std::int64_t>(args[2], operation, "indices", &kept_shape).array;
-    const void* memory = array_proxy(kept.ptr())->data;
-    const PoolArrayShape shape(operation, dims, grad.item_size(), out_grad.lead, height, width);
-    const Input grad_in(args[1], operation, "grad");
-    Output out(args[6], grad, shape.ndim, shape.size);
-    out.check_apart(grad, static_cast<bool>(grad_in.copy), false);
+    const PoolArrayShape kept(operation.name, operation.dims, call.grad.item_size(), out_grad.lead, s.out_h, s.out_w);
+    std::optional<IntegerInput<std::uint8_t>> places;
+    std::optional<IntegerInput<std::int64_t>> indices;
+    if (by_places)
+      places.emplace(args[2], operation.name, "indices", &kept);
+    else
+      indices.emplace(args[2], operation.name, "indices", &kept);
+    const PoolArrayShape shape = call.result(operation);
+    const Input grad(call.grad);
+    Output out(args[6], call.grad, shape.ndim, shape.size);
+    out.check_apart(grad);
+    out.check_apart(by_places ? places->memory() : indices->memory(), "indices");
     try {
-      with_dtype(grad.dtype, [&](auto zero) {
+      with_dtype(call.grad.dtype, [&](auto zero) {
         using T = decltype(zero);
-        const MaxPoolBackward<T> problem = {s, grad_in.as<T>(),
-                                            places ? static_cast<const std::uint8_t*>(memory) : nullptr,
-                                            places ? nullptr : static_cast<const std::int64_t*>(memory), out.as<T>()};
-        start(problem, args[7], moved(s, sizeof(T)), operation);
+        const MaxPoolBackward<T> problem = {s, grad.as<T>(), by_places ? places->data() : nullptr,
+                                            by_places ? nullptr : indices->data(), out.as<T>()};
+        start(problem, args[7], moved(s, sizeof(T)), operation.name);
       });
     } catch (const BadPoolIndex& error) {
-      fail(operation, "indices holds " + std::to_string(error.value) + "; expected -1 (nowhere) to " +
-                          std::to_string(s.in_size() - 1) + ", the places of the input");
+      fail(operation.name, "indices holds " + std::to_string(error.value) + "; expected -1 (nowhere) to " +
+                               std::to_string(s.in_size() - 1) + ", the places of the input");
     }
     return out.finish();
   });
@@ -170,95 +171,73 @@ Index divisor_of(PyObject* object, const char* operation) {
 PyObject* avg_pool_call(PyObject*, PyObject* const* args, Py_ssize_t given) {
   return guarded([&]() -> PyObject* {
     check_count("avg_pool", given, 7);
-    const int dims = dims_of(args[0], "avg_pool");
-    const char* operation = dims == 1 ? "avg_pool1d" : "avg_pool2d";
-    const ArrayArg x(args[1], operation, "x");
-    const PoolGeometry geometry(args[2], operation);
-    const PoolExtents in(x, dims);
-    const PoolShape s = make_pool_shape(operation, dims, in.planes(), in.height, in.width, geometry);
-    const Index divisor = divisor_of(args[4], operation);
-    const PoolArrayShape shape(operation, dims, x.item_size(), in.lead, s.out_h, s.out_w);
-    const Input x_in(args[1], operation, "x");
-    Output out(args[5], x, shape.ndim, shape.size);
-    out.check_apart(x, static_cast<bool>(x_in.copy), false);
-    with_dtype(x.dtype, [&](auto zero) {
-      using T = decltype(zero);
-      const AvgPool<T> problem = {s, x_in.as<T>(), out.as<T>(), as_bool(args[3]), divisor};
-      start(problem, args[6], moved(s, sizeof(T)), operation);
-    });
-    return out.finish();
+    const Operation operation(args[0], "avg_pool1d", "avg_pool2d");
+    const Stepped call(operation, args[1], args[2]);
+    const PoolShape& s = call.shape;
+    const bool include_pad = as_bool(args[3]);
+    const Index divisor = divisor_of(args[4], operation.name);
+    return one_to_one(call.x, s, call.result(operation, call.x.item_size()), args[5], args[6],
+                      [&]<class T>(const T* x, T* y) { return AvgPool<T>{s, x, y, include_pad, divisor}; });
   });
-}
-
-// Throws where grad is not of the output's shape.
-void require_output(const PoolShape& s, const ArrayArg& grad, const PoolExtents& extents, int dims) {
-  const PoolArrayShape expected(grad.operation, dims, grad.item_size(), extents.lead, s.out_h, s.out_w);
-  if (!expected.is(grad.shape(), grad.ndim()))
-    grad.fail("grad is " + extents.text + "; expected " + shape_text(expected.size, expected.ndim) +
-              ", the shape of the output");
 }
 
 // avg_pool_backward(dims, grad, height, width, geometry, include_pad, divisor, out, variant)
 PyObject* avg_pool_backward_call(PyObject*, PyObject* const* args, Py_ssize_t given) {
   return guarded([&]() -> PyObject* {
     check_count("avg_pool_backward", given, 9);
-    const int dims = dims_of(args[0], "avg_pool_backward");
-    const char* operation = dims == 1 ? "avg_pool1d_backward" : "avg_pool2d_backward";
-    const ArrayArg grad(args[1], operation, "grad");
-    const PoolExtents out_grad(grad, dims);
-    const InputSize in(args[2], args[3], operation);
-    const PoolGeometry geometry(args[4], operation);
-    const PoolShape s = make_pool_shape(operation, dims, out_grad.planes(), in.height, in.width, geometry);
-    const Index divisor = divisor_of(args[6], operation);
-    require_output(s, grad, out_grad, dims);
-    const PoolArrayShape shape(operation, dims, grad.item_size(), out_grad.lead, in.height, in.width);
-    const Input grad_in(args[1], operation, "grad");
-    Output out(args[7], grad, shape.ndim, shape.size);
-    out.check_apart(grad, static_cast<bool>(grad_in.copy), false);
-    with_dtype(grad.dtype, [&](auto zero) {
-      using T = decltype(zero);
-      const AvgPoolBackward<T> problem = {s, grad_in.as<T>(), out.as<T>(), as_bool(args[5]), divisor};
-      start(problem, args[8], moved(s, sizeof(T)), operation);
+    const Operation operation(args[0], "avg_pool1d_backward", "avg_pool2d_backward");
+    const Gradient call(operation, args[1], args[2], args[3]);
+    const PoolShape s = make_pool_shape(operation.name, operation.dims, call.out.planes(), call.height, call.width,
+                                        PoolGeometry(args[4], operation.name));
+    require_pool_grad(s, call.grad, call.out.lead, operation.dims);
+    const bool include_pad = as_bool(args[5]);
+    const Index divisor = divisor_of(args[6], operation.name);
+    return one_to_one(call.grad, s, call.result(operation), args[7], args[8], [&]<class T>(const T* grad, T* dx) {
+      return AvgPoolBackward<T>{s, grad, dx, include_pad, divisor};
     });
-    return out.finish();
   });
 }
 
 // The shape of windows that adapt: only extents.
-PoolShape adaptive_shape(const char* operation, Index planes, Index height, Index width, PyObject* out_h,
-                         PyObject* out_w) {
+PoolShape adaptive_shape(const char* operation, Index planes, Index height, Index width, Index out_h, Index out_w) {
   PoolShape s = {};
   s.planes = planes;
   s.height = height;
   s.width = width;
-  s.out_h = as_integer(out_h, operation, "output_size");
-  s.out_w = as_integer(out_w, operation, "output_size");
-  for (const Index extent : {s.out_h, s.out_w})
-    if (extent < 1 || extent > PoolGeometry::kMost)
+  s.out_h = out_h;
+  s.out_w = out_w;
+  for (const Index extent : {out_h, out_w})
+    if (extent < 1 || extent > kMostExtent)
       fail(operation, "output_size is " + std::to_string(extent) + "; expected 1 to 2147483647");
   if (height < 1 || width < 1)
     fail(operation, "the input's extent is " + std::to_string(height < 1 ? height : width) + "; expected 1 or more");
   return s;
 }
 
+// x, and the extents of an output that its windows adapt to.
+struct Adapted {
+  ArrayArg x;
+  PoolExtents in;
+  PoolShape shape;
+
+  Adapted(const Operation& operation, PyObject* given, PyObject* out_h, PyObject* out_w)
+      : x(given, operation.name, "x"), in(x, operation.dims),
+        shape(adaptive_shape(operation.name, in.planes(), in.height, in.width,
+                             as_integer(out_h, operation.name, "output_size"),
+                             as_integer(out_w, operation.name, "output_size"))) {}
+  PoolArrayShape result(const Operation& operation, Index item) const {
+    return {operation.name, operation.dims, item, in.lead, shape.out_h, shape.out_w};
+  }
+};
+
 // adaptive_avg_pool(dims, x, out_h, out_w, out, variant)
 PyObject* adaptive_avg_pool_call(PyObject*, PyObject* const* args, Py_ssize_t given) {
   return guarded([&]() -> PyObject* {
     check_count("adaptive_avg_pool", given, 6);
-    const int dims = dims_of(args[0], "adaptive_avg_pool");
-    const char* operation = dims == 1 ? "adaptive_avg_pool1d" : "adaptive_avg_pool2d";
-    const ArrayArg x(args[1], operation, "x");
-    const PoolExtents in(x, dims);
-    const PoolShape s = adaptive_shape(operation, in.planes(), in.height, in.width, args[2], args[3]);
-    const PoolArrayShape shape(operation, dims, x.item_size(), in.lead, s.out_h, s.out_w);
-    const Input x_in(args[1], operation, "x");
-    Output out(args[4], x, shape.ndim, shape.size);
-    out.check_apart(x, static_cast<bool>(x_in.copy), false);
-    with_dtype(x.dtype, [&](auto zero) {
-      using T = decltype(zero);
-      start(AdaptiveAvgPool<T>{s, x_in.as<T>(), out.as<T>()}, args[5], moved(s, sizeof(T)), operation);
-    });
-    return out.finish();
+    const Operation operation(args[0], "adaptive_avg_pool1d", "adaptive_avg_pool2d");
+    const Adapted call(operation, args[1], args[2], args[3]);
+    return one_to_one(call.x, call.shape, call.result(operation, call.x.item_size()), args[4], args[5],
+                      [&]<class T>(const T* x, T* y) { return AdaptiveAvgPool<T>{call.shape, x, y}; });
   });
 }
 
@@ -266,22 +245,12 @@ PyObject* adaptive_avg_pool_call(PyObject*, PyObject* const* args, Py_ssize_t gi
 PyObject* adaptive_avg_pool_backward_call(PyObject*, PyObject* const* args, Py_ssize_t given) {
   return guarded([&]() -> PyObject* {
     check_count("adaptive_avg_pool_backward", given, 6);
-    const int dims = dims_of(args[0], "adaptive_avg_pool_backward");
-    const char* operation = dims == 1 ? "adaptive_avg_pool1d_backward" : "adaptive_avg_pool2d_backward";
-    const ArrayArg grad(args[1], operation, "grad");
-    const PoolExtents out_grad(grad, dims);
-    const InputSize in(args[2], args[3], operation);
-    const auto out_h = py::int_(out_grad.height), out_w = py::int_(out_grad.width);
-    const PoolShape s = adaptive_shape(operation, out_grad.planes(), in.height, in.width, out_h.ptr(), out_w.ptr());
-    const PoolArrayShape shape(operation, dims, grad.item_size(), out_grad.lead, in.height, in.width);
-    const Input grad_in(args[1], operation, "grad");
-    Output out(args[4], grad, shape.ndim, shape.size);
-    out.check_apart(grad, static_cast<bool>(grad_in.copy), false);
-    with_dtype(grad.dtype, [&](auto zero) {
-      using T = decltype(zero);
-      start(AdaptiveAvgPoolBackward<T>{s, grad_in.as<T>(), out.as<T>()}, args[5], moved(s, sizeof(T)), operation);
-    });
-    return out.finish();
+    const Operation operation(args[0], "adaptive_avg_pool1d_backward", "adaptive_avg_pool2d_backward");
+    const Gradient call(operation, args[1], args[2], args[3]);
+    const PoolShape s =
+        adaptive_shape(operation.name, call.out.planes(), call.height, call.width, call.out.height, call.out.width);
+    return one_to_one(call.grad, s, call.result(operation), args[4], args[5],
+                      [&]<class T>(const T* grad, T* dx) { return AdaptiveAvgPoolBackward<T>{s, grad, dx}; });
   });
 }
 
@@ -289,19 +258,16 @@ PyObject* adaptive_avg_pool_backward_call(PyObject*, PyObject* const* args, Py_s
 PyObject* adaptive_max_pool_call(PyObject*, PyObject* const* args, Py_ssize_t given) {
   return guarded([&]() -> PyObject* {
     check_count("adaptive_max_pool", given, 5);
-    const int dims = dims_of(args[0], "adaptive_max_pool");
-    const char* operation = dims == 1 ? "adaptive_max_pool1d" : "adaptive_max_pool2d";
-    const ArrayArg x(args[1], operation, "x");
-    const PoolExtents in(x, dims);
-    const PoolShape s = adaptive_shape(operation, in.planes(), in.height, in.width, args[2], args[3]);
-    const PoolArrayShape shape(operation, dims, sizeof(std::int64_t), in.lead, s.out_h, s.out_w);
-    const Input x_in(args[1], operation, "x");
-    Output out(Py_None, x, shape.ndim, shape.size);
+    const Operation operation(args[0], "adaptive_max_pool1d", "adaptive_max_pool2d");
+    const Adapted call(operation, args[1], args[2], args[3]);
+    const PoolArrayShape shape = call.result(operation, sizeof(std::int64_t));
+    const Input x(call.x);
+    Output out(Py_None, call.x, shape.ndim, shape.size);
     auto indices = new_integers<std::int64_t>(shape);
-    with_dtype(x.dtype, [&](auto zero) {
+    with_dtype(call.x.dtype, [&](auto zero) {
       using T = decltype(zero);
-      start(AdaptiveMaxPool<T>{s, x_in.as<T>(), out.as<T>(), indices.mutable_data()}, args[4], moved(s, sizeof(T)),
-            operation);
+      start(AdaptiveMaxPool<T>{call.shape, x.as<T>(), out.as<T>(), indices.mutable_data()}, args[4],
+            moved(call.shape, sizeof(T)), operation.name);
     });
     return py::make_tuple(py::reinterpret_steal<py::object>(out.finish()), indices).release().ptr();
   });
@@ -322,7 +288,7 @@ PyObject* k_max_pool_call(PyObject*, PyObject* const* args, Py_ssize_t given) {
                           std::to_string(cols) + "; expected at most as many as there are");
     std::vector<py::ssize_t> shape(x.shape(), x.shape() + x.ndim());
     shape.back() = k;
-    const Input x_in(args[0], operation, "x");
+    const Input x_in(x);
     Output out(Py_None, x, x.ndim(), shape.data());
     py::array_t<std::int64_t> indices(shape);
     with_dtype(x.dtype, [&](auto zero) {
@@ -359,7 +325,7 @@ PyObject* max_over_time_call(PyObject*, PyObject* const* args, Py_ssize_t given)
                               ", the length of x");
     }
     const py::ssize_t shape[] = {n, channels};
-    const Input x_in(args[0], operation, "x");
+    const Input x_in(x);
     Output out(Py_None, x, 2, shape);
     py::array_t<std::int64_t> indices(std::vector<py::ssize_t>{n, channels});
     const auto* values = lengths ? reinterpret_cast<const std::int64_t*>(array_proxy(lengths.ptr())->data) : nullptr;
@@ -375,25 +341,20 @@ PyObject* max_over_time_call(PyObject*, PyObject* const* args, Py_ssize_t given)
 // stochastic_pool(x, geometry, seed, offset, variant): (y, places)
 PyObject* stochastic_pool_call(PyObject*, PyObject* const* args, Py_ssize_t given) {
   return guarded([&]() -> PyObject* {
-    const char* operation = "stochastic_pool2d";
-    check_count(operation, given, 5);
-    const ArrayArg x(args[0], operation, "x");
-    const PoolGeometry geometry(args[1], operation);
-    const PoolExtents in(x, 2);
-    const PoolShape s = make_pool_shape(operation, 2, in.planes(), in.height, in.width, geometry);
-    if (s.kernel_h > kMostPlaces || s.taps() > kMostPlaces)
-      fail(operation, "the window has " + std::to_string(s.kernel_h) + " x " + std::to_string(s.kernel_w) +
-                          " elements; expected at most 255");
-    const std::uint64_t seed = as_unsigned(args[2], operation, "seed"),
-                        offset = as_unsigned(args[3], operation, "offset");
-    const PoolArrayShape shape(operation, 2, x.item_size(), in.lead, s.out_h, s.out_w);
-    const Input x_in(args[0], operation, "x");
-    Output out(Py_None, x, shape.ndim, shape.size);
+    constexpr Operation kOperation("stochastic_pool2d");
+    check_count(kOperation.name, given, 5);
+    const Stepped call(kOperation, args[0], args[1]);
+    require_places(call.shape, kOperation.name);
+    const std::uint64_t seed = as_unsigned(args[2], kOperation.name, "seed"),
+                        offset = as_unsigned(args[3], kOperation.name, "offset");
+    const PoolArrayShape shape = call.result(kOperation, call.x.item_size());
+    const Input x(call.x);
+    Output out(Py_None, call.x, shape.ndim, shape.size);
     auto places = new_integers<std::uint8_t>(shape);
-    with_dtype(x.dtype, [&](auto zero) {
+    with_dtype(call.x.dtype, [&](auto zero) {
       using T = decltype(zero);
-      start(StochasticPool<T>{s, x_in.as<T>(), out.as<T>(), places.mutable_data(), seed, offset}, args[4],
-            moved(s, sizeof(T)), operation);
+      start(StochasticPool<T>{call.shape, x.as<T>(), out.as<T>(), places.mutable_data(), seed, offset}, args[4],
+            moved(call.shape, sizeof(T)), kOperation.name);
     });
     return py::make_tuple(py::reinterpret_steal<py::object>(out.finish()), places).release().ptr();
   });
@@ -402,54 +363,32 @@ PyObject* stochastic_pool_call(PyObject*, PyObject* const* args, Py_ssize_t give
 // stochastic_average(x, geometry, variant)
 PyObject* stochastic_average_call(PyObject*, PyObject* const* args, Py_ssize_t given) {
   return guarded([&]() -> PyObject* {
-    const char* operation = "stochastic_pool2d";
-    check_count(operation, given, 3);
-    const ArrayArg x(args[0], operation, "x");
-    const PoolGeometry geometry(args[1], operation);
-    const PoolExtents in(x, 2);
-    const PoolShape s = make_pool_shape(operation, 2, in.planes(), in.height, in.width, geometry);
-    const PoolArrayShape shape(operation, 2, x.item_size(), in.lead, s.out_h, s.out_w);
-    const Input x_in(args[0], operation, "x");
-    Output out(Py_None, x, shape.ndim, shape.size);
-    with_dtype(x.dtype, [&](auto zero) {
-      using T = decltype(zero);
-      start(StochasticAverage<T>{s, x_in.as<T>(), out.as<T>()}, args[2], moved(s, sizeof(T)), operation);
-    });
-    return out.finish();
+    constexpr Operation kOperation("stochastic_pool2d");
+    check_count(kOperation.name, given, 3);
+    const Stepped call(kOperation, args[0], args[1]);
+    return one_to_one(call.x, call.shape, call.result(kOperation, call.x.item_size()), Py_None, args[2],
+                      [&]<class T>(const T* x, T* y) { return StochasticAverage<T>{call.shape, x, y}; });
   });
 }
 
 // stochastic_average_backward(grad, x, geometry, variant)
 PyObject* stochastic_average_backward_call(PyObject*, PyObject* const* args, Py_ssize_t given) {
   return guarded([&]() -> PyObject* {
-    const char* operation = "stochastic_pool2d_backward";
-    check_count(operation, given, 4);
-    const ArrayArg grad(args[0], operation, "grad"), x(args[1], operation, "x");
-    grad.require_same_dtype(x);
-    const PoolGeometry geometry(args[2], operation);
-    const PoolExtents in(x, 2), out_grad(grad, 2);
-    const PoolShape s = make_pool_shape(operation, 2, in.planes(), in.height, in.width, geometry);
-    const PoolArrayShape expected(operation, 2, grad.item_size(), in.lead, s.out_h, s.out_w);
-    if (!expected.is(grad.shape(), grad.ndim()))
-      grad.fail("grad is " + out_grad.text + "; expected " + shape_text(expected.size, expected.ndim) +
-                ", the shape of the output");
-    const Input grad_in(args[0], operation, "grad"), x_in(args[1], operation, "x");
-    Output out(Py_None, x, x.ndim(), x.shape());
-    with_dtype(grad.dtype, [&](auto zero) {
+    constexpr Operation kOperation("stochastic_pool2d_backward");
+    check_count(kOperation.name, given, 4);
+    const ArrayArg grad_given(args[0], kOperation.name, "grad");
+    const Stepped call(kOperation, args[1], args[2]);
+    grad_given.require_same_dtype(call.x);
+    require_pool_grad(call.shape, grad_given, call.in.lead, kOperation.dims);
+    const Input grad(grad_given), x(call.x);
+    Output out(Py_None, call.x, call.x.ndim(), call.x.shape());
+    with_dtype(call.x.dtype, [&](auto zero) {
       using T = decltype(zero);
-      start(StochasticAverageBackward<T>{s, grad_in.as<T>(), x_in.as<T>(), out.as<T>()}, args[3], moved(s, sizeof(T)),
-            operation);
+      start(StochasticAverageBackward<T>{call.shape, grad.as<T>(), x.as<T>(), out.as<T>()}, args[3],
+            moved(call.shape, sizeof(T)), kOperation.name);
     });
     return out.finish();
   });
-}
-
-template <class Problem>
-py::list ladder() {
-  py::list rows;
-  for (const auto& variant : pool_variants<Problem>())
-    rows.append(py::make_tuple(variant.name, variant.idea, variant.needs));
-  return rows;
 }
 
 PyMethodDef methods[] = {
@@ -485,18 +424,18 @@ void bind_pool(py::module_& module) {
       "pool_variants",
       [] {
         py::dict tables;
-        tables["max_pool"] = ladder<MaxPool<float>>();
-        tables["max_pool_backward"] = ladder<MaxPoolBackward<float>>();
-        tables["avg_pool"] = ladder<AvgPool<float>>();
-        tables["avg_pool_backward"] = ladder<AvgPoolBackward<float>>();
-        tables["adaptive_avg_pool"] = ladder<AdaptiveAvgPool<float>>();
-        tables["adaptive_avg_pool_backward"] = ladder<AdaptiveAvgPoolBackward<float>>();
-        tables["adaptive_max_pool"] = ladder<AdaptiveMaxPool<float>>();
-        tables["k_max_pool1d"] = ladder<KMaxPool<float>>();
-        tables["max_over_time"] = ladder<MaxOverTime<float>>();
-        tables["stochastic_pool2d"] = ladder<StochasticPool<float>>();
-        tables["stochastic_average2d"] = ladder<StochasticAverage<float>>();
-        tables["stochastic_average2d_backward"] = ladder<StochasticAverageBackward<float>>();
+        tables["max_pool"] = ladder_of(pool_variants<MaxPool<float>>());
+        tables["max_pool_backward"] = ladder_of(pool_variants<MaxPoolBackward<float>>());
+        tables["avg_pool"] = ladder_of(pool_variants<AvgPool<float>>());
+        tables["avg_pool_backward"] = ladder_of(pool_variants<AvgPoolBackward<float>>());
+        tables["adaptive_avg_pool"] = ladder_of(pool_variants<AdaptiveAvgPool<float>>());
+        tables["adaptive_avg_pool_backward"] = ladder_of(pool_variants<AdaptiveAvgPoolBackward<float>>());
+        tables["adaptive_max_pool"] = ladder_of(pool_variants<AdaptiveMaxPool<float>>());
+        tables["k_max_pool1d"] = ladder_of(pool_variants<KMaxPool<float>>());
+        tables["max_over_time"] = ladder_of(pool_variants<MaxOverTime<float>>());
+        tables["stochastic_pool2d"] = ladder_of(pool_variants<StochasticPool<float>>());
+        tables["stochastic_average2d"] = ladder_of(pool_variants<StochasticAverage<float>>());
+        tables["stochastic_average2d_backward"] = ladder_of(pool_variants<StochasticAverageBackward<float>>());
         return tables;
       },
       "Name, idea and needs of each variant of the operations, the definition first.");

@@ -11,8 +11,6 @@ namespace dlkit {
 // How Python hands over a window: a tuple (kernel_h, kernel_w, stride_h, stride_w, pad_h, pad_w, dilation_h,
 // dilation_w, ceil); in one dimension the h's are 1, 1, 0 and 1.
 struct PoolGeometry {
-  static constexpr Index kMost = 0x7FFFFFFF;
-
   Index kernel_h, kernel_w, stride_h, stride_w, pad_h, pad_w, dilation_h, dilation_w;
   bool ceil;
 
@@ -21,11 +19,7 @@ struct PoolGeometry {
       throw py::type_error(std::string(operation) + ": geometry is " + std::string(py::repr(tuple)) +
                            "; expected nine integers");
     const auto at = [&](int i, const char* argument, Index least) {
-      const Index value = as_integer(PyTuple_GET_ITEM(tuple, i), operation, argument);
-      if (value < least || value > kMost)
-        fail(operation, std::string(argument) + " is " + std::to_string(value) + "; expected " + std::to_string(least) +
-                            (value > kMost ? " to 2147483647" : " or more"));
-      return value;
+      return as_extent(PyTuple_GET_ITEM(tuple, i), operation, argument, least);
     };
     kernel_h = at(0, "kernel_size", 1);
     kernel_w = at(1, "kernel_size", 1);
@@ -35,7 +29,7 @@ struct PoolGeometry {
     pad_w = at(5, "padding", 0);
     dilation_h = at(6, "dilation", 1);
     dilation_w = at(7, "dilation", 1);
-    ceil = PyTuple_GET_ITEM(tuple, 8) == Py_True;
+    ceil = as_bool(PyTuple_GET_ITEM(tuple, 8));
     check_padding(operation, pad_h, kernel_h, dilation_h);
     check_padding(operation, pad_w, kernel_w, dilation_w);
   }
@@ -54,19 +48,19 @@ struct PoolGeometry {
 struct PoolExtents {
   py::ssize_t lead[2];
   Index height, width;
-  std::string text;  // as it was given
 
-  PoolExtents(const ArrayArg& array, int dims) : text(array.shape_text()) {
+  PoolExtents(const ArrayArg& array, int dims) {
     if (array.ndim() != dims + 2)
-      array.fail(std::string(array.argument) + " is " + text + "; expected " +
+      array.fail(std::string(array.argument) + " is " + array.shape_text() + "; expected " +
                  (dims == 1 ? "(N, channels, length)" : "(N, channels, height, width)"));
     lead[0] = array.shape()[0];
     lead[1] = array.shape()[1];
     height = dims == 1 ? 1 : array.shape()[2];
     width = array.shape()[dims + 1];
     for (const Index extent : {height, width})
-      if (extent > PoolGeometry::kMost)
-        array.fail(std::string(array.argument) + " is " + text + "; expected extents of at most 2147483647");
+      if (extent > kMostExtent)
+        array.fail(std::string(array.argument) + " is " + array.shape_text() +
+                   "; expected extents of at most 2147483647");
   }
   Index planes() const { return lead[0] * lead[1]; }
 };
@@ -129,6 +123,21 @@ struct PoolArrayShape {
   }
 };
 
+// Throws where the places of a window's elements are more than a byte can number.
+inline void require_places(const PoolShape& s, const char* operation) {
+  if (s.kernel_h > kMostPlaces || s.taps() > kMostPlaces)
+    fail(operation, "the window has " + std::to_string(s.kernel_h) + " x " + std::to_string(s.kernel_w) +
+                        " elements; expected at most 255 for places of one byte");
+}
+
+// Throws where grad is not of the output's shape, for planes that are arranged as `lead` says.
+inline void require_pool_grad(const PoolShape& s, const ArrayArg& grad, const py::ssize_t* lead, int dims) {
+  const PoolArrayShape expected(grad.operation, dims, grad.item_size(), lead, s.out_h, s.out_w);
+  if (!expected.is(grad.shape(), grad.ndim()))
+    grad.fail("grad is " + grad.shape_text() + "; expected " + shape_text(expected.size, expected.ndim) +
+              ", the shape of the output");
+}
+
 // An array of integers to read, contiguous.
 template <class Integer>
 struct IntegerInput {
@@ -153,6 +162,10 @@ struct IntegerInput {
   }
 
   const Integer* data() const { return reinterpret_cast<const Integer*>(array_proxy(array.ptr())->data); }
+  Extent memory() const {
+    const char* const begin = array_proxy(array.ptr())->data;
+    return {begin, begin + element_count(array.ptr()) * static_cast<Index>(sizeof(Integer))};
+  }
 };
 
 template <class Integer>

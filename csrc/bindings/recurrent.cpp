@@ -1,7 +1,9 @@
 #include "recurrent/recurrent.h"
 
+#include <initializer_list>
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "bindings/arguments.h"
 #include "bindings/bindings.h"
@@ -15,38 +17,40 @@ namespace {
 constexpr const char* kForward = "recurrent";
 constexpr const char* kBackward = "recurrent_backward";
 
-using Extents = std::vector<py::ssize_t>;
+// Where an argument is in memory: nowhere where it is None, or a copy of it is read.
+struct Place {
+  Extent memory = {nullptr, nullptr};
+  const char* argument = "";
 
-void require_shape(const ArrayArg& array, const Extents& expected) {
-  if (array.ndim() != static_cast<int>(expected.size()) || !std::equal(expected.begin(), expected.end(), array.shape()))
-    array.fail(std::string(array.argument) + " is " + array.shape_text() + "; expected " +
-               shape_text(expected.data(), static_cast<int>(expected.size())));
-}
-
-// An array to read, or None.
-class OptionalInput {
- public:
-  OptionalInput(PyObject* object, const ArrayArg& like, const char* argument, const Extents& expected) {
-    if (object == Py_None) return;
-    given_.emplace(object, like.operation, argument);
-    like.require_same_dtype(given_->array);
-    require_shape(given_->array, expected);
+  Place(const Extent& extent, const char* name) : memory(extent), argument(name) {}
+  explicit Place(const Input& input) : argument(input.array.argument) {
+    if (!input.copy) memory = extent(input.array);
   }
-  template <class T>
-  const T* as() const {
-    return given_ ? given_->as<T>() : nullptr;
+  explicit Place(const OptionalInput& input) {
+    if (input.get() != nullptr) *this = Place(*input.get());
   }
-
- private:
-  std::optional<Input> given_;
 };
+
+// Throws where an array that is written shares memory with another one.
+void require_apart(const char* operation, std::initializer_list<Place> written, const std::vector<Place>& read) {
+  const auto apart = [&](const Place& one, const Place& other) {
+    if (one.memory.overlaps(other.memory))
+      fail(operation, std::string(one.argument) + " overlaps " + other.argument + "; expected memory of its own");
+  };
+  for (const Place* one = written.begin(); one != written.end(); ++one) {
+    for (const Place& other : read) apart(*one, other);
+    for (const Place* other = written.begin(); other != one; ++other) apart(*one, *other);
+  }
+}
 
 // A matrix whose rows may lie apart, read or written in place, or None.
 struct Rows {
   char* data = nullptr;
   Index stride = 0;  // elements
+  Place place;
 
-  Rows(PyObject* object, const ArrayArg& like, const char* argument, Index rows, Index cols, bool written) {
+  Rows(PyObject* object, const ArrayArg& like, const char* argument, Index rows, Index cols, bool written)
+      : place({nullptr, nullptr}, argument) {
     if (object == Py_None) return;
     const ArrayArg array(object, like.operation, argument);
     like.require_same_dtype(array);
@@ -59,6 +63,7 @@ struct Rows {
                  "some of the columns of one");
     data = array.data();
     stride = between / item;
+    place.memory = extent(array);
   }
   template <class T>
   T* as() const {
@@ -69,8 +74,10 @@ struct Rows {
 // A contiguous array to write, or None.
 struct Target {
   char* data = nullptr;
+  Place place;
 
-  Target(PyObject* object, const ArrayArg& like, const char* argument, const Extents& expected) {
+  Target(PyObject* object, const ArrayArg& like, const char* argument, std::initializer_list<py::ssize_t> expected)
+      : place({nullptr, nullptr}, argument) {
     if (object == Py_None) return;
     const ArrayArg array(object, like.operation, argument);
     like.require_same_dtype(array);
@@ -78,6 +85,7 @@ struct Target {
     array.require_writeable();
     if (!is_contiguous(object)) array.fail(std::string(argument) + " is not contiguous; expected a C-contiguous array");
     data = array.data();
+    place.memory = extent(array);
   }
   template <class T>
   T* as() const {
@@ -98,28 +106,21 @@ Cell cell_named(PyObject* object, const char* operation) {
        "cell is " + std::string(py::repr(object)) + "; expected one of " + listing + suggestion(object, names));
 }
 
-template <class T>
-const RecurrentVariant<T>* variant_named(PyObject* object, const char* operation) {
-  if (object == Py_None) return nullptr;
-  std::vector<std::string> names;
-  std::string listing;
-  for (const auto& variant : recurrent_variants<T>()) {
-    if (PyUnicode_Check(object) && PyUnicode_CompareWithASCIIString(object, variant.name) == 0) return &variant;
-    listing += (names.empty() ? "" : ", ") + std::string(variant.name);
-    names.emplace_back(variant.name);
-  }
-  fail(operation, "variant is " + std::string(py::repr(object)) + "; expected None or one of " + listing +
-                      suggestion(object, names));
-}
-
 std::vector<Index> batch_sizes_of(PyObject* object, const char* operation, Index rows) {
   std::vector<Index> sizes;
-  const auto sequence = py::reinterpret_steal<py::object>(PySequence_Fast(object, "batch_sizes: expected a sequence"));
-  if (!sequence) throw py::error_already_set();
-  const Py_ssize_t count = PySequence_Fast_GET_SIZE(sequence.ptr());
+  // A tuple: nothing that runs while its elements are read can change it.
+  const auto sequence = py::reinterpret_steal<py::object>(PySequence_Tuple(object));
+  if (!sequence) {
+    if (PyErr_ExceptionMatches(PyExc_TypeError) == 0) throw py::error_already_set();
+    PyErr_Clear();
+    throw py::type_error(std::string(operation) + ": batch_sizes is " + std::string(py::repr(object)) +
+                         "; expected a sequence of integers");
+  }
+  const Py_ssize_t count = PyTuple_GET_SIZE(sequence.ptr());
+  sizes.reserve(static_cast<std::size_t>(count));
   Index total = 0;
   for (Py_ssize_t i = 0; i < count; ++i) {
-    const Index size = as_integer(PySequence_Fast_GET_ITEM(sequence.ptr(), i), operation, "batch_sizes");
+    const Index size = as_integer(PyTuple_GET_ITEM(sequence.ptr(), i), operation, "batch_sizes");
     if (size < 1 || (i > 0 && size > sizes.back()))
       fail(operation, "batch_sizes[" + std::to_string(i) + "] is " + std::to_string(size) +
                           (size < 1 ? "; expected at least 1"
@@ -153,16 +154,23 @@ class Layer {
              hh_.array.shape()[1],
              batch_sizes_of(args[3], operation, x.array.shape()[0])};
     const Index width = gates * shape.hidden;
-    ih_.emplace(args[5], x.array, "weight_ih", Extents{width, shape.inputs});
-    ih_bias_.emplace(args[7], x.array, "bias_ih", Extents{width});
-    hh_bias_.emplace(args[8], x.array, "bias_hh", Extents{width});
-    peepholes_.emplace(args[9], x.array, "peepholes", Extents{3, shape.hidden});
-    mask_.emplace(args[10], x.array, "mask", state_shape());
     if (args[5] == Py_None) fail(operation, "weight_ih is None; expected an array");
+    ih_.emplace(OptionalInput(args[5], x.array, "weight_ih", {width, shape.inputs}));
+    ih_bias_.emplace(OptionalInput(args[7], x.array, "bias_ih", {width}));
+    hh_bias_.emplace(OptionalInput(args[8], x.array, "bias_hh", {width}));
+    peepholes_.emplace(OptionalInput(args[9], x.array, "peepholes", {3, shape.hidden}));
+    mask_.emplace(state(args[10], "mask"));
     if (args[9] != Py_None && !traits(cell_).has_c)
       fail(operation, std::string("peepholes are given but the cell is ") + traits(cell_).name + "; expected an LSTM");
   }
-  Extents state_shape() const { return {shape.batch(), shape.hidden}; }
+  // A state of each sequence, or None.
+  OptionalInput state(PyObject* object, const char* argument) const {
+    return {object, x.array, argument, {shape.batch(), shape.hidden}};
+  }
+  py::object new_state() const;
+  std::vector<Place> places() const {
+    return {Place(x), Place(*ih_), Place(hh_), Place(*ih_bias_), Place(*hh_bias_), Place(*peepholes_), Place(*mask_)};
+  }
   template <class T>
   RecurrentWeights<T> weights() const {
     return {ih_->as<T>(), hh_.as<T>(), ih_bias_->as<T>(), hh_bias_->as<T>(), peepholes_->as<T>()};
@@ -189,9 +197,11 @@ class Layer {
   std::optional<OptionalInput> ih_, ih_bias_, hh_bias_, peepholes_, mask_;
 };
 
-py::object new_matrix(Dtype dtype, const Extents& shape) {
-  return new_array(dtype, static_cast<int>(shape.size()), shape.data());
+py::object new_array_of(Dtype dtype, std::initializer_list<py::ssize_t> shape) {
+  return new_array(dtype, static_cast<int>(shape.size()), shape.begin());
 }
+
+py::object Layer::new_state() const { return new_array_of(x.array.dtype, {shape.batch(), shape.hidden}); }
 
 template <class T>
 T* data_of(const py::object& array) {
@@ -206,18 +216,20 @@ PyObject* forward_call(PyObject*, PyObject* const* args, Py_ssize_t given) {
     const Layer layer(args, kForward);
     const RecurrentShape& s = layer.shape;
     const ArrayArg& x = layer.x.array;
-    const OptionalInput h0(args[11], x, "h0", layer.state_shape()), c0(args[12], x, "c0", layer.state_shape());
+    const OptionalInput h0 = layer.state(args[11], "h0"), c0 = layer.state(args[12], "c0");
     const Rows y(args[13], x, "y", s.rows(), s.hidden, true);
     if (y.data == nullptr) fail(kForward, "y is None; expected an array");
     const bool has_c = traits(s.cell).has_c;
-    const py::object hn = new_matrix(x.dtype, layer.state_shape());
-    const py::object cn = has_c ? new_matrix(x.dtype, layer.state_shape()) : py::none();
+    std::vector<Place> read = layer.places();
+    read.insert(read.end(), {Place(h0), Place(c0)});
+    require_apart(kForward, {y.place}, read);
+    const py::object hn = layer.new_state(), cn = has_c ? layer.new_state() : py::object(py::none());
     const py::object reserve =
-        as_bool(args[14]) ? new_matrix(x.dtype, {s.rows(), s.slots(), s.hidden}) : py::object(py::none());
+        as_bool(args[14]) ? new_array_of(x.dtype, {s.rows(), s.slots(), s.hidden}) : py::object(py::none());
     const int threads = num_threads();
     with_dtype(x.dtype, [&](auto zero) {
       using T = decltype(zero);
-      const RecurrentVariant<T>* variant = variant_named<T>(args[15], kForward);
+      const RecurrentVariant<T>* variant = variant_named(args[15], recurrent_variants<T>(), kForward);
       const RecurrentForward<T> problem = {s,          layer.weights<T>(), layer.x.as<T>(), s.inputs,
                                            h0.as<T>(), c0.as<T>(),         layer.mask<T>(), y.as<T>(),
                                            y.stride,   data_of<T>(hn),     data_of<T>(cn),  data_of<T>(reserve)};
@@ -242,19 +254,24 @@ PyObject* backward_call(PyObject*, PyObject* const* args, Py_ssize_t given) {
     const Target reserve(args[12], x, "reserve", {s.rows(), s.slots(), s.hidden});
     if (y.data == nullptr || reserve.data == nullptr) fail(kBackward, "y or reserve is None; expected arrays");
     const Rows dy(args[13], x, "dy", s.rows(), s.hidden, false);
-    const OptionalInput dhn(args[14], x, "dhn", layer.state_shape()), dcn(args[15], x, "dcn", layer.state_shape());
+    const OptionalInput dhn = layer.state(args[14], "dhn"), dcn = layer.state(args[15], "dcn");
     const Rows dx(args[16], x, "dx", s.rows(), s.inputs, true);
     const bool with_state = as_bool(args[18]), has_c = traits(s.cell).has_c;
     const Index width = s.gates() * s.hidden;
     const Target dih(args[19], x, "dweight_ih", {width, s.inputs}), dhh(args[20], x, "dweight_hh", {width, s.hidden}),
         dih_bias(args[21], x, "dbias_ih", {width}), dhh_bias(args[22], x, "dbias_hh", {width}),
         dpeepholes(args[23], x, "dpeepholes", {3, s.hidden});
-    const py::object dh0 = with_state ? new_matrix(x.dtype, layer.state_shape()) : py::object(py::none());
-    const py::object dc0 = with_state && has_c ? new_matrix(x.dtype, layer.state_shape()) : py::object(py::none());
+    std::vector<Place> read = layer.places();
+    read.insert(read.end(), {y.place, dy.place, Place(dhn), Place(dcn)});
+    require_apart(kBackward,
+                  {reserve.place, dx.place, dih.place, dhh.place, dih_bias.place, dhh_bias.place, dpeepholes.place},
+                  read);
+    const py::object dh0 = with_state ? layer.new_state() : py::object(py::none());
+    const py::object dc0 = with_state && has_c ? layer.new_state() : py::object(py::none());
     const int threads = num_threads();
     with_dtype(x.dtype, [&](auto zero) {
       using T = decltype(zero);
-      const RecurrentVariant<T>* variant = variant_named<T>(args[25], kBackward);
+      const RecurrentVariant<T>* variant = variant_named(args[25], recurrent_variants<T>(), kBackward);
       RecurrentBackward<T> problem{};
       problem.shape = s;
       problem.weights = layer.weights<T>();
@@ -303,12 +320,7 @@ PyMethodDef methods[] = {
 
 void bind_recurrent(py::module_& module) {
   if (PyModule_AddFunctions(module.ptr(), methods) != 0) throw py::error_already_set();
-  module.def("recurrent_variants", [] {
-    std::vector<std::tuple<std::string, std::string, std::string>> rows;
-    for (const auto& variant : recurrent_variants<float>())
-      rows.emplace_back(variant.name, variant.idea, variant.needs);
-    return rows;
-  });
+  module.def("recurrent_variants", [] { return ladder_of(recurrent_variants<float>()); });
   module.def("recurrent_cells", [] {
     std::vector<std::tuple<std::string, int, int, bool>> cells;
     for (int i = 0; i < static_cast<int>(Cell::count); ++i) {

@@ -39,7 +39,7 @@ template <class T>
 void convolve_and_pool(const ConvMaxPool<T>& p, const ConvVariant<ConvForward<T>>* variant, int threads) {
   const ConvShape& s = p.conv;
   if (s.n == 0 || s.filters == 0) return;
-  if (variant == nullptr && s.flops() != 0) variant = &choose_conv<ConvForward<T>>(s);
+  if (variant == nullptr) variant = &choose_conv<ConvForward<T>>(s);
   Block block(s, sizeof(T));
   if (block.images > 1) block.images = std::min(block.images, divide_up(s.n, threads));
   const Index image_parts = divide_up(s.n, block.images), filter_parts = divide_up(s.filters, block.filters);
@@ -86,15 +86,8 @@ void convolve_and_pool(const ConvMaxPool<T>& p, const ConvVariant<ConvForward<T>
       threads);
 }
 
-template <class T>
-std::size_t conv_pool_scratch(const ConvShape& s) {
-  const Block block(s, sizeof(T));
-  return static_cast<std::size_t>(block.images * block.filters * s.out_size()) * sizeof(T);
-}
-
-#define DLKIT_INSTANTIATE(T)                                                                       \
-  template void convolve_and_pool(const ConvMaxPool<T>&, const ConvVariant<ConvForward<T>>*, int); \
-  template std::size_t conv_pool_scratch<T>(const ConvShape&);
+#define DLKIT_INSTANTIATE(T) \
+  template void convolve_and_pool(const ConvMaxPool<T>&, const ConvVariant<ConvForward<T>>*, int);
 DLKIT_INSTANTIATE(float)
 DLKIT_INSTANTIATE(double)
 

@@ -25,8 +25,4 @@ struct ConvMaxPool {
 template <class T>
 void convolve_and_pool(const ConvMaxPool<T>& p, const ConvVariant<ConvForward<T>>* variant, int threads);
 
-// Bytes on one thread that hold outputs of the convolution.
-template <class T>
-std::size_t conv_pool_scratch(const ConvShape& shape);
-
 }  // namespace dlkit

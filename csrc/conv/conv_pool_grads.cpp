@@ -42,7 +42,8 @@ double dense_cycles(const ConvShape& s) {
 }  // namespace
 
 bool takes_unpool(const ConvShape& s, const PoolShape& p) {
-  if (s.groups != 1 || s.dilation_w != 1 || s.flops() == 0 || p.kernel_h > kMostPlaces || p.taps() > kMostPlaces)
+  if (s.groups != 1 || s.dilation_w != 1 || s.flops() == 0 || s.in_size() == 0 || p.kernel_h > kMostPlaces ||
+      p.taps() > kMostPlaces)
     return false;
   constexpr Index kLanes = 16;
   const double rows = real(s.out_h - 1) * real(s.stride_h) + real(s.kernel_h - 1) * real(s.dilation_h) + 1;

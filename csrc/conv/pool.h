@@ -16,7 +16,6 @@
 #include <cstddef>
 #include <cstdint>
 #include <stdexcept>
-#include <string_view>
 #include <vector>
 
 #include "core/view.h"
@@ -167,16 +166,12 @@ struct BadPoolIndex : std::invalid_argument {
   std::int64_t value;
 };
 
-// The ladder of an operation; the first is the definition, and of those that take a problem the last is the default.
+// The ladder of an operation; the first is the definition.
 template <class Problem>
 const std::vector<PoolVariant<Problem>>& pool_variants();
 
-// The variant of that name, or nullptr.
-template <class Problem>
-const PoolVariant<Problem>* find_pool_variant(std::string_view name);
-
-// Runs a variant, or where it is null the last that takes the problem, on up to `threads` threads. Any number of
-// planes.
+// Runs a variant, or where it is null the last that takes the problem and is expected to pay, on up to `threads`
+// threads. Any number of planes.
 template <class Problem>
 void pool(const Problem& problem, const PoolVariant<Problem>* variant, int threads);
 

@@ -371,6 +371,26 @@ struct Holders {
   }
 };
 
+// The gradients of planes [begin, end), a band of their rows at a time: `grads` is to hold those of the outputs that
+// meet the band, `sums` what its rows get, which body(band, from, n) computes; `from` is the first output that is read,
+// of the first of n planes.
+template <class T, class Body>
+DLKIT_INLINE void each_gradient_band(const Windows<T>& windows, const T* grad, T* dx, T* grads, T* sums, Index begin,
+                                     Index end, const Body& body) {
+  const PoolShape& s = windows.s;
+  const Index in_size = s.in_size(), out_size = s.out_size();
+  by_lanes<T>(begin, end, [&](Index plane, Index n) {
+    for (Index h = 0; h < s.height;) {
+      const Band band = windows.plane_from(h);
+      const Index from = plane * out_size + band.top * s.out_w;
+      interleave<false>(grad + from, out_size, n, (band.bottom - band.top) * s.out_w, grads);
+      body(band, from, n);
+      deinterleave(sums, (band.end - h) * s.width, n, dx + plane * in_size + h * s.width, in_size);
+      h = band.end;
+    }
+  });
+}
+
 template <class T>
 void max_backward(const MaxPoolBackward<T>& p, Index begin, Index end) {
   using V = Vec<T>;
@@ -390,33 +410,24 @@ void max_backward(const MaxPoolBackward<T>& p, Index begin, Index end) {
   T* const places = memory.take<T>(sizes.in * kLanes);
   T* const dx = memory.take<T>(sizes.out * kLanes);
   for (Index t = 0; t < taps; ++t) numbers[t] = static_cast<T>(t);
-  by_lanes<T>(begin, end, [&](Index plane, Index n) {
-    for (Index h = 0; h < s.height;) {
-      const Band band = windows.plane_from(h);
-      const Index pitch = s.out_h * s.out_w, from = plane * pitch + band.top * s.out_w;
-      const Index count = (band.bottom - band.top) * s.out_w;
-      interleave<false>(p.grad + from, pitch, n, count, grads);
-      interleave<false>(p.places + from, pitch, n, count, places);
-      T* to = dx;
-      for (Index row = h; row < band.end; ++row) {
-        const Index first = rows.begin[row], last = rows.begin[row + 1];
-        for (Index w = 0; w < s.width; ++w, to += kLanes) {
-          V sum = V::zero();
-          for (Index a = first; a < last; ++a) {
-            const Index line = (rows.output[a] - band.top) * s.out_w;
-            const T* const tap = numbers + rows.tap[a] * s.kernel_w;
-            for (Index b = cols.begin[w]; b < cols.begin[w + 1]; ++b) {
-              const Index at = (line + cols.output[b]) * kLanes;
-              const auto here = equal(V::load(places + at), V::broadcast(tap[cols.tap[b]]));
-              sum = V::select(here, sum + V::load(grads + at), sum);
-            }
+  each_gradient_band(windows, p.grad, p.dx, grads, dx, begin, end, [&](const Band& band, Index from, Index n) {
+    interleave<false>(p.places + from, s.out_size(), n, (band.bottom - band.top) * s.out_w, places);
+    T* to = dx;
+    for (Index row = band.begin; row < band.end; ++row) {
+      const Index first = rows.begin[row], last = rows.begin[row + 1];
+      for (Index w = 0; w < s.width; ++w, to += kLanes) {
+        V sum = V::zero();
+        for (Index a = first; a < last; ++a) {
+          const Index line = (rows.output[a] - band.top) * s.out_w;
+          const T* const tap = numbers + rows.tap[a] * s.kernel_w;
+          for (Index b = cols.begin[w]; b < cols.begin[w + 1]; ++b) {
+            const Index at = (line + cols.output[b]) * kLanes;
+            const auto here = equal(V::load(places + at), V::broadcast(tap[cols.tap[b]]));
+            sum = V::select(here, sum + V::load(grads + at), sum);
           }
-          sum.store(to);
         }
+        sum.store(to);
       }
-      deinterleave(dx, (band.end - h) * s.width, n, p.dx + plane * s.height * s.width + h * s.width,
-                   s.height * s.width);
-      h = band.end;
     }
   });
 }
@@ -520,45 +531,36 @@ void mean_grads(const PoolShape& s, bool adaptive, const T* grad, T* dx, const D
   T* const line = memory.take<T>(pitch);
   T* const sums = memory.take<T>(sizes.out * kLanes);
   bool* const begun = memory.take<bool>(s.height);
-  by_lanes<T>(begin, end, [&](Index plane, Index n) {
-    for (Index h = 0; h < s.height;) {
-      const Band band = windows.plane_from(h);
-      const Index out_size = s.out_h * s.out_w;
-      interleave<false>(grad + plane * out_size + band.top * s.out_w, out_size, n, (band.bottom - band.top) * s.out_w,
-                        grads);
-      for (Index row = h; row < band.end; ++row) begun[row] = false;
-      for (Index i = band.top; i < band.bottom; ++i) {
-        // What the row of outputs gives to a row of the plane.
-        const T* g = grads + (i - band.top) * s.out_w * kLanes;
-        Index done = 0;  // columns that have got something
-        for (Index j = 0; j < s.out_w; ++j, g += kLanes) {
-          const V share = V::load(g) / V::broadcast(divisors.row[i] * divisors.col[j]);
-          Index w = cols.first[j];
-          const Index last = w + cols.count[j];
-          for (; done < w; ++done) V::zero().store(line + done * kLanes);
-          for (; w < done && w < last; ++w) (V::load(line + w * kLanes) + share).store(line + w * kLanes);
-          for (; w < last; ++w) share.store(line + w * kLanes);
-          if (last > done) done = last;
-        }
-        for (; done < s.width; ++done) V::zero().store(line + done * kLanes);
-        const Index first = rows.first[i] > h ? rows.first[i] : h;
-        const Index last = rows.first[i] + rows.count[i] < band.end ? rows.first[i] + rows.count[i] : band.end;
-        for (Index row = first; row < last; ++row) {
-          T* const to = sums + (row - h) * pitch;
-          if (begun[row])
-            for (Index k = 0; k < pitch; k += kLanes) (V::load(to + k) + V::load(line + k)).store(to + k);
-          else
-            for (Index k = 0; k < pitch; k += kLanes) V::load(line + k).store(to + k);
-          begun[row] = true;
-        }
+  each_gradient_band(windows, grad, dx, grads, sums, begin, end, [&](const Band& band, Index, Index) {
+    for (Index row = band.begin; row < band.end; ++row) begun[row] = false;
+    for (Index i = band.top; i < band.bottom; ++i) {
+      // What the row of outputs gives to a row of the plane.
+      const T* g = grads + (i - band.top) * s.out_w * kLanes;
+      Index done = 0;  // columns that have got something
+      for (Index j = 0; j < s.out_w; ++j, g += kLanes) {
+        const V share = V::load(g) / V::broadcast(divisors.row[i] * divisors.col[j]);
+        Index w = cols.first[j];
+        const Index last = w + cols.count[j];
+        for (; done < w; ++done) V::zero().store(line + done * kLanes);
+        for (; w < done && w < last; ++w) (V::load(line + w * kLanes) + share).store(line + w * kLanes);
+        for (; w < last; ++w) share.store(line + w * kLanes);
+        if (last > done) done = last;
       }
-      for (Index row = h; row < band.end; ++row)
-        if (!begun[row])
-          for (Index k = 0; k < pitch; k += kLanes) V::zero().store(sums + (row - h) * pitch + k);
-      deinterleave(sums, (band.end - h) * s.width, n, dx + plane * s.height * s.width + h * s.width,
-                   s.height * s.width);
-      h = band.end;
+      for (; done < s.width; ++done) V::zero().store(line + done * kLanes);
+      const Index first = rows.first[i] > band.begin ? rows.first[i] : band.begin;
+      const Index last = rows.first[i] + rows.count[i] < band.end ? rows.first[i] + rows.count[i] : band.end;
+      for (Index row = first; row < last; ++row) {
+        T* const to = sums + (row - band.begin) * pitch;
+        if (begun[row])
+          for (Index k = 0; k < pitch; k += kLanes) (V::load(to + k) + V::load(line + k)).store(to + k);
+        else
+          for (Index k = 0; k < pitch; k += kLanes) V::load(line + k).store(to + k);
+        begun[row] = true;
+      }
     }
+    for (Index row = band.begin; row < band.end; ++row)
+      if (!begun[row])
+        for (Index k = 0; k < pitch; k += kLanes) V::zero().store(sums + (row - band.begin) * pitch + k);
   });
 }
 

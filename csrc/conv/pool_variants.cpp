@@ -254,17 +254,6 @@ const std::vector<PoolVariant<Problem>>& table_of(const PoolVariant<Problem> (&r
   return table;
 }
 
-}  // namespace
-
-template <class Problem>
-const PoolVariant<Problem>* find_pool_variant(std::string_view name) {
-  for (const auto& variant : pool_variants<Problem>())
-    if (name == variant.name) return &variant;
-  return nullptr;
-}
-
-namespace {
-
 template <class Problem>
 bool pays(const Problem&, const PoolVariant<Problem>&) {
   return true;
@@ -355,12 +344,11 @@ void pool(const Problem& problem, const PoolVariant<Problem>* variant, int threa
   variant->run(problem, threads);
 }
 
-#define DLKIT_TABLE(Problem, rows)                                          \
-  template <>                                                               \
-  const std::vector<PoolVariant<Problem>>& pool_variants() {                \
-    return table_of(rows);                                                  \
-  }                                                                         \
-  template const PoolVariant<Problem>* find_pool_variant(std::string_view); \
+#define DLKIT_TABLE(Problem, rows)                           \
+  template <>                                                \
+  const std::vector<PoolVariant<Problem>>& pool_variants() { \
+    return table_of(rows);                                   \
+  }                                                          \
   template void pool(const Problem&, const PoolVariant<Problem>*, int);
 #define DLKIT_TABLES(T)                                                    \
   DLKIT_TABLE(MaxPool<T>, kMax<T>)                                         \

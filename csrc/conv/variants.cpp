@@ -252,17 +252,21 @@ const char* choice(const ConvBackwardWeight<T>* problem, const ConvShape& s) {
   return weight_window_fits(s) ? fastest_vectors<T>(s) : "im2col";
 }
 
+// Nothing is multiplied: no outputs, or all that is read is padding.
+bool trivial(const ConvShape& s) { return s.flops() == 0 || s.in_size() == 0; }
+
 }  // namespace
 
 template <class Problem>
 const ConvVariant<Problem>& choose_conv(const ConvShape& shape) {
+  if (trivial(shape)) return conv_variants<Problem>().front();
   return named<Problem>(choice(static_cast<const Problem*>(nullptr), shape));
 }
 
 template <class Problem>
 void convolve(const Problem& problem, const ConvVariant<Problem>* variant, int threads) {
   const ConvShape& s = problem.shape;
-  if (s.flops() == 0) return conv_variants<Problem>().front().run(problem, 1);
+  if (trivial(s)) return conv_variants<Problem>().front().run(problem, 1);
   (variant != nullptr ? *variant : choose_conv<Problem>(s)).run(problem, threads);
 }
 

@@ -71,7 +71,6 @@ struct StepProduct {
   T* out;
   Index out_stride;
   const T* next;  // panels that will be wanted after these, to be fetched; or null
-  Index next_size;
 };
 
 template <class T>
@@ -89,7 +88,7 @@ struct RecurrentKernels {
   void (*pack_units)(const T* hh, Index hidden, Index depth, Index first, Index units, T* to);
   // to (+)= the sums down the columns of a matrix.
   void (*column_sums)(const T* from, Index stride, Index rows, Index cols, bool accumulate, T* to);
-  // Rows of `from` times rows of `mask`, in place.
+  // Rows of `target`, `stride` apart, times rows of `mask`.
   void (*scale_rows)(const T* mask, Index rows, Index cols, T* target, Index stride);
   Index lanes;
   Index group;  // units of a group, a multiple of lanes

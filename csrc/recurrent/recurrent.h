@@ -13,8 +13,7 @@
 //   interpolate      h = f h' + (1 - f) u           f = s, u = tanh     gates f, u
 //   input_gate       h = f h' + i u                                     gates i, f, u
 //   lstm             c = f c' + i g, h = o tanh(c)                      gates i, f, g, o   Hochreiter & Schmidhuber
-//   1997,
-//                                                                       Gers et al. 2000
+//                                                                       1997, Gers et al. 2000
 //                    with peepholes: i and f see p c', o sees p c       Gers & Schmidhuber 2000
 //   coupled_lstm     c = (1 - i) c' + i g                               gates i, g, o      Greff et al. 2015
 //   gru              n = tanh(W x + b + r (U h' + b')), h = (1 - z) n + z h'   gates r, z, n
@@ -40,16 +39,15 @@ struct CellTraits {
   const char* name;
   int gates;  // G
   // What training keeps of a row: `slots` vectors of H. Those of the gates come first, of the gru one more for U h' +
-  // b' of n; then c' where the cell has one; h' is the last. Backward puts the gradients by the pre-activations into
-  // the places of the gates, where the products that follow find them as one matrix.
+  // b' of n (r h' where r resets first); then c' where the cell has one; h' is the last. Backward puts the gradients by
+  // the pre-activations into the places of the gates, where the products that follow find them as one matrix. All of
+  // them belong to W, too, but for n of the gru the slot after it does, since n's share by U is scaled with r.
   int slots;
   bool has_c;
 };
 const CellTraits& traits(Cell cell);
 constexpr bool is_gru(Cell cell) { return cell == Cell::gru || cell == Cell::gru_reset_first; }
 
-// What of the gradients by pre-activations belongs to W: all of the gates', but for n of the gru the slot after them,
-// since n's share by U is scaled with r.
 struct RecurrentShape {
   Cell cell;
   bool new_z;    // the gru's z is the share of n, not of h'
@@ -122,8 +120,7 @@ template <class T>
 struct RecurrentVariant {
   const char* name;
   const char* idea;
-  const char* needs;
-  bool (*takes)(const RecurrentShape&);
+  const char* needs;  // "": each takes any shape
   void (*forward)(const RecurrentForward<T>&, int threads);
   void (*backward)(const RecurrentBackward<T>&, int threads);
 };

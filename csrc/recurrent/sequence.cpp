@@ -449,9 +449,8 @@ class Backward {
     }
   }
 
+  // What was kept of a step's rows; once its cells are done, the gradients by its pre-activations.
   T* gates(Index i) const { return p_.reserve + steps_[i].row * gates_stride_; }
-  // Where the gradients that a product with U reads begin.
-  const T* dgates(Index i) const { return gates(i); }
   Index rows(Index i) const { return i < 0 ? 0 : steps_[i].rows; }
   Index rows_after(Index i) const { return i + 1 < steps_.count() ? steps_[i + 1].rows : 0; }
   // No gradient is wanted by h before the first step, and none goes there.
@@ -523,7 +522,7 @@ class Backward {
       for (Index row = 0; row < count; row += kRows) {
         const Index block = std::min(kRows, count - row), multiplied = std::clamp<Index>(with_product - row, 0, block);
         if (multiplied > 0)
-          multiply(through_, arena_[through_panels_], g, part, dgates(i + 1) + row * gates_stride_, multiplied, out);
+          multiply(through_, arena_[through_panels_], g, part, gates(i + 1) + row * gates_stride_, multiplied, out);
         cells(i, row, block, through_[g].first, through_[g].units, out, through_[g].vectors * k_.lanes);
       }
   }
@@ -552,7 +551,7 @@ class Backward {
       product.c = {out, count, hidden_, hidden_, 1};
       matmul<T>(product, nullptr, threads_);
     };
-    if (rows_after(i) > 0) multiply_whole(dgates(i + 1), rows_after(i), 0, (reset_first_ ? 2 : s_.gates()) * hidden_);
+    if (rows_after(i) > 0) multiply_whole(gates(i + 1), rows_after(i), 0, (reset_first_ ? 2 : s_.gates()) * hidden_);
     cells(i, 0, std::max(rows(i), rows_after(i)), 0, hidden_, out, hidden_);
     if (!reset_first_ || i < 0) return;
     multiply_whole(gates(i) + 2 * hidden_, rows(i), 2 * hidden_, hidden_);

@@ -40,8 +40,6 @@ SequenceOptions options(bool whole_input, bool packed) {
   return {whole_input, packed, static_cast<Index>(cache_sizes().l2) / 2};
 }
 
-bool any(const RecurrentShape&) { return true; }
-
 template <class T, bool kWhole, bool kPacked>
 void forward(const RecurrentForward<T>& p, int threads) {
   sequence_forward(p, options(kWhole, kPacked), threads);
@@ -65,17 +63,16 @@ const RecurrentVariant<T>& choice(const RecurrentShape& s) {
 template <class T>
 const std::vector<RecurrentVariant<T>>& recurrent_variants() {
   static const std::vector<RecurrentVariant<T>> table = {
-      {"naive", "the definition, number by number", "", any,
+      {"naive", "the definition, number by number", "",
        [](const RecurrentForward<T>& p, int) { naive::recurrent_forward(p); },
        [](const RecurrentBackward<T>& p, int) { naive::recurrent_backward(p); }},
-      {"cell", "a product of matrices for each step's input and state; the cell in vectors", "", any,
+      {"cell", "a product of matrices for each step's input and state; the cell in vectors", "",
        forward<T, false, false>, backward<T, true, false>},
-      {"sequence", "the input's products of all steps as one", "", any, forward<T, true, false>,
-       backward<T, true, false>},
+      {"sequence", "the input's products of all steps as one", "", forward<T, true, false>, backward<T, true, false>},
       {"packed",
        "recurrent weights packed once and kept in cache by thread; each group of units from its products "
        "straight to its states",
-       "", any, forward<T, true, true>, backward<T, true, true>},
+       "", forward<T, true, true>, backward<T, true, true>},
   };
   return table;
 }

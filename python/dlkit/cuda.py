@@ -26,7 +26,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Generic, TypeVar
 
-from dlkit.kernels.backend import backend_named, why_not
+from dlkit.kernels.backend import backend_named, check_backend, why_not
 from dlkit.kernels.recording import Recording
 
 T = TypeVar("T")
@@ -71,6 +71,8 @@ class Graph(Generic[T]):
     ------
     DeviceUnavailableError
         If no GPU can be used.
+    ValueError
+        If launches cannot be recorded on that backend, or `warmup` is below 1.
 
     Notes
     -----
@@ -83,9 +85,14 @@ class Graph(Generic[T]):
             raise TypeError(f"Graph: step is a {type(step).__name__}; expected something to call")
         if warmup < 1:
             raise ValueError(f"Graph: warmup is {warmup}; expected at least 1")
+        check_backend(backend, "Graph")
         if backend == "cuda" and (reason := why_not(backend)) is not None:
             backend_named(backend).library  # noqa: B018 (raises, with the reason)
             raise RuntimeError(reason)
+        if not backend_named(backend).records:
+            raise ValueError(
+                f"Graph: backend is {backend!r}, where launches cannot be recorded; expected 'cuda'"
+            )
         self._step = step
         self._warmup = warmup
         self._recording: Recording | None = None

@@ -85,3 +85,47 @@ def test_outputs_that_overlap() -> None:
         K.conv2d(x, weight, out=x)
     with pytest.raises(ValueError, match="out overlaps weight"):
         K.conv2d(np.ones((1, 1, 1, 1), np.float32), weight, out=weight)
+
+
+@pytest.mark.parametrize("with_bias", [True, False])
+def test_gradients_that_overlap_what_is_read(with_bias: bool) -> None:
+    memory = np.zeros(6 * 4 * 9 + 6, np.float32)
+    out, out_bias = memory[: 6 * 4 * 9].reshape(6, 4, 3, 3), memory[-7:-1]  # one element in common
+    grad = np.ones((2, 6, 7, 7), np.float32)
+    settings = {"out": out, "with_bias": with_bias}
+    if with_bias:
+        with pytest.raises(
+            ValueError, match="conv2d_backward_weight: out_bias overlaps out; expected memory of its"
+        ):
+            K.conv2d_backward_weight(grad, X, (3, 3), **settings, out_bias=out_bias)
+        with pytest.raises(ValueError, match="out_bias overlaps grad"):
+            K.conv2d_backward_weight(grad, X, (3, 3), **settings, out_bias=grad.reshape(-1)[:6])
+    K.conv2d_backward_weight(grad, X, (3, 3), **settings, out_bias=memory[-6:] if with_bias else None)
+    assert (memory[-6:] == (98 if with_bias else 0)).all()
+
+
+def test_gradients_that_overlap_places() -> None:
+    grad = np.ones((2, 6, 3, 3), np.float32)
+    memory = np.zeros(2 * 4 * 81 + 27, np.float32)
+    places = memory[-27:].view(np.uint8)[: grad.size].reshape(grad.shape)
+    dx, dweight = memory[27:].reshape(X.shape), memory[-W.size :].reshape(W.shape)
+    with pytest.raises(ValueError, match="conv2d_max_pool_backward_input: out overlaps places"):
+        K.conv2d_max_pool_backward_input(grad, places, W, (9, 9), out=dx, variant="places")
+    with pytest.raises(ValueError, match="conv2d_max_pool_backward_weight: out overlaps places"):
+        K.conv2d_max_pool_backward_weight(grad, places, X, (3, 3), out=dweight, variant="places")
+
+
+def test_gradients_of_the_largest_over_time_that_overlap() -> None:
+    x, weight = np.ones((2, 8, 4), np.float32), np.ones((3, 4, 2), np.float32)
+    y, place = K.conv1d_max(x, weight)
+    out = np.zeros(weight.shape, np.float32)
+    with pytest.raises(ValueError, match="conv1d_max_backward: out_bias overlaps out"):
+        K.conv1d_max_backward(y, place, x, weight, out=out, out_bias=out.reshape(-1)[:3])
+
+
+@pytest.mark.parametrize("true", [1, np.True_, "yes"])
+def test_what_counts_as_true(true: Any) -> None:
+    grad = np.ones((2, 6, 7, 7), np.float32)
+    out, out_bias = np.ones_like(W), np.ones(6, np.float32)
+    K.conv2d_backward_weight(grad, X, (3, 3), out=out, out_bias=out_bias, with_bias=true, accumulate=true)
+    assert (out_bias == 99).all()

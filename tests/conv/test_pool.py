@@ -456,10 +456,25 @@ def test_gradients_refused() -> None:
         for variant in (None, "naive"):
             with pytest.raises(ValueError, match=f"indices holds {bad}; expected -1 .nowhere. to 80"):
                 K.max_pool2d_backward(grad, indices, (9, 9), variant=variant)
-    with pytest.raises(ValueError, match="an extent of the input is -9"):
+    with pytest.raises(ValueError, match="input_size is -9; expected 0 or more"):
         K.max_pool2d_backward(grad, indices, (9, -9))
     with pytest.raises(TypeError, match=r"input_size is 9\.5"):
         K.max_pool2d_backward(grad, indices, 9.5)  # type: ignore[arg-type]
+
+
+def test_a_gradient_that_overlaps_the_indices() -> None:
+    indices = np.zeros((1, 1, 4, 4), np.int64)
+    out = indices.reshape(-1)[:9].view(np.float64).reshape(1, 1, 3, 3)
+    with pytest.raises(
+        ValueError, match="max_pool2d_backward: out overlaps indices; expected memory of its own"
+    ):
+        K.max_pool2d_backward(np.ones((1, 1, 4, 4)), indices, (3, 3), out=out)
+    places = np.zeros(64, np.uint8)
+    out = places.view(np.float32).reshape(1, 1, 4, 4)
+    with pytest.raises(ValueError, match="max_pool2d_backward: out overlaps indices"):
+        K.max_pool2d_backward(
+            np.ones((1, 1, 2, 2), np.float32), places[:4].reshape(1, 1, 2, 2), (4, 4), 2, out=out
+        )
 
 
 def test_windows_as_large_as_a_number_can_say() -> None:

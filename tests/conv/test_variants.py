@@ -160,6 +160,34 @@ def test_nothing(changes: dict[str, int], reference: Any, rng: np.random.Generat
     np.testing.assert_allclose(dbias, y.sum(axis=(0, 2, 3)), rtol=1e-5)
 
 
+@pytest.mark.parametrize("size", [(0, 2), (8, 0), (0, 0)], ids=str)
+@pytest.mark.parametrize("kernel", [1, 3, 5])
+def test_images_of_padding_alone(
+    size: tuple[int, int], kernel: int, dtype: Any, rng: np.random.Generator
+) -> None:
+    x, weight = np.zeros((2, 4, *size), dtype), rng.standard_normal((6, 4, kernel, kernel)).astype(dtype)
+    bias = rng.standard_normal(6).astype(dtype)
+    for variant in (None, *(step.name for step in K.variants("conv2d"))):
+        y = K.conv2d(x, weight, bias, padding=3, variant=variant)
+        np.testing.assert_array_equal(y, np.broadcast_to(bias[:, None, None], y.shape))
+        pooled = K.conv2d_max_pool(x, weight, bias, padding=3, variant=variant)
+        np.testing.assert_array_equal(pooled, np.broadcast_to(bias[:, None, None], pooled.shape))
+    grad = rng.standard_normal(y.shape).astype(dtype)
+    for variant in (None, *(step.name for step in K.variants("conv2d_backward_input"))):
+        dx = K.conv2d_backward_input(grad, weight, size, padding=3, variant=variant)
+        assert dx.shape == x.shape
+    for variant in (None, *(step.name for step in K.variants("conv2d_backward_weight"))):
+        dweight, dbias = K.conv2d_backward_weight(grad, x, (kernel, kernel), padding=3, variant=variant)
+        assert not dweight.any()
+        np.testing.assert_allclose(dbias, grad.sum(axis=(0, 2, 3)), rtol=1e-4)
+    pooled, places = K.conv2d_max_pool(x, weight, bias, padding=3, return_places=True)
+    dx = K.conv2d_max_pool_backward_input(pooled, places, weight, size, padding=3)
+    assert dx.shape == x.shape
+    dweight, dbias = K.conv2d_max_pool_backward_weight(pooled, places, x, (kernel, kernel), padding=3)
+    assert not dweight.any()
+    np.testing.assert_allclose(dbias, pooled.sum(axis=(0, 2, 3)), rtol=1e-4)
+
+
 def test_the_first_is_the_definition() -> None:
     for operation in ("conv2d", "conv1d", "conv2d_backward_input", "conv2d_backward_weight"):
         ladder = K.variants(operation)

@@ -73,7 +73,7 @@ def test_errors():
     state = TextBatches(numbers, labels).state_dict()
     with pytest.raises(DataError, match="seed is 5 here but 0"):
         TextBatches(numbers, labels, seed=5).load_state_dict(state)
-    with pytest.raises(DataError, match="fingerprint"):
+    with pytest.raises(DataError, match="the samples themselves differ"):
         TextBatches(numbers, labels[::-1].copy()).load_state_dict(state)
     with pytest.raises(DataError, match="lacks"):
         TextBatches(numbers, labels).load_state_dict({})

@@ -1,32 +1,10 @@
-"""The tests of this chapter on every other instruction set of this machine."""
+"""The tests of this chapter, on every other instruction set of this machine."""
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
-from pathlib import Path
-
-import pytest
-
-import dlkit.kernels as K
-
-_HERE = Path(__file__).resolve().parent
-# What is compiled once for all of them.
-_THE_SAME = [f"--ignore={_HERE / name}" for name in ("test_errors.py", "test_threads.py")]
-_OTHERS = [isa for isa in K.config()["isas_available"] if isa != K.config()["isa"]]
+from collections.abc import Callable
 
 
-@pytest.mark.skipif("DLKIT_ISA" in os.environ, reason="DLKIT_ISA chooses the one instruction set to test")
-@pytest.mark.parametrize("isa", _OTHERS)
-def test_on(isa: str) -> None:
-    done = subprocess.run(
-        [sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", _HERE, *_THE_SAME],
-        env={**os.environ, "DLKIT_ISA": isa},
-        cwd=_HERE.parents[1],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stdout[-4000:] + done.stderr[-2000:]
-    assert " passed" in done.stdout
+def test_all(on_other_isa: Callable[..., None]) -> None:
+    the_same = ("matmul/test_errors.py", "matmul/test_threads.py")  # compiled once for all of them
+    on_other_isa("matmul", ignore=the_same)

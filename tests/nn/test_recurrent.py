@@ -238,3 +238,23 @@ def test_repr_shows_what_is_not_the_default():
     )
     assert repr(nn.Recurrent("additive", 3, 4)) == "Recurrent(additive, 3, 4)"
     assert repr(nn.GRUCell(3, 4, bias=False)) == "GRUCell(3, 4, bias=False)"
+
+
+def test_new_z_is_for_grus_alone():
+    for make in (
+        lambda: nn.Recurrent("lstm", 3, 4, new_z=True),
+        lambda: nn.RecurrentCell("tanh", 3, 4, new_z=True),
+    ):
+        with pytest.raises(ValueError, match=r"new_z is True but the cell is .*; expected a GRU"):
+            make()
+    with pytest.raises(TypeError, match="new_z"):
+        nn.LSTM(3, 4, new_z=True)
+
+
+def test_cells_refuse_what_is_no_tensor():
+    cell = nn.LSTMCell(3, 4)
+    with pytest.raises(TypeError, match="LSTMCell: input is a ndarray; expected a Tensor"):
+        cell(np.zeros((2, 3), np.float32))
+    h = np.zeros((2, 4), np.float32)
+    with pytest.raises(TypeError, match=r"LSTMCell: hx is a tuple; expected a pair of tensors \(h, c\)"):
+        cell(dl.zeros(2, 3), (h, h))

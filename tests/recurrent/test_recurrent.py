@@ -343,6 +343,53 @@ def test_errors(case):
         K.recurrent(given.pop("x"), given.pop("weights"), given.pop("batch_sizes"), **given)
 
 
+def test_gradients_that_overlap():
+    case = make("lstm", [3, 2], 4, 4, directions=1)
+    x, weights, sizes, h0, c0, settings, dy, _, _ = case
+    y, _, _, saved = K.recurrent(x, weights, sizes, h0, c0, keep=True, **settings)
+    w, kept = weights[0], [r.copy() for r in saved.reserves]
+    memory = np.zeros(200)
+
+    def message(out: RecurrentWeights, dy: Any = dy) -> str:
+        with pytest.raises(ValueError, match=r"^recurrent_backward: .* overlaps ") as raised:
+            K.recurrent_backward(saved, x, weights, sizes, y, dy, out=[out], **settings)
+        np.testing.assert_array_equal(saved.reserves[0], kept[0])  # before any work
+        return str(raised.value)
+
+    nothing = RecurrentWeights(None, None)
+    assert "dweight_ih overlaps weight_ih" in message(nothing._replace(ih=w.ih))
+    assert "dbias_hh overlaps bias_ih" in message(nothing._replace(hh_bias=w.ih_bias))
+    assert "dbias_hh overlaps dbias_ih" in message(
+        nothing._replace(ih_bias=memory[:16], hh_bias=memory[15:31])
+    )
+    assert "reserve overlaps dy" in message(nothing, saved.reserves[0].reshape(-1)[: y.size].reshape(y.shape))
+    beside = nothing._replace(ih_bias=memory[:16], hh_bias=memory[16:32])
+    K.recurrent_backward(saved, x, weights, sizes, y, dy, out=[beside], **settings)
+    np.testing.assert_array_equal(memory[:16], memory[16:32])
+
+
+@pytest.mark.parametrize("true", [1, np.True_])
+def test_what_counts_as_true(true):
+    case = make("gru", [3, 2], 4, 5)
+    expected = K.recurrent(case.x, case.weights, case.sizes, cell="gru", new_z=True, keep=True)
+    found = K.recurrent(case.x, case.weights, case.sizes, cell="gru", new_z=true, keep=true)
+    np.testing.assert_array_equal(found[0], expected[0])
+    assert found[3] is not None
+
+
+def test_sizes_that_change_as_they_are_read():
+    class Emptying:
+        def __index__(self) -> int:
+            sizes.clear()
+            return 2
+
+    sizes: list[Any] = [Emptying(), 2, *[1] * 1000]
+    case = make("tanh", [2, 2], 3, 4, directions=1)
+    with pytest.raises(ValueError, match="batch_sizes"):
+        K.recurrent(case.x, case.weights, sizes, cell="tanh")
+    assert not sizes
+
+
 def test_errors_of_stacks():
     weights = make("lstm", [1], 3, 4, directions=1).weights
     with pytest.raises(ValueError, match="layers is empty"):
@@ -351,6 +398,33 @@ def test_errors_of_stacks():
         K.lstm(np.zeros((4, 3)), [weights])
     with pytest.raises(ValueError, match="h0 is"):
         K.lstm(np.zeros((2, 2, 3)), [weights], np.zeros((2, 2, 4)))
+
+    with pytest.raises(ValueError, match="lstm: cell is 'gru'; expected one of lstm, coupled_lstm"):
+        K.lstm(np.zeros((2, 2, 3)), [weights], cell="gru")
+    with pytest.raises(ValueError, match="rnn: cell is 'lstm'"):
+        K.rnn(np.zeros((2, 2, 3)), [weights], cell="lstm")
+    with pytest.raises(ValueError, match=r"batch_sizes\[0\] is 0; expected at least 1"):
+        K.lstm(np.zeros((2, 0, 3)), [weights])
+    with pytest.raises(ValueError, match=r"weight_hh is \(\); expected \(4 H, H\)"):
+        K.lstm(np.zeros((2, 2, 3)), [[weights[0]._replace(hh=None)]])
+
+
+def test_errors_of_gradients():
+    case = make("lstm", [3, 2], 4, 5)
+    x, weights, sizes, h0, c0, settings, dy, dhn, _ = case
+    y, _, _, saved = K.recurrent(x, weights, sizes, h0, c0, keep=True, **settings)
+
+    def refused(message: str, y: Any = y, dy: Any = dy, saved: Any = saved, **more: Any) -> None:
+        with pytest.raises(ValueError, match=f"^recurrent_backward: {message}"):
+            K.recurrent_backward(saved, x, weights, sizes, y, dy, **more, **settings)
+
+    refused(r"y is \(5, 5\); expected \(5, 10\)", y=y[:, :5])
+    refused(r"y is \(50,\)", y=y.reshape(-1))
+    refused(r"dy is \(5, 11\); expected \(5, 10\)", dy=np.zeros((5, 11)))
+    refused("saved is of 1 directions and weights of 2", saved=type(saved)(saved.reserves[:1]))
+    refused("out is of 1 directions", out=weights[:1])
+    refused(r"dhn is \(1, 2, 5\)", dhn=dhn[:1])
+    refused("reserve is ", saved=type(saved)((saved.reserves[0][:-1], saved.reserves[1])))
 
 
 def test_strided_inputs_are_taken():

@@ -36,6 +36,15 @@ Json = Annotated[Path | None, typer.Option(help="File or folder for the results.
 Quick = Annotated[bool, typer.Option("--quick", help="Small workloads, few rounds.")]
 
 
+#: The chapters that are measured by workloads with names, and what their commands say.
+NAMED = {
+    "layers": "Activations, losses and optimizer updates, beside each peer.",
+    "conv": "Convolutions, their gradients and pooling, beside each peer.",
+    "recurrent": "Recurrent layers over whole sequences, forward and through time, beside each peer.",
+    "models": "Whole training steps, beside each peer.",
+}
+
+
 @app.command("matmul")
 def matmul(
     shapes: Shapes = None,
@@ -49,56 +58,21 @@ def matmul(
     measure("matmul", shapes, threads, peers, rounds, json, quick)
 
 
-@app.command("layers")
-def layers(
-    names: Names = None,
-    threads: Threads = "1",
-    peers: Peers = None,
-    rounds: Rounds = None,
-    json: Json = None,
-    quick: Quick = False,
-) -> None:
-    """Activations, losses and optimizer updates, beside each peer."""
-    measure("layers", names, threads, peers, rounds, json, quick)
+def _add_command(chapter: str, text: str) -> None:
+    @app.command(chapter, help=text)
+    def command(
+        names: Names = None,
+        threads: Threads = "1",
+        peers: Peers = None,
+        rounds: Rounds = None,
+        json: Json = None,
+        quick: Quick = False,
+    ) -> None:
+        measure(chapter, names, threads, peers, rounds, json, quick)
 
 
-@app.command("conv")
-def conv(
-    names: Names = None,
-    threads: Threads = "1",
-    peers: Peers = None,
-    rounds: Rounds = None,
-    json: Json = None,
-    quick: Quick = False,
-) -> None:
-    """Convolutions, their gradients and pooling, beside each peer."""
-    measure("conv", names, threads, peers, rounds, json, quick)
-
-
-@app.command("recurrent")
-def recurrent(
-    names: Names = None,
-    threads: Threads = "1",
-    peers: Peers = None,
-    rounds: Rounds = None,
-    json: Json = None,
-    quick: Quick = False,
-) -> None:
-    """Recurrent layers over whole sequences, forward and through time, beside each peer."""
-    measure("recurrent", names, threads, peers, rounds, json, quick)
-
-
-@app.command("models")
-def models(
-    names: Names = None,
-    threads: Threads = "1",
-    peers: Peers = None,
-    rounds: Rounds = None,
-    json: Json = None,
-    quick: Quick = False,
-) -> None:
-    """Whole training steps, beside each peer."""
-    measure("models", names, threads, peers, rounds, json, quick)
+for _chapter, _text in NAMED.items():
+    _add_command(_chapter, _text)
 
 
 def measure(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Callable, Iterator, Mapping
-from numbers import Integral
 from sys import getrefcount
 from typing import Any
 
@@ -13,9 +12,10 @@ from numpy.typing import ArrayLike, NDArray
 
 from .augment import describe
 from .errors import DataError
+from .resumable import ResumableBatches, integer
 
 
-class Batches:
+class Batches(ResumableBatches):
     """Mini-batches of ``(x, y)``; each pass of a ``for`` loop is one epoch.
 
     The order of epoch e is a permutation drawn from the counter-based generator Philox with key (seed, e): it
@@ -67,15 +67,14 @@ class Batches:
         drop_last: bool = False,
         transform: Callable[..., NDArray[Any]] | None = None,
     ) -> None:
+        super().__init__()
         self.x = _checked("x", x)
         self.y = _checked("y", y)
         if len(self.x) != len(self.y):
             raise DataError(f"Batches: x has {len(self.x)} samples but y has {len(self.y)}")
-        self.batch_size = _integer("batch_size", batch_size, 1)
+        self.batch_size = integer("Batches", "batch_size", batch_size, 1)
         self.shuffle = bool(shuffle)
-        self.seed = _integer("seed", seed, 0)
-        if self.seed >= 2**64:
-            raise DataError(f"Batches: seed is {seed!r}, expected an integer below 2**64")
+        self.seed = integer("Batches", "seed", seed, 0, below=2**64)
         self.drop_last = bool(drop_last)
         if self.drop_last and self.batch_size > len(self.x):
             raise DataError(
@@ -83,9 +82,6 @@ class Batches:
                 f"with drop_last=True no batch is left"
             )
         self.transform = transform
-        self._epoch = 0
-        self._position = 0
-        self._resume_at = 0
         self._fingerprint: int | None = None
         self._pools: tuple[_Pool, _Pool] = (_Pool(self.x), _Pool(self.y))
 
@@ -136,14 +132,6 @@ class Batches:
         self._epoch += 1
         self._position = 0
 
-    def state_dict(self) -> dict[str, Any]:
-        """Where the data stands, and what tells whether it is the same data: JSON-serialisable."""
-        return {
-            "epoch": self._epoch,
-            "position": self._position,
-            **self._identity(),
-        }
-
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Go on where `state` was taken.
 
@@ -153,26 +141,14 @@ class Batches:
             The state was taken from other data or with another batch size, seed or order; the message names
             what differs.
         """
-        wanted = {"epoch", "position", *self._identity()}
-        if missing := sorted(wanted - set(state)):
-            raise DataError(f"Batches: the state lacks {', '.join(missing)}")
         if self.transform is None and state.get("transform") is not None:
             raise DataError(
                 "Batches: the state belongs to other data: it has a transform, and there is none here"
             )
-        for name, mine in self._identity().items():
-            if state[name] != mine:
-                what = f"{name} is {mine!r} here but {state[name]!r} in the state"
-                if name == "fingerprint":
-                    what = "the samples themselves differ"
-                raise DataError(f"Batches: the state belongs to other data: {what}")
-        epoch, position = int(state["epoch"]), int(state["position"])
-        if epoch < 0 or not 0 <= position <= self.samples:
-            raise DataError(
-                f"Batches: state is epoch {epoch}, position {position}; expected epoch >= 0 and position "
-                f"0 … {self.samples}"
-            )
-        self._epoch, self._position, self._resume_at = epoch, position, position
+        super().load_state_dict(state)
+
+    def _end(self) -> int:
+        return self.samples
 
     def _identity(self) -> dict[str, Any]:
         if self._fingerprint is None:
@@ -247,12 +223,6 @@ def holdout(
     chosen = np.zeros(len(x), dtype=bool)
     chosen[np.random.Generator(np.random.Philox(seed)).permutation(len(x))[:count]] = True
     return x[~chosen], y[~chosen], x[chosen], y[chosen]
-
-
-def _integer(name: str, value: object, at_least: int) -> int:
-    if isinstance(value, bool) or not isinstance(value, Integral) or value < at_least:
-        raise DataError(f"Batches: {name} is {value!r}, expected an integer of at least {at_least}")
-    return int(value)
 
 
 def _checked(name: str, value: ArrayLike) -> NDArray[Any]:

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from .errors import DataError
+from .resumable import ResumableBatches, integer
 
 
-class StreamBatches:
+class StreamBatches(ResumableBatches):
     """Pieces of a text; each pass of a ``for`` loop is one epoch and yields ``(x, y)``.
 
     The text is cut into `batch_size` equal stretches that are read side by side, `steps` tokens at a time, so that the
@@ -36,15 +37,14 @@ class StreamBatches:
     """
 
     def __init__(self, tokens: NDArray[Any], batch_size: int = 20, steps: int = 35) -> None:
+        super().__init__()
         tokens = np.asarray(tokens)
         if tokens.ndim != 1 or tokens.dtype.kind not in "iu":
             raise DataError(
                 f"StreamBatches: tokens is {tokens.shape} of {tokens.dtype}, expected one dimension of integers"
             )
-        for name, value in (("batch_size", batch_size), ("steps", steps)):
-            if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < 1:
-                raise DataError(f"StreamBatches: {name} is {value!r}, expected an integer of at least 1")
-        self.batch_size, self.steps = int(batch_size), int(steps)
+        self.batch_size = integer("StreamBatches", "batch_size", batch_size, 1)
+        self.steps = integer("StreamBatches", "steps", steps, 1)
         self._length = (len(tokens) - 1) // self.batch_size  # of a stretch
         if self._length < 1:
             raise DataError(
@@ -55,7 +55,6 @@ class StreamBatches:
         shape = (self.batch_size, self._length)
         self._inputs = np.ascontiguousarray(tokens[:used].reshape(shape).T, np.int64)
         self._targets = np.ascontiguousarray(tokens[1 : used + 1].reshape(shape).T, np.int64)
-        self._epoch = self._position = self._resume_at = 0
 
     @property
     def samples(self) -> int:
@@ -75,30 +74,6 @@ class StreamBatches:
             yield self._inputs[rows], self._targets[rows].reshape(-1)
         self._epoch += 1
         self._position = 0
-
-    def state_dict(self) -> dict[str, Any]:
-        """Where the data stands, and what tells whether it is the same data."""
-        return {"epoch": self._epoch, "position": self._position, **self._identity()}
-
-    def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Go on where `state` was taken.
-
-        Raises
-        ------
-        DataError
-            It was taken from other data or with other settings.
-        """
-        identity = self._identity()
-        if missing := sorted({"epoch", "position", *identity} - set(state)):
-            raise DataError(f"StreamBatches: the state lacks {', '.join(missing)}")
-        for name, mine in identity.items():
-            if state[name] != mine:
-                what = f"{name} is {mine!r} here but {state[name]!r} in the state"
-                raise DataError(f"StreamBatches: the state belongs to other data: {what}")
-        epoch, position = int(state["epoch"]), int(state["position"])
-        if epoch < 0 or not 0 <= position <= len(self):
-            raise DataError(f"StreamBatches: state is epoch {epoch}, batch {position} of {len(self)}")
-        self._epoch, self._position, self._resume_at = epoch, position, position
 
     def _identity(self) -> dict[str, Any]:
         return {

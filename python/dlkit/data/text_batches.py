@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import zlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from .errors import DataError
+from .resumable import ResumableBatches, integer
 
 #: Sentences that are sorted by length together are those of so many batches: enough that a batch has sentences of like
 #: length, few enough that batches differ from epoch to epoch.
@@ -48,7 +49,7 @@ def pad_sentences(
     return out
 
 
-class TextBatches:
+class TextBatches(ResumableBatches):
     """Mini-batches of sentences; each pass of a ``for`` loop is one epoch and yields ``(x, y)``.
 
     x are word numbers (batch, places), y class numbers (batch,). The order of an epoch is drawn from seed and epoch
@@ -87,6 +88,7 @@ class TextBatches:
         before: int = 0,
         after: int = 0,
     ) -> None:
+        super().__init__()
         self.sentences = list(sentences)
         self.labels = np.asarray(labels)
         if not self.sentences or self.labels.shape != (len(self.sentences),):
@@ -94,18 +96,12 @@ class TextBatches:
                 f"TextBatches: {len(self.sentences)} sentences and labels of shape {self.labels.shape}, expected as "
                 f"many, at least one"
             )
-        for name, value, least in (
-            ("batch_size", batch_size, 1),
-            ("seed", seed, 0),
-            ("before", before, 0),
-            ("after", after, 0),
-        ):
-            if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < least:
-                raise DataError(f"TextBatches: {name} is {value!r}, expected an integer of at least {least}")
-        self.batch_size, self.shuffle, self.seed = int(batch_size), bool(shuffle), int(seed)
-        self.before, self.after = int(before), int(after)
+        self.batch_size = integer("TextBatches", "batch_size", batch_size, 1)
+        self.shuffle = bool(shuffle)
+        self.seed = integer("TextBatches", "seed", seed, 0, below=2**64)
+        self.before = integer("TextBatches", "before", before, 0)
+        self.after = integer("TextBatches", "after", after, 0)
         self._lengths = np.array([len(sentence) for sentence in self.sentences])
-        self._epoch = self._position = self._resume_at = 0
 
     @property
     def samples(self) -> int:
@@ -141,30 +137,6 @@ class TextBatches:
             yield x, self.labels[rows]
         self._epoch += 1
         self._position = 0
-
-    def state_dict(self) -> dict[str, Any]:
-        """Where the data stands, and what tells whether it is the same data."""
-        return {"epoch": self._epoch, "position": self._position, **self._identity()}
-
-    def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Go on where `state` was taken.
-
-        Raises
-        ------
-        DataError
-            It was taken from other data or with other settings.
-        """
-        identity = self._identity()
-        if missing := sorted({"epoch", "position", *identity} - set(state)):
-            raise DataError(f"TextBatches: the state lacks {', '.join(missing)}")
-        for name, mine in identity.items():
-            if state[name] != mine:
-                what = f"{name} is {mine!r} here but {state[name]!r} in the state"
-                raise DataError(f"TextBatches: the state belongs to other data: {what}")
-        epoch, position = int(state["epoch"]), int(state["position"])
-        if epoch < 0 or not 0 <= position <= len(self):
-            raise DataError(f"TextBatches: state is epoch {epoch}, batch {position} of {len(self)}")
-        self._epoch, self._position, self._resume_at = epoch, position, position
 
     def _identity(self) -> dict[str, Any]:
         value = zlib.crc32(np.ascontiguousarray(self.labels).view(np.uint8).data)

@@ -60,11 +60,14 @@ class Backend(ABC):
         The namespace of the arrays: ``xp.zeros(shape, dtype)`` is one of them.
     library : module
         The kernels: ``dlkit._cuda`` or ``dlkit._simt``, which have one interface.
+    records : bool
+        Whether it has `capture`.
     """
 
     name: str
     xp: Any
     library: Any
+    records: bool = False
 
     def device(self, array: Any) -> str:
         """Return the name of the device that the array is on."""

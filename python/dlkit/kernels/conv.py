@@ -156,10 +156,7 @@ def conv2d(
     -----
     LeCun et al., "Gradient-based learning applied to document recognition", 1998. Variants: csrc/conv/variants.cpp.
     """
-    result: Array = _forward(
-        2, x, weight, bias, (stride, padding, dilation, groups), activation, out, variant
-    )
-    return result
+    return _forward(2, x, weight, bias, (stride, padding, dilation, groups), activation, out, variant)
 
 
 def conv1d(
@@ -193,10 +190,7 @@ def conv1d(
     -------
     array of shape (N, F, OL)
     """
-    result: Array = _forward(
-        1, x, weight, bias, (stride, padding, dilation, groups), activation, out, variant
-    )
-    return result
+    return _forward(1, x, weight, bias, (stride, padding, dilation, groups), activation, out, variant)
 
 
 def conv2d_backward_input(
@@ -230,10 +224,8 @@ def conv2d_backward_input(
     -------
     array of shape (N, C, H, W)
     """
-    result: Array = gradient_by_input(
-        2, grad, weight, input_size, (stride, padding, dilation, groups), out, variant
-    )
-    return result
+    settings = (stride, padding, dilation, groups)
+    return gradient_by_input(2, grad, weight, input_size, settings, out, variant)
 
 
 def conv1d_backward_input(
@@ -249,10 +241,8 @@ def conv1d_backward_input(
     variant: str | None = None,
 ) -> Array:
     """Return the gradient of `conv1d` by x, (N, C, L) with L = `input_size`; see `conv2d_backward_input`."""
-    result: Array = gradient_by_input(
-        1, grad, weight, input_size, (stride, padding, dilation, groups), out, variant
-    )
-    return result
+    settings = (stride, padding, dilation, groups)
+    return gradient_by_input(1, grad, weight, input_size, settings, out, variant)
 
 
 def conv2d_backward_weight(
@@ -295,12 +285,8 @@ def conv2d_backward_weight(
     dweight : array of shape (F, C / groups, KH, KW)
     dbias : array of shape (F,) or None
     """
-    settings = (stride, padding, dilation, groups)
-    outs = (out, out_bias, accumulate)
-    result: tuple[Array, Array | None] = gradient_by_weight(
-        2, grad, x, kernel_size, settings, with_bias, outs, variant
-    )
-    return result
+    settings, outs = (stride, padding, dilation, groups), (out, out_bias, accumulate)
+    return gradient_by_weight(2, grad, x, kernel_size, settings, with_bias, outs, variant)
 
 
 def conv1d_backward_weight(
@@ -319,23 +305,20 @@ def conv1d_backward_weight(
     variant: str | None = None,
 ) -> tuple[Array, Array | None]:
     """Return the gradients of `conv1d` by weight (F, C / groups, K) and bias; see `conv2d_backward_weight`."""
-    settings = (stride, padding, dilation, groups)
-    outs = (out, out_bias, accumulate)
-    result: tuple[Array, Array | None] = gradient_by_weight(
-        1, grad, x, kernel_size, settings, with_bias, outs, variant
-    )
-    return result
+    settings, outs = (stride, padding, dilation, groups), (out, out_bias, accumulate)
+    return gradient_by_weight(1, grad, x, kernel_size, settings, with_bias, outs, variant)
 
 
 def _forward(
     dims: int, x: Any, weight: Any, bias: Any, settings: Any, activation: Any, out: Any, variant: Any
-) -> Any:
+) -> Array:
     operation = f"conv{dims}d"
     if activation not in (None, "relu"):
         raise ValueError(f"{operation}: activation is {activation!r}; expected None or 'relu'")
     if type(x) is not _ndarray or type(weight) is not _ndarray:
         if is_device_array(x) or is_device_array(weight):
-            return devices.conv(dims, x, weight, bias, settings, activation, out, variant)
+            y: Array = devices.conv(dims, x, weight, bias, settings, activation, out, variant)
+            return y
         x, weight = as_array(x, operation, "x"), as_array(weight, operation, "weight")
     if bias is not None and type(bias) is not _ndarray:
         bias = as_array(bias, operation, "bias")
@@ -358,12 +341,13 @@ def conv_output(size: Sequence[int], kernel: Sequence[int], geometry: ConvGeomet
 
 def gradient_by_input(
     dims: int, grad: Any, weight: Any, input_size: Any, settings: Any, out: Any, variant: Any
-) -> Any:
+) -> Array:
     """Return what `conv2d_backward_input` or `conv1d_backward_input` does, for so many dimensions."""
     operation = f"conv{dims}d_backward_input"
     if type(grad) is not _ndarray or type(weight) is not _ndarray:
         if is_device_array(grad) or is_device_array(weight):
-            return devices.conv_backward_input(dims, grad, weight, input_size, settings, out, variant)
+            dx: Array = devices.conv_backward_input(dims, grad, weight, input_size, settings, out, variant)
+            return dx
         grad, weight = as_array(grad, operation, "grad"), as_array(weight, operation, "weight")
     geometry = conv_geometry(operation, dims, kernel_extents(weight, dims), settings)
     height, width = ([1] * dims + integers(input_size, dims, operation, "input_size"))[-2:]
@@ -372,12 +356,15 @@ def gradient_by_input(
 
 def gradient_by_weight(
     dims: int, grad: Any, x: Any, kernel: Any, settings: Any, with_bias: bool, outs: Any, variant: Any
-) -> Any:
+) -> tuple[Array, Array | None]:
     """Return what `conv2d_backward_weight` or `conv1d_backward_weight` does, for so many dimensions."""
     operation = f"conv{dims}d_backward_weight"
     if type(grad) is not _ndarray or type(x) is not _ndarray:
         if is_device_array(grad) or is_device_array(x):
-            return devices.conv_backward_weight(dims, grad, x, kernel, settings, with_bias, outs, variant)
+            gradients: tuple[Array, Array | None] = devices.conv_backward_weight(
+                dims, grad, x, kernel, settings, with_bias, outs, variant
+            )
+            return gradients
         grad, x = as_array(grad, operation, "grad"), as_array(x, operation, "x")
     sizes = integers(kernel, dims, operation, "kernel_size")
     geometry = conv_geometry(operation, dims, sizes, settings)

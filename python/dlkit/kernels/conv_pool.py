@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -291,11 +291,7 @@ def _forward_and_pool(
     operation = f"conv{dims}d_max_pool"
     if activation not in (None, "relu"):
         raise ValueError(f"{operation}: activation is {activation!r}; expected None or 'relu'")
-    if not isinstance(window, tuple) or not 1 <= len(window) <= 5:
-        raise TypeError(
-            f"{operation}: window is {window!r}; expected (kernel_size,), and after it stride, padding, dilation "
-            "and ceil_mode if they are not the default"
-        )
+    _check_window(operation, window)
     if type(x) is not _ndarray or type(weight) is not _ndarray:
         if is_device_array(x) or is_device_array(weight):
             between = devices.conv(dims, x, weight, bias, settings, None, None, variant)
@@ -312,30 +308,47 @@ def _forward_and_pool(
     )
 
 
-def _pooled(
-    operation: str, dims: int, grad: Any, places: Any, other: Any, kernel: Any, settings: Any, window: Any
-) -> tuple[Any, Any, Any, ConvGeometry, Any]:
-    # Arrays and settings of a gradient, checked as far as they are needed before the kernels check all.
+def _check_window(operation: str, window: Any) -> None:
     if not isinstance(window, tuple) or not 1 <= len(window) <= 5:
         raise TypeError(
-            f"{operation}: window is {window!r}; expected (kernel_size, ...) as conv{dims}d_max_pool"
+            f"{operation}: window is {window!r}; expected (kernel_size,), and after it stride, padding, dilation "
+            "and ceil_mode if they are not the default"
         )
-    grad, other = as_array(grad, operation, "grad"), as_array(other, operation, "the other operand")
-    if grad.ndim != dims + 2 or other.ndim != dims + 2:
-        raise ValueError(
-            f"{operation}: grad is {grad.shape} and the other operand {other.shape}; expected {dims + 2} dimensions"
-        )
+
+
+def _host(operation: str, dims: int, places: Any, **arrays: Any) -> list[Any]:
+    # The arrays of a gradient, checked as far as choosing a variant needs it; the kernels check all.
+    found = []
+    for name, value in arrays.items():
+        array = as_array(value, operation, name)
+        if array.ndim != dims + 2:
+            raise ValueError(f"{operation}: {name} is {array.shape}; expected {dims + 2} dimensions")
+        found.append(array)
     if type(places) is not _ndarray or places.dtype != np.uint8:
         given = places.dtype if type(places) is _ndarray else type(places).__name__
         raise TypeError(f"{operation}: places is {given}; expected an array of uint8")
-    geometry = conv_geometry(operation, dims, kernel, settings)
-    return grad, places, other, geometry, pool_geometry(operation, dims, *window)
+    if places.shape != found[0].shape:
+        shape = found[0].shape
+        raise ValueError(
+            f"{operation}: grad is {shape} and places is {places.shape}; expected {shape} of both"
+        )
+    return found
 
 
-def _chooses(operation: str, variant: Any, chosen: Callable[[], bool]) -> bool:
+def _by_places(operation: str, variant: Any, grad: Any, chosen: Callable[[], bool]) -> bool:
+    # Whether a gradient takes the variant of that name; by default, on the CPU, by what `chosen` says.
     if variant not in (None, "places", "dense"):
         raise ValueError(f"{operation}: variant is {variant!r}; expected None, 'places' or 'dense'")
-    return variant == "places" or (variant is None and chosen())
+    if is_device_array(grad):
+        if variant == "places":
+            raise ValueError(
+                f"{operation}: variant is 'places', which is for the CPU alone; expected 'dense'"
+            )
+        return False
+    if variant == "places":
+        return True  # the binding checks all
+    pays = chosen()  # raises where shapes do not fit
+    return variant is None and pays
 
 
 def _pooled_by_input(
@@ -350,24 +363,22 @@ def _pooled_by_input(
     variant: Any,
 ) -> Array:
     operation = f"conv{dims}d_max_pool_backward_input"
-    if is_device_array(grad) and is_device_array(weight):
-        kernel = weight.shape[2:]
-        g = conv_geometry(operation, dims, kernel, settings)
-        size = tuple(integers(input_size, dims, operation, "input_size"))
-        between = _unpooled(dims, grad, places, conv_output(size, kernel, g), window)
-        return cast("Array", gradient_by_input(dims, between, weight, input_size, settings, out, None))
-    kernel = kernel_extents(as_array(weight, operation, "weight"), dims)
-    grad, places, weight, g, pooling = _pooled(
-        operation, dims, grad, places, weight, kernel, settings, window
-    )
+    _check_window(operation, window)
+    if not (is_device_array(grad) and is_device_array(weight)):
+        grad, weight = _host(operation, dims, places, grad=grad, weight=weight)
+    kernel = weight.shape[2:]
+    g, pooling = conv_geometry(operation, dims, kernel, settings), pool_geometry(operation, dims, *window)
     size = tuple(integers(input_size, dims, operation, "input_size"))
-    shape = (len(grad), weight.shape[1] * g.groups, *size)
-    single = grad.dtype == np.float32
-    if _chooses(operation, variant, lambda: from_places(dims, shape, weight.shape, g, pooling, single)[0]):
+
+    def chosen() -> bool:
+        shape = (len(grad), weight.shape[1] * g.groups, *size)
+        return from_places(dims, shape, weight.shape, g, pooling, grad.dtype == np.float32)[0]
+
+    if _by_places(operation, variant, grad, chosen):
         height, width = (1, *size)[-2:]
         return _cpu.conv_max_pool_backward_input(dims, grad, places, weight, height, width, g, pooling, out)
     between = _unpooled(dims, grad, places, conv_output(size, kernel, g), window)
-    return cast("Array", gradient_by_input(dims, between, weight, input_size, settings, out, None))
+    return gradient_by_input(dims, between, weight, input_size, settings, out, None)
 
 
 def _pooled_by_weight(
@@ -383,18 +394,17 @@ def _pooled_by_weight(
     variant: Any,
 ) -> tuple[Array, Array | None]:
     operation = f"conv{dims}d_max_pool_backward_weight"
+    _check_window(operation, window)
+    if not (is_device_array(grad) and is_device_array(x)):
+        grad, x = _host(operation, dims, places, grad=grad, x=x)
     kernel = integers(kernel_size, dims, operation, "kernel_size")
-    if is_device_array(grad) and is_device_array(x):
-        g = conv_geometry(operation, dims, kernel, settings)
-        between = _unpooled(dims, grad, places, conv_output(x.shape[2:], kernel, g), window)
-        return cast(
-            "tuple[Array, Array | None]",
-            gradient_by_weight(dims, between, x, kernel_size, settings, with_bias, outs, None),
-        )
-    grad, places, x, g, pooling = _pooled(operation, dims, grad, places, x, kernel, settings, window)
-    shape = (grad.shape[1], x.shape[1] // g.groups if g.groups > 0 else 0, *kernel)
-    single = grad.dtype == np.float32
-    if _chooses(operation, variant, lambda: from_places(dims, x.shape, shape, g, pooling, single)[1]):
+    g, pooling = conv_geometry(operation, dims, kernel, settings), pool_geometry(operation, dims, *window)
+
+    def chosen() -> bool:
+        shape = (grad.shape[1], x.shape[1] // g.groups if g.groups > 0 else 0, *kernel)
+        return from_places(dims, x.shape, shape, g, pooling, grad.dtype == np.float32)[1]
+
+    if _by_places(operation, variant, grad, chosen):
         out, out_bias, accumulate = outs
         kernel_h, kernel_w = (1, *kernel)[-2:]
         return _cpu.conv_max_pool_backward_weight(
@@ -402,10 +412,7 @@ def _pooled_by_weight(
             *(out, out_bias, bool(accumulate)),
         )
     between = _unpooled(dims, grad, places, conv_output(x.shape[2:], kernel, g), window)
-    return cast(
-        "tuple[Array, Array | None]",
-        gradient_by_weight(dims, between, x, kernel_size, settings, with_bias, outs, None),
-    )
+    return gradient_by_weight(dims, between, x, kernel_size, settings, with_bias, outs, None)
 
 
 def _unpooled(dims: int, grad: Any, places: Any, size: tuple[int, ...], window: Any) -> Any:

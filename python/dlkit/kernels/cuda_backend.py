@@ -22,6 +22,7 @@ class Cuda(Numbered):
     """Arrays of CuPy, kernels of ``dlkit._cuda``."""
 
     name = "cuda"
+    records = True
 
     @functools.cached_property
     def xp(self) -> Any:

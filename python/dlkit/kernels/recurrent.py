@@ -142,10 +142,10 @@ def recurrent(
     """
     operation = "recurrent"
     x = _host(x, operation, "x")
-    traits = _check(operation, cell, weights)
+    traits, hidden = _check(operation, cell, weights)
     if x.ndim != 2:
         raise ValueError(f"{operation}: x is {x.shape}; expected (rows, inputs)")
-    directions, hidden = len(weights), np.shape(weights[0].hh)[-1]
+    directions = len(weights)
     y = np.empty((x.shape[0], directions * hidden), x.dtype)
     last_h: list[Any] = []
     last_c: list[Any] = []
@@ -227,10 +227,15 @@ def recurrent_backward(
     """
     operation = "recurrent_backward"
     x = _host(x, operation, "x")
-    traits = _check(operation, cell, weights)
-    hidden = np.shape(weights[0].hh)[-1]
+    traits, hidden = _check(operation, cell, weights)
+    y = _outputs(y, (len(x), len(weights) * hidden), operation, "y")
+    dy = None if dy is None else _outputs(dy, y.shape, operation, "dy")
+    for name, value in (("saved", saved.reserves), ("out", out)):
+        if value is not None and len(value) != len(weights):
+            raise ValueError(
+                f"{operation}: {name} is of {len(value)} directions and weights of {len(weights)}; expected as many"
+            )
     dx = np.empty_like(x, order="C") if by_x else None
-    dy = None if dy is None else _rows(_host(dy, operation, "dy"))
     if out is None:
         out = [
             RecurrentWeights(*(None if a is None else np.empty(np.shape(a), x.dtype) for a in w))
@@ -301,7 +306,7 @@ def lstm(
     -----
     Hochreiter & Schmidhuber, Neural Computation 9, 1997; Gers et al., Neural Computation 12, 2000.
     """
-    y, hn, cn = _stack("lstm", x, layers, h0, c0, {"cell": "lstm", **settings})
+    y, hn, cn = _stack("lstm", ("lstm", "coupled_lstm"), x, layers, h0, c0, settings)
     assert cn is not None
     return y, hn, cn
 
@@ -314,7 +319,7 @@ def gru(
     ``cell="gru_reset_first"`` resets the state before its product (Cho et al., EMNLP 2014); the default resets the
     product, as PyTorch does. ``new_z=True`` makes z the share of the candidate.
     """
-    y, hn, _ = _stack("gru", x, layers, h0, None, {"cell": "gru", **settings})
+    y, hn, _ = _stack("gru", ("gru", "gru_reset_first"), x, layers, h0, None, settings)
     return y, hn
 
 
@@ -325,29 +330,41 @@ def rnn(
 
     ``cell="relu"``, ``"additive"``, ``"interpolate"`` and ``"input_gate"`` are the other cells with one state.
     """
-    y, hn, _ = _stack("rnn", x, layers, h0, None, {"cell": "tanh", **settings})
+    cells = ("tanh", "relu", "additive", "interpolate", "input_gate")
+    y, hn, _ = _stack("rnn", cells, x, layers, h0, None, settings)
     return y, hn
 
 
 def _stack(
     operation: str,
+    cells: tuple[str, ...],
     x: Any,
     layers: Sequence[Sequence[RecurrentWeights]],
     h0: Any,
     c0: Any,
     settings: dict[str, Any],
 ) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any] | None]:
+    # `cells`: those that the operation is, the default first.
     x = _host(x, operation, "x")
+    settings = {"cell": cells[0], **settings}
     batch_sizes = settings.pop("batch_sizes", None)
+    if settings["cell"] not in cells:
+        raise ValueError(f"{operation}: cell is {settings['cell']!r}; expected one of {', '.join(cells)}")
     if not layers:
         raise ValueError(f"{operation}: layers is empty; expected at least one layer")
+    count = sum(len(weights) for weights in layers)
+    for name, value in (("h0", h0), ("c0", c0)):
+        if value is not None and len(value) != count:
+            raise ValueError(
+                f"{operation}: {name} is {np.shape(value)}; expected {count} states, one per layer and direction"
+            )
     dense = batch_sizes is None
     if dense:
         if x.ndim != 3:
             raise ValueError(f"{operation}: x is {x.shape}; expected (T, B, I), or batch_sizes and (rows, I)")
         steps, batch = x.shape[:2]
         batch_sizes = [batch] * steps
-        x = x.reshape(steps * batch, -1)
+        x = x.reshape(steps * batch, x.shape[2])
     hs, cs, at = [], [], 0
     for weights in layers:
         part = slice(at, at + len(weights))
@@ -362,16 +379,12 @@ def _stack(
         hs.append(hn)
         cs.append(cn)
         at += len(weights)
-    for name, value in (("h0", h0), ("c0", c0)):
-        if value is not None and len(value) != at:
-            raise ValueError(
-                f"{operation}: {name} is {np.shape(value)}; expected {at} states, one per layer and direction"
-            )
     y = x.reshape(steps, batch, -1) if dense else x
     return y, np.concatenate(hs), None if cs[0] is None else np.concatenate([c for c in cs if c is not None])
 
 
-def _check(operation: str, cell: str, weights: Sequence[RecurrentWeights]) -> CellTraits:
+def _check(operation: str, cell: str, weights: Sequence[RecurrentWeights]) -> tuple[CellTraits, int]:
+    # What the cell needs, and how many units there are.
     traits = CELLS.get(cell)
     if traits is None:
         raise ValueError(f"{operation}: cell is {cell!r}; expected one of {', '.join(CELLS)}")
@@ -380,7 +393,10 @@ def _check(operation: str, cell: str, weights: Sequence[RecurrentWeights]) -> Ce
     for w in weights:
         if not isinstance(w, RecurrentWeights):
             raise TypeError(f"{operation}: weights holds a {type(w).__name__}; expected RecurrentWeights")
-    return traits
+    shape = np.shape(weights[0].hh)
+    if len(shape) != 2:
+        raise ValueError(f"{operation}: weight_hh is {shape}; expected ({traits.gates} H, H)")
+    return traits, shape[1]
 
 
 def _arrays(weights: RecurrentWeights, operation: str) -> RecurrentWeights:
@@ -403,10 +419,13 @@ def _of(states: Any, direction: int, operation: str, argument: str) -> Any:
     return array[direction]
 
 
-def _rows(array: NDArray[Any]) -> NDArray[Any]:
+def _outputs(value: Any, shape: tuple[int, ...], operation: str, argument: str) -> NDArray[Any]:
+    array = _host(value, operation, argument)
+    if array.shape != shape:
+        raise ValueError(f"{operation}: {argument} is {array.shape}; expected {shape}")
     # The kernel takes rows that lie apart, no other strides.
     item = array.itemsize
-    plain = array.ndim == 2 and array.strides[1] == item and array.strides[0] >= array.shape[1] * item
+    plain = array.strides[1] == item and array.strides[0] >= array.shape[1] * item
     return array if plain else np.ascontiguousarray(array)
 
 

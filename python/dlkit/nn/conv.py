@@ -10,6 +10,7 @@ import numpy as np
 
 from dlkit.autograd.tensor import Tensor
 from dlkit.kernels.conv import conv_geometry
+from dlkit.kernels.integers import integers
 from dlkit.nn import functional, init
 from dlkit.nn.linear import positive_integer
 from dlkit.nn.module import Module, float_dtype
@@ -64,15 +65,7 @@ class _Conv(Module):
 
     def _sizes(self, value: Any, argument: str, least: int) -> tuple[int, ...]:
         name = type(self).__name__
-        items = (
-            (value,) * self.dims if hasattr(value, "__index__") else tuple(value) if _iterable(value) else ()
-        )
-        if len(items) != self.dims or not all(
-            hasattr(i, "__index__") and not isinstance(i, bool) for i in items
-        ):
-            expected = "an integer" if self.dims == 1 else f"an integer or {self.dims} of them"
-            raise TypeError(f"{name}: {argument} is {value!r}; expected {expected}")
-        sizes = tuple(int(i.__index__()) for i in items)
+        sizes = tuple(integers(value, self.dims, name, argument))
         if min(sizes) < least:
             raise ValueError(f"{name}: {argument} is {value!r}; expected at least {least}")
         return sizes
@@ -115,10 +108,6 @@ class _Conv(Module):
             if value != default:
                 text += f", {name}={value!r}"
         return text
-
-
-def _iterable(value: Any) -> bool:
-    return hasattr(value, "__iter__") and not isinstance(value, str)
 
 
 class Conv2d(_Conv):

@@ -18,7 +18,7 @@ from dlkit.kernels.pool import PLACES, pool_geometry, several
 from dlkit.nn.pool_functional import max_pool1d, max_pool2d
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from dlkit.autograd.base import Array
     from dlkit.autograd.tensor import Tensor
@@ -80,23 +80,26 @@ def conv1d(
     return _conv(1, x, weight, bias, (stride, padding, dilation, groups), activation)
 
 
-_POOLED: dict[int, Any] = {1: kernels.conv1d_max_pool, 2: kernels.conv2d_max_pool}
-_UNPOOLED: dict[int, Any] = {
+# By the number of dimensions.
+_CONV: dict[int, Any] = {
+    1: (kernels.conv1d, kernels.conv1d_backward_input, kernels.conv1d_backward_weight),
+    2: (kernels.conv2d, kernels.conv2d_backward_input, kernels.conv2d_backward_weight),
+}
+_CONV_MAX_POOL: dict[int, Any] = {
     1: (
-        kernels.max_pool1d_backward,
+        kernels.conv1d_max_pool,
         kernels.conv1d_max_pool_backward_input,
         kernels.conv1d_max_pool_backward_weight,
     ),
     2: (
-        kernels.max_pool2d_backward,
+        kernels.conv2d_max_pool,
         kernels.conv2d_max_pool_backward_input,
         kernels.conv2d_max_pool_backward_weight,
     ),
 }
-_POOLS: dict[int, Any] = {1: max_pool1d, 2: max_pool2d}
-_KERNELS = {
-    1: (kernels.conv1d, kernels.conv1d_backward_input, kernels.conv1d_backward_weight),
-    2: (kernels.conv2d, kernels.conv2d_backward_input, kernels.conv2d_backward_weight),
+_MAX_POOL: dict[int, Any] = {
+    1: (max_pool1d, kernels.max_pool1d_backward),
+    2: (max_pool2d, kernels.max_pool2d_backward),
 }
 
 
@@ -189,28 +192,24 @@ def _conv(
 ) -> Tensor:
     operation = f"conv{dims}d"
     x, inputs, w, b, single = _operands(operation, dims, x, weight, bias)
-    forward, by_input, by_weight = _KERNELS[dims]
+    forward, input_gradient, weight_gradient = _CONV[dims]
     out = forward(inputs, w, b, *settings, activation=activation)
     tensors = (x, weight) if bias is None else (x, weight, bias)
     if not mode.enabled or not any(t._tracked for t in tensors):
         return make(out[0] if single else out)
+    size, kernel = inputs.shape[2:], w.shape[2:]
 
-    def backward(g: Array, direct: bool) -> tuple[Array | None, ...]:
-        g = g.reshape(out.shape)
-        if activation is not None:
-            g = kernels.activation_backward(g, activation, y=out)
-        dx = None
-        if x._tracked:
-            dx = by_input(g, w, inputs.shape[2:], *settings)
-            dx = dx[0] if single else dx
-        dw = db = None
-        wanted = weight._tracked, bias is not None and bias._tracked
-        if any(wanted):
-            dw, db = _parameter_gradients(by_weight, g, inputs, weight, bias, settings, wanted, direct)
-        return (dx, dw) if bias is None else (dx, dw, db)
+    def before_activation(g: Array) -> Array:
+        return g if activation is None else kernels.activation_backward(g, activation, y=out)
+
+    def by_input(g: Array) -> Array:
+        return input_gradient(g, w, size, *settings)  # type: ignore[no-any-return]
+
+    def by_weight(g: Array, **targets: Any) -> Any:
+        return weight_gradient(g, inputs, kernel, *settings, **targets)
 
     op = operation if activation is None else f"{operation}_{activation}"
-    return record(op, out[0] if single else out, tensors, backward, (x, weight), direct=True)
+    return _recorded(op, out, single, tensors, before_activation, by_input, by_weight)
 
 
 def _conv_max_pool(
@@ -227,70 +226,92 @@ def _conv_max_pool(
     tensors = (x, weight) if bias is None else (x, weight, bias)
     tracked = mode.enabled and any(t._tracked for t in tensors)
     taps = prod(several(window[0], dims, operation, "kernel_size", 1))
+    pool, unpool = _MAX_POOL[dims]
     if inputs.__class__ is not _ndarray or (tracked and taps > PLACES):
         between = _conv(dims, x, weight, bias, settings, None)
-        return _POOLS[dims](between, *window, activation=activation)  # type: ignore[no-any-return]
-    pooled: Any = _POOLED[dims](inputs, w, b, *settings, window, tracked, activation=activation)
+        return pool(between, *window, activation=activation)  # type: ignore[no-any-return]
+    forward, input_gradient, weight_gradient = _CONV_MAX_POOL[dims]
+    pooled: Any = forward(inputs, w, b, *settings, window, tracked, activation=activation)
     if not tracked:
         return make(pooled[0] if single else pooled)
     out, places = pooled
-    geometry = conv_geometry(operation, dims, w.shape[2:], settings)
-    sparse = from_places(
+    size, kernel = inputs.shape[2:], w.shape[2:]
+    geometry = conv_geometry(operation, dims, kernel, settings)
+    sparse_by_input, sparse_by_weight = from_places(
         dims, inputs.shape, w.shape, geometry, pool_geometry(operation, dims, *window), w.itemsize == 4
     )
-    size = conv_output(inputs.shape[2:], w.shape[2:], geometry)
-    unpool, by_input, by_weight = _UNPOOLED[dims]
+    unpooled = conv_output(size, kernel, geometry)
 
-    def backward(g: Array, direct: bool) -> tuple[Array | None, ...]:
-        g = g.reshape(out.shape)
-        wanted = weight._tracked, bias is not None and bias._tracked
-        between = None
-        if (x._tracked and not sparse[0]) or (any(wanted) and not sparse[1]):
-            between = unpool(g, places, size, *window)
-        dx = None
-        if x._tracked:
-            if sparse[0]:
-                dx = by_input(g, places, w, inputs.shape[2:], *settings, window, variant="places")
-            else:
-                dx = _KERNELS[dims][1](between, w, inputs.shape[2:], *settings)
-            dx = dx[0] if single else dx
-        dw = db = None
-        if any(wanted):
+    def with_dense(g: Array) -> tuple[Array, Array | None]:
+        # The gradient, and that by the convolution's output where one of the two is not taken from places.
+        parameters = any(t._tracked for t in tensors[1:])
+        dense = (x._tracked and not sparse_by_input) or (parameters and not sparse_by_weight)
+        return g, unpool(g, places, unpooled, *window) if dense else None
 
-            def from_sparse(g: Array, *args: Any, **more: Any) -> Any:
-                return by_weight(g, places, *args, window, variant="places", **more)
+    def by_input(given: tuple[Array, Array]) -> Array:
+        g, dense = given
+        if sparse_by_input:
+            return input_gradient(g, places, w, size, *settings, window, variant="places")  # type: ignore[no-any-return]
+        return _CONV[dims][1](dense, w, size, *settings)  # type: ignore[no-any-return]
 
-            function: Any = from_sparse if sparse[1] else _KERNELS[dims][2]
-            given: Any = g if sparse[1] else between
-            dw, db = _parameter_gradients(function, given, inputs, weight, bias, settings, wanted, direct)
-        return (dx, dw) if bias is None else (dx, dw, db)
+    def by_weight(given: tuple[Array, Array], **targets: Any) -> Any:
+        g, dense = given
+        if sparse_by_weight:
+            return weight_gradient(g, places, inputs, kernel, *settings, window, variant="places", **targets)
+        return _CONV[dims][2](dense, inputs, kernel, *settings, **targets)
 
     op = operation if activation is None else f"{operation}_{activation}"
+    return _recorded(op, out, single, tensors, with_dense, by_input, by_weight)
+
+
+def _recorded(
+    op: str,
+    out: Array,
+    single: bool,
+    tensors: tuple[Tensor, ...],
+    prepare: Callable[[Array], Any],
+    by_input: Callable[[Any], Array],
+    by_weight: Callable[..., Any],
+) -> Tensor:
+    # The output of a batch as a tensor, made from x, weight and bias. `prepare` makes of the gradient by it what the
+    # gradients by x and by weight and bias are then made from.
+    x, weight, bias = (*tensors, None)[:3]
+    assert x is not None
+    assert weight is not None
+
+    def backward(g: Array, direct: bool) -> tuple[Array | None, ...]:
+        given = prepare(g.reshape(out.shape))
+        dx = by_input(given) if x._tracked else None
+        if single and dx is not None:
+            dx = dx[0]
+        wanted = weight._tracked, bias is not None and bias._tracked
+        dw = db = None
+        if any(wanted):
+            dw, db = _parameter_gradients(by_weight, given, weight, bias, wanted, direct)
+        return (dx, dw) if bias is None else (dx, dw, db)
+
     return record(op, out[0] if single else out, tensors, backward, (x, weight), direct=True)
 
 
 def _parameter_gradients(
-    by_weight: Any,
-    g: Array,
-    inputs: Array,
+    by_weight: Callable[..., Any],
+    given: Any,
     weight: Tensor,
     bias: Tensor | None,
-    settings: Any,
     wanted: tuple[bool, bool],
     direct: bool,
 ) -> tuple[Array | None, Array | None]:
     # Both, by way of the parameters' own gradients where they are plain leaves in the same state (then None).
-    size = weight._array.shape[2:]
     parameters = [t for t, want in zip((weight, bias), wanted, strict=True) if want and t is not None]
     plain = direct and wanted[0] and all(t._node is None and not t._hooks for t in parameters)
     fresh = [t._grad is None for t in parameters]
     if not plain or any(fresh) != all(fresh):
-        dw, db = by_weight(g, inputs, size, *settings, with_bias=wanted[1])
+        dw, db = by_weight(given, with_bias=wanted[1])
         return (dw if wanted[0] else None), db
     targets = [claim(t) if t._grad is None else t._grad for t in parameters]
     arrays = [t._array for t in targets]
     by_weight(
-        *(g, inputs, size, *settings),
+        given,
         with_bias=wanted[1],
         out=arrays[0],
         out_bias=arrays[1] if wanted[1] else None,

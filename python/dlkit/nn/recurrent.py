@@ -9,7 +9,7 @@ import numpy as np
 from dlkit.autograd.arrangement import cat
 from dlkit.autograd.base import TensorBase, make
 from dlkit.autograd.tensor import Tensor
-from dlkit.kernels.recurrent import CELLS, RecurrentWeights
+from dlkit.kernels.recurrent import CELLS, CellTraits, RecurrentWeights
 from dlkit.nn import functional, init
 from dlkit.nn.linear import positive_integer
 from dlkit.nn.module import Module, float_dtype
@@ -18,6 +18,26 @@ from dlkit.nn.sequences import PackedSequence
 
 #: Names of a layer's parameters, in the order of `RecurrentWeights`.
 _PARTS = ("weight_ih", "weight_hh", "bias_ih", "bias_hh", "peepholes")
+
+
+def _traits(name: str, cell: str, new_z: bool) -> CellTraits:
+    if cell not in CELLS:
+        raise ValueError(f"{name}: cell is {cell!r}; expected one of {', '.join(CELLS)}")
+    if new_z and not cell.startswith("gru"):
+        raise ValueError(f"{name}: new_z is True but the cell is {cell}; expected a GRU")
+    return CELLS[cell]
+
+
+def _given_states(name: str, hx: Any, has_c: bool, shape: tuple[int, ...]) -> tuple[Tensor, ...]:
+    # The states of hx, h or (h, c), each of the shape.
+    states = tuple(hx) if isinstance(hx, (tuple, list)) else (hx,)
+    if len(states) != (2 if has_c else 1) or not all(isinstance(s, TensorBase) for s in states):
+        expected = "a pair of tensors (h, c)" if has_c else "a tensor"
+        raise TypeError(f"{name}: hx is a {type(hx).__name__}; expected {expected}")
+    for label, state in zip("hc", states, strict=False):
+        if tuple(state.shape) != shape:
+            raise ValueError(f"{name}: hx's {label} is {tuple(state.shape)}; expected {shape}")
+    return states
 
 
 class Recurrent(Module):
@@ -77,9 +97,7 @@ class Recurrent(Module):
     ) -> None:
         super().__init__()
         name = type(self).__name__
-        if cell not in CELLS:
-            raise ValueError(f"{name}: cell is {cell!r}; expected one of {', '.join(CELLS)}")
-        traits = CELLS[cell]
+        traits = _traits(name, cell, new_z)
         if peepholes and not traits.has_c:
             raise ValueError(f"{name}: peepholes is True but the cell is {cell}; expected an LSTM")
         self.cell, self.has_c = cell, traits.has_c
@@ -213,17 +231,9 @@ class Recurrent(Module):
     def _initial(self, hx: Any, batch: int, single: bool) -> tuple[Tensor | None, Tensor | None]:
         if hx is None:
             return None, None
-        name = type(self).__name__
-        states = tuple(hx) if isinstance(hx, (tuple, list)) else (hx,)
-        wanted = 2 if self.has_c else 1
-        if len(states) != wanted or not all(isinstance(s, TensorBase) for s in states):
-            expected = "a pair of tensors (h, c)" if self.has_c else "a tensor"
-            raise TypeError(f"{name}: hx is a {type(hx).__name__}; expected {expected}")
         count = self.num_layers * self.directions
         shape = (count, self.hidden_size) if single else (count, batch, self.hidden_size)
-        for label, state in zip("hc", states, strict=False):
-            if tuple(state.shape) != shape:
-                raise ValueError(f"{name}: hx's {label} is {tuple(state.shape)}; expected {shape}")
+        states = _given_states(type(self).__name__, hx, self.has_c, shape)
         if single:
             states = tuple(s.reshape(count, 1, self.hidden_size) for s in states)
         return states[0], states[1] if self.has_c else None
@@ -292,8 +302,8 @@ class LSTM(Recurrent):
     ----------
     coupled : bool
         f = 1 - i, without weights of its own (Greff et al. 2015); gate order i, g, o instead of i, f, g, o.
-    input_size, hidden_size, num_layers, bias, batch_first, dropout, bidirectional
-        As for `Recurrent`; also ``recurrent_dropout``, ``peepholes``, ``dtype``.
+    input_size, hidden_size, num_layers, bias, batch_first, dropout, bidirectional, recurrent_dropout, peepholes, dtype
+        As for `Recurrent`.
     """
 
     def __init__(
@@ -307,12 +317,16 @@ class LSTM(Recurrent):
         bidirectional: bool = False,
         *,
         coupled: bool = False,
-        **settings: Any,
+        recurrent_dropout: float = 0.0,
+        peepholes: bool = False,
+        dtype: Any = np.float32,
     ) -> None:
         super().__init__(
             "coupled_lstm" if coupled else "lstm",
             *(input_size, hidden_size, num_layers, bias, batch_first, dropout, bidirectional),
-            **settings,
+            recurrent_dropout=recurrent_dropout,
+            peepholes=peepholes,
+            dtype=dtype,
         )
 
 
@@ -326,8 +340,8 @@ class GRU(Recurrent):
         before it, n = tanh(W x + b + U (r h') + b'), as Cho et al. do.
     new_z : bool
         z is the share of n, as Cho et al. swap them in some papers; False: that of h'.
-    input_size, hidden_size, num_layers, bias, batch_first, dropout, bidirectional
-        As for `Recurrent`; also ``recurrent_dropout``, ``dtype``.
+    input_size, hidden_size, num_layers, bias, batch_first, dropout, bidirectional, recurrent_dropout, dtype
+        As for `Recurrent`.
     """
 
     def __init__(
@@ -341,12 +355,16 @@ class GRU(Recurrent):
         bidirectional: bool = False,
         *,
         reset_after: bool = True,
-        **settings: Any,
+        recurrent_dropout: float = 0.0,
+        new_z: bool = False,
+        dtype: Any = np.float32,
     ) -> None:
         super().__init__(
             "gru" if reset_after else "gru_reset_first",
             *(input_size, hidden_size, num_layers, bias, batch_first, dropout, bidirectional),
-            **settings,
+            recurrent_dropout=recurrent_dropout,
+            new_z=new_z,
+            dtype=dtype,
         )
 
 
@@ -385,12 +403,11 @@ class RecurrentCell(Module):
     ) -> None:
         super().__init__()
         name = type(self).__name__
-        if cell not in CELLS:
-            raise ValueError(f"{name}: cell is {cell!r}; expected one of {', '.join(CELLS)}")
-        self.cell, self.has_c, self.new_z = cell, CELLS[cell].has_c, bool(new_z)
+        traits = _traits(name, cell, new_z)
+        self.cell, self.has_c, self.new_z = cell, traits.has_c, bool(new_z)
         self.input_size = positive_integer(input_size, name, "input_size")
         self.hidden_size = positive_integer(hidden_size, name, "hidden_size")
-        kind, width = float_dtype(dtype, name), CELLS[cell].gates * self.hidden_size
+        kind, width = float_dtype(dtype, name), traits.gates * self.hidden_size
         self.weight_ih = Parameter(np.empty((width, self.input_size), kind))
         self.weight_hh = Parameter(np.empty((width, self.hidden_size), kind))
         for part in ("bias_ih", "bias_hh"):
@@ -413,6 +430,8 @@ class RecurrentCell(Module):
         Tensor of shape (B, hidden_size), or for LSTMs a pair (h, c)
         """
         name = type(self).__name__
+        if not isinstance(input, Tensor):
+            raise TypeError(f"{name}: input is a {type(input).__name__}; expected a Tensor")
         single = len(input.shape) == 1
         if len(input.shape) not in (1, 2) or input.shape[-1] != self.input_size or 0 in input.shape:
             raise ValueError(
@@ -422,15 +441,8 @@ class RecurrentCell(Module):
         shape = (1, x.shape[0], self.hidden_size)
         states: tuple[Any, ...] = (None, None)
         if hx is not None:
-            states = tuple(hx) if isinstance(hx, (tuple, list)) else (hx,)
-            if len(states) != (2 if self.has_c else 1):
-                expected = "a pair of tensors (h, c)" if self.has_c else "a tensor"
-                raise TypeError(f"{name}: hx is a {type(hx).__name__}; expected {expected}")
-            wanted = shape[2:] if single else shape[1:]
-            for label, given in zip("hc", states, strict=False):
-                if tuple(given.shape) != wanted:
-                    raise ValueError(f"{name}: hx's {label} is {tuple(given.shape)}; expected {wanted}")
-            states = (*(s.reshape(*shape) for s in states), None)[:2]
+            given = _given_states(name, hx, self.has_c, shape[2:] if single else shape[1:])
+            states = (*(s.reshape(*shape) for s in given), None)[:2]
         weights = RecurrentWeights(self.weight_ih, self.weight_hh, self.bias_ih, self.bias_hh)
         state = functional.recurrent(x, [weights], [shape[1]], *states, cell=self.cell, new_z=self.new_z)
         end = shape[2:] if single else shape[1:]
