@@ -2,9 +2,10 @@
 // correlation of tiles of the input with tiles of Size x Size of the gradient, summed over tiles before it is
 // transformed back. It is the transpose of the convolution by y = A' [(G g G') * (B' d B)] A:
 //
-//   dg = G' [sum over tiles of (A dy A') * (B' d B)] G      as many products as the convolution: 36 for 144 of F(4 x 4,
-//                                                           3 x 3), 64 for 400 of F(4 x 4, 5 x 5), 36 for 100 of F(2 x
-//                                                           2)
+//   dg = G' [sum over tiles of (A dy A') * (B' d B)] G
+//
+// with as many products as the convolution: 36 for 144 of F(4 x 4, 3 x 3), 64 for 400 of F(4 x 4, 5 x 5), 36 for 100 of
+// F(2 x 2, 5 x 5).
 //
 // So for each point there is a matrix product of a depth of one block of tiles, filters x tiles times tiles x channels
 // or the other way round, whichever fills its vectors better. The sums (points / taps times the weight) are read and

@@ -230,11 +230,12 @@ def recurrent_backward(
     traits, hidden = _check(operation, cell, weights)
     y = _outputs(y, (len(x), len(weights) * hidden), operation, "y")
     dy = None if dy is None else _outputs(dy, y.shape, operation, "dy")
-    for name, value in (("saved", saved.reserves), ("out", out)):
-        if value is not None and len(value) != len(weights):
-            raise ValueError(
-                f"{operation}: {name} is of {len(value)} directions and weights of {len(weights)}; expected as many"
-            )
+    directions = len(weights)
+    if len(saved.reserves) != directions or (out is not None and len(out) != directions):
+        name, given = ("saved", saved.reserves) if len(saved.reserves) != directions else ("out", out)
+        raise ValueError(
+            f"{operation}: {name} is of {len(given or ())} directions and weights of {directions}; expected as many"
+        )
     dx = np.empty_like(x, order="C") if by_x else None
     if out is None:
         out = [
@@ -352,12 +353,14 @@ def _stack(
         raise ValueError(f"{operation}: cell is {settings['cell']!r}; expected one of {', '.join(cells)}")
     if not layers:
         raise ValueError(f"{operation}: layers is empty; expected at least one layer")
-    count = sum(len(weights) for weights in layers)
-    for name, value in (("h0", h0), ("c0", c0)):
-        if value is not None and len(value) != count:
-            raise ValueError(
-                f"{operation}: {name} is {np.shape(value)}; expected {count} states, one per layer and direction"
-            )
+    if h0 is not None or c0 is not None:
+        count = sum(len(weights) for weights in layers)
+        for name, value in (("h0", h0), ("c0", c0)):
+            if value is not None and len(value) != count:
+                raise ValueError(
+                    f"{operation}: {name} is {np.shape(value)}; expected {count} states, "
+                    "one per layer and direction"
+                )
     dense = batch_sizes is None
     if dense:
         if x.ndim != 3:
@@ -393,7 +396,8 @@ def _check(operation: str, cell: str, weights: Sequence[RecurrentWeights]) -> tu
     for w in weights:
         if not isinstance(w, RecurrentWeights):
             raise TypeError(f"{operation}: weights holds a {type(w).__name__}; expected RecurrentWeights")
-    shape = np.shape(weights[0].hh)
+    hh = weights[0].hh
+    shape = hh.shape if type(hh) is np.ndarray else np.shape(hh)
     if len(shape) != 2:
         raise ValueError(f"{operation}: weight_hh is {shape}; expected ({traits.gates} H, H)")
     return traits, shape[1]
@@ -423,6 +427,8 @@ def _outputs(value: Any, shape: tuple[int, ...], operation: str, argument: str) 
     array = _host(value, operation, argument)
     if array.shape != shape:
         raise ValueError(f"{operation}: {argument} is {array.shape}; expected {shape}")
+    if array.flags.c_contiguous:
+        return array
     # The kernel takes rows that lie apart, no other strides.
     item = array.itemsize
     plain = array.strides[1] == item and array.strides[0] >= array.shape[1] * item
