@@ -28,8 +28,6 @@ def weights_of(layer):
 
 def last_state(layer, x, h, c):
     """The last state after some steps from a given one, for finite differences."""
-    weights = [layer._weights(0)[0].]
-    arrays = [type(weights[0])(*(None if w is None else w.data for w in weights[0]))]
     batch = x.shape[1]
     sizes = [batch] * len(x)
     rows = x.reshape(-1, x.shape[2])
@@ -50,7 +48,9 @@ def test_against_finite_differences(cell):
             # The state that many steps before the end, by running up to it.
             h = c = np.zeros((1, 1, H))
             if lag < T:
-                _, h, cn, _ = kernels.recurrent(one[: T - lag, 0], weights_of(layer), [1] * (T - lag), cell=cell)
+                _, h, cn, _ = kernels.recurrent(
+                    one[: T - lag, 0], weights_of(layer), [1] * (T - lag), cell=cell
+                )
                 c = cn if cn is not None else c
             for by, which in ((found.by_h, 0), (found.by_c, 1)):
                 if by is None:

@@ -25,8 +25,9 @@ class DrawnTask(Protocol):
 class DrawnBatches:
     """Batches of new samples of a task; each pass of a ``for`` loop is one epoch and yields ``(x, y)``.
 
-    Batch b of epoch e is drawn from the counter-based generator Philox with key (seed, e b): it depends on nothing else,
-    so that any epoch can be entered in the middle. `state_dict` and `load_state_dict` are those of `Batches`.
+    Each batch is drawn from the counter-based generator Philox with the seed and the batch's number as its key: it
+    depends on nothing else, so that any epoch can be entered in the middle. `state_dict` and `load_state_dict` are
+    those of `Batches`.
 
     Parameters
     ----------
@@ -46,11 +47,12 @@ class DrawnBatches:
     """
 
     def __init__(self, task: DrawnTask, batch_size: int = 64, batches: int = 100, seed: int = 0) -> None:
-        for name, value, at_least in (
+        given: tuple[tuple[str, Any, int], ...] = (
             ("batch_size", batch_size, 1),
             ("batches", batches, 1),
             ("seed", seed, 0),
-        ):
+        )
+        for name, value, at_least in given:
             if isinstance(value, bool) or not isinstance(value, Integral) or value < at_least:
                 raise DataError(
                     f"DrawnBatches: {name} is {value!r}, expected an integer of at least {at_least}"

@@ -72,7 +72,7 @@ class SequenceModel(nn.Module):
         self._begin(cell, hidden, init, gain, forget_bias)
 
     def _begin(self, cell: str, hidden: int, how: str, gain: float, forget_bias: float) -> None:
-        layer = self.recurrent
+        layer: Any = self.recurrent  # whose parameters have their names at run time
         weight = layer.weight_hh_l0.data
         if how != "uniform":
             for gate in range(CELLS[cell].gates):

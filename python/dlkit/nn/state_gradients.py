@@ -128,6 +128,6 @@ def gradient_bound(layer: Recurrent) -> float:
 
 def _norms(rows: NDArray[np.float64], batch: int, hidden: int) -> NDArray[np.float64]:
     jacobians = rows.reshape(batch, hidden, hidden)
-    finite = np.isfinite(jacobians).all(axis=(1, 2))
+    finite: NDArray[np.bool_] = np.asarray(np.isfinite(jacobians).all(axis=(1, 2)))
     norms = np.linalg.norm(np.where(finite[:, np.newaxis, np.newaxis], jacobians, 0), 2, axis=(1, 2))
     return np.where(finite, norms, np.inf)

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 from numpy.typing import NDArray
 
 from dlkit import nn
@@ -60,7 +61,8 @@ class Task:
     def sequences(self, count: int) -> NDArray[Any]:
         """Return inputs to look at gradients on, time first, shape (steps, count, inputs)."""
         x = self.held_out[0][:count]
-        return x.reshape(len(x), self.steps, self.inputs).transpose(1, 0, 2)
+        by_sequence: NDArray[Any] = x.reshape(len(x), self.steps, self.inputs)
+        return np.ascontiguousarray(by_sequence.transpose(1, 0, 2))
 
 
 def load_task(name: str, *, batch_size: int, length: int, batches: int, seed: int) -> Task:

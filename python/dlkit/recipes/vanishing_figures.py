@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from math import ceil, isfinite
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -215,6 +216,79 @@ def clipping_panels(
     return _save(figure, path)
 
 
+@dataclass(frozen=True)
+class Contest:
+    """Two models that were trained with the same seeds.
+
+    Attributes
+    ----------
+    title
+        The task.
+    measure
+        What was measured.
+    curves
+        By model, for each seed the measure after every epoch.
+    finals
+        By model, for each seed the measure in the end.
+    log
+        Whether the axis is logarithmic.
+    """
+
+    title: str
+    measure: str
+    curves: Mapping[str, Sequence[Sequence[float]]]
+    finals: Mapping[str, Sequence[float]]
+    log: bool = False
+
+
+def contest_panels(contests: Sequence[Contest], path: str | os.PathLike[str], *, title: str) -> Path:
+    """Draw, a row for each task, learning curves of all seeds, and the pairs of what they came to.
+
+    Parameters
+    ----------
+    contests
+        The tasks.
+    path
+        The PNG to write.
+    title
+        Headline.
+    """
+    figure = _figure(10.4, 3.5 * len(contests) + 0.5)
+    figure.suptitle(title, fontsize=12, x=0.01, ha="left")
+    grid = figure.add_gridspec(len(contests), 2, width_ratios=(1.9, 1))
+    for i, contest in enumerate(contests):
+        left, right = (figure.add_subplot(grid[i, j]) for j in range(2))
+        for (name, curves), colour in zip(contest.curves.items(), _COLOURS, strict=False):
+            values = np.array(curves, dtype=np.float64)
+            epochs = np.arange(1, values.shape[1] + 1)
+            for curve in values:
+                left.plot(epochs, curve, color=colour, linewidth=0.8, alpha=0.4)
+            mean = np.exp(np.log(values).mean(axis=0)) if contest.log else values.mean(axis=0)
+            left.plot(epochs, mean, color=colour, linewidth=2.4, label=f"{name}, mean")
+        left.set_xlabel("epoch")
+        left.set_title(f"{contest.title}: {contest.measure}", fontsize=10.5, loc="left")
+        left.legend(frameon=False, fontsize=9)
+        names = list(contest.finals)
+        for pair in zip(*contest.finals.values(), strict=True):
+            right.plot(range(len(names)), pair, color="#aaaaaa", linewidth=0.9, zorder=1)
+        for at, ((_, finals), colour) in enumerate(zip(contest.finals.items(), _COLOURS, strict=False)):
+            right.scatter([at] * len(finals), finals, color=colour, s=28, zorder=2)
+            middle = float(np.exp(np.log(finals).mean()) if contest.log else np.mean(finals))
+            right.plot([at - 0.16, at + 0.16], [middle] * 2, color=colour, linewidth=2.6, zorder=3)
+        right.set_xticks(range(len(names)), labels=names)
+        right.set_xlim(-0.5, len(names) - 0.5)
+        right.set_title("in the end, a line for each seed", fontsize=10.5, loc="left")
+        for axes in (left, right):
+            if contest.log:
+                axes.set_yscale("log")
+            elif "accuracy" in contest.measure:
+                from matplotlib.ticker import PercentFormatter
+
+                axes.yaxis.set_major_formatter(PercentFormatter(xmax=1.0, decimals=None))
+            _tidy(axes)
+    return _save(figure, path)
+
+
 def _middle(norms: NDArray[np.float64]) -> NDArray[np.float64]:
     """The geometric mean over the sequences; where all are 0, as dh_T / dc_T is, nothing."""
     mean = _shown(np.exp(np.log(np.maximum(norms, 1e-300)).mean(axis=1)))
@@ -226,7 +300,8 @@ def _shown(values: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def _power(base: float, lags: NDArray[np.int64]) -> NDArray[np.float64]:
-    return np.exp(np.clip(lags * np.log(max(base, 1e-300)), -600, 600))
+    powers: NDArray[np.float64] = np.exp(np.clip(lags * np.log(max(base, 1e-300)), -600, 600))
+    return powers
 
 
 def _limits(curves: Sequence[Any], bounds: Sequence[Any]) -> tuple[float, float]:

