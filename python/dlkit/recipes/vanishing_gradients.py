@@ -33,7 +33,7 @@ from .work import peak_memory, work_lines, work_of
 
 COMPARISONS = ("all", "cells", "clipping", "init", "none")
 #: Sequences on which gradients over time are measured, and lags at most.
-_SEQUENCES, _LAGS = 8, 128
+_SEQUENCES, _LAGS = 4, 75
 #: What is compared of first weights: of ReLU, and one of tanh.
 FIRST_WEIGHTS = (
     ("relu", "uniform", 1.0),
