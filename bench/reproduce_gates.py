@@ -90,7 +90,7 @@ PAIRS = (
         "lstm-gru-digits",
         "digits, pixel by pixel (64 steps)",
         "test_accuracy",
-        {"data": "digits-pixels", "schedule": "cosine"},
+        {"data": "digits-pixels"},
     ),
     Pair(
         "lstm-gru-adding",

@@ -38,8 +38,8 @@ class SequenceModel(nn.Module):
     every_step
         Answer at every step, not only at the last.
     init
-        First recurrent weights, one matrix for each gate: "uniform" (as the layer's default), "identity" with zero
-        biases and small weights of the input (Le et al. 2015: the IRNN, for ReLU), or "orthogonal".
+        First recurrent weights, one matrix for each gate: "uniform" (as the layer's default); "identity" (Le et al.
+        2015: the IRNN, for ReLU) or "orthogonal", with zero biases.
     gain
         What they are multiplied with.
     forget_bias
@@ -81,8 +81,6 @@ class SequenceModel(nn.Module):
                 weight[gate * hidden : (gate + 1) * hidden] = block.data
             for bias in (layer.bias_ih_l0, layer.bias_hh_l0):
                 init.zeros_(bias)
-        if how == "identity":
-            init.normal_(layer.weight_ih_l0, 0.0, 1e-3)
         weight *= weight.dtype.type(gain)
         if forget_bias and cell in _KEEPS:
             gate, sign = _KEEPS[cell]
