@@ -246,7 +246,7 @@ def tables(rows: dict[str, dict[str, Any]]) -> str:
         parts.append("\n".join(lines))
     if "cells" in rows:
         lines = [
-            "Digits, pixel by pixel, 64 steps: $\\Vert\\partial h_T/\\partial h_k\\Vert$, geometric mean of four "
+            "Digits, pixel by pixel, 64 steps: $\\Vert\\partial h_T/\\partial h_k\\Vert$, median of five "
             f"sequences; {measured(rows['cells']['environment'])}",
             "",
             "| model | test accuracy | 8 steps, before | 32 steps | 63 steps | 8 steps, after | 32 steps | 63 steps "

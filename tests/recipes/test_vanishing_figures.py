@@ -19,9 +19,9 @@ def test_contests(tmp_path):
     assert path.read_bytes().startswith(b"\x89PNG")
 
 
-def test_middle_is_geometric_and_says_nothing_of_zeros():
-    norms = np.array([[0, 0], [1, 100], [1e-4, 1e-2]])
-    np.testing.assert_allclose(_middle(norms), [np.nan, 10, 1e-3])
+def test_middle_is_the_median_and_says_nothing_of_zeros():
+    norms = np.array([[0, 0, 1], [1, 100, 7], [1e-4, 1e-2, 0]])
+    np.testing.assert_allclose(_middle(norms), [np.nan, 7, 1e-4])
 
 
 def test_limits_hold_the_data_and_the_bounds():

@@ -57,7 +57,8 @@ def test_compares_all_and_leaves_a_run_folder(tmp_path):
         assert len(curve["gradient_norms"]) == 4
     # The identity passes on what is positive: the IRNN begins with a norm of 1, its multiples with their powers.
     for name, gain in (("relu-identity", 1), ("relu-identity-0.9", 0.9), ("relu-identity-1.1", 1.1)):
-        np.testing.assert_allclose(curves[name]["before"], gain ** np.arange(9), rtol=1e-2)
+        # (Before the first step all units may be off.)
+        np.testing.assert_allclose(curves[name]["before"][:8], gain ** np.arange(8), rtol=1e-6)
     # Both of the pair begin alike.
     clipped, plain = (curves[name]["gradient_norms"] for name in ("clipped", "unclipped"))
     assert clipped[0] == plain[0]
@@ -150,7 +151,7 @@ def test_a_budget_of_parameters(tmp_path):
 
 def test_reach():
     lags = np.array([0, 5, 10, 20])
-    assert recipe.reach(lags, np.array([[1, 1], [0.1, 1], [1e-2, 1e-5], [1, 1]])) == 5
+    assert recipe.reach(lags, np.array([[1, 1], [0.1, 1], [1e-3, 5e-4], [1, 1]])) == 5
     assert recipe.reach(lags, np.ones((4, 2))) == 20
     assert recipe.reach(lags, np.zeros((4, 2))) == 0
 

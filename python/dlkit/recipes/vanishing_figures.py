@@ -290,9 +290,9 @@ def contest_panels(contests: Sequence[Contest], path: str | os.PathLike[str], *,
 
 
 def _middle(norms: NDArray[np.float64]) -> NDArray[np.float64]:
-    """The geometric mean over the sequences; where all are 0, as dh_T / dc_T is, nothing."""
-    mean = _shown(np.exp(np.log(np.maximum(norms, 1e-300)).mean(axis=1)))
-    return np.where(norms.max(axis=1) > 0, mean, np.nan)
+    """The median over the sequences; where it is 0, as dh_T / dc_T is, nothing."""
+    middle = np.median(norms, axis=1)
+    return np.where(middle > 0, _shown(middle), np.nan)
 
 
 def _shown(values: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -33,7 +33,7 @@ from .work import peak_memory, work_lines, work_of
 
 COMPARISONS = ("all", "cells", "clipping", "init", "none")
 #: Sequences on which gradients over time are measured, and lags at most.
-_SEQUENCES, _LAGS = 4, 75
+_SEQUENCES, _LAGS = 5, 75
 #: What is compared of first weights: of ReLU, and one of tanh.
 FIRST_WEIGHTS = (
     ("relu", "uniform", 1.0),
@@ -343,13 +343,9 @@ def replace_group(trained: Trained, part: Part) -> Trained:
 
 
 def reach(lags: NDArray[np.int64], norms: NDArray[np.float64], least: float = 1e-3) -> int:
-    """The greatest lag up to which the geometric mean of the norms stays at `least` or above."""
-    below = np.flatnonzero(_geometric_mean(norms) < least)
+    """The greatest lag up to which the median of the norms stays at `least` or above."""
+    below = np.flatnonzero(np.median(norms, axis=1) < least)
     return int(lags[-1] if not len(below) else lags[max(below[0] - 1, 0)])
-
-
-def _geometric_mean(norms: NDArray[np.float64]) -> NDArray[np.float64]:
-    return np.exp(np.log(np.maximum(norms, 1e-300)).mean(axis=1))  # type: ignore[no-any-return]
 
 
 def _task(settings: VanishingSettings) -> Task:
@@ -483,14 +479,14 @@ def _curves(each: Trained) -> dict[str, Any]:
     curves: dict[str, Any] = {
         "cell": each.part.cell,
         "lags": each.lags.tolist(),
-        "before": _geometric_mean(each.before).tolist(),
-        "after": _geometric_mean(each.after).tolist(),
+        "before": np.median(each.before, axis=1).tolist(),
+        "after": np.median(each.after, axis=1).tolist(),
         "bounds": each.bounds,
         "gradient_norms": each.norms,
     }
     for name, norms in (("before_by_cell_state", each.before_c), ("after_by_cell_state", each.after_c)):
         if norms is not None:
-            curves[name] = _geometric_mean(norms).tolist()
+            curves[name] = np.median(norms, axis=1).tolist()
     # JSON has no infinity.
     return {
         key: [v if isfinite(v) else None for v in value] if isinstance(value, list) else value
