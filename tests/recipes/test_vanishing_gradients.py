@@ -17,7 +17,7 @@ from dlkit.recipes.predictor import PredictorError, load_predictor
 from dlkit.recipes.settings import SettingsError
 from dlkit.train import Callback, Interrupted
 
-SMALL = {"hidden": 6, "batch_size": 16, "progress": False}
+SMALL = {"schedule": "constant", "hidden": 6, "batch_size": 16, "progress": False}
 
 
 @pytest.fixture(autouse=True)

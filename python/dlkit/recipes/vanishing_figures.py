@@ -141,7 +141,8 @@ def draw_learning(axes: Any, trained: Sequence[Trained], task: Task) -> None:
     axes.set_xlabel("epoch")
     _tidy(axes)
     axes.xaxis.get_major_locator().set_params(integer=True)
-    axes.legend(frameon=False, fontsize=8.5, loc="center left", bbox_to_anchor=(1.0, 0.5))
+    if len(trained) > 1 or task.baseline is not None:
+        axes.legend(frameon=False, fontsize=8.5, loc="center left", bbox_to_anchor=(1.0, 0.5))
 
 
 def init_panels(trained: Sequence[Trained], path: str | os.PathLike[str], *, title: str, task: Task) -> Path:

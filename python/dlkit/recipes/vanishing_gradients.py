@@ -546,7 +546,7 @@ RECIPE = Recipe(
     train=train,
     datasets=TASKS,
     presets={
-        "digits-rows": {"lr": 5e-3},
+        "digits-rows": {"epochs": 30, "lr": 5e-3, "schedule": "cosine"},
         "digits-pixels": {"hidden": 32, "epochs": 60, "lr": 5e-3, "schedule": "cosine"},
         "mnist-rows": {"hidden": 96, "epochs": 8, "batch_size": 128, "lr": 3e-3, "schedule": "cosine"},
         "mnist-pixels": {"hidden": 100, "epochs": 10, "batch_size": 128, "lr": 1e-3},
