@@ -96,7 +96,7 @@ PAIRS = (
         "lstm-gru-adding",
         "adding problem, 50 steps",
         "test_loss",
-        {"data": "adding", "length": 50, "epochs": 10, "lr": 5e-3, "clip_norm": 1.0, "schedule": "cosine"},
+        {"data": "adding", "length": 50, "epochs": 20, "lr": 5e-3, "clip_norm": 1.0, "schedule": "cosine"},
     ),
 )
 KEYS = ("cells", *(row.key for row in REACHES), *(pair.key for pair in PAIRS))
