@@ -550,7 +550,7 @@ RECIPE = Recipe(
         "digits-pixels": {"hidden": 32, "epochs": 60, "lr": 5e-3, "schedule": "cosine"},
         "mnist-rows": {"hidden": 96, "epochs": 8, "batch_size": 128, "lr": 3e-3, "schedule": "cosine"},
         "mnist-pixels": {"hidden": 100, "epochs": 10, "batch_size": 128, "lr": 1e-3},
-        "adding": {"hidden": 100, "epochs": 60, "lr": 3e-4, "sgd_lr": 0.01},
+        "adding": {"hidden": 100, "epochs": 30, "lr": 3e-4, "sgd_lr": 0.01},
         "copy": {"hidden": 100, "length": 30, "epochs": 60},
     },
     targets={
