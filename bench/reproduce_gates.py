@@ -34,11 +34,10 @@ ROOT = Path(__file__).resolve().parents[1]
 RESULTS = ROOT / "bench" / "results" / "reproduce-gates.json"
 PAGE = ROOT / "docs" / "models" / "vanishing-gradients.md"
 IMAGES = ROOT / "docs" / "models" / "images"
-PICTURES = {
-    "gradients.png": "vanishing-gradients.png",
-    "initialisation.png": "vanishing-init.png",
-    "clipping.png": "vanishing-clipping.png",
-}
+PICTURES = {"gradients.png": "vanishing-gradients.png", "clipping.png": "vanishing-clipping.png"}
+INIT_PICTURE = ("initialisation.png", "vanishing-init.png")
+#: First weights are compared on what identity was proposed for.
+INIT = {"data": "adding", "compare": "init", "length": 50, "hidden": 64, "epochs": 12, "lr": 5e-4}
 CONTEST = "lstm-gru.png"
 CELLS = ("lstm", "gru")
 
@@ -99,7 +98,7 @@ PAIRS = (
         {"data": "adding", "length": 50, "epochs": 20, "lr": 5e-3, "clip_norm": 1.0, "schedule": "cosine"},
     ),
 )
-KEYS = ("cells", *(row.key for row in REACHES), *(pair.key for pair in PAIRS))
+KEYS = ("cells", "init", *(row.key for row in REACHES), *(pair.key for pair in PAIRS))
 
 
 @dataclass
@@ -149,6 +148,26 @@ def cells(bench: Bench) -> dict[str, Any]:
             }
         )
     return {"settings": result_settings(data="digits-pixels"), "models": rows}
+
+
+def first_weights(bench: Bench) -> dict[str, Any]:
+    """Train the same networks from different first weights on the adding problem."""
+    result = bench.run("init", **INIT)
+    shutil.copyfile(result.folder / INIT_PICTURE[0], IMAGES / INIT_PICTURE[1])
+    curves = json.loads((result.folder / "gradients.json").read_text(encoding="utf-8"))
+    rows = []
+    for name, curve in curves.items():
+        key = name.replace("-", "_").replace(".", "_")
+        rows.append(
+            {
+                "model": name,
+                "test_loss": result.metrics[f"{key}_test_loss"],
+                "diverged": result.metrics[f"{key}_diverged"],
+                "before_at_50": curve["before"][-1],
+                "after_at_50": curve["after"][-1],
+            }
+        )
+    return {"settings": result_settings(**INIT), "baseline": result.metrics["baseline"], "models": rows}
 
 
 def result_settings(**given: Any) -> dict[str, Any]:
@@ -268,6 +287,21 @@ def tables(rows: dict[str, dict[str, Any]]) -> str:
                 )
                 lines.append(f"| {row['model']}, by its cell state | | {norms} | | |")
         parts.append("\n".join(lines))
+    if "init" in rows:
+        row = rows["init"]
+        lines = [
+            f"First weights, adding problem of 50 steps, {row['settings']['epochs'] * row['settings']['batches']:,} "
+            f"updates; always answering 1: {row['baseline']:.4f}; {measured(row['environment'])}",
+            "",
+            "| model | mean squared error | norm over all 50 steps, before | after |",
+            "| --- | ---: | ---: | ---: |",
+        ]
+        for each in row["models"]:
+            error = "diverged" if each["test_loss"] is None else f"{each['test_loss']:.4f}"
+            lines.append(
+                f"| {each['model']} | {error} | {number(each['before_at_50'])} | {number(each['after_at_50'])} |"
+            )
+        parts.append("\n".join(lines))
     if contests := [rows[pair.key] for pair in PAIRS if pair.key in rows]:
         lines = [
             f"LSTM against GRU, about {BUDGET:,} parameters each, the same seeds:",
@@ -356,6 +390,8 @@ def main() -> int:
             for key in keys:
                 if key == "cells":
                     rows[key] = cells(bench)
+                elif key == "init":
+                    rows[key] = first_weights(bench)
                 elif row := next((r for r in REACHES if r.key == key), None):
                     rows[key] = reach(bench, row)
                 else:
