@@ -208,8 +208,16 @@ def clipping_panels(
             axes.plot(steps, kept, color=colour, linewidth=0.7, alpha=0.35)
             axes.plot(steps, _smooth(kept), color=colour, linewidth=1.7, label=label)
     left.axhline(limit, color="#555555", linewidth=1.1, linestyle="--", label=f"limit, {limit:g}")
-    for axes, name in ((left, "norm of the gradient, before clipping"), (right, "loss of the batch")):
-        axes.set_yscale("log")
+    left.set_yscale("log")
+    # A single step may send the loss to any height: the axis ends not far above where it began.
+    losses = [value for each in trained for value in each.losses if isfinite(value)]
+    heading = "loss of the batch"
+    if losses:
+        top = 2 * float(np.median([each.losses[0] for each in trained if each.losses]))
+        right.set_ylim(0, top)
+        if max(losses) > top:
+            heading += f" (highest: {max(losses):.2g})"
+    for axes, name in ((left, "norm of the gradient, before clipping"), (right, heading)):
         axes.set_title(name, fontsize=10.5, loc="left")
         axes.set_xlabel("update")
         _tidy(axes)
