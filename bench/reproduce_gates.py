@@ -34,9 +34,12 @@ ROOT = Path(__file__).resolve().parents[1]
 RESULTS = ROOT / "bench" / "results" / "reproduce-gates.json"
 PAGE = ROOT / "docs" / "models" / "vanishing-gradients.md"
 IMAGES = ROOT / "docs" / "models" / "images"
-PICTURES = {"gradients.png": "vanishing-gradients.png", "clipping.png": "vanishing-clipping.png"}
-INIT_PICTURE = ("initialisation.png", "vanishing-init.png")
-#: First weights are compared on what identity was proposed for.
+PICTURES = {
+    "gradients.png": "vanishing-gradients.png",
+    "initialisation.png": "vanishing-init.png",
+    "clipping.png": "vanishing-clipping.png",
+}
+#: First weights are compared on what the identity was proposed for, too.
 INIT = {"data": "adding", "compare": "init", "length": 50, "hidden": 64, "epochs": 12, "lr": 5e-4}
 CONTEST = "lstm-gru.png"
 CELLS = ("lstm", "gru")
@@ -153,7 +156,6 @@ def cells(bench: Bench) -> dict[str, Any]:
 def first_weights(bench: Bench) -> dict[str, Any]:
     """Train the same networks from different first weights on the adding problem."""
     result = bench.run("init", **INIT)
-    shutil.copyfile(result.folder / INIT_PICTURE[0], IMAGES / INIT_PICTURE[1])
     curves = json.loads((result.folder / "gradients.json").read_text(encoding="utf-8"))
     rows = []
     for name, curve in curves.items():
