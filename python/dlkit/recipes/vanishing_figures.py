@@ -275,6 +275,7 @@ def contest_panels(contests: Sequence[Contest], path: str | os.PathLike[str], *,
             mean = np.exp(np.log(values).mean(axis=0)) if contest.log else values.mean(axis=0)
             left.plot(epochs, mean, color=colour, linewidth=2.4, label=f"{name}, mean")
         left.set_xlabel("epoch")
+        left.xaxis.get_major_locator().set_params(integer=True)
         left.set_title(f"{contest.title}: {contest.measure}", fontsize=10.5, loc="left")
         left.legend(frameon=False, fontsize=9)
         names = list(contest.finals)
