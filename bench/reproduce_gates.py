@@ -279,7 +279,7 @@ def tables(rows: dict[str, dict[str, Any]]) -> str:
             norms = " | ".join(
                 number(row[f"{when}_at_{lag}"]) for when in ("before", "after") for lag in (8, 32, 63)
             )
-            bounds = ", ".join(f"{b:.2f}" for b in row["bounds"]) if row["bounds"] else ""
+            bounds = ", ".join(number(b) for b in row["bounds"]) if row["bounds"] else ""
             lines.append(
                 f"| {row['model']} | {accuracy} | {norms} | {bounds} | {number(row['largest_gradient'])} |"
             )
