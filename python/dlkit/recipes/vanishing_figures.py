@@ -38,7 +38,7 @@ def gradient_panels(trained: Sequence[Trained], path: str | os.PathLike[str], *,
     """
     columns = min(3, len(trained))
     rows = ceil(len(trained) / columns)
-    figure = _figure(3.7 * columns + 0.4 * (columns == 1), 2.75 * rows + 0.9)
+    figure = _figure(7.2 if columns == 1 else 3.7 * columns, 2.75 * rows + (1.6 if columns == 1 else 0.9))
     figure.suptitle(
         f"How much of a gradient is left after so many steps back: {title}", fontsize=12, x=0.01, ha="left"
     )
@@ -56,9 +56,8 @@ def gradient_panels(trained: Sequence[Trained], path: str | os.PathLike[str], *,
             axes.set_ylabel("spectral norm")
         if i + columns >= len(trained):
             axes.set_xlabel("steps back, T - k")
-    figure.legend(
-        list(handles.values()), list(handles), loc="outside lower center", ncols=3, frameon=False, fontsize=9
-    )
+    shown = {"loc": "outside lower center", "ncols": min(columns + 1, 3), "frameon": False, "fontsize": 9}
+    figure.legend(list(handles.values()), list(handles), **shown)
     return _save(figure, path)
 
 
@@ -138,6 +137,9 @@ def draw_learning(axes: Any, trained: Sequence[Trained], task: Task) -> None:
         axes.yaxis.set_major_formatter(PercentFormatter(xmax=1.0, decimals=None))
     else:
         axes.set_yscale("log")
+    if task.baseline is not None and axes.get_ylim()[1] > 5 * task.baseline:
+        # Where gradients explode a loss may have any size meanwhile.
+        axes.set_ylim(top=5 * task.baseline)
     axes.set_xlabel("epoch")
     _tidy(axes)
     axes.xaxis.get_major_locator().set_params(integer=True)
