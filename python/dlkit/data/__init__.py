@@ -17,9 +17,11 @@ from .augment import Augment
 from .batches import Batches, holdout
 from .corpora import Corpus, load_corpus
 from .dataset import Dataset
+from .drawn_batches import DrawnBatches
 from .errors import DataError, DataNotFoundError
 from .idx import read_idx
 from .registry import load, names
+from .sequence_tasks import AddingProblem, CopyMemory
 from .stream_batches import StreamBatches
 from .text_batches import TextBatches, pad_sentences
 from .text_dataset import Split, TextDataset
@@ -29,12 +31,15 @@ from .vocabulary import Vocabulary
 from .word_vectors import WordVectors, read_word_vectors, write_word_vectors
 
 __all__ = [
+    "AddingProblem",
     "Augment",
     "Batches",
+    "CopyMemory",
     "Corpus",
     "DataError",
     "DataNotFoundError",
     "Dataset",
+    "DrawnBatches",
     "Split",
     "StreamBatches",
     "TextBatches",

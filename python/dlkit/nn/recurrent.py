@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -14,10 +15,14 @@ from dlkit.nn import functional, init
 from dlkit.nn.linear import positive_integer
 from dlkit.nn.module import Module, float_dtype
 from dlkit.nn.parameter import Parameter
+from dlkit.nn.recurrent_functional import RecurrentState
+from dlkit.nn.recurrent_steps import Norms, recurrent_steps
 from dlkit.nn.sequences import PackedSequence
 
 #: Names of a layer's parameters, in the order of `RecurrentWeights`.
 _PARTS = ("weight_ih", "weight_hh", "bias_ih", "bias_hh", "peepholes")
+#: Those of layer normalisation, in the order of `Norms`.
+_NORMS = ("norm_ih", "norm_hh", "norm_c", "norm_c_bias")
 
 
 def _traits(name: str, cell: str, new_z: bool) -> CellTraits:
@@ -69,6 +74,10 @@ class Recurrent(Module):
         Whether the gates of an LSTM see its cell state (Gers & Schmidhuber, IJCNN 2000).
     new_z : bool
         Of GRUs: z is the share of the candidate, not of the old state.
+    layer_norm : bool
+        Normalise what the gates get from the input, what they get from the state, and the cell state of an LSTM on its
+        way to the hidden state (Ba, Kiros & Hinton, 2016); each gate over its H units. Steps are then operations of the
+        graph instead of one kernel: many times slower, see `dlkit.nn.recurrent_steps`.
     dtype : dtype
         float32 or float64.
 
@@ -77,6 +86,9 @@ class Recurrent(Module):
     weight_ih_l0, weight_hh_l0, bias_ih_l0, bias_hh_l0, ... : Parameter
         Of layer 0; ``_reverse`` follows for the second direction. Shapes and gate orders are PyTorch's: (G H, I), (G H,
         H), (G H,). All from U(-k, k) with k = 1 / sqrt(H) at the start.
+    norm_ih_l0, norm_hh_l0, norm_c_l0, norm_c_bias_l0, ... : Parameter
+        Of `layer_norm`: gains (G H,) of the two products, ones at the start, whose shifts are the biases; gain and
+        shift (H,) of the cell state.
     """
 
     def __init__(
@@ -93,6 +105,7 @@ class Recurrent(Module):
         recurrent_dropout: float = 0.0,
         peepholes: bool = False,
         new_z: bool = False,
+        layer_norm: bool = False,
         dtype: Any = np.float32,
     ) -> None:
         super().__init__()
@@ -111,7 +124,7 @@ class Recurrent(Module):
                 raise ValueError(f"{name}: {argument} is {probability}; expected 0 or more and less than 1")
         self.bias, self.batch_first, self.bidirectional = bool(bias), bool(batch_first), bool(bidirectional)
         self.dropout, self.recurrent_dropout = float(dropout), float(recurrent_dropout)
-        self.new_z = bool(new_z)
+        self.new_z, self.layer_norm = bool(new_z), bool(layer_norm)
         self.directions = 2 if bidirectional else 1
         kind = float_dtype(dtype, name)
         width = traits.gates * self.hidden_size
@@ -122,6 +135,10 @@ class Recurrent(Module):
             parts = dict(zip(_PARTS, shapes, strict=False))
             if peepholes:
                 parts["peepholes"] = (3, self.hidden_size)
+            if self.layer_norm:
+                parts.update({"norm_ih": (width,), "norm_hh": (width,)})
+                if self.has_c:
+                    parts.update({"norm_c": (self.hidden_size,), "norm_c_bias": (self.hidden_size,)})
             for suffix in self._suffixes(layer):
                 for part, shape in parts.items():
                     setattr(self, part + suffix, Parameter(np.empty(shape, kind)))
@@ -136,11 +153,22 @@ class Recurrent(Module):
             for suffix in self._suffixes(layer)
         ]
 
+    def _norms(self, layer: int) -> list[Norms]:
+        return [
+            Norms(*(getattr(self, part + suffix, None) for part in _NORMS))  # type: ignore[arg-type]
+            for suffix in self._suffixes(layer)
+        ]
+
     def reset_parameters(self) -> None:
         """Draw all weights anew."""
         bound = 1 / self.hidden_size**0.5
-        for parameter in self.parameters():
-            init.uniform_(parameter, -bound, bound)
+        for name, parameter in self.named_parameters():
+            if not name.startswith("norm_"):
+                init.uniform_(parameter, -bound, bound)
+            elif name.startswith("norm_c_bias"):
+                init.zeros_(parameter)
+            else:
+                init.ones_(parameter)
 
     def forward(self, input: Any, hx: Any = None) -> Any:
         """Run all steps.
@@ -194,15 +222,22 @@ class Recurrent(Module):
         last_c: list[Any] = []
         for layer in range(self.num_layers):
             part = slice(layer * self.directions, (layer + 1) * self.directions)
-            state = functional.recurrent(
+            settings: dict[str, Any] = {
+                "cell": self.cell,
+                "new_z": self.new_z,
+                "mask": self._mask(batch, rows.dtype),
+            }
+            run: Callable[..., RecurrentState] = functional.recurrent
+            if self.layer_norm:
+                run = recurrent_steps
+                settings["norms"] = self._norms(layer)
+            state = run(
                 rows,
                 self._weights(layer),
                 sizes,
                 None if h0 is None else h0[part],
                 None if c0 is None else c0[part],
-                cell=self.cell,
-                new_z=self.new_z,
-                mask=self._mask(batch, rows.dtype),
+                **settings,
             )
             rows = state.output
             last_h.append(state.h)
@@ -255,6 +290,7 @@ class Recurrent(Module):
             ("bidirectional", False),
             ("recurrent_dropout", 0.0),
             ("new_z", False),
+            ("layer_norm", False),
         ):
             if getattr(self, name) != default:
                 text += f", {name}={getattr(self, name)}"
@@ -267,7 +303,7 @@ class RNN(Recurrent):
     Parameters
     ----------
     nonlinearity : {"tanh", "relu"}
-    input_size, hidden_size, num_layers, bias, batch_first, dropout, bidirectional, recurrent_dropout, dtype
+    input_size, hidden_size, num_layers, bias, batch_first, dropout, bidirectional, recurrent_dropout, layer_norm
         As for `Recurrent`.
     """
 
@@ -283,6 +319,7 @@ class RNN(Recurrent):
         bidirectional: bool = False,
         *,
         recurrent_dropout: float = 0.0,
+        layer_norm: bool = False,
         dtype: Any = np.float32,
     ) -> None:
         if nonlinearity not in ("tanh", "relu"):
@@ -290,6 +327,7 @@ class RNN(Recurrent):
         super().__init__(
             *(nonlinearity, input_size, hidden_size, num_layers, bias, batch_first, dropout, bidirectional),
             recurrent_dropout=recurrent_dropout,
+            layer_norm=layer_norm,
             dtype=dtype,
         )
         self.nonlinearity = nonlinearity
@@ -302,8 +340,8 @@ class LSTM(Recurrent):
     ----------
     coupled : bool
         f = 1 - i, without weights of its own (Greff et al. 2015); gate order i, g, o instead of i, f, g, o.
-    input_size, hidden_size, num_layers, bias, batch_first, dropout, bidirectional, recurrent_dropout, peepholes, dtype
-        As for `Recurrent`.
+    input_size, hidden_size, num_layers, bias, batch_first, dropout, bidirectional
+        As for `Recurrent`; also ``recurrent_dropout``, ``peepholes``, ``layer_norm``, ``dtype``.
     """
 
     def __init__(
@@ -319,6 +357,7 @@ class LSTM(Recurrent):
         coupled: bool = False,
         recurrent_dropout: float = 0.0,
         peepholes: bool = False,
+        layer_norm: bool = False,
         dtype: Any = np.float32,
     ) -> None:
         super().__init__(
@@ -326,6 +365,7 @@ class LSTM(Recurrent):
             *(input_size, hidden_size, num_layers, bias, batch_first, dropout, bidirectional),
             recurrent_dropout=recurrent_dropout,
             peepholes=peepholes,
+            layer_norm=layer_norm,
             dtype=dtype,
         )
 
@@ -340,8 +380,8 @@ class GRU(Recurrent):
         before it, n = tanh(W x + b + U (r h') + b'), as Cho et al. do.
     new_z : bool
         z is the share of n, as Cho et al. swap them in some papers; False: that of h'.
-    input_size, hidden_size, num_layers, bias, batch_first, dropout, bidirectional, recurrent_dropout, dtype
-        As for `Recurrent`.
+    input_size, hidden_size, num_layers, bias, batch_first, dropout, bidirectional
+        As for `Recurrent`; also ``recurrent_dropout``, ``layer_norm``, ``dtype``.
     """
 
     def __init__(
@@ -357,6 +397,7 @@ class GRU(Recurrent):
         reset_after: bool = True,
         recurrent_dropout: float = 0.0,
         new_z: bool = False,
+        layer_norm: bool = False,
         dtype: Any = np.float32,
     ) -> None:
         super().__init__(
@@ -364,6 +405,7 @@ class GRU(Recurrent):
             *(input_size, hidden_size, num_layers, bias, batch_first, dropout, bidirectional),
             recurrent_dropout=recurrent_dropout,
             new_z=new_z,
+            layer_norm=layer_norm,
             dtype=dtype,
         )
 

@@ -4,7 +4,7 @@ Examples
 --------
 >>> import dlkit as dl
 >>> dl.recipes.names()
-['perceptron', 'softmax', 'mlp', 'cnn', 'xor', 'gradient-descent', 'graph']
+['perceptron', 'softmax', 'mlp', 'cnn', 'text-cnn', 'vanishing-gradients', 'lm', 'xor', 'gradient-descent', 'graph']
 >>> result = dl.recipes.get("mlp").run(data="digits", run_dir="runs/mine")  # doctest: +SKIP
 >>> result.metrics["test_accuracy"]  # doctest: +SKIP
 0.98

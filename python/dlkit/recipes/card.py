@@ -20,6 +20,7 @@ _MODELS: dict[str, Any] = {
     "CNN": models.CNN,
     "MLP": models.MLP,
     "Perceptron": models.Perceptron,
+    "SequenceModel": models.SequenceModel,
     "SoftmaxRegression": models.SoftmaxRegression,
 }
 #: How the outputs become probabilities; "none": they are scores without a scale.

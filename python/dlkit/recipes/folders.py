@@ -28,6 +28,9 @@ CONTENTS = {
     "descent.png": "loss over epochs and over time",
     "folds.png": "accuracy on each fold of cross-validation",
     "ngrams.png": "which words excite the filters most",
+    "gradients.png": "how far back gradients reach, before and after training",
+    "initialisation.png": "what first weights do to gradients and to learning",
+    "clipping.png": "gradient norm and loss of every update, clipped or not",
     "surprise.png": "what surprises the model in the test text",
     "sample.txt": "what the model writes",
     "graph.svg": "the graph with values and derivatives",
@@ -35,6 +38,7 @@ CONTENTS = {
     "result.json": "what the run came to",
     "metrics.jsonl": "what was measured, a record per line",
     "model.safetensors": "the weights; open in PyTorch too",
+    "gradients.json": "the norms of the gradients",
     "vocabulary.json": "the words that the model knows",
     "ngrams.json": "which words excite each filter most",
     "predictions.json": "the answer to each test sentence",
@@ -48,6 +52,13 @@ _OTHERS = ("best.safetensors",)
 SUBFOLDERS = {
     **dict.fromkeys(("full-batch", "mini-batch", "online"), "its own run"),
     **{f"fold-{number}": "the run of a fold" for number in range(20)},
+    **dict.fromkeys(("model", "clipped", "unclipped"), "its own run"),
+    **{cell.replace("_", "-"): "the run of a cell" for cell in kernels.CELLS},
+    **{
+        f"{what}-{how}": "the run of some first weights"
+        for what in ("relu", "tanh")
+        for how in ("uniform-1", "orthogonal-1", "identity-1", "identity-0.9", "identity-1.1")
+    },
 }
 
 

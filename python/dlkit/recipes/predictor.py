@@ -15,7 +15,9 @@ from numpy.typing import ArrayLike, NDArray
 from dlkit import kernels
 from dlkit.autograd import Tensor, no_grad
 from dlkit.kernels.backend import move, resolve_device, to_host
+from dlkit.kernels.recurrent import CELLS
 from dlkit.models import cnn
+from dlkit.models.sequence_model import count_parameters
 from dlkit.nn import Module, load_safetensors
 from dlkit.train import RunFolder
 
@@ -159,12 +161,27 @@ def _check_size(card: Card, numbers: int) -> None:
             raise CardError(
                 f"{FILE}: input_shape is {card.arguments['input_shape']} but features is {card.features}"
             )
+    elif card.model == "SequenceModel":
+        needed = _sequence_weights(card)
     else:
         needed = _linear_weights(card)
     if needed > max(numbers, 1):
         raise CardError(
             f"{FILE} describes a model of {needed} weights, but {RunFolder.MODEL} holds {numbers}"
         )
+
+
+def _sequence_weights(card: Card) -> int:
+    sizes = [card.arguments.get(name) for name in ("inputs", "hidden", "outputs")]
+    cell = card.arguments.get("cell")
+    if not all(isinstance(size, int) and size > 0 for size in sizes) or cell not in CELLS:
+        raise CardError(
+            f"{FILE}: arguments are {card.arguments}, expected positive sizes and a recurrent cell"
+        )
+    inputs, hidden, outputs = (int(size) for size in sizes if size is not None)
+    if card.features % inputs:
+        raise CardError(f"{FILE}: inputs is {inputs} but features is {card.features}, expected a multiple")
+    return count_parameters(hidden, str(cell), inputs, outputs)
 
 
 def _linear_weights(card: Card) -> int:

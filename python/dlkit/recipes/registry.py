@@ -14,6 +14,7 @@ _MODULES = {
     "mlp": "mlp",
     "cnn": "cnn",
     "text-cnn": "text_cnn",
+    "vanishing-gradients": "vanishing_gradients",
     "lm": "lm",
     "xor": "xor",
     "gradient-descent": "gradient_descent",
