@@ -118,17 +118,17 @@ struct Score {
   int matched;  // words of the n-gram whose probability it is
 };
 
-// One level, a record for each node: word, first child, probability, back-off weight, each in as many bits as it needs,
-// and one record more whose first child ends the last node's. Level 1 has no words, the last level neither children nor
-// weights. Probabilities and weights are logarithms to the base 10 in float32.
+// One level, a record for each node: word, first child, probability, back-off weight; the first two in as many bytes as
+// they need, and one record more whose first child ends the last node's. Level 1 has no words, the last level neither
+// children nor weights. Probabilities and weights are logarithms to the base 10 in float32.
 struct PackedLevel {
   std::uint64_t count = 0;
-  int word_bits = 0, child_bits = 0;
+  int word_width = 0, child_width = 0;  // bytes
   bool inner = false;
   std::vector<std::uint8_t> bytes;
 
-  int record_bits() const { return word_bits + child_bits + 32 + 32 * inner; }
-  std::uint64_t bytes_needed() const { return ((count + 1) * static_cast<std::uint64_t>(record_bits()) + 7) / 8 + 8; }
+  std::uint64_t record() const { return static_cast<std::uint64_t>(word_width + child_width + 4 + 4 * inner); }
+  std::uint64_t bytes_needed() const { return (count + 1) * record() + 4; }
 };
 
 class Trie {
@@ -139,6 +139,7 @@ class Trie {
 
   int order() const { return static_cast<int>(levels_.size()); }
   bool flat() const { return flat_; }
+  double uniform() const { return uniform_; }
   std::size_t words() const { return words_; }
   const PackedLevel& level(int n) const { return levels_[n - 1]; }
 
@@ -158,7 +159,7 @@ class Trie {
   float backoff(int n, std::uint64_t node) const;
 
  private:
-  bool find(const PackedLevel& level, std::uint64_t begin, std::uint64_t end, Word word, std::uint64_t& found) const;
+  bool find(int n, std::uint64_t begin, std::uint64_t end, Word target, std::uint64_t& found) const;
 
   std::vector<PackedLevel> levels_;
   std::size_t words_;
