@@ -14,6 +14,7 @@ _MODULES = {
     "mlp": "mlp",
     "cnn": "cnn",
     "text-cnn": "text_cnn",
+    "ngram": "ngram",
     "lm": "lm",
     "xor": "xor",
     "gradient-descent": "gradient_descent",
