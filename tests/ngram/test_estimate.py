@@ -63,7 +63,7 @@ def test_by_definition(smoothing, order):
     st.sampled_from(SMOOTHINGS),
     st.lists(st.sampled_from(["a", "b", "c", "d", "<unk>"]), max_size=5),
 )
-@settings(max_examples=250, deadline=None)
+@settings(max_examples=150, deadline=None)
 def test_any_text_gives_distributions(sentences, order, smoothing, history):
     """Texts too small for the discounts' formulas among them."""
     model = NGramModel(order, smoothing).fit(sentences)
