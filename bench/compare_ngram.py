@@ -1,8 +1,8 @@
 """n-gram models beside KenLM: perplexity, memory, processor time of counting and of scoring.
 
-``make compare-ngram`` runs it. Of each text a 5-gram model with modified Kneser-Ney smoothing is made by dlkit and, where
-``--lmplz`` names KenLM's program (https://github.com/kpu/kenlm, ``lmplz``), by KenLM; the test text is scored by dlkit
-and by the package ``kenlm``, as installed (a hash table) and with ``--build-binary`` as a trie, too. Times are processor
+``make compare-ngram`` runs it. Of each text a 5-gram model with modified Kneser-Ney smoothing is made by dlkit and,
+where ``--lmplz`` names KenLM's program (https://github.com/kpu/kenlm), by KenLM; the test text is scored by dlkit and by
+the package ``kenlm``, as installed (a hash table) and with ``--build-binary`` as a trie, too. Times are processor
 seconds on one thread, of all threads for ``lmplz``, medians of alternating rounds. Results go to
 ``bench/results/ngram.json`` and, as a table, into ``docs/models/ngram.md``. The texts come from ``DLKIT_DATA``.
 """
@@ -135,7 +135,8 @@ def table(record: dict[str, Any]) -> str:
     lines = [
         f"{measured(record['environment'])}. Processor seconds on one thread (`lmplz`: of all its threads), medians.",
         "",
-        "| text | words | n-grams | perplexity of dlkit | of `lmplz -o 5` | memory | bytes an n-gram | KenLM's hash | its trie |",
+        "| text | words | n-grams | perplexity of dlkit | of `lmplz -o 5` | memory | bytes an n-gram "
+        "| KenLM's hash | its trie |",
         "| --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: |",
     ]
 
@@ -152,14 +153,19 @@ def table(record: dict[str, Any]) -> str:
         )
     lines += [
         "",
-        "| text | counting | estimation | writing ARPA | all three | `lmplz` | × | scoring, ns a word | KenLM's hash | × | its trie | × |",
+        "| text | counting | estimation | writing ARPA | all three | `lmplz` | × | scoring, ns a word "
+        "| KenLM's hash | × | its trie | × |",
         "| --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: |",
     ]
     for row in rows:
         seconds = row["seconds"]
         whole = seconds["count"] + seconds["estimate"] + seconds["write"]
         cells = [f"{seconds[name]:.2f} s" for name in ("count", "estimate", "write")] + [f"{whole:.2f} s"]
-        cells += [f"{seconds['lmplz']:.2f} s", f"{seconds['lmplz'] / whole:.2f}"] if "lmplz" in seconds else ["", ""]
+        cells += (
+            [f"{seconds['lmplz']:.2f} s", f"{seconds['lmplz'] / whole:.2f}"]
+            if "lmplz" in seconds
+            else ["", ""]
+        )
         cells.append(f"{1e9 * seconds['score'] / row['words']:.0f}")
         for name in ("kenlm", "kenlm_trie"):
             there = name in seconds

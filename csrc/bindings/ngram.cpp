@@ -42,7 +42,6 @@ py::bytes joined(const Vocabulary& vocabulary) {
   return text;
 }
 
-
 // A text that is being read, to be counted.
 struct Counter {
   explicit Counter(bool keep_empty) : text(vocabulary, keep_empty) {}
@@ -196,8 +195,7 @@ struct Arpa {
     reader.finish();
     used = true;
     Trie trie = reader.build();
-    return std::make_unique<Table>(
-        Table{std::make_shared<Vocabulary>(std::move(reader.vocabulary)), std::move(trie)});
+    return std::make_unique<Table>(Table{std::make_shared<Vocabulary>(std::move(reader.vocabulary)), std::move(trie)});
   }
 
   ngram::ArpaReader reader;

@@ -19,7 +19,8 @@ namespace {
 constexpr std::size_t kLongestLine = 1 << 20;
 constexpr std::uint64_t kMostHeaderLines = 1 << 16;
 constexpr std::size_t kShown = 40;
-constexpr float kAdded = std::numeric_limits<float>::quiet_NaN();  // the probability of what is added, before it has one
+constexpr float kAdded =
+    std::numeric_limits<float>::quiet_NaN();  // the probability of what is added, before it has one
 
 bool is_space(char c) { return c == ' ' || c == '\t' || c == '\r' || c == '\v' || c == '\f'; }
 
@@ -176,7 +177,8 @@ void ArpaReader::line(std::string_view raw) {
         fail("is " + shown(text) + "; expected ngram N=COUNT");
       if (order != levels_.size() + 1)
         fail("counts " + std::to_string(order) + "-grams; expected ngram " + std::to_string(levels_.size() + 1) + "=…");
-      if (order > kMostOrder) fail("is of order " + std::to_string(order) + "; expected at most " + std::to_string(kMostOrder));
+      if (order > kMostOrder)
+        fail("is of order " + std::to_string(order) + "; expected at most " + std::to_string(kMostOrder));
       if (count > kMostTokens) fail("claims " + std::to_string(count) + " n-grams; expected fewer than 2^32");
       levels_.emplace_back();
       levels_.back().claimed = count;
@@ -219,8 +221,8 @@ void ArpaReader::section(std::string_view text) {
 void ArpaReader::end_section() {
   const Level& level = levels_[current_ - 1];
   if (level.size() != level.claimed)
-    fail("\\" + std::to_string(current_) + "-grams: ends after " + std::to_string(level.size()) + " n-grams; expected " +
-         std::to_string(level.claimed) + " as \\data\\ says");
+    fail("\\" + std::to_string(current_) + "-grams: ends after " + std::to_string(level.size()) +
+         " n-grams; expected " + std::to_string(level.claimed) + " as \\data\\ says");
   if (current_ == 1) {
     if (!begin_seen_) fail("\\1-grams: lacks <s>");
     if (!end_seen_) fail("\\1-grams: lacks </s>");
@@ -247,12 +249,16 @@ void ArpaReader::ngram(std::string_view text) {
       if (!is_utf8(word)) fail("holds a word that is not UTF-8");
       bool added = false;
       id = vocabulary.add(word, added);
-      bool* const seen = id == kUnknown ? &unknown_seen_ : id == kBegin ? &begin_seen_ : id == kEnd ? &end_seen_ : nullptr;
+      bool* const seen = id == kUnknown ? &unknown_seen_
+                         : id == kBegin ? &begin_seen_
+                         : id == kEnd   ? &end_seen_
+                                        : nullptr;
       if (seen != nullptr ? *seen : !added) fail("the word " + shown(word) + " is there twice");
       if (seen != nullptr) *seen = true;
     } else {
       id = vocabulary.find(word);
-      if (id == kNoWord || (id == kUnknown && !unknown_seen_)) fail("the word " + shown(word) + " is not among the 1-grams");
+      if (id == kNoWord || (id == kUnknown && !unknown_seen_))
+        fail("the word " + shown(word) + " is not among the 1-grams");
       if (id == kBegin && i != 0) fail("<s> is not the first word of its n-gram");
       if (id == kEnd && i != n - 1) fail("</s> is not the last word of its n-gram");
     }
@@ -264,8 +270,7 @@ void ArpaReader::ngram(std::string_view text) {
       fail("has " + shown(weight) + " after its " + std::to_string(n) + " words; the longest n-grams have no back-off");
     if (!as_number(weight, backoff) || std::abs(backoff) > 1e30)
       fail("back-off is " + shown(weight) + "; expected a finite number");
-    if (!next_word(left).empty())
-      fail("has more than " + std::to_string(n) + " words and a back-off");
+    if (!next_word(left).empty()) fail("has more than " + std::to_string(n) + " words and a back-off");
   }
   level.probability.push_back(static_cast<float>(probability));
   level.backoff.push_back(static_cast<float>(backoff));
@@ -294,8 +299,8 @@ void ArpaReader::sort(int n) {
     std::copy_n(level.words.begin() + std::size_t{rows[i]} * n, n, result.words.begin() + i * n);
     result.probability[i] = level.probability[rows[i]];
     result.backoff[i] = level.backoff[rows[i]];
-    if (i > 0 && std::equal(result.words.begin() + (i - 1) * n, result.words.begin() + i * n,
-                            result.words.begin() + i * n)) {
+    if (i > 0 &&
+        std::equal(result.words.begin() + (i - 1) * n, result.words.begin() + i * n, result.words.begin() + i * n)) {
       line_ = level.line + std::max(rows[i - 1], rows[i]);
       std::string text;
       for (int k = 0; k < n; ++k) text += (k ? " " : "") + std::string(vocabulary.word(result.words[i * n + k]));
@@ -361,9 +366,8 @@ Trie ArpaReader::build() {
       std::size_t at = 0;
       for (std::size_t i = 0; i < level.size(); ++i) {
         shape.child.push_back(static_cast<std::uint32_t>(at));
-        while (at < longer.size() &&
-               std::equal(level.words.begin() + i * n, level.words.begin() + (i + 1) * n,
-                          longer.words.begin() + at * (n + 1) + 1))
+        while (at < longer.size() && std::equal(level.words.begin() + i * n, level.words.begin() + (i + 1) * n,
+                                                longer.words.begin() + at * (n + 1) + 1))
           ++at;
       }
       shape.child.push_back(static_cast<std::uint32_t>(at));
@@ -374,7 +378,8 @@ Trie ArpaReader::build() {
       Level& shorter = levels_[std::max(n - 2, 0)];
       for (std::size_t i = 0; i < context.size(); ++i) {
         if (context[i] != kNoNode) continue;
-        if (complete || !std::equal(shorter.words.end() - (n - 1), shorter.words.end(), levels_[n - 1].words.begin() + i * n)) {
+        if (complete ||
+            !std::equal(shorter.words.end() - (n - 1), shorter.words.end(), levels_[n - 1].words.begin() + i * n)) {
           shorter.words.insert(shorter.words.end(), levels_[n - 1].words.begin() + i * n,
                                levels_[n - 1].words.begin() + (i + 1) * n - 1);
           shorter.probability.push_back(kAdded);
@@ -395,9 +400,10 @@ Trie ArpaReader::build() {
         std::sort(rows.begin(), rows.end(), [&](std::uint32_t a, std::uint32_t b) {
           return std::lexicographical_compare(row(a), row(a) + m, row(b), row(b) + m);
         });
-        rows.erase(std::unique(rows.begin(), rows.end(),
-                               [&](std::uint32_t a, std::uint32_t b) { return std::equal(row(a), row(a) + m, row(b)); }),
-                   rows.end());
+        rows.erase(
+            std::unique(rows.begin(), rows.end(),
+                        [&](std::uint32_t a, std::uint32_t b) { return std::equal(row(a), row(a) + m, row(b)); }),
+            rows.end());
         std::vector<Word> kept;
         for (const std::uint32_t i : rows) kept.insert(kept.end(), row(i), row(i) + m);
         added.words.resize(begin * m);

@@ -1,8 +1,8 @@
 // Counting n-grams of all orders at once, by sorting the places of the text.
 //
 // The places are put in the order of the words at them read backwards, `order` words deep: the order of depth d follows
-// from that of depth d - 1 by one pass of counting sort, since the place after each place of the shallower order goes to
-// the next free spot of its own word's bucket. Equal n-grams then lie side by side, and so do those that share their
+// from that of depth d - 1 by one pass of counting sort, since the place after each place of the shallower order goes
+// to the next free spot of its own word's bucket. Equal n-grams then lie side by side, and so do those that share their
 // last words: one pass over the order makes every level of the trie.
 //
 // Cost: order passes, each with a random read and a random write a token; memory latency bounds them, and prefetching
@@ -194,7 +194,8 @@ std::vector<std::uint32_t> contexts(const std::vector<Shape>& shapes, int level,
         at += step;
         step *= 2;
       }
-      const std::uint32_t stop = static_cast<std::uint32_t>(std::min<std::uint64_t>(at + std::uint64_t{step} + 1, last));
+      const std::uint32_t stop =
+          static_cast<std::uint32_t>(std::min<std::uint64_t>(at + std::uint64_t{step} + 1, last));
       at = static_cast<std::uint32_t>(std::lower_bound(words + at, words + stop, word) - words);
       result[node] = at < last && words[at] == word ? at : kNoNode;
     }

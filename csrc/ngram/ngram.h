@@ -149,8 +149,8 @@ class Trie {
   // Throws std::invalid_argument where the levels do not fit together: to be called after set_bytes of all.
   void check() const;
 
-  State begin() const;                      // before a sentence: after <s>
-  State empty() const { return State{}; }   // before anything
+  State begin() const;                     // before a sentence: after <s>
+  State empty() const { return State{}; }  // before anything
   Score next(State& state, Word word) const;
 
   Word word(int n, std::uint64_t node) const;
@@ -173,7 +173,7 @@ enum class Smoothing { mle, add_k, katz, kneser_ney, modified_kneser_ney };
 
 struct Estimation {
   Smoothing smoothing;
-  double k = 1;        // of add_k
+  double k = 1;         // of add_k
   int katz_cutoff = 5;  // counts above it are taken at their word
 };
 

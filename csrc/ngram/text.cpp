@@ -1,4 +1,5 @@
-// Text to numbers: one pass over the bytes, a hash look-up for each word. Bound by the memory latency of those look-ups.
+// Text to numbers: one pass over the bytes, a hash look-up for each word. Bound by the memory latency of those
+// look-ups.
 #include <stdexcept>
 
 #include "ngram/ngram.h"

@@ -1,10 +1,10 @@
 // The trie that is asked: records of as few bytes as they need, side by side, and a search among siblings.
 //
-// Siblings are in the order of their words' numbers; a search halves them without branches. Memory latency bounds it, and
-// the dependence of each step on the one before: query.cpp searches for many words at once.
-// Size: an inner n-gram takes 8 bytes and those of its word and of its first child's number, one of the longest 4 and
-// its word's: 13 and 7 of 16 million n-grams and 200,000 words. After Heafield (2011), section 3.2; his records are of
-// bits, a tenth smaller, but each number then costs shifts, and he searches by interpolation among hashed words.
+// Siblings are in the order of their words' numbers; a search halves them without branches. Memory latency bounds it,
+// and the dependence of each step on the one before: query.cpp searches for many words at once. Size: an inner n-gram
+// takes 8 bytes and those of its word and of its first child's number, one of the longest 4 and its word's: 13 and 7 of
+// 16 million n-grams and 200,000 words. After Heafield (2011), section 3.2; his records are of bits, a tenth smaller,
+// but each number then costs shifts, and he searches by interpolation among hashed words.
 #include <cmath>
 #include <cstring>
 #include <limits>

@@ -15,7 +15,13 @@ from dlkit.data import DataError, load_corpus
 from dlkit.models import NGramCounts, NGramFileError, NGramModel
 from dlkit.models.ngram import SMOOTHINGS
 
-SENTENCES = ["the cat is small", "the dog is small", "a cat sat on the dog", "is the cat on it", "the cat sat"]
+SENTENCES = [
+    "the cat is small",
+    "the dog is small",
+    "a cat sat on the dog",
+    "is the cat on it",
+    "the cat sat",
+]
 
 
 def test_settings_that_do_not_fit():
@@ -40,7 +46,7 @@ def test_settings_that_do_not_fit():
     for ask in ("sizes", "words", "nbytes"):
         with pytest.raises(ValueError, match="no n-grams yet"):
             getattr(NGramModel(2), ask)
-    with pytest.raises(ValueError, match="log_prob|score: the model has no n-grams yet"):
+    with pytest.raises(ValueError, match="score: the model has no n-grams yet"):
         NGramModel(2).log_prob("a")
     with pytest.raises(ValueError, match="the n-gram has 3 words; expected 1 to 2"):
         NGramCounts(SENTENCES, 2).count("the cat is")

@@ -81,8 +81,7 @@ class Reference:
                 if share == 1:
                     continue
                 found = [
-                    ((r + 1) * have[r + 1] / (r * have[r]) - share) / (1 - share)
-                    for r in range(1, most + 1)
+                    ((r + 1) * have[r + 1] / (r * have[r]) - share) / (1 - share) for r in range(1, most + 1)
                 ]
                 if all(0 < d < 1 for d in found):
                     return found

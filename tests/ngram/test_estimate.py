@@ -19,7 +19,9 @@ _MODULE = importlib.util.module_from_spec(_SPEC)
 _SPEC.loader.exec_module(_MODULE)
 Reference = _MODULE.Reference
 
-CAT = [line.split() for line in ("the cat is small", "the dog is small", "a cat sat on the dog", "is it the cat")]
+CAT = [
+    line.split() for line in ("the cat is small", "the dog is small", "a cat sat on the dog", "is it the cat")
+]
 
 
 def text_of(rng, words, sentences, longest=9):
@@ -33,9 +35,7 @@ def check(model, reference, histories):
     """Every word after each history, by both; and that they sum to one."""
     for history in histories:
         found = model.probabilities(history)
-        expected = np.array(
-            [0.0 if w == "<s>" else reference.p(w, ["<s>", *history]) for w in model.words]
-        )
+        expected = np.array([0.0 if w == "<s>" else reference.p(w, ["<s>", *history]) for w in model.words])
         assert expected.sum() == pytest.approx(1, abs=1e-9)
         assert found.sum() == pytest.approx(1, abs=1e-5)
         np.testing.assert_allclose(found, expected, rtol=3e-6, atol=1e-12)

@@ -23,7 +23,11 @@ def test_files_and_lists_are_the_same(tmp_path):
     (tmp_path / "text.gz").write_bytes(gzip.compress(plain.read_bytes()))
     (tmp_path / "text.xz").write_bytes(lzma.compress(plain.read_bytes()))
     (tmp_path / "dos").write_bytes(plain.read_bytes().replace(b"\n", b"\r\n"))
-    forms = [LINES, [line.split() for line in LINES], *(tmp_path / n for n in ("text", "text.gz", "text.xz", "dos"))]
+    forms = [
+        LINES,
+        [line.split() for line in LINES],
+        *(tmp_path / n for n in ("text", "text.gz", "text.xz", "dos")),
+    ]
     models = [NGramModel(3).fit(form) for form in forms]
     for model, form in zip(models, forms, strict=True):
         assert model.sizes == models[0].sizes
@@ -47,7 +51,17 @@ def test_empty_lines():
         NGramModel(2).fit(LINES).perplexity([])
 
 
-@given(st.lists(st.lists(st.text(st.characters(codec="utf-8", exclude_characters=" \t\n\r\v\f\0"), min_size=1, max_size=5), min_size=1, max_size=5), min_size=1, max_size=5))
+@given(
+    st.lists(
+        st.lists(
+            st.text(st.characters(codec="utf-8", exclude_characters=" \t\n\r\v\f\0"), min_size=1, max_size=5),
+            min_size=1,
+            max_size=5,
+        ),
+        min_size=1,
+        max_size=5,
+    )
+)
 @settings(max_examples=100, deadline=None)
 def test_any_words(sentences):
     if any(word in ("<s>", "</s>") for sentence in sentences for word in sentence):

@@ -72,9 +72,12 @@ def test_k_is_chosen_on_the_validation_text(tmp_path):
     result = run(tmp_path, smoothing="add-k", order=2, sweep=False)
     assert 0 < result.metrics["k"] < 1
     assert not (tmp_path / "model.arpa").exists()
-    assert run(tmp_path, smoothing="add-k", order=2, sweep=False, k=1.0, overwrite=True).metrics[
-        "test_perplexity"
-    ] > result.metrics["test_perplexity"]
+    assert (
+        run(tmp_path, smoothing="add-k", order=2, sweep=False, k=1.0, overwrite=True).metrics[
+            "test_perplexity"
+        ]
+        > result.metrics["test_perplexity"]
+    )
 
 
 def test_a_text_of_ones_own(tmp_path):
@@ -83,7 +86,9 @@ def test_a_text_of_ones_own(tmp_path):
     path.write_text("\n".join(lines))
     result = run(tmp_path / "run", corpus=str(path), order=2, sweep=False)
     assert result.target is None
-    assert result.metrics["train_tokens"] == 80 // 4 * 16 - 4 * (4 + 2)  # of 20 lines the last two are held out
+    assert result.metrics["train_tokens"] == 80 // 4 * 16 - 4 * (
+        4 + 2
+    )  # of 20 lines the last two are held out
     assert json.loads((tmp_path / "run" / "result.json").read_text())["data"] == "own.txt"
     path.write_text("one line")
     with pytest.raises(DataError, match="1 lines with words; expected at least 20"):
@@ -117,7 +122,7 @@ def test_asked_afterwards(finished, tmp_path):
         load_ngram_model(tmp_path)
     (tmp_path / "model.json").write_bytes((finished.folder / "model.json").read_bytes())
     (tmp_path / "model.ngram").write_bytes((finished.folder / "model.ngram").read_bytes()[:-9])
-    with pytest.raises(PredictorError, match="damaged|ends within"):
+    with pytest.raises(PredictorError, match=r"damaged|ends within"):
         load_ngram_model(tmp_path)
 
 

@@ -39,7 +39,10 @@ def load_text8() -> tuple[bytes, bytes, bytes]:
             found = hashlib.md5(content, usedforsecurity=False).hexdigest()
             if found != md5:
                 raise DataError(f"{path}: MD5 of its content is {found}, expected {md5}: it is damaged")
-            first, second = content.rindex(b" ", 0, 90 * _SIZE // 100), content.rindex(b" ", 0, 95 * _SIZE // 100)
+            first, second = (
+                content.rindex(b" ", 0, 90 * _SIZE // 100),
+                content.rindex(b" ", 0, 95 * _SIZE // 100),
+            )
             return content[:first], content[first:second], content[second:]
     raise DataNotFoundError(
         "text8: DLKIT_DATA has no text8/text8 (http://mattmahoney.net/dc/text8.zip); put it there, unpacked or as .xz "

@@ -220,12 +220,12 @@ class NGramModel:
 
     Notes
     -----
-    The vocabulary is the training text's words, ``<unk>`` and ``</s>``: over these each distribution sums to one. ``<s>``
-    begins each context and is never predicted. A word that the vocabulary lacks is scored as ``<unk>``. Where the
-    training text has ``<unk>``, it is a word like another there; where it has not, Kneser-Ney gives it its share of the
-    uniform distribution, Katz what is left of the words seen, add-k a count of `k`, maximum likelihood nothing.
+    The vocabulary is the training text's words, ``<unk>`` and ``</s>``: over these each distribution sums to one.
+    ``<s>`` begins each context and is never predicted. A word that the vocabulary lacks is scored as ``<unk>``. Where
+    the training text has ``<unk>``, it is a word like another there; where it has not, Kneser-Ney gives it its share of
+    the uniform distribution, Katz what is left of the words seen, add-k a count of `k`, maximum likelihood nothing.
 
-    Estimated in float64, stored in float32 as logarithms; 13 bytes an n-gram or less: see `nbytes`.
+    Estimated in float64, stored in float32 as logarithms; 15 bytes an n-gram or less: see `nbytes`.
 
     Sources: Katz 1987; Kneser & Ney 1995; Chen & Goodman 1999; Heafield et al. 2013.
 
@@ -258,8 +258,9 @@ class NGramModel:
         self.katz_cutoff = _integer("NGramModel", "katz_cutoff", katz_cutoff, 2, 100)
         self.min_count = _integer("NGramModel", "min_count", min_count, 1, 2**32)
         self.keep_empty = bool(keep_empty)
-        #: Of each order: Kneser-Ney's D1, D2, D3+ or Katz's d1, d2, …; and whether the counts did not allow the formula.
+        #: Of each order: Kneser-Ney's D1, D2, D3+ or Katz's d1, d2, …
         self.discounts: list[list[float]] = []
+        #: Of each order: whether the counts did not allow the discounts' formula.
         self.fallback: list[bool] = []
         self._table: _cpu.NGramTable | None = None
         self._words: list[str] | None = None
@@ -292,9 +293,7 @@ class NGramModel:
                     f"fit: the counts are of order {counts.order}; expected {self.order} or more, the model's"
                 )
         else:
-            counts = NGramCounts(
-                sentences, self.order, min_count=self.min_count, keep_empty=self.keep_empty
-            )
+            counts = NGramCounts(sentences, self.order, min_count=self.min_count, keep_empty=self.keep_empty)
         number = SMOOTHINGS.index(self.smoothing)
         self._table, self.discounts, self.fallback = counts._counts.estimate(
             self.order, number, self.k, self.katz_cutoff
@@ -463,7 +462,9 @@ class NGramModel:
         """
         table = self._fitted("save_arpa")
         if table.flat:
-            raise ValueError("save_arpa: add-k is no back-off model, which ARPA files hold; expected save(path)")
+            raise ValueError(
+                "save_arpa: add-k is no back-off model, which ARPA files hold; expected save(path)"
+            )
         with _written(path) as file:
             counts = "".join(f"ngram {n}={size}\n" for n, size in enumerate(table.sizes, start=1))
             file.write(f"\\data\\\n{counts}".encode())
@@ -515,7 +516,8 @@ class NGramModel:
         text = json.dumps(header).encode()
         checksum = hashlib.sha256()
         with _written(path) as file:
-            for part in (_MAGIC, len(text).to_bytes(8, "little"), text, words, *levels):
+            parts: list[bytes | memoryview] = [_MAGIC, len(text).to_bytes(8, "little"), text, words, *levels]
+            for part in parts:
                 checksum.update(part)
                 file.write(part)
             file.write(checksum.digest())
@@ -557,7 +559,9 @@ class NGramModel:
         header = json.loads(take(length, "header"))
         if not isinstance(header, dict):
             raise NGramFileError("the header is no object")
-        values = {name: header.get(name) for name in ("order", "words_bytes", "counts", "level_bytes")}
+        values: dict[str, Any] = {
+            name: header.get(name) for name in ("order", "words_bytes", "counts", "level_bytes")
+        }
         order, counts, sizes = values["order"], values["counts"], values["level_bytes"]
         numbers = [order, values["words_bytes"]]
         for many in (counts, sizes):
@@ -567,7 +571,9 @@ class NGramModel:
         if not 1 <= order <= MOST_ORDER:
             raise NGramFileError(f"order is {order}; expected 1 to {MOST_ORDER}")
         if len(counts) != order or len(sizes) != order:
-            raise NGramFileError(f"order is {order} but there are {len(counts)} counts and {len(sizes)} levels")
+            raise NGramFileError(
+                f"order is {order} but there are {len(counts)} counts and {len(sizes)} levels"
+            )
         words = take(values["words_bytes"], "vocabulary")
         levels = [take(count, f"{n}-grams") for n, count in enumerate(sizes, start=1)]
         found = checksum.digest()
@@ -668,7 +674,9 @@ def _words(text: str) -> list[str]:
 def _line(operation: str, sentence: Sentence) -> bytes:
     if isinstance(sentence, str):
         if "\n" in sentence:
-            raise ValueError(f"{operation}: the sentence {sentence[:40]!r} holds an end of line; expected one line")
+            raise ValueError(
+                f"{operation}: the sentence {sentence[:40]!r} holds an end of line; expected one line"
+            )
         text = sentence
     else:
         words = list(sentence)
@@ -733,7 +741,7 @@ def _pieces(name: str) -> Iterator[bytes]:
             if first[:2] == b"\x1f\x8b":
                 stream = gzip.GzipFile(fileobj=raw)
             elif first == b"\xfd7zXZ\x00":
-                stream = lzma.LZMAFile(raw)
+                stream = lzma.LZMAFile(raw)  # noqa: SIM115 - `raw` is closed
             while piece := stream.read(_PIECE):
                 yield piece
     except NGramFileError as error:
@@ -750,10 +758,8 @@ class _written:  # noqa: N801 - reads as a function
 
     def __enter__(self) -> IO[bytes]:
         folder = self._path.parent
-        self._file = tempfile.NamedTemporaryFile(  # noqa: SIM115 - closed on leaving
-            dir=folder, prefix=f".{self._path.name}.", delete=False
-        )
-        return self._file  # type: ignore[return-value]
+        self._file = tempfile.NamedTemporaryFile(dir=folder, prefix=f".{self._path.name}.", delete=False)
+        return self._file
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         self._file.flush()

@@ -93,7 +93,9 @@ def _texts(settings: NGramSettings) -> _Texts:
 def train(settings: NGramSettings, options: RunOptions) -> Result:
     """Count, estimate, measure; write the model and what it makes of the test text."""
     if options.device != "cpu":
-        raise SettingsError(f"ngram: device is {options.device}, expected cpu: n-grams are counted there alone")
+        raise SettingsError(
+            f"ngram: device is {options.device}, expected cpu: n-grams are counted there alone"
+        )
     texts = _texts(settings)
     run = open_run("ngram", settings, options, may_change={"sweep", "arpa"})
     run.rewind(-1)  # a run is short: one that was stopped begins again, and comes to the same bits
@@ -158,7 +160,7 @@ def _sweep(
     settings: NGramSettings, counts: NGramCounts, texts: _Texts, run: RunFolder
 ) -> list[dict[str, Any]]:
     """The test perplexity of every smoothing at every order."""
-    found = []
+    found: list[dict[str, Any]] = []
     for smoothing in SMOOTHINGS:
         for order in range(1, settings.order + 1):
             k = settings.k
@@ -226,7 +228,10 @@ def _lines(metrics: dict[str, Any], target: Target | None) -> list[tuple[str, st
     lines += [
         ("word order", f"P({IN_ORDER}) = 10^{one:.2f} {sign} P({OUT_OF_ORDER}) = 10^{other:.2f}"),
         ("n-grams", " + ".join(f"{size:,}" for size in metrics["sizes"])),
-        ("memory", f"{metrics['model_bytes'] / 1e6:.1f} MB, {metrics['bytes_per_ngram']:.1f} bytes an n-gram"),
+        (
+            "memory",
+            f"{metrics['model_bytes'] / 1e6:.1f} MB, {metrics['bytes_per_ngram']:.1f} bytes an n-gram",
+        ),
         (
             "counting",
             f"{metrics['train_tokens']:,} words in {metrics['count_seconds']:.2f} s, "
