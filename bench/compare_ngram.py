@@ -1,10 +1,11 @@
 """n-gram models beside KenLM: perplexity, memory, processor time of counting and of scoring.
 
 ``make compare-ngram`` runs it. Of each text a 5-gram model with modified Kneser-Ney smoothing is made by dlkit and,
-where ``--lmplz`` names KenLM's program (https://github.com/kpu/kenlm), by KenLM; the test text is scored by dlkit and by
-the package ``kenlm``, as installed (a hash table) and with ``--build-binary`` as a trie, too. Times are processor
+where ``--lmplz`` names KenLM's program (https://github.com/kpu/kenlm), by KenLM; the test text is scored by dlkit and
+by the package ``kenlm``, as installed (a hash table) and with ``--build-binary`` as a trie, too. Times are processor
 seconds on one thread, of all threads for ``lmplz``, medians of alternating rounds. Results go to
-``bench/results/ngram.json`` and, as a table, into ``docs/models/ngram.md``. The texts come from ``DLKIT_DATA``.
+``bench/results/ngram.json`` and, as tables, into ``docs/models/ngram.md``. ``--sweep`` measures the perplexity of every
+smoothing at every order in place of all that. The texts come from ``DLKIT_DATA``.
 """
 
 from __future__ import annotations
@@ -27,12 +28,16 @@ from reproduce_text import ROOT, measured, put_between_markers
 from dlkit import kernels
 from dlkit.data import DataError
 from dlkit.models import NGramCounts, NGramModel
+from dlkit.models.ngram import SMOOTHINGS
+from dlkit.recipes import get
 from dlkit.recipes.ngram import NGramSettings, _texts
 from dlkit.train.environment import environment
 
 RESULTS = ROOT / "bench" / "results" / "ngram.json"
+SWEEP_RESULTS = ROOT / "bench" / "results" / "ngram-sweep.json"
 PAGE = ROOT / "docs" / "models" / "ngram.md"
 BEGIN, END = "<!-- compare-ngram:begin -->", "<!-- compare-ngram:end -->"
+SWEEP_BEGIN, SWEEP_END = "<!-- sweep-ngram:begin -->", "<!-- sweep-ngram:end -->"
 TITLES = {"ptb": "Penn Treebank", "wikitext2": "WikiText-2", "text8": "100 MB of Wikipedia"}
 ORDER = 5
 
@@ -175,6 +180,47 @@ def table(record: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
+def sweep(data: str, folder: Path) -> dict[str, Any]:
+    """The recipe's perplexities of a text, and the best k of add-k."""
+    metrics = (
+        get("ngram").run(data=data, run_dir=folder / "run", sweep=True, arpa=False, progress=False).metrics
+    )
+    return {"data": data, "title": TITLES[data], "sweep": metrics["sweep"]}
+
+
+def sweep_table(record: dict[str, Any]) -> str:
+    """Perplexities, a line for each text and smoothing, a column for each order."""
+    lines = [
+        f"{measured(record['environment'])}.",
+        "",
+        "| text | smoothing | " + " | ".join(f"order {n}" for n in range(1, ORDER + 1)) + " |",
+        "| --- | --- |" + " ---: |" * ORDER,
+    ]
+    for row in record["rows"]:
+        for smoothing in reversed(SMOOTHINGS):
+            found = {each["order"]: each for each in row["sweep"] if each["smoothing"] == smoothing}
+            cells = []
+            for n in range(1, ORDER + 1):
+                value, k = found[n]["test_perplexity"], found[n]["k"]
+                shown = f"{value:,.1f}" if value is not None and math.isfinite(value) else "∞"
+                cells.append(shown + (f" (k = {k:g})" if k is not None else ""))
+            lines.append(f"| {row['title']} | {smoothing} | {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+def _write(record: dict[str, Any], results: Path, marks: tuple[str, str], text: Callable[[Any], str]) -> None:
+    """Write results, those of texts measured before among them, and their table."""
+    if results.is_file():
+        earlier = {row["data"]: row for row in json.loads(results.read_text(encoding="utf-8"))["rows"]}
+        earlier.update((row["data"], row) for row in record["rows"])
+        record["rows"] = [earlier[name] for name in TITLES if name in earlier]
+    results.parent.mkdir(parents=True, exist_ok=True)
+    # JSON has no infinity: an impossible word's is null.
+    text_of = json.dumps(record, indent=1, ensure_ascii=False).replace("Infinity", "null")
+    results.write_text(text_of + "\n", encoding="utf-8")
+    put_between_markers(PAGE, *marks, text(record))
+
+
 def main() -> int:
     """Measure, write, print."""
     parser = argparse.ArgumentParser(
@@ -184,6 +230,7 @@ def main() -> int:
     parser.add_argument("--lmplz", help="KenLM's lmplz")
     parser.add_argument("--build-binary", help="KenLM's build_binary")
     parser.add_argument("--rounds", type=int, default=3, help="rounds of counting (default: 3)")
+    parser.add_argument("--sweep", action="store_true", help="every smoothing at every order instead")
     parser.add_argument("--dry-run", action="store_true", help="print the table, write no files")
     asked = parser.parse_args()
     names = asked.data.split(",")
@@ -193,22 +240,19 @@ def main() -> int:
     rows = []
     for name in names:
         with tempfile.TemporaryDirectory(prefix="dlkit-ngram-") as temporary:
+            folder = Path(temporary)
             try:
-                rows.append(measure(name, asked, Path(temporary)))
+                rows.append(sweep(name, folder) if asked.sweep else measure(name, asked, folder))
             except DataError as error:
                 raise SystemExit(f"compare-ngram: {error}") from error
     described = environment()
     described["command"] = "make compare-ngram"
     record = {"benchmark": "ngram", "environment": described, "rows": rows}
+    show = sweep_table if asked.sweep else table
     if not asked.dry_run:
-        if RESULTS.is_file():
-            earlier = {row["data"]: row for row in json.loads(RESULTS.read_text(encoding="utf-8"))["rows"]}
-            earlier.update((row["data"], row) for row in rows)
-            record["rows"] = [earlier[name] for name in TITLES if name in earlier]
-        RESULTS.parent.mkdir(parents=True, exist_ok=True)
-        RESULTS.write_text(json.dumps(record, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
-        put_between_markers(PAGE, BEGIN, END, table(record))
-    print(table(record))
+        marks = (SWEEP_BEGIN, SWEEP_END) if asked.sweep else (BEGIN, END)
+        _write(record, SWEEP_RESULTS if asked.sweep else RESULTS, marks, show)
+    print(show(record))
     return 0
 
 
