@@ -3,8 +3,9 @@
 // Where a word's path ends hangs on the words before it alone: the paths of a block of words go down the trie together,
 // a level at a time, and a path goes on only where the path of the word before is as long (a longer n-gram needs its
 // context). On each level the searches among siblings halve in step, a dozen at a time: their loads do not wait for
-// each other, and no branch hangs on what is found. Work: a search a level and word, of as many steps as its siblings
-// have bits; one word at a time takes about three times as long.
+// each other, and no branch hangs on what is found. Work: a search a level and word, of as many steps as its siblings have
+// bits. On the Penn Treebank that takes 0.87 of the time of one search after the other; a quarter of the time goes into
+// the vocabulary's look-ups before.
 //
 // A text can be cut anywhere: a piece begins order - 1 words earlier, and the words before its own are read without
 // being scored.

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import gzip
 import hashlib
+import itertools
 import json
 import lzma
 import math
@@ -34,6 +36,7 @@ UNKNOWN, BEGIN, END = "<unk>", "<s>", "</s>"
 
 _MAGIC = b"dlkit-ngram-1\n"
 _PIECE = 1 << 22
+_SENTENCES = 1 << 14
 _MOST_HEADER = 1 << 20
 _ARPA_LINES = 1 << 16
 _SPACE = frozenset(" \t\n\r\v\f\0")
@@ -706,17 +709,22 @@ def _source(operation: str, sentences: Sentences) -> tuple[Iterator[bytes], str 
 
 
 def _joined(operation: str, sentences: Iterable[Sentence]) -> Iterator[bytes]:
-    lines: list[bytes] = []
-    size = 0
-    for sentence in sentences:
-        line = _line(operation, sentence)
-        lines.append(line)
-        size += len(line) + 1
-        if size >= _PIECE:
-            yield b"\n".join(lines) + b"\n"
-            lines, size = [], 0
-    if lines:
-        yield b"\n".join(lines) + b"\n"
+    if isinstance(sentences, (list, tuple)):
+        parts: Iterable[Sequence[Sentence]] = (
+            sentences[at : at + _SENTENCES] for at in range(0, len(sentences), _SENTENCES)
+        )
+    else:
+        rest = iter(sentences)
+        parts = iter(lambda: list(itertools.islice(rest, _SENTENCES)), [])
+    for part in parts:
+        if all(type(sentence) is str for sentence in part):
+            text = "\n".join(part)  # type: ignore[arg-type]
+            if text.count("\n") == len(part) - 1:
+                with contextlib.suppress(UnicodeEncodeError):
+                    yield text.encode() + b"\n"
+                    continue
+        # One by one: lists of words, and what is wrong gets its message.
+        yield b"\n".join(_line(operation, sentence) for sentence in part) + b"\n"
 
 
 def _opened(name: str) -> IO[bytes]:
