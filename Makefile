@@ -32,7 +32,8 @@ extras = $(foreach extra,$(subst $(comma), ,$(1)),$(STAMPS)/extra-$(extra))
 
 .DEFAULT_GOAL := help
 .PHONY: help build demo test bench study profile-step footprint figures tables lint format docs serve-docs reproduce \
-  reproduce-mlp reproduce-mnist reproduce-text reproduce-gates sweep-text sanitize cuda cuda-resources wheel clean
+  reproduce-mlp reproduce-mnist reproduce-text reproduce-gates sweep-text compare-ngram sanitize cuda cuda-resources \
+  wheel clean
 .SECONDARY:
 .NOTPARALLEL:
 
@@ -107,6 +108,9 @@ reproduce-text: $(call extras,cli) ## sentence classification: the rows of docs/
 
 reproduce-gates: $(call extras,cli) ## gradients over time in every cell, IRNN and LSTM, LSTM against GRU
 	@$(BIN)/python bench/reproduce_gates.py $(REPRODUCE_ARGS)
+
+compare-ngram: $(call extras,cli) ## n-gram models beside KenLM (COMPARE_ARGS="--lmplz PATH --build-binary PATH")
+	@$(BIN)/python bench/compare_ngram.py $(COMPARE_ARGS)
 
 sweep-text: $(call extras,cli) ## the settings of sentence classification, one after the other, as plots and a table
 	@$(BIN)/python bench/sweep_text.py $(SWEEP_ARGS)

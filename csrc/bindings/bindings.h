@@ -11,6 +11,7 @@ void bind_core(pybind11::module_& module);
 void bind_embedding(pybind11::module_& module);
 void bind_layers(pybind11::module_& module);
 void bind_matmul(pybind11::module_& module);
+void bind_ngram(pybind11::module_& module);
 void bind_normalisation(pybind11::module_& module);
 void bind_pool(pybind11::module_& module);
 void bind_over_time(pybind11::module_& module);

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from math import isfinite
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +14,11 @@ _DRAWN = {"words": 40, "characters": 200}
 
 def tell(run: Path, text: str, *, as_json: bool, device: str) -> None:
     """Print the surprise at each word of each line, and how the model would go on."""
-    from dlkit.recipes.language_predictor import load_language_model
+    from dlkit.recipes.language_predictor import FILE, LanguagePredictor, load_language_model
+    from dlkit.recipes.ngram_predictor import NGramPredictor, is_ngram_card, load_ngram_model
 
-    predictor = load_language_model(run, device)
+    predictor: LanguagePredictor | NGramPredictor
+    predictor = load_ngram_model(run) if is_ngram_card(run / FILE) else load_language_model(run, device)
     lines = read_sentences(text)
     found = [
         (line, predictor.surprise(line), predictor.go_on(line, _DRAWN[predictor.units])) for line in lines
@@ -24,9 +27,9 @@ def tell(run: Path, text: str, *, as_json: bool, device: str) -> None:
         rows: list[dict[str, Any]] = [
             {
                 "text": line,
-                "perplexity": surprise.perplexity,
+                "perplexity": _finite(surprise.perplexity),
                 "tokens": surprise.tokens,
-                "bits": surprise.bits.tolist(),
+                "bits": [_finite(bits) for bits in surprise.bits.tolist()],
                 "continuation": continuation,
             }
             for line, surprise, continuation in found
@@ -47,8 +50,13 @@ def tell(run: Path, text: str, *, as_json: bool, device: str) -> None:
         console.print(f"perplexity {surprise.perplexity:.1f}", markup=False, highlight=False)
         for token, bits in zip(surprise.tokens, surprise.bits.tolist(), strict=True):
             shown = repr(token)[1:-1]
-            bar = "█" * round(2 * bits)
+            bar = "█" * round(2 * min(bits, 60.0))
             console.print(
                 f"{bits:6.1f} bits  {shown:<16} {bar}", markup=False, highlight=False, soft_wrap=True
             )
         console.print(f"{line} … {continuation}", markup=False, highlight=False, soft_wrap=True)
+
+
+def _finite(value: float) -> float | None:
+    """The same for JSON, which has no infinity: that of a word that the model holds for impossible."""
+    return value if isfinite(value) else None

@@ -34,12 +34,13 @@ def predict(
     """Ask a trained model: a label and a confidence per row; of a language model, surprise and a continuation."""
     from dlkit.recipes.language_predictor import FILE as LANGUAGE_FILE
     from dlkit.recipes.language_predictor import is_language_card
+    from dlkit.recipes.ngram_predictor import is_ngram_card
     from dlkit.recipes.predictor import load_predictor
     from dlkit.recipes.text_card import FILE, is_text_card
 
     from .inputs import read_samples
 
-    if is_language_card(run / LANGUAGE_FILE):
+    if is_language_card(run / LANGUAGE_FILE) or is_ngram_card(run / LANGUAGE_FILE):
         from .language import tell
 
         if invert is not None:

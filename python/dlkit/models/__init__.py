@@ -13,6 +13,7 @@ from __future__ import annotations
 from .cnn import CNN
 from .language_model import RecurrentLanguageModel
 from .mlp import MLP
+from .ngram import NGramCounts, NGramFileError, NGramModel
 from .perceptron import Perceptron, perceptron_loss
 from .sequence_model import SequenceModel
 from .softmax_regression import SoftmaxRegression
@@ -22,6 +23,9 @@ from .text_cnn import TextCNN
 __all__ = [
     "CNN",
     "MLP",
+    "NGramCounts",
+    "NGramFileError",
+    "NGramModel",
     "Perceptron",
     "RecurrentLanguageModel",
     "SequenceModel",

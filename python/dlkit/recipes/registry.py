@@ -15,6 +15,7 @@ _MODULES = {
     "cnn": "cnn",
     "text-cnn": "text_cnn",
     "vanishing-gradients": "vanishing_gradients",
+    "ngram": "ngram",
     "lm": "lm",
     "xor": "xor",
     "gradient-descent": "gradient_descent",

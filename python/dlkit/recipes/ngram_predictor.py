@@ -1,0 +1,65 @@
+"""A trained n-gram model taken from its run folder."""
+
+from __future__ import annotations
+
+import os
+from math import log
+from pathlib import Path
+
+import numpy as np
+
+from dlkit.models import NGramFileError, NGramModel
+
+from .card import CardError
+from .language_predictor import FILE, Surprise, _read
+from .predictor import PredictorError
+
+FORMAT = "dlkit-ngram-model-1"
+MODEL = "model.ngram"
+
+
+class NGramPredictor:
+    """An n-gram model that is asked as a recurrent one is."""
+
+    units = "words"
+
+    def __init__(self, model: NGramModel) -> None:
+        self.model = model
+
+    def surprise(self, text: str) -> Surprise:
+        """How surprising a sentence is, word by word, and its end."""
+        scores = self.model.word_scores(text)
+        bits = np.array([-score.log_prob / log(2) for score in scores])
+        return Surprise([score.word for score in scores], [score.known for score in scores], bits)
+
+    def go_on(self, text: str, count: int, seed: int = 0) -> str:
+        """Go on with a sentence until it ends: `count` words at most, drawn; ``<unk>`` is never drawn."""
+        return " ".join(self.model.sample(count, text, seed=seed))
+
+
+def is_ngram_card(path: Path) -> bool:
+    """Whether a file is, as far as its format says, the card of an n-gram model."""
+    try:
+        return bool(_read(path).get("format") == FORMAT)
+    except (OSError, CardError):
+        return False
+
+
+def load_ngram_model(folder: str | os.PathLike[str]) -> NGramPredictor:
+    """Load the n-gram model of a run folder.
+
+    Raises
+    ------
+    PredictorError
+        There is no finished model, or it is damaged.
+    """
+    path = Path(folder)
+    if not is_ngram_card(path / FILE):
+        raise PredictorError(f"run folder {path} has no {FILE} of an n-gram model")
+    try:
+        model = NGramModel.load(path / MODEL)
+    except NGramFileError as error:
+        raise PredictorError(str(error)) from error
+    # An empty line is a sentence of its end alone.
+    model.keep_empty = True
+    return NGramPredictor(model)
