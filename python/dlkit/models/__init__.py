@@ -14,6 +14,7 @@ from .cnn import CNN
 from .language_model import RecurrentLanguageModel
 from .mlp import MLP
 from .perceptron import Perceptron, perceptron_loss
+from .sequence_tagger import SequenceTagger
 from .softmax_regression import SoftmaxRegression
 from .summary import Summary, summary
 from .text_cnn import TextCNN
@@ -23,6 +24,7 @@ __all__ = [
     "MLP",
     "Perceptron",
     "RecurrentLanguageModel",
+    "SequenceTagger",
     "SoftmaxRegression",
     "Summary",
     "TextCNN",
