@@ -15,6 +15,7 @@ _MODULES = {
     "cnn": "cnn",
     "text-cnn": "text_cnn",
     "lm": "lm",
+    "tagger": "tagger",
     "xor": "xor",
     "gradient-descent": "gradient_descent",
     "graph": "graph",
