@@ -111,7 +111,7 @@ def test_fused_against_naive(tags: int, dtype: Any) -> None:
     tolerance = 1e-5 if dtype is np.float32 else 1e-13
     assert np.linalg.norm(mine - losses) <= tolerance * max(np.linalg.norm(losses), 10)
     for a, b in zip(gradients, found, strict=True):
-        assert np.linalg.norm(a - b) <= tolerance * max(np.linalg.norm(b), 1)
+        assert np.linalg.norm(a - b) <= tolerance * max(np.linalg.norm(b), 10)
     for a, b in zip(
         kernels.crf_decode(emissions, sizes, *model, variant="fused"),
         kernels.crf_decode(emissions, sizes, *model, variant="naive"),

@@ -52,7 +52,9 @@ def test_gradients(rng, cell, layers, mode, crf):
         return model.loss(model(**given), tags, SIZES)
 
     # A filter sees padding, whose vector gets no gradient.
-    checked = [p for name, p in model.named_parameters() if mode == "lstm" or name != "character_embedding.weight"]
+    checked = [
+        p for name, p in model.named_parameters() if mode == "lstm" or name != "character_embedding.weight"
+    ]
     assert gradcheck(loss, checked)
     model.zero_grad()
     loss().backward()
@@ -105,7 +107,9 @@ def test_decode_is_the_best_of_what_is_allowed(rng, crf):
         pairs = list(itertools.pairwise(path))
         if not (allowed[1][path[0]] and allowed[2][path[-1]] and all(allowed[0][p] for p in pairs)):
             return -np.inf
-        return scores[range(4), path].sum() + start[path[0]] + end[path[-1]] + sum(transitions[p] for p in pairs)
+        return (
+            scores[range(4), path].sum() + start[path[0]] + end[path[-1]] + sum(transitions[p] for p in pairs)
+        )
 
     best = max(itertools.product(range(3), repeat=4), key=score)
     assert tuple(model.decode(scores, [1] * 4, allowed)) == best

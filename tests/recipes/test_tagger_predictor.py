@@ -33,6 +33,10 @@ def test_others():
 def test_cards(tmp_path):
     path = tmp_path / "model.json"
     assert not is_tagger_card(path)
-    for text, expected in (("{", False), ("[]", False), (json.dumps({"format": "dlkit-sequence-tagger-1"}), True)):
+    for text, expected in (
+        ("{", False),
+        ("[]", False),
+        (json.dumps({"format": "dlkit-sequence-tagger-1"}), True),
+    ):
         path.write_text(text)
         assert is_tagger_card(path) is expected

@@ -51,7 +51,11 @@ def test_nothing_found():
 def test_what_is_allowed():
     assert allowed_tags("tokens", ["X"]) is None
     pairs, start, end = allowed_tags("entities", ["O", "B-a", "I-a", "I-b"])
-    assert pairs.tolist() == [[True, True, False, False], *[[True, True, True, False]] * 2, [True, True, False, True]]
+    assert pairs.tolist() == [
+        [True, True, False, False],
+        *[[True, True, True, False]] * 2,
+        [True, True, False, True],
+    ]
     assert start.tolist() == [True, True, False, False]
     assert end.all()
     pairs, start, end = allowed_tags("segmentation", ["S", "B", "E", "M"])

@@ -32,17 +32,13 @@ def tag(run: Path, text: str, *, as_json: bool, device: str) -> None:
     console = output()
     for number, tagged in enumerate(found):
         if predictor.task == "segmentation":
-            console.print(
-                " ".join(predictor.spans(tagged)), markup=False, highlight=False, soft_wrap=True
-            )
+            console.print(" ".join(predictor.spans(tagged)), markup=False, highlight=False, soft_wrap=True)
             continue
         if number:
             console.print()
         width = max(len(token) for token in tagged.tokens)
         kind = max(len(each) for each in tagged.tags)
-        for token, each, share in zip(
-            tagged.tokens, tagged.tags, tagged.confidence.tolist(), strict=True
-        ):
+        for token, each, share in zip(tagged.tokens, tagged.tags, tagged.confidence.tolist(), strict=True):
             console.print(
                 f"{token:<{width}}  {each:<{kind}}  {share:7.2%}",
                 markup=False,

@@ -54,7 +54,9 @@ class TaggerSettings(Settings):
     dimensions: int = option(
         100, "Of random word vectors; else the file's.", group="Model", at_least=1, at_most=1 << 16
     )
-    hidden: int = option(128, "Units of each layer and direction.", group="Model", at_least=1, at_most=1 << 16)
+    hidden: int = option(
+        128, "Units of each layer and direction.", group="Model", at_least=1, at_most=1 << 16
+    )
     layers: int = option(1, "Recurrent layers.", group="Model", at_least=1, at_most=100)
     bidirectional: bool = option(True, "Each layer reads both ways.", group="Model")
     characters: str = option(
@@ -66,9 +68,7 @@ class TaggerSettings(Settings):
     character_features: int = option(
         50, "Numbers of a word that are made of them.", group="Model", at_least=1, at_most=1 << 16
     )
-    character_region: int = option(
-        3, "Characters that a filter sees.", group="Model", at_least=1, at_most=24
-    )
+    character_region: int = option(3, "Characters that a filter sees.", group="Model", at_least=1, at_most=24)
     output: str = option(
         "softmax",
         "Each token by itself, or whole sequences of tags: a conditional random field.",
@@ -258,14 +258,10 @@ def train(settings: TaggerSettings, options: RunOptions) -> Result:
         hide[[Vocabulary.PADDING, Vocabulary.UNKNOWN]] = 0
         trainer.hide = hide
     index = np.arange(len(watched))
-    history = trainer.fit(
-        batches, epochs=settings.epochs, validation=(index, index), resume=options.resume
-    )
+    history = trainer.fit(batches, epochs=settings.epochs, validation=(index, index), resume=options.resume)
 
     test = [table.encode(*sentence) for sentence in dataset.test]
-    numbers, confidence, loss = run_tagger(
-        model, table, test, allowed, with_loss=True, with_confidence=True
-    )
+    numbers, confidence, loss = run_tagger(model, table, test, allowed, with_loss=True, with_confidence=True)
     predicted = [[features.tags[i] for i in each] for each in numbers]
     scores = scores_of(dataset.task, dataset.test, predicted)
     best = max if not settings.average else (lambda values: list(values)[-1])
@@ -308,7 +304,9 @@ def _features(
     if settings.vectors is None:
         return features, None
     # Words of the other parts are known, too, where the file has a vector for them.
-    others = {features.normal(t) for part in (dataset.validation, dataset.test) for s in part for t in s.tokens}
+    others = {
+        features.normal(t) for part in (dataset.validation, dataset.test) for s in part for t in s.tokens
+    }
     found = read_word_vectors(settings.vectors, keep=others | set(features.words))
     further = [word for word in found.words if word in others and word not in features.words]
     features = TaggerFeatures.of(train, dataset.tags, **common, further_words=further)
@@ -385,9 +383,7 @@ def _write_mistakes(
     run.path("mistakes.txt").write_text("\n".join(lines) + "\n", encoding="utf-8")
 
 
-def _lines(
-    metrics: dict[str, Any], target: Target | None, dataset: TaggedSet
-) -> list[tuple[str, str]]:
+def _lines(metrics: dict[str, Any], target: Target | None, dataset: TaggedSet) -> list[tuple[str, str]]:
     tokens = f"{metrics['test_accuracy']:.2%} of {metrics['test_tokens']:,} tokens"
     lines = []
     if dataset.task != "tokens":

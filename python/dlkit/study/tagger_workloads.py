@@ -58,7 +58,9 @@ def reference(p: dict[str, Any], a: Arrays) -> Arrays:
         )
         losses.append(loss)
         found = recurrent_workloads.reference(
-            "recurrent_step", layer, {"x": x, "grad": (grad @ v["output.weight"]).reshape(seen.shape), **weights}
+            "recurrent_step",
+            layer,
+            {"x": x, "grad": (grad @ v["output.weight"]).reshape(seen.shape), **weights},
         )
         by_words = np.zeros_like(v["embedding"])
         np.add.at(by_words, numbers, found["by_x"].reshape(len(numbers), -1))
