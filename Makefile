@@ -32,7 +32,7 @@ extras = $(foreach extra,$(subst $(comma), ,$(1)),$(STAMPS)/extra-$(extra))
 
 .DEFAULT_GOAL := help
 .PHONY: help build demo test bench study profile-step footprint figures tables lint format docs serve-docs reproduce \
-  reproduce-mlp reproduce-mnist reproduce-text sweep-text sanitize cuda cuda-resources wheel clean
+  reproduce-mlp reproduce-mnist reproduce-text reproduce-tagger sweep-text sanitize cuda cuda-resources wheel clean
 .SECONDARY:
 .NOTPARALLEL:
 
@@ -94,7 +94,7 @@ docs: $(call extras,cli$(comma)docs) ## the site, into site/
 serve-docs: $(call extras,cli$(comma)docs) ## the site, rebuilt as its sources change, on port 8000
 	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs serve
 
-reproduce: reproduce-mlp reproduce-mnist reproduce-text ## every published row: trains, measures, writes results and tables
+reproduce: reproduce-mlp reproduce-mnist reproduce-text reproduce-tagger ## every published row: trains, measures, writes results and tables
 
 reproduce-mlp: $(call extras,cli) ## perceptron, softmax and multi-layer rows on MNIST
 	@$(BIN)/python bench/reproduce_mlp.py $(REPRODUCE_ARGS)
@@ -104,6 +104,9 @@ reproduce-mnist: $(call extras,cli) ## the course's MNIST table, and maxout, sto
 
 reproduce-text: $(call extras,cli) ## sentence classification: the rows of docs/models/text-cnn.md
 	@$(BIN)/python bench/reproduce_text.py $(REPRODUCE_ARGS)
+
+reproduce-tagger: $(call extras,cli text) ## parts of speech, Chinese words, named entities: the rows of docs/models/tagger.md
+	@$(BIN)/python bench/reproduce_tagger.py $(REPRODUCE_ARGS)
 
 sweep-text: $(call extras,cli) ## the settings of sentence classification, one after the other, as plots and a table
 	@$(BIN)/python bench/sweep_text.py $(SWEEP_ARGS)

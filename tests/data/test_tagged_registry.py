@@ -36,7 +36,7 @@ def test_words_of_chinese(data_folder, name):
 
 
 def test_unknown_names():
-    with pytest.raises(ValueError, match="unknown set of tagged sentences 'ewd'.*did you mean 'ewt'"):
+    with pytest.raises(ValueError, match=r"unknown set of tagged sentences 'ewd'.*did you mean 'ewt'"):
         load_tagged("ewd")
     assert tagged_names()[0] == "python"
 

@@ -85,7 +85,7 @@ def test_learns_and_leaves_a_run_folder(tmp_path, small):
     kept = [s for s in test if not any(" " in t for t in s.tokens)]
     share = scores_of("tokens", kept, [t.tags for t in found])["accuracy"]
     assert share == pytest.approx(metrics["test_accuracy"], abs=0.1)
-    assert all(((0 <= t.confidence) & (t.confidence <= 1)).all() for t in found)
+    assert all(((t.confidence >= 0) & (t.confidence <= 1)).all() for t in found)
 
 
 def test_entities(tmp_path, small):
@@ -178,7 +178,7 @@ def test_bad_settings(tmp_path, settings, text):
 
 
 def test_damaged_runs(tmp_path, small):
-    with pytest.raises(PredictorError, match="has no model.json"):
+    with pytest.raises(PredictorError, match=r"has no model\.json"):
         load_tagger(tmp_path)
     run(tmp_path, data="wnut17")
     with pytest.raises(PredictorError, match="expected cpu"):

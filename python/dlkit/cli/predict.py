@@ -16,8 +16,8 @@ def predict(
         str,
         typer.Argument(
             help="Image (.png, .jpg), .npy, .csv or IDX file with one sample or many. Of a text model: a sentence, a "
-            "file with one a line, or - for standard input. Of a tagger: the same. Of a language model: a text to go on "
-            "with.",
+            "file with one a line, or - for standard input. Of a tagger: the same. Of a language model: a text to go "
+            "on with.",
             show_default=False,
         ),
     ],

@@ -1,4 +1,4 @@
-"""Entities as IOB2 tags in columns: a token a line, ``O`` outside, ``B-kind`` at an entity's first token, ``I-kind`` on.
+"""Entities as IOB2 tags in columns: a token a line, ``O`` outside, ``B-kind`` at an entity's first token, ``I-kind``.
 
 Ramshaw & Marcus (1995), in the form in which every entity begins with B. Sentences end with an empty line. Files are
 treated as hostile: every error names the line.
@@ -69,8 +69,8 @@ def read_iob(
     Raises
     ------
     DataError
-        A line is corrupt: not UTF-8, another number of columns, an empty token, no IOB2 tag, or one that goes on with an
-        entity that has not begun. The message names file and line.
+        A line is corrupt: not UTF-8, another number of columns, an empty token, no IOB2 tag, or one that goes on with
+        an entity that has not begun. The message names file and line.
 
     Examples
     --------

@@ -85,7 +85,7 @@ def load_python_tokens() -> TaggedSet:
     DataNotFoundError
         This Python comes without sources.
     """
-    parts: tuple[list[TaggedSentence], ...] = ([], [], [])
+    parts: list[list[TaggedSentence]] = [[], [], []]
     seen: set[tuple[str, ...]] = set()
     for module in _MODULES:
         for tokens, tags in tagged_lines(_source(module)):
@@ -95,7 +95,7 @@ def load_python_tokens() -> TaggedSet:
             seen.add(tuple(tokens))
     if len(seen) < 1000:
         raise DataNotFoundError("python: this Python comes without the sources of its library")
-    return TaggedSet("python", "tokens", *parts, source="the interpreter's own library")
+    return TaggedSet("python", "tokens", parts[0], parts[1], parts[2], "the interpreter's own library")
 
 
 def tagged_lines(source: str) -> list[tuple[list[str], list[str]]]:

@@ -38,7 +38,7 @@ def characters_of(words: Sequence[str]) -> tuple[list[str], list[str]]:
 
 
 def words_from(characters: Sequence[str], tags: Sequence[str]) -> list[str]:
-    """Return the words of tagged characters: one begins at each B and S, and after each E and S, whatever the rest says.
+    """Return the words of tagged characters: one begins at each B and S, and after each E and S, whatever else is said.
 
     Examples
     --------

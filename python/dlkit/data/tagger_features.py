@@ -7,6 +7,7 @@ import os
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -264,4 +265,4 @@ class SpellingTable:
 def _pairs(tokens: Sequence[str]) -> list[str]:
     # Of n tokens n + 1 pairs: token i is the second of pair i and the first of pair i + 1.
     edged = [_EDGE, *tokens, _EDGE]
-    return [a + "\x01" + b for a, b in zip(edged, edged[1:], strict=False)]
+    return [a + "\x01" + b for a, b in pairwise(edged)]

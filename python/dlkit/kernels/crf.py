@@ -40,7 +40,7 @@ class CrfGradients(NamedTuple):
 def crf_loss(
     emissions: Any,
     tags: Any,
-    batch_sizes: Sequence[int],
+    batch_sizes: Sequence[int] | NDArray[np.int64],
     transitions: Any,
     start: Any = None,
     end: Any = None,
@@ -50,8 +50,8 @@ def crf_loss(
     """Return minus the logarithm of the probability of each sequence's tags.
 
     The probability of tags y of a sequence of n steps is exp(s(y)) / Z with the score ``s(y) = start[y[0]] + sum over t
-    of emissions[t, y[t]] + sum over t > 0 of transitions[y[t - 1], y[t]] + end[y[n - 1]]``, and Z the sum of exp(s) over
-    all K^n tag sequences.
+    of emissions[t, y[t]] + sum over t > 0 of transitions[y[t - 1], y[t]] + end[y[n - 1]]``, and Z the sum of exp(s)
+    over all K^n tag sequences.
 
     Parameters
     ----------
@@ -91,7 +91,7 @@ def crf_loss(
 def crf_loss_and_gradients(
     emissions: Any,
     tags: Any,
-    batch_sizes: Sequence[int],
+    batch_sizes: Sequence[int] | NDArray[np.int64],
     transitions: Any,
     start: Any = None,
     end: Any = None,
@@ -127,14 +127,16 @@ def crf_loss_and_gradients(
         weights = np.ones(max(count, 0), arrays[0].dtype)
     found = _cpu.crf_loss(*arrays, _tags(tags), _host(weights, operation, "weights"), rung_of(variant, "crf"))
     losses, by_emissions, by_transitions, by_start, by_end = found
-    assert by_emissions is not None and by_transitions is not None
-    assert by_start is not None and by_end is not None
+    assert by_emissions is not None
+    assert by_transitions is not None
+    assert by_start is not None
+    assert by_end is not None
     return losses, CrfGradients(by_emissions, by_transitions, by_start, by_end)
 
 
 def crf_decode(
     emissions: Any,
-    batch_sizes: Sequence[int],
+    batch_sizes: Sequence[int] | NDArray[np.int64],
     transitions: Any,
     start: Any = None,
     end: Any = None,
@@ -166,7 +168,7 @@ def crf_decode(
 
 
 def _model(
-    operation: str, emissions: Any, batch_sizes: Sequence[int], transitions: Any, start: Any, end: Any
+    operation: str, emissions: Any, batch_sizes: Any, transitions: Any, start: Any, end: Any
 ) -> tuple[NDArray[Any], Sequence[int], NDArray[Any], NDArray[Any] | None, NDArray[Any] | None]:
     sizes = batch_sizes.tolist() if isinstance(batch_sizes, np.ndarray) else batch_sizes
     return (

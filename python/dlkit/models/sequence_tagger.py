@@ -47,8 +47,8 @@ class SequenceTagger(nn.Module):
     character_dimensions, character_features
         Of the characters' vectors, and what a word has of them.
     character_mode
-        "cnn": filters over `character_region` characters, the largest answer of each (dos Santos & Zadrozny, ICML 2014);
-        "lstm": the last states of both directions (Lample et al., NAACL 2016).
+        "cnn": filters over `character_region` characters, the largest answer of each (dos Santos & Zadrozny, ICML
+        2014); "lstm": the last states of both directions (Lample et al., NAACL 2016).
     character_region
         Characters that a filter sees.
     bigrams
@@ -203,7 +203,7 @@ class SequenceTagger(nn.Module):
         batch_sizes : sequence of int
             Rows of each step.
         spellings : integer array of shape (spellings, longest), optional
-            The different spellings among them, filled up with `PADDING`. Needed where the tagger has character features.
+            The different spellings among them, filled up with `PADDING`. Needed for character features.
         spelled : integer array of shape (rows,), optional
             Which of these each row has.
         bigrams : integer array of shape (rows, 2), optional
@@ -298,7 +298,7 @@ class SequenceTagger(nn.Module):
         """
         array = np.asarray(scores._array if isinstance(scores, Tensor) else scores)
         if not self.has_crf and allowed is None:
-            return array.argmax(axis=1).astype(np.int64)
+            return np.asarray(array.argmax(axis=1), np.int64)
         kind = array.dtype.type
         if self.has_crf:
             crf: Any = self.crf

@@ -140,7 +140,7 @@ class CRF(Module):
                 raise ValueError("CRF: lengths is given but emissions are packed; expected one of them")
             rows, sizes, packing = emissions.data, emissions.batch_sizes, None
         else:
-            if not isinstance(emissions, TensorBase):
+            if not isinstance(emissions, Tensor):
                 raise TypeError(
                     f"CRF: emissions is a {type(emissions).__name__}; expected a Tensor or a PackedSequence"
                 )
@@ -154,7 +154,7 @@ class CRF(Module):
             places = np.arange(steps * batch, dtype=np.int64).reshape(emissions.shape[:2])
             packed = pack_padded_sequence(Tensor(places), given, self.batch_first, False)
             sizes, packing = packed.batch_sizes, packed.data._array
-            rows = emissions.reshape(steps * batch, emissions.shape[2])[packing]  # type: ignore[assignment]
+            rows = emissions.reshape(steps * batch, emissions.shape[2])[packing]
         if rows.shape[-1] != self.num_tags or len(rows.shape) != 2:
             raise ValueError(
                 f"CRF: emissions have shape {tuple(rows.shape)} in rows; expected num_tags, {self.num_tags}, of them"

@@ -72,8 +72,8 @@ def crf_loss(
     if labels is None:
         raise TypeError("crf_loss: tags is None; expected an array of integers")
     tensors = tuple(t for t in given.values() if t is not None)
-    arrays = [None if t is None else t._array for t in given.values()]
-    x, model = arrays[0], arrays[1:]
+    x = emissions._array
+    model = [None if t is None else t._array for t in (transitions, start, end)]
     if not (mode.enabled and any(t._tracked for t in tensors)):
         return make(_reduced(kernels.crf_loss(x, labels, batch_sizes, *model), len(x), reduction))
     if reduction == "none":
