@@ -3,7 +3,7 @@
 ``make reproduce-tagger`` runs it: each set with several seeds, on the official split. Scores, times and what the
 machine did go to ``bench/results/reproduce-tagger.json`` and, as a table, into ``docs/models/tagger.md`` between its
 markers; with ``--rows`` those rows alone, beside what was measured of the others before. The sets come from
-``DLKIT_DATA`` or are downloaded. ``--quick`` trains one small tagger on the interpreter's own library, for a smoke test.
+``DLKIT_DATA`` or are downloaded. ``--quick`` trains one small tagger on the interpreter's own library: a smoke test.
 """
 
 from __future__ import annotations
