@@ -142,6 +142,14 @@ def test_errors(call, error, text):
         call()
 
 
+@pytest.mark.parametrize("sizes", [["x"], [], [10**15], [-1], [None]])
+@pytest.mark.parametrize("reduction", ["mean", "sum", "none"])
+def test_bad_batch_sizes(sizes, reduction):
+    transitions = dl.zeros(2, 2, requires_grad=True)
+    with pytest.raises((TypeError, ValueError), match="batch_sizes"):
+        F.crf_loss(dl.zeros(3, 2), np.zeros(3, int), sizes, transitions, reduction=reduction)
+
+
 def test_packed_emissions_take_no_lengths(rng):
     packed = rnn.pack_padded_sequence(dl.Tensor(rng.normal(size=(3, 2, 4))), [3, 2])
     with pytest.raises(ValueError, match="lengths is given but emissions are packed"):

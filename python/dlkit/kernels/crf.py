@@ -96,7 +96,7 @@ def crf_loss_and_gradients(
     start: Any = None,
     end: Any = None,
     *,
-    weights: Any = None,
+    weights: Any = 1.0,
     variant: str | None = None,
 ) -> tuple[NDArray[Any], CrfGradients]:
     """Return `crf_loss` and the gradients of its weighted sum, in one pass forward and one backward.
@@ -106,8 +106,8 @@ def crf_loss_and_gradients(
     emissions, tags, batch_sizes, transitions, start, end, variant
         As for `crf_loss`. Where `tags` is None, the gradients are those of log Z: by the emissions, the probability of
         each tag at each step.
-    weights : array of shape (B,), optional
-        Of each sequence's loss in the sum. Default: ones.
+    weights : float, or array of shape (B,)
+        Of each sequence's loss in the sum. Default: 1.
 
     Returns
     -------
@@ -122,9 +122,10 @@ def crf_loss_and_gradients(
     """
     operation = "crf_loss"
     arrays = _model(operation, emissions, batch_sizes, transitions, start, end)
-    if weights is None:
-        count = int(batch_sizes[0]) if len(batch_sizes) else 0
-        weights = np.ones(max(count, 0), arrays[0].dtype)
+    if isinstance(weights, (int, float)):
+        weights = np.full(
+            _batch(batch_sizes, len(arrays[0]) if arrays[0].ndim else 0), weights, arrays[0].dtype
+        )
     found = _cpu.crf_loss(*arrays, _tags(tags), _host(weights, operation, "weights"), rung_of(variant, "crf"))
     losses, by_emissions, by_transitions, by_start, by_end = found
     assert by_emissions is not None
@@ -178,6 +179,14 @@ def _model(
         None if start is None else _host(start, operation, "start"),
         None if end is None else _host(end, operation, "end"),
     )
+
+
+def _batch(batch_sizes: Any, rows: int) -> int:
+    # What the kernel will say no to is no reason to ask for memory.
+    try:
+        return min(max(int(batch_sizes[0]), 0), rows)
+    except (TypeError, ValueError, IndexError, OverflowError):
+        return 0
 
 
 def _tags(tags: Any) -> Any:

@@ -85,11 +85,12 @@ def crf_loss(
 
         return record("crf_loss", losses, tensors, backward_each, tensors)
 
-    batch = int(batch_sizes[0]) if len(batch_sizes) else 0
-    share = {"mean": 1 / max(batch, 1), "token_mean": 1 / max(len(x), 1), "sum": 1.0}[reduction]
-    losses, ready = kernels.crf_loss_and_gradients(
-        x, labels, batch_sizes, *model, weights=np.full(max(batch, 0), share, x.dtype)
-    )
+    try:
+        over = {"mean": int(batch_sizes[0]), "token_mean": len(x), "sum": 1}[reduction]
+    except (TypeError, ValueError, IndexError):
+        over = 1  # the kernel says what is wrong
+    share = 1 / over if over > 0 else 1.0
+    losses, ready = kernels.crf_loss_and_gradients(x, labels, batch_sizes, *model, weights=share)
     gradients = _wanted(ready, given)
 
     def backward(g: Array) -> tuple[Array | None, ...]:

@@ -264,14 +264,14 @@ def train(settings: TaggerSettings, options: RunOptions) -> Result:
     numbers, confidence, loss = run_tagger(model, table, test, allowed, with_loss=True, with_confidence=True)
     predicted = [[features.tags[i] for i in each] for each in numbers]
     scores = scores_of(dataset.task, dataset.test, predicted)
-    best = max if not settings.average else (lambda values: list(values)[-1])
+    watched_scores = [float(record[f"val_{judged}"]) for record in history]
     metrics: dict[str, Any] = {
         **{f"test_{name}": value for name, value in scores.items()},
         "test_loss": loss,
         "test_sentences": len(test),
         "test_tokens": sum(len(s.tokens) for s in dataset.test),
         **_known(features, dataset.test, predicted),
-        f"val_{judged}": best(float(record[f"val_{judged}"]) for record in history),
+        f"val_{judged}": max(watched_scores) if settings.patience else watched_scores[-1],
         "epochs": trainer.epoch,
         "parameters": sum(int(p.data.size) for p in model.parameters()),
         "words": len(features.words),
