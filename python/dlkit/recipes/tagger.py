@@ -437,5 +437,8 @@ RECIPE = Recipe(
         "ewt": Target("at least 95% of tokens", "test_accuracy", 0.95),
         "gsd-segmentation": Target("F1 of words at least 95%", "test_f1", 0.95),
         "gsdsimp-segmentation": Target("F1 of words at least 95%", "test_f1", 0.95),
+        "gsd": Target("at least 90% of tokens", "test_accuracy", 0.90),
+        "wnut17": Target("F1 of entities at least 25%", "test_f1", 0.25),
+        "gsdsimp-entities": Target("F1 of entities at least 55%", "test_f1", 0.55),
     },
 )
