@@ -8,6 +8,7 @@ namespace dlkit {
 void bind_augment(pybind11::module_& module);
 void bind_conv(pybind11::module_& module);
 void bind_core(pybind11::module_& module);
+void bind_crf(pybind11::module_& module);
 void bind_embedding(pybind11::module_& module);
 void bind_layers(pybind11::module_& module);
 void bind_matmul(pybind11::module_& module);

@@ -7,6 +7,7 @@ PYBIND11_MODULE(_cpu, module) {
   dlkit::bind_augment(module);
   dlkit::bind_conv(module);
   dlkit::bind_core(module);
+  dlkit::bind_crf(module);
   dlkit::bind_embedding(module);
   dlkit::bind_layers(module);
   dlkit::bind_matmul(module);

@@ -74,6 +74,8 @@ const std::vector<LayerVariant>& layer_variants() {
       {"softmax", "fused", "vectors, three passes over a row while it is cached", ""},
       {"cross_entropy", "naive", "the C library's exp and log, an element at a time", ""},
       {"cross_entropy", "fused", "vectors; losses and gradient of a row while it is cached", ""},
+      {"crf", "naive", "logarithms: a log-sum for each tag and step, in float64", ""},
+      {"crf", "fused", "scaled probabilities: vector times matrix; what does not fit its type as naive", ""},
       {"dropout", "naive", "a Philox block for each element", ""},
       {"dropout", "fused", "vectors of Philox blocks, four elements from each", ""},
       {"column_sum", "naive", "a column at a time", ""},

@@ -135,6 +135,28 @@ def embedding_backward(
     /,
 ) -> Array: ...
 
+# Conditional random fields: csrc/bindings/crf.cpp. `variant` as above.
+def crf_loss(
+    emissions: Array,
+    batch_sizes: Sequence[int],
+    transitions: Array,
+    start: Array | None,
+    end: Array | None,
+    tags: Array | None,
+    weights: Array | None,
+    variant: int,
+    /,
+) -> tuple[Array, Array | None, Array | None, Array | None, Array | None]: ...
+def crf_decode(
+    emissions: Array,
+    batch_sizes: Sequence[int],
+    transitions: Array,
+    start: Array | None,
+    end: Array | None,
+    variant: int,
+    /,
+) -> tuple[NDArray[np.int64], Array]: ...
+
 # Pooling: csrc/bindings/pool.cpp. `geometry` is a dlkit.kernels.pool.PoolGeometry.
 def max_pool(
     dims: int,

@@ -115,7 +115,7 @@ def test_flops_of_a_training_step_of_a_cnn():
     assert wide.flops == 2 * 64 * (2 * first + 3 * (second + linear))
 
 
-@pytest.mark.parametrize("number", [0, 1, 2])
+@pytest.mark.parametrize("number", [0, 1, 2, 3])
 def test_training_lowers_the_reference_loss(number):
     workload = workloads("models", quick=True)[number]
     inputs = make_inputs(workload)

@@ -16,7 +16,8 @@ def predict(
         str,
         typer.Argument(
             help="Image (.png, .jpg), .npy, .csv or IDX file with one sample or many. Of a text model: a sentence, a "
-            "file with one a line, or - for standard input. Of a language model: a text to go on with.",
+            "file with one a line, or - for standard input. Of a tagger: the same. Of a language model: a text to go "
+            "on with.",
             show_default=False,
         ),
     ],
@@ -36,6 +37,8 @@ def predict(
     from dlkit.recipes.language_predictor import is_language_card
     from dlkit.recipes.ngram_predictor import is_ngram_card
     from dlkit.recipes.predictor import load_predictor
+    from dlkit.recipes.tagger_predictor import FILE as TAGGER_FILE
+    from dlkit.recipes.tagger_predictor import is_tagger_card
     from dlkit.recipes.text_card import FILE, is_text_card
 
     from .inputs import read_samples
@@ -46,6 +49,12 @@ def predict(
         if invert is not None:
             raise typer.BadParameter("--invert is for images, this model takes text")
         return tell(run, file, as_json=as_json, device=device)
+    if is_tagger_card(run / TAGGER_FILE):
+        from .tags import tag
+
+        if invert is not None:
+            raise typer.BadParameter("--invert is for images, this model takes sentences")
+        return tag(run, file, as_json=as_json, device=device)
     note, sentences = "", None
     if is_text_card(run / FILE):
         from dlkit.recipes.text_predictor import load_text_predictor

@@ -23,6 +23,8 @@ from .idx import read_idx
 from .registry import load, names
 from .sequence_tasks import AddingProblem, CopyMemory
 from .stream_batches import StreamBatches
+from .tagged_registry import load_tagged, tagged_names
+from .tagged_set import TaggedSentence, TaggedSet
 from .text_batches import TextBatches, pad_sentences
 from .text_dataset import Split, TextDataset
 from .text_registry import load_text, text_names
@@ -42,6 +44,8 @@ __all__ = [
     "DrawnBatches",
     "Split",
     "StreamBatches",
+    "TaggedSentence",
+    "TaggedSet",
     "TextBatches",
     "TextDataset",
     "Vocabulary",
@@ -49,11 +53,13 @@ __all__ = [
     "holdout",
     "load",
     "load_corpus",
+    "load_tagged",
     "load_text",
     "names",
     "pad_sentences",
     "read_idx",
     "read_word_vectors",
+    "tagged_names",
     "text_names",
     "words_of",
     "write_word_vectors",

@@ -33,6 +33,7 @@ from dlkit.kernels.conv_pool import (
     conv2d_max_pool_backward_input,
     conv2d_max_pool_backward_weight,
 )
+from dlkit.kernels.crf import CrfGradients, crf_decode, crf_loss, crf_loss_and_gradients
 from dlkit.kernels.embedding import embedding, embedding_backward
 from dlkit.kernels.layers import (
     ACTIVATIONS,
@@ -104,6 +105,7 @@ from dlkit.kernels.variants import Variant, variants
 __all__ = [
     "ACTIVATIONS",
     "CELLS",
+    "CrfGradients",
     "DeviceUnavailableError",
     "RecurrentWeights",
     "Variant",
@@ -143,6 +145,9 @@ __all__ = [
     "conv2d_max_pool_backward_input",
     "conv2d_max_pool_backward_weight",
     "counters",
+    "crf_decode",
+    "crf_loss",
+    "crf_loss_and_gradients",
     "cross_entropy",
     "distort",
     "dropout",

@@ -16,6 +16,7 @@ from .mlp import MLP
 from .ngram import NGramCounts, NGramFileError, NGramModel
 from .perceptron import Perceptron, perceptron_loss
 from .sequence_model import SequenceModel
+from .sequence_tagger import SequenceTagger
 from .softmax_regression import SoftmaxRegression
 from .summary import Summary, summary
 from .text_cnn import TextCNN
@@ -29,6 +30,7 @@ __all__ = [
     "Perceptron",
     "RecurrentLanguageModel",
     "SequenceModel",
+    "SequenceTagger",
     "SoftmaxRegression",
     "Summary",
     "TextCNN",

@@ -6,6 +6,7 @@ from dlkit.nn import functional, init, utils
 from dlkit.nn.activation import ELU, GELU, LeakyReLU, LogSoftmax, ReLU, Sigmoid, SiLU, Softmax, Softplus, Tanh
 from dlkit.nn.container import ModuleList, Sequential
 from dlkit.nn.conv import Conv1d, Conv2d
+from dlkit.nn.crf import CRF
 from dlkit.nn.dropout import Dropout
 from dlkit.nn.embedding import Embedding
 from dlkit.nn.large_softmax import AdaptiveLogSoftmaxWithLoss, SampledSoftmaxLoss
@@ -44,6 +45,7 @@ from dlkit.nn.reshaping import Flatten, Identity
 from dlkit.nn.serialize import load_safetensors, save_safetensors
 
 __all__ = [
+    "CRF",
     "ELU",
     "GELU",
     "GRU",

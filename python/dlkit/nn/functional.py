@@ -15,6 +15,7 @@ from dlkit.autograd.product import bias_gradient, weight_gradient
 from dlkit.autograd.tensor import Tensor
 from dlkit.kernels.backend import mixed_devices, namespace
 from dlkit.nn.conv_functional import conv1d, conv1d_max_pool, conv2d, conv2d_max_pool
+from dlkit.nn.crf_functional import crf_loss
 from dlkit.nn.embedding_functional import embedding
 from dlkit.nn.losses_functional import (
     binary_cross_entropy,
@@ -269,6 +270,7 @@ __all__ = [
     "conv1d_max_pool",
     "conv2d",
     "conv2d_max_pool",
+    "crf_loss",
     "cross_entropy",
     "dropout",
     "elu",

@@ -17,6 +17,7 @@ _MODULES = {
     "vanishing-gradients": "vanishing_gradients",
     "ngram": "ngram",
     "lm": "lm",
+    "tagger": "tagger",
     "xor": "xor",
     "gradient-descent": "gradient_descent",
     "graph": "graph",

@@ -15,7 +15,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from dlkit.study import cnn_workloads, conv_workloads, recurrent_workloads, text_workloads
+from dlkit.study import cnn_workloads, conv_workloads, recurrent_workloads, tagger_workloads, text_workloads
 from dlkit.study.training_reference import AdamReference, softmax_loss
 
 Arrays = dict[str, NDArray[Any]]
@@ -303,6 +303,39 @@ def text_cnn_step(
     )
 
 
+def tagger_step(
+    words: int = 5_000,
+    tags: int = 17,
+    dimensions: int = 100,
+    hidden: int = 128,
+    batch: int = 32,
+    length: int = 25,
+) -> Workload:
+    """Return one training step of a tagger of one LSTM layer that reads both ways: forward, loss, backward, Adam."""
+    layer = 2 * 4 * hidden * (dimensions + hidden)
+    parameters = words * dimensions + layer + 2 * hidden * tags
+    return Workload(
+        name=f"tagger, LSTM {dimensions} → 2×{hidden}, {words} words, batch {batch}×{length}, Adam: one training step",
+        kind="tagger_step",
+        params={
+            "words": words,
+            "tags": tags,
+            "dimensions": dimensions,
+            "hidden": hidden,
+            "batch": batch,
+            "batches": 8,
+            "length": length,
+            "lr": 1e-3,
+        },
+        unit="samples/s",
+        flops=6.0 * batch * length * (layer + 2 * hidden * tags),
+        bytes=28.0 * parameters,
+        bound="flops",
+        samples=batch,
+        tolerance=2e-2,
+    )
+
+
 def _conv(quick: bool) -> list[Workload]:
     found = []
     shapes = conv_workloads.QUICK if quick else conv_workloads.SHAPES + conv_workloads.ODD_SHAPES
@@ -397,6 +430,7 @@ def workloads(chapter: str, shapes: Sequence[str] | None = None, *, quick: bool 
                 mlp_step((20, 16, 4), 8),
                 cnn_step((3, 5), (12,), 8, kernel=3, side=12),
                 text_cnn_step(40, 6, 5, (2, 3), 4, 9),
+                tagger_step(30, 4, 6, 5, 3, 4),
             ]
         else:
             found = [
@@ -404,6 +438,7 @@ def workloads(chapter: str, shapes: Sequence[str] | None = None, *, quick: bool 
                 cnn_step((6, 16), (120, 84), 64, padding=2, title="LeNet-5"),
                 cnn_step((20, 50), (500,), 64),
                 text_cnn_step(),
+                tagger_step(),
             ]
     if shapes:
         kept = [w for w in found if any(text.lower() in w.name.lower() for text in shapes)]
@@ -464,6 +499,8 @@ def make_inputs(workload: Workload, seed: int = 0) -> Arrays:
         return cnn_workloads.make_inputs(p, rng)
     if kind == "text_cnn_step":
         return text_workloads.make_inputs(p, rng)
+    if kind == "tagger_step":
+        return tagger_workloads.make_inputs(p, rng)
     raise ValueError(f"bench: no inputs for workload kind {kind!r}")
 
 
@@ -473,6 +510,7 @@ CHECKED_RUNS = {
     "mlp_step": 5,
     "cnn_step": cnn_workloads.RUNS,
     "text_cnn_step": text_workloads.RUNS,
+    "tagger_step": tagger_workloads.RUNS,
 }
 
 
@@ -511,6 +549,8 @@ def reference(workload: Workload, inputs: Arrays) -> Arrays:
         return cnn_workloads.reference(p, x)
     if kind == "text_cnn_step":
         return text_workloads.reference(p, x)
+    if kind == "tagger_step":
+        return tagger_workloads.reference(p, x)
     raise ValueError(f"bench: no reference for workload kind {kind!r}")
 
 

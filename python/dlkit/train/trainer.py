@@ -599,7 +599,7 @@ class Trainer:
         }
         if validation is not None:
             result = self.evaluate(*validation)
-            record["val_loss"], record["val_accuracy"] = result["loss"], result["accuracy"]
+            record.update({f"val_{name}": value for name, value in result.items()})
         self.partial = Partial()
         self.history.append(record)
         if self.scheduler is not None and self.scheduler_interval == "epoch":

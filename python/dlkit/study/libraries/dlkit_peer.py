@@ -12,7 +12,7 @@ import dlkit
 import dlkit.kernels as K
 from dlkit.study import conv_workloads, recurrent_workloads, text_workloads
 from dlkit.study.cnn_workloads import cnn_shapes
-from dlkit.study.libraries import Prepared, UnsupportedError, dlkit_conv, dlkit_recurrent
+from dlkit.study.libraries import Prepared, UnsupportedError, dlkit_conv, dlkit_recurrent, dlkit_tagger
 from dlkit.study.workloads import CHECKED_RUNS, Arrays, Workload
 
 
@@ -61,6 +61,8 @@ def prepare(workload: Workload, inputs: Arrays, options: dict[str, Any]) -> Prep
         return _cnn(p, inputs)
     if kind == "text_cnn_step":
         return _text_cnn(p, inputs)
+    if kind == "tagger_step":
+        return dlkit_tagger.prepare(p, inputs)
     raise UnsupportedError(f"no {kind} for dlkit here")
 
 

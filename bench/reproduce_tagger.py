@@ -1,0 +1,207 @@
+"""Reproduce the taggers: parts of speech, words of Chinese, named entities.
+
+``make reproduce-tagger`` runs it: each set with several seeds, on the official split. Scores, times and what the
+machine did go to ``bench/results/reproduce-tagger.json`` and, as a table, into ``docs/models/tagger.md`` between its
+markers; with ``--rows`` those rows alone, beside what was measured of the others before. The sets come from
+``DLKIT_DATA`` or are downloaded. ``--quick`` trains one small tagger on the interpreter's own library: a smoke test.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import tempfile
+from dataclasses import dataclass, field
+from pathlib import Path
+from statistics import fmean
+from typing import Any
+
+from dlkit import kernels
+from dlkit.data import DataError
+from dlkit.recipes import get
+from dlkit.train.environment import environment
+
+ROOT = Path(__file__).resolve().parents[1]
+RESULTS = ROOT / "bench" / "results" / "reproduce-tagger.json"
+PAGE = ROOT / "docs" / "models" / "tagger.md"
+BEGIN, END = "<!-- reproduce-tagger:begin -->", "<!-- reproduce-tagger:end -->"
+
+
+@dataclass(frozen=True)
+class Row:
+    """One set of sentences, what is counted, and what must be reached."""
+
+    name: str
+    data: str
+    title: str
+    metric: str
+    must_reach: float = 0.0  # 0: nothing is asked
+    settings: dict[str, Any] = field(default_factory=dict)
+
+
+ROWS = (
+    Row("ewt", "ewt", "UD English EWT: 17 parts of speech", "test_accuracy", 0.95),
+    Row("gsd", "gsd-segmentation", "UD Chinese GSD: words", "test_f1", 0.95),
+    Row("gsdsimp", "gsdsimp-segmentation", "the same, simplified: words", "test_f1", 0.95),
+    Row("wnut17", "wnut17", "WNUT 2017: 6 kinds of entities", "seqeval_f1"),
+    Row("python", "python", "the interpreter's library: 12 kinds of tokens", "test_accuracy", 0.97),
+)
+_COUNTS = {"test_accuracy": "accuracy", "test_f1": "F1", "seqeval_f1": "F1 by seqeval"}
+_KEPT = (
+    *(
+        "test_accuracy",
+        "test_f1",
+        "seqeval_f1",
+        "test_unknown_accuracy",
+        "train_seconds",
+        "samples_per_s",
+        "gflops",
+    ),
+    *("epochs", "peak_memory", "words", "parameters"),
+)
+_QUICK = {"epochs": 1, "dimensions": 8, "hidden": 8, "batch_size": 256}
+
+
+def measure(row: Row, seeds: list[int], folder: Path, progress: bool) -> dict[str, Any]:
+    """Train on a set once per seed."""
+    runs = []
+    for seed in seeds:
+        run_dir = folder / f"{row.name}-{seed}"
+        # What was stopped goes on.
+        metrics = (
+            get("tagger")
+            .run(
+                data=row.data,
+                seed=seed,
+                run_dir=run_dir,
+                resume=(run_dir / "settings.json").is_file(),
+                progress=progress,
+                **row.settings,
+            )
+            .metrics
+        )
+        if row.metric == "seqeval_f1" and metrics.get("seqeval_f1") is None:
+            raise SystemExit("reproduce-tagger: seqeval is not installed (pip install 'dlkit[text]')")
+        runs.append({"seed": seed, **{name: metrics.get(name) for name in _KEPT}})
+        print(
+            f"{row.title}, seed {seed}: {metrics[row.metric]:.2%} in {metrics['train_seconds']:.1f} s",
+            file=sys.stderr,
+            flush=True,
+        )
+    mean = fmean(run[row.metric] for run in runs)
+    asked = get("tagger").settings(data=row.data, **row.settings).as_dict()
+    asked.pop("seed")
+    return {
+        "name": row.name,
+        "data": row.data,
+        "title": row.title,
+        "metric": row.metric,
+        "must_reach": row.must_reach,
+        "mean": mean,
+        "reached": mean >= row.must_reach,
+        "settings": asked,
+        "runs": runs,
+    }
+
+
+def table(record: dict[str, Any]) -> str:
+    """The rows as a Markdown table."""
+    lines = [
+        "Vectors of words, characters and pairs begin at random and learn from the training sentences alone. Time is "
+        "that of the training loop, on a machine that had other work.",
+        "",
+        "| sentences | counted | test | least … most | must reach | to train | measured |",
+        "| --- | --- | ---: | ---: | ---: | ---: | --- |",
+    ]
+    for row in record["rows"]:
+        runs = row["runs"]
+        each = [run[row["metric"]] for run in runs]
+        counted = f"{_COUNTS[row['metric']]}, {len(runs)} seed{'s' * (len(runs) > 1)}"
+        asked = f"{row['must_reach']:.0%}" if row["must_reach"] else ""
+        lines.append(
+            f"| {row['title']} | {counted} | **{row['mean']:.2%}** | {min(each):.2%} … {max(each):.2%} "
+            f"| {asked} | {fmean(run['train_seconds'] for run in runs):.0f} s | {measured(row['environment'])} |"
+        )
+    return "\n".join(lines)
+
+
+def measured(where: dict[str, Any]) -> str:
+    """Where, with what and when a row was measured."""
+    threads = where["threads"]
+    return (
+        f"{where['cpu']}, {where['kernels']['isa']}, {threads} thread{'s' * (threads > 1)}; "
+        f"dlkit {where['versions']['dlkit']}, NumPy {where['versions']['numpy']}, Python {where['python']}; "
+        f"{where['time'][:10]}"
+    )
+
+
+def with_earlier(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Return the rows, and of those that were not measured now what the results hold, in the order of `ROWS`."""
+    known = {}
+    if RESULTS.is_file():
+        known = {row["name"]: row for row in json.loads(RESULTS.read_text(encoding="utf-8"))["rows"]}
+    known.update((row["name"], row) for row in rows)
+    return [known[row.name] for row in ROWS if row.name in known]
+
+
+def put_between_markers(page: Path, begin: str, end: str, text: str) -> None:
+    """Replace what stands between two markers of a page."""
+    before, first, rest = page.read_text(encoding="utf-8").partition(begin)
+    _, last, after = rest.partition(end)
+    if not first or not last:
+        raise SystemExit(f"{page} lacks the markers {begin} and {end}")
+    page.write_text(f"{before}{begin}\n{text}\n{end}{after}", encoding="utf-8")
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Train, write the results and the table; 1 if a row misses what it must reach."""
+    parser = argparse.ArgumentParser(description="Reproduce the taggers' rows.")
+    parser.add_argument("--rows", help=f"only these, separated by commas: {', '.join(r.name for r in ROWS)}")
+    parser.add_argument("--seeds", default="0,1,2", help="seeds, separated by commas (default 0,1,2)")
+    parser.add_argument("--threads", type=int, default=1, help="threads of kernels (default 1)")
+    parser.add_argument(
+        "--keep", type=Path, help="keep the run folders here, and go on with those that are there"
+    )
+    parser.add_argument("--quick", action="store_true", help="a smoke test: nothing is written")
+    parser.add_argument("--table", action="store_true", help="only write the table of what was measured")
+    given = parser.parse_args(arguments)
+    kernels.set_num_threads(given.threads)
+    if given.table:
+        record = json.loads(RESULTS.read_text(encoding="utf-8"))
+        put_between_markers(PAGE, BEGIN, END, table(record))
+        return 0
+    seeds = [int(seed) for seed in given.seeds.split(",")]
+    if given.quick:
+        with tempfile.TemporaryDirectory() as folder:
+            row = measure(
+                Row("quick", "python", "smoke test", "test_accuracy", 0.3, _QUICK),
+                seeds[:1],
+                Path(folder),
+                False,
+            )
+        print(f"smoke test: {row['mean']:.2%}")
+        return 0 if row["reached"] else 1
+    wanted = given.rows.split(",") if given.rows else [row.name for row in ROWS]
+    if unknown := sorted(set(wanted) - {row.name for row in ROWS}):
+        parser.error(f"unknown rows {', '.join(unknown)}; there are {', '.join(row.name for row in ROWS)}")
+    missed = False
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = given.keep or Path(temporary)
+        for row in ROWS:
+            if row.name not in wanted:
+                continue
+            try:
+                found = measure(row, seeds, folder, progress=sys.stderr.isatty())
+            except DataError as error:
+                raise SystemExit(f"reproduce-tagger: {error}") from error
+            found["environment"] = {**environment(), "command": "make reproduce-tagger"}
+            missed |= not found["reached"]
+            record = {"benchmark": "reproduce-tagger", "rows": with_earlier([found])}
+            RESULTS.write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
+            put_between_markers(PAGE, BEGIN, END, table(record))
+    return int(missed)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

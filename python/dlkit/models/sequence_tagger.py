@@ -1,0 +1,340 @@
+"""The recurrent tagger: a tag for each token of a sentence."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dlkit import nn
+from dlkit.autograd import Tensor, cat, no_grad
+from dlkit.autograd.base import mark_changed
+from dlkit.nn import functional as F
+from dlkit.nn.sequences import PackedSequence, pack_padded_sequence
+
+#: The recurrent layers that `SequenceTagger` knows by name.
+TAGGER_CELLS = ("lstm", "gru", "rnn")
+#: What it can make of a word's characters.
+CHARACTER_MODES = ("cnn", "lstm")
+_LAYERS: dict[str, Any] = {"lstm": nn.LSTM, "gru": nn.GRU, "rnn": nn.RNN}
+#: The numbers of the entries that fill places, and that stand for what is not known.
+PADDING, UNKNOWN = 0, 1
+
+
+class SequenceTagger(nn.Module):
+    """Vectors of words and of their characters, recurrent layers over the sentence, a tag for each token.
+
+    Parameters
+    ----------
+    words
+        Entries of the vocabulary, `PADDING` (0) and `UNKNOWN` (1) included.
+    tags
+        How many there are.
+    dimensions
+        Of the word vectors.
+    hidden
+        Units of each recurrent layer and direction.
+    layers
+        Recurrent layers.
+    cell
+        One of `TAGGER_CELLS`.
+    bidirectional
+        Whether each layer also reads from the end to the beginning.
+    characters
+        Entries of the characters' vocabulary, both special ones included; 0: no character features.
+    character_dimensions, character_features
+        Of the characters' vectors, and what a word has of them.
+    character_mode
+        "cnn": filters over `character_region` characters, the largest answer of each (dos Santos & Zadrozny, ICML
+        2014); "lstm": the last states of both directions (Lample et al., NAACL 2016).
+    character_region
+        Characters that a filter sees.
+    bigrams
+        Entries of the vocabulary of pairs of neighbours, both special ones included; 0: no such features.
+    bigram_dimensions
+        Of their vectors, of which a token has two.
+    dropout
+        Of what the first layer reads, of what layers pass on, and of what the classifier reads.
+    recurrent_dropout
+        Of what the recurrent weights see of the state, the same units at every step.
+    crf
+        Whether the output layer is a conditional random field, which weighs whole sequences of tags.
+    spread
+        Random vectors begin uniform from minus this to this.
+    dtype
+        float32 or float64.
+
+    Attributes
+    ----------
+    embedding, character_embedding, bigram_embedding : Embedding
+    character_filters : Conv1d, or character_layer : LSTM
+    recurrent : LSTM, GRU or RNN
+    output : Linear
+        (tags, directions * hidden).
+    crf : CRF
+        Only with `crf`.
+
+    Raises
+    ------
+    ValueError
+        A size is not positive, a probability not in [0, 1), or a name unknown.
+
+    Notes
+    -----
+    Z. Huang, W. Xu, K. Yu, "Bidirectional LSTM-CRF Models for Sequence Tagging", 2015. X. Ma, E. Hovy, "End-to-end
+    Sequence Labeling via Bi-directional LSTM-CNNs-CRF", ACL 2016.
+    """
+
+    def __init__(
+        self,
+        words: int,
+        tags: int,
+        dimensions: int = 100,
+        hidden: int = 128,
+        layers: int = 1,
+        cell: str = "lstm",
+        bidirectional: bool = True,
+        characters: int = 0,
+        character_dimensions: int = 25,
+        character_features: int = 50,
+        character_mode: str = "cnn",
+        character_region: int = 3,
+        bigrams: int = 0,
+        bigram_dimensions: int = 50,
+        dropout: float = 0.5,
+        recurrent_dropout: float = 0.0,
+        crf: bool = False,
+        spread: float = 0.1,
+        dtype: Any = np.float32,
+    ) -> None:
+        super().__init__()
+        sizes = {
+            "words": (words, 2),
+            "tags": (tags, 1),
+            "dimensions": (dimensions, 1),
+            "hidden": (hidden, 1),
+            "layers": (layers, 1),
+            "characters": (characters, 0),
+            "character_dimensions": (character_dimensions, 1),
+            "character_features": (character_features, 1),
+            "character_region": (character_region, 1),
+            "bigrams": (bigrams, 0),
+            "bigram_dimensions": (bigram_dimensions, 1),
+        }
+        for name, (size, least) in sizes.items():
+            if isinstance(size, bool) or not isinstance(size, (int, np.integer)) or size < least:
+                raise ValueError(
+                    f"SequenceTagger: {name} is {size!r}, expected an integer of at least {least}"
+                )
+        for name, size in (("characters", characters), ("bigrams", bigrams)):
+            if size == 1:
+                raise ValueError(
+                    f"SequenceTagger: {name} is 1, expected 0, or at least 2: padding and the unknown entry"
+                )
+        for name, value, known in (
+            ("cell", cell, TAGGER_CELLS),
+            ("character_mode", character_mode, CHARACTER_MODES),
+        ):
+            if value not in known:
+                raise ValueError(f"SequenceTagger: {name} is {value!r}, expected one of {', '.join(known)}")
+        if characters and character_mode == "lstm" and character_features % 2:
+            raise ValueError(
+                f"SequenceTagger: character_features is {character_features}, expected an even number: half of them "
+                f"are of either direction"
+            )
+        for name, share in (("dropout", dropout), ("recurrent_dropout", recurrent_dropout)):
+            if not 0 <= share < 1:
+                raise ValueError(
+                    f"SequenceTagger: {name} is {share!r}, expected a probability from 0 to below 1"
+                )
+        if not 0 <= spread < float("inf"):
+            raise ValueError(f"SequenceTagger: spread is {spread!r}, expected a finite number of 0 or more")
+        self.words, self.tags, self.dimensions = int(words), int(tags), int(dimensions)
+        self.characters, self.bigrams = int(characters), int(bigrams)
+        self.character_mode, self.dropout = character_mode, float(dropout)
+        self.embedding = self._table(self.words, self.dimensions, float(spread), dtype)
+        width = self.dimensions
+        if characters:
+            self.character_embedding = self._table(
+                self.characters, character_dimensions, float(spread), dtype
+            )
+            if character_mode == "cnn":
+                self.character_filters = nn.Conv1d(
+                    character_dimensions, character_features, character_region, dtype=dtype
+                )
+            else:
+                self.character_layer = nn.LSTM(
+                    character_dimensions, character_features // 2, bidirectional=True, dtype=dtype
+                )
+            width += int(character_features)
+        if bigrams:
+            self.bigram_embedding = self._table(self.bigrams, bigram_dimensions, float(spread), dtype)
+            width += 2 * int(bigram_dimensions)
+        self.recurrent = _LAYERS[cell](
+            width,
+            int(hidden),
+            int(layers),
+            bidirectional=bool(bidirectional),
+            dropout=self.dropout if layers > 1 else 0.0,
+            recurrent_dropout=float(recurrent_dropout),
+            dtype=dtype,
+        )
+        self.output = nn.Linear((2 if bidirectional else 1) * int(hidden), self.tags, dtype=dtype)
+        self.has_crf = bool(crf)
+        if crf:
+            self.crf = nn.CRF(self.tags, reduction="token_mean", dtype=dtype)
+
+    def forward(
+        self,
+        words: Any,
+        batch_sizes: Sequence[int],
+        spellings: Any = None,
+        spelled: Any = None,
+        bigrams: Any = None,
+    ) -> Tensor:
+        """Return a score for each tag of each token of a packed batch.
+
+        Parameters
+        ----------
+        words : integer array of shape (rows,)
+            Step after step, longest sentence first.
+        batch_sizes : sequence of int
+            Rows of each step.
+        spellings : integer array of shape (spellings, longest), optional
+            The different spellings among them, filled up with `PADDING`. Needed for character features.
+        spelled : integer array of shape (rows,), optional
+            Which of these each row has.
+        bigrams : integer array of shape (rows, 2), optional
+            Needed where the tagger has bigram features.
+
+        Returns
+        -------
+        Tensor of shape (rows, tags)
+
+        Raises
+        ------
+        ValueError, TypeError, IndexError
+            An array has another shape, holds no integers or a number that no entry has, or is missing.
+        """
+        numbers = np.asarray(words)
+        if numbers.ndim != 1:
+            raise ValueError(f"SequenceTagger: words is {numbers.shape}, expected (rows,) of word numbers")
+        parts = [self.embedding(numbers)]
+        if self.characters:
+            if spellings is None or spelled is None:
+                raise ValueError("SequenceTagger: spellings or spelled is missing, but it reads characters")
+            if np.shape(spelled) != numbers.shape:
+                raise ValueError(
+                    f"SequenceTagger: spelled is {np.shape(spelled)}, expected {numbers.shape}, as words"
+                )
+            # As rows of a table, whose gradient an embedding's kernel adds up.
+            parts.append(F.embedding(np.asarray(spelled), self.spell(spellings)))
+        if self.bigrams:
+            if bigrams is None or np.shape(bigrams) != (len(numbers), 2):
+                raise ValueError(
+                    f"SequenceTagger: bigrams is {np.shape(bigrams) if bigrams is not None else None}, expected "
+                    f"({len(numbers)}, 2)"
+                )
+            vectors = self.bigram_embedding(np.asarray(bigrams))
+            parts.append(vectors.reshape(len(numbers), -1))
+        rows = parts[0] if len(parts) == 1 else cat(parts, 1)
+        rows = F.dropout(rows, self.dropout, self.training)
+        sizes = np.asarray(batch_sizes, np.int64)
+        if sizes.ndim != 1 or not sizes.size or sizes.sum() != len(numbers):
+            raise ValueError(
+                f"SequenceTagger: batch_sizes add up to {int(sizes.sum())}, expected the {len(numbers)} rows of words"
+            )
+        states = self.recurrent(PackedSequence(rows, sizes))[0].data
+        scores: Tensor = self.output(F.dropout(states, self.dropout, self.training))
+        return scores
+
+    def spell(self, spellings: Any) -> Tensor:
+        """Return the character features of spellings (spellings, longest): (spellings, character_features).
+
+        They do not depend on how much padding follows.
+        """
+        numbers = np.asarray(spellings)
+        if numbers.ndim != 2 or not numbers.size:
+            raise ValueError(
+                f"SequenceTagger: spellings is {numbers.shape}, expected (spellings, longest), neither of them 0"
+            )
+        if self.character_mode == "cnn":
+            filters: Any = self.character_filters
+            # Behind each word at least one place where a filter sees padding alone, so that it is among the places of
+            # any batch.
+            region = filters.weight.shape[2]
+            numbers = np.pad(numbers, ((0, 0), (region - 1, region)), constant_values=PADDING)
+            vectors = self.character_embedding(numbers)
+            found: Tensor = F.conv1d_max(vectors, filters.weight, filters.bias)
+            return F.relu(found)
+        lengths = np.maximum((numbers != PADDING).sum(axis=1), 1)
+        vectors = self.character_embedding(numbers)
+        packed = pack_padded_sequence(vectors, lengths, batch_first=True, enforce_sorted=False)
+        _, (last, _) = self.character_layer(packed)
+        return cat([last[0], last[1]], 1)
+
+    def loss(self, scores: Tensor, tags: Any, batch_sizes: Sequence[int]) -> Tensor:
+        """Return minus the logarithm of the probability of the tags, the mean over tokens."""
+        if not self.has_crf:
+            return F.cross_entropy(scores, tags)
+        crf: Any = self.crf
+        borders = (crf.start_transitions, crf.end_transitions)
+        return F.crf_loss(scores, tags, batch_sizes, crf.transitions, *borders, "token_mean")
+
+    def decode(self, scores: Any, batch_sizes: Sequence[int], allowed: Any = None) -> NDArray[np.int64]:
+        """Return the best tags of scores (rows, tags), in their order.
+
+        Parameters
+        ----------
+        scores
+            As `forward` gives them.
+        batch_sizes
+            Rows of each step.
+        allowed : tuple of bool arrays, optional
+            Which tags may follow each other, [before, after], which may begin, and which may end a sentence. Then the
+            best of the sequences that they allow, with or without a conditional random field.
+        """
+        array = np.asarray(scores._array if isinstance(scores, Tensor) else scores)
+        if not self.has_crf and allowed is None:
+            return np.asarray(array.argmax(axis=1), np.int64)
+        kind = array.dtype.type
+        if self.has_crf:
+            crf: Any = self.crf
+            tables = [crf.transitions._array, crf.start_transitions._array, crf.end_transitions._array]
+        else:
+            shapes: list[Any] = [(self.tags, self.tags), self.tags, self.tags]
+            tables = [np.zeros(shape, array.dtype) for shape in shapes]
+        if allowed is not None:
+            tables = [
+                np.where(mask, table, kind(-np.inf)) for mask, table in zip(allowed, tables, strict=True)
+            ]
+        from dlkit import kernels
+
+        return kernels.crf_decode(array, batch_sizes, *tables)[0]
+
+    def set_vectors(self, table: NDArray[Any]) -> None:
+        """Begin with these word vectors, shape (words, dimensions); that of padding stays 0.
+
+        Raises
+        ------
+        ValueError
+            The table has another shape.
+        """
+        if table.shape != (self.words, self.dimensions):
+            raise ValueError(
+                f"SequenceTagger: table is {table.shape}, expected ({self.words}, {self.dimensions})"
+            )
+        with no_grad():
+            self.embedding.weight.copy_(table.astype(self.embedding.weight.dtype))
+            self.embedding.weight.data[PADDING] = 0
+        mark_changed(self.embedding.weight)
+
+    @staticmethod
+    def _table(entries: int, dimensions: int, spread: float, dtype: Any) -> nn.Embedding:
+        layer = nn.Embedding(int(entries), int(dimensions), PADDING, dtype=dtype)
+        nn.init.uniform_(layer.weight, -spread, spread)
+        layer.weight.data[PADDING] = 0
+        mark_changed(layer.weight)
+        return layer

@@ -1,0 +1,256 @@
+"""A trained tagger taken from its run folder, and what it says of sentences."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dlkit.autograd import no_grad
+from dlkit.data import DataError, iob, segmentation
+from dlkit.data.python_tokens import tagged_lines
+from dlkit.data.tagged_set import TASKS
+from dlkit.data.tagger_batches import pack_tagged
+from dlkit.data.tagger_features import EncodedSentence, SpellingTable, TaggerFeatures
+from dlkit.models import SequenceTagger
+from dlkit.nn import load_safetensors
+from dlkit.train import RunFolder
+
+from .card import CardError
+from .predictor import PredictorError
+from .tagger_scores import allowed_tags
+
+#: The name that every model's card has; its format tells them apart.
+FILE = "model.json"
+FORMAT = "dlkit-sequence-tagger-1"
+FEATURES = "features.json"
+#: How a text becomes tokens.
+CUTTING = ("english", "python", "characters", "spaces")
+_MAX_SIZE = 1 << 24
+_BATCH = 64
+_ENGLISH = re.compile(
+    r"https?://\S+|www\.\S+|[\w.+-]+@[\w-]+\.[\w.-]+"  # addresses
+    r"|[A-Za-z]+(?=n['’]t\b)|n['’]t\b|['’](?:s|m|d|re|ve|ll)\b"  # do n't, it 's
+    r"|\d+(?:[.,:]\d+)*|(?:[A-Za-z]\.){2,}|\w+|\.{2,}|\S",
+    re.IGNORECASE,
+)
+
+
+@dataclass(frozen=True)
+class Tagged:
+    """A sentence and what the tagger says of it.
+
+    Attributes
+    ----------
+    tokens, tags
+        One tag for each token.
+    confidence
+        The probability of each token's tag, shape (tokens,): with a conditional random field given all others, else by
+        itself.
+    """
+
+    tokens: list[str]
+    tags: list[str]
+    confidence: NDArray[np.float64]
+
+
+def run_tagger(
+    model: SequenceTagger,
+    table: SpellingTable,
+    sentences: Sequence[EncodedSentence],
+    allowed: Any = None,
+    *,
+    with_loss: bool = False,
+    with_confidence: bool = False,
+) -> tuple[list[NDArray[np.int64]], list[NDArray[np.float64]], float]:
+    """Tag encoded sentences in evaluation mode: tag numbers, their probabilities, and the mean loss of a token.
+
+    Tags that the training part does not have count for nothing in the loss.
+    """
+    order = np.argsort([len(s.words) for s in sentences], kind="stable")
+    tags: list[Any] = [None] * len(sentences)
+    confidence: list[Any] = [np.zeros(0)] * len(sentences)
+    total, tokens = 0.0, 0
+    training = model.training
+    model.eval()
+    try:
+        with no_grad():
+            for start in range(0, len(order), _BATCH):
+                rows = order[start : start + _BATCH]
+                batch, labels = pack_tagged([sentences[row] for row in rows], table)
+                scores = model(*batch[:5])
+                best = model.decode(scores, batch.batch_sizes, allowed)
+                for row, found in zip(rows, batch.unpack(best, len(rows)), strict=True):
+                    tags[row] = found
+                if with_loss and (labels >= 0).all():
+                    total += model.loss(scores, labels, batch.batch_sizes).item() * len(labels)
+                    tokens += len(labels)
+                if with_confidence:
+                    shares = _shares(model, scores._array, batch.batch_sizes)[np.arange(len(best)), best]
+                    for row, found in zip(rows, batch.unpack(shares, len(rows)), strict=True):
+                        confidence[row] = found
+    finally:
+        model.train(training)
+    return tags, confidence, total / tokens if tokens else float("nan")
+
+
+def _shares(model: SequenceTagger, scores: NDArray[Any], batch_sizes: list[int]) -> NDArray[np.float64]:
+    from dlkit import kernels
+
+    if not model.has_crf:
+        return kernels.softmax(scores).astype(np.float64)
+    crf: Any = model.crf
+    borders = (crf.start_transitions._array, crf.end_transitions._array)
+    _, found = kernels.crf_loss_and_gradients(scores, None, batch_sizes, crf.transitions._array, *borders)
+    return np.clip(found.emissions.astype(np.float64), 0, 1)
+
+
+class TaggerPredictor:
+    """A tagger in evaluation mode, with what it knows.
+
+    Parameters
+    ----------
+    model
+        The trained model.
+    features
+        How tokens and tags become numbers.
+    task
+        One of `dlkit.data.tagged_set.TASKS`.
+    cutting
+        One of `CUTTING`: how a text becomes tokens.
+    """
+
+    def __init__(self, model: SequenceTagger, features: TaggerFeatures, task: str, cutting: str) -> None:
+        self.model, self.features, self.task, self.cutting = model.eval(), features, task, cutting
+        self._allowed = allowed_tags(task, features.tags)
+
+    def tokens(self, text: str) -> list[str]:
+        """Cut a text into tokens.
+
+        Raises
+        ------
+        PredictorError
+            There are none in it.
+        """
+        found = tokens_of(text, self.cutting)
+        if not found:
+            raise PredictorError(f"{text!r} holds no tokens")
+        return found
+
+    def predict(self, sentences: Sequence[str]) -> list[Tagged]:
+        """Tag sentences.
+
+        Raises
+        ------
+        PredictorError
+            There are none, or one has no tokens.
+        """
+        if not sentences:
+            raise PredictorError("there is no sentence, expected at least one")
+        tokens = [self.tokens(sentence) for sentence in sentences]
+        table = SpellingTable(self.features)
+        encoded = [table.encode(each) for each in tokens]
+        tags, shares, _ = run_tagger(self.model, table, encoded, self._allowed, with_confidence=True)
+        return [
+            Tagged(words, [self.features.tags[i] for i in numbers], confidence)
+            for words, numbers, confidence in zip(tokens, tags, shares, strict=True)
+        ]
+
+    def spans(self, tagged: Tagged) -> list[str]:
+        """What the tags say: the words of a segmented text, or the entities as ``kind: words``."""
+        if self.task == "segmentation":
+            return segmentation.words_from(tagged.tokens, tagged.tags)
+        if self.task == "entities":
+            found = iob.entities_of(tagged.tags)
+            return [f"{e.kind}: {' '.join(tagged.tokens[e.start : e.end])}" for e in found]
+        return []
+
+
+def tokens_of(text: str, cutting: str) -> list[str]:
+    """Cut a text into tokens.
+
+    Examples
+    --------
+    >>> tokens_of("I don't know, it's Bob's.", "english")
+    ['I', 'do', "n't", 'know', ',', 'it', "'s", 'Bob', "'s", '.']
+    """
+    if cutting == "characters":
+        return [character for character in text if not character.isspace()]
+    if cutting == "python":
+        return [token for tokens, _ in tagged_lines(text.strip() + "\n") for token in tokens]
+    if cutting == "spaces":
+        return text.split()
+    return _ENGLISH.findall(text)
+
+
+def is_tagger_card(path: Path) -> bool:
+    """Whether a file is, as far as its format says, the card of a tagger."""
+    try:
+        return bool(_read(path).get("format") == FORMAT)
+    except (OSError, CardError):
+        return False
+
+
+def _read(path: Path) -> dict[str, Any]:
+    if path.stat().st_size > _MAX_SIZE:
+        raise CardError(f"{path}: {path.stat().st_size} bytes, expected at most {_MAX_SIZE}")
+    try:
+        values = json.loads(path.read_text(encoding="utf-8"))
+    except (ValueError, RecursionError) as error:
+        raise CardError(f"{path}: no JSON: {error}") from error
+    if not isinstance(values, dict):
+        raise CardError(f"{path}: a {type(values).__name__}, expected an object")
+    return values
+
+
+def load_tagger(folder: str | os.PathLike[str], device: str = "cpu") -> TaggerPredictor:
+    """Load the tagger of a run folder.
+
+    Raises
+    ------
+    CardError
+        Its card is damaged.
+    PredictorError
+        There is no finished model, its weights do not fit the card, or the device is no CPU.
+    """
+    if device != "cpu":
+        raise PredictorError(
+            f"device is {device}, expected cpu: recurrent layers have no kernels for devices yet"
+        )
+    path = Path(folder)
+    try:
+        card = _read(path / FILE)
+    except OSError as error:
+        raise PredictorError(f"run folder {path} has no {FILE}: no finished run of a tagger") from error
+    arguments, task, cutting = card.get("arguments"), card.get("task"), card.get("cutting")
+    if not isinstance(arguments, dict) or task not in TASKS or cutting not in CUTTING:
+        raise CardError(f"{path / FILE}: arguments, task or cutting are not those of a tagger")
+    weights = path / RunFolder.MODEL
+    if not weights.is_file():
+        raise PredictorError(f"run folder {path} has no {RunFolder.MODEL}: the run is not finished")
+    try:
+        features = TaggerFeatures.load(path / FEATURES)
+    except DataError as error:
+        raise CardError(str(error)) from error
+    sizes = {
+        "words": len(features.words),
+        "tags": len(features.tags),
+        "characters": 0 if features.characters is None else len(features.characters),
+        "bigrams": 0 if features.bigrams is None else len(features.bigrams),
+    }
+    wrong = [name for name, size in sizes.items() if arguments.get(name) != size]
+    if wrong:
+        raise CardError(f"{path / FILE}: {', '.join(wrong)} do not fit {FEATURES}")
+    try:
+        model = SequenceTagger(**arguments)
+        model.load_state_dict(load_safetensors(weights))
+    except (TypeError, ValueError, KeyError) as error:
+        raise PredictorError(f"{weights} does not fit {FILE}: {error}") from error
+    return TaggerPredictor(model, features, task, cutting)

@@ -1,0 +1,117 @@
+"""How good tags are: share of tokens, F1 of words or entities, each class by itself."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dlkit.data import iob, segmentation
+from dlkit.data.tagged_set import TaggedSentence
+
+#: The number by which each task is judged.
+JUDGED_BY = {"tokens": "accuracy", "segmentation": "f1", "entities": "f1"}
+
+
+def f_score(right: int, said: int, there: int) -> tuple[float, float, float]:
+    """Precision, recall, and their harmonic mean; 0 where there is nothing to divide by."""
+    precision = right / said if said else 0.0
+    recall = right / there if there else 0.0
+    both = precision + recall
+    return precision, recall, 2 * precision * recall / both if both else 0.0
+
+
+def scores_of(
+    task: str, sentences: Sequence[TaggedSentence], predicted: Sequence[Sequence[str]]
+) -> dict[str, float]:
+    """Score predicted tags.
+
+    Parameters
+    ----------
+    task
+        One of `dlkit.data.tagged_set.TASKS`.
+    sentences
+        With their true tags.
+    predicted
+        The tags said to be theirs.
+
+    Returns
+    -------
+    dict
+        ``accuracy``, the share of tokens; for words and entities also ``precision``, ``recall`` and ``f1`` of whole
+        spans.
+    """
+    pairs = list(zip(sentences, predicted, strict=True))
+    tokens = sum(len(sentence.tags) for sentence, _ in pairs)
+    hits = sum(a == b for sentence, tags in pairs for a, b in zip(sentence.tags, tags, strict=True))
+    scores = {"accuracy": hits / tokens if tokens else 0.0}
+    if task == "tokens":
+        return scores
+    right = said = there = 0
+    for sentence, tags in pairs:
+        true, found = _spans(task, sentence.tokens, sentence.tags), _spans(task, sentence.tokens, tags)
+        right, said, there = right + len(true & found), said + len(found), there + len(true)
+    scores["precision"], scores["recall"], scores["f1"] = f_score(right, said, there)
+    return scores
+
+
+def _spans(task: str, tokens: Sequence[str], tags: Sequence[str]) -> set[Any]:
+    if task == "segmentation":
+        return set(segmentation.spans_of(segmentation.words_from(tokens, tags)))
+    return set(iob.entities_of(tags))
+
+
+def allowed_tags(
+    task: str, tags: Sequence[str]
+) -> tuple[NDArray[np.bool_], NDArray[np.bool_], NDArray[np.bool_]] | None:
+    """Which tags may follow each other, [before, after], which may begin and which may end a sentence; None: all."""
+    if task == "tokens":
+        return None
+    follows = segmentation.may_follow if task == "segmentation" else iob.may_follow
+    pairs = np.array([[follows(before, after) for after in tags] for before in tags], dtype=bool)
+    start = np.array([follows(None, tag) for tag in tags], dtype=bool)
+    end = np.array([task != "segmentation" or segmentation.may_end(tag) for tag in tags], dtype=bool)
+    return pairs, start, end
+
+
+def report(
+    task: str, sentences: Sequence[TaggedSentence], predicted: Sequence[Sequence[str]]
+) -> list[tuple[str, float, float, float, int]]:
+    """Precision, recall, F1 and how many there are, of each tag, of each kind of entity, or of words by length.
+
+    The most frequent first.
+    """
+    right: Counter[str] = Counter()
+    said: Counter[str] = Counter()
+    there: Counter[str] = Counter()
+    for sentence, tags in zip(sentences, predicted, strict=True):
+        if task == "tokens":
+            true: set[Any] = set(enumerate(sentence.tags))
+            found: set[Any] = set(enumerate(tags))
+        else:
+            true, found = _spans(task, sentence.tokens, sentence.tags), _spans(task, sentence.tokens, tags)
+        for counter, spans in ((right, true & found), (said, found), (there, true)):
+            counter.update(_kind(task, span) for span in spans)
+    kinds = sorted(there | said, key=lambda kind: (-there[kind], kind))
+    return [(kind, *f_score(right[kind], said[kind], there[kind]), there[kind]) for kind in kinds]
+
+
+def _kind(task: str, span: Any) -> str:
+    if task == "tokens":
+        return str(span[1])
+    if task == "entities":
+        return str(span.kind)
+    length = span[1] - span[0]
+    return f"of {length} character{'s' if length > 1 else ''}" if length < 4 else "of 4 and more"
+
+
+def seqeval_f1(sentences: Sequence[TaggedSentence], predicted: Sequence[Sequence[str]]) -> float | None:
+    """The F1 of entities as the package seqeval counts it, or None where it is not installed."""
+    try:
+        from seqeval.metrics import f1_score
+    except ImportError:
+        return None
+    return float(f1_score([s.tags for s in sentences], [list(tags) for tags in predicted]))

@@ -1,0 +1,58 @@
+from __future__ import annotations
+
+import importlib
+import sys
+from pathlib import Path
+
+import pytest
+
+_BENCH = Path(__file__).resolve().parents[2] / "bench"
+
+
+@pytest.fixture
+def reproduce(monkeypatch, tmp_path):
+    monkeypatch.syspath_prepend(str(_BENCH))
+    sys.modules.pop("reproduce_tagger", None)
+    module = importlib.import_module("reproduce_tagger")
+    page = tmp_path / "page.md"
+    page.write_text(f"before\n{module.BEGIN}\nold\n{module.END}\nafter\n")
+    monkeypatch.setattr(module, "PAGE", page)
+    monkeypatch.setattr(module, "RESULTS", tmp_path / "results.json")
+    return module
+
+
+class _Recipe:
+    """Trains in no time."""
+
+    def __init__(self) -> None:
+        self.asked = []
+
+    def run(self, **settings):
+        self.asked.append(settings)
+        score = 0.9 + 0.01 * settings["seed"]
+        metrics = {"test_accuracy": score, "seqeval_f1": None, "train_seconds": 2.0}
+        return type("Result", (), {"metrics": metrics})()
+
+    def settings(self, **given):
+        return type("Settings", (), {"as_dict": lambda self: {"seed": 0, **given}})()
+
+
+def test_rows_are_measured_and_kept(reproduce, monkeypatch, tmp_path):
+    recipe = _Recipe()
+    monkeypatch.setattr(reproduce, "get", lambda name: recipe)
+    keep = ["--keep", str(tmp_path / "runs")]
+    assert reproduce.main(["--rows", "ewt", "--seeds", "0,1,2", *keep]) == 1  # 91% of 95%
+    assert [a["seed"] for a in recipe.asked] == [0, 1, 2]
+    assert reproduce.main(["--rows", "python", "--seeds", "9", *keep]) == 0
+    page = reproduce.PAGE.read_text()
+    assert (
+        "| UD English EWT: 17 parts of speech | accuracy, 3 seeds | **91.00%** | 90.00% … 92.00% | 95% | 2 s |"
+        in page
+    )
+    assert "accuracy, 1 seed | **99.00%**" in page
+    assert page.startswith("before\n")
+    assert page.endswith("after\n")
+    with pytest.raises(SystemExit, match="seqeval is not installed"):
+        reproduce.main(["--rows", "wnut17", *keep])
+    with pytest.raises(SystemExit):
+        reproduce.main(["--rows", "ewd", *keep])

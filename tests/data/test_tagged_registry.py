@@ -1,0 +1,50 @@
+"""Tagged sentences by name."""
+
+from __future__ import annotations
+
+import lzma
+
+import pytest
+
+from dlkit.data import DataError, load_tagged, tagged_names
+from dlkit.data.segmentation import words_from
+
+
+@pytest.mark.parametrize(
+    ("name", "task", "sentences", "tokens", "tags"),
+    [
+        ("ewt", "tokens", (12544, 2001, 2077), 25094, 17),
+        ("gsd", "tokens", (3997, 500, 500), 12012, 15),
+        ("wnut17", "entities", (3394, 1009, 1287), 23394, 13),
+        ("gsdsimp-entities", "entities", (3997, 500, 500), 12012, 7),
+    ],
+)
+def test_official_sets(data_folder, name, task, sentences, tokens, tags):
+    found = load_tagged(name)
+    assert found.task == task
+    assert (len(found.train), len(found.validation), len(found.test)) == sentences
+    assert sum(len(s.tokens) for s in found.test) == tokens
+    assert len(found.tags) == tags
+
+
+@pytest.mark.parametrize("name", ["gsd-segmentation", "gsdsimp-segmentation"])
+def test_words_of_chinese(data_folder, name):
+    found = load_tagged(name)
+    assert found.task == "segmentation"
+    assert sum(len(words_from(*s)) for s in found.test) == 12012
+    assert sorted(found.tags) == ["B", "E", "M", "S"]
+
+
+def test_unknown_names():
+    with pytest.raises(ValueError, match=r"unknown set of tagged sentences 'ewd'.*did you mean 'ewt'"):
+        load_tagged("ewd")
+    assert tagged_names()[0] == "python"
+
+
+def test_a_damaged_file_is_not_read(tmp_path, monkeypatch):
+    folder = tmp_path / "wnut17"
+    folder.mkdir()
+    (folder / "wnut17train.conll.xz").write_bytes(lzma.compress(b"word\tO\n"))
+    monkeypatch.setenv("DLKIT_DATA", str(tmp_path))
+    with pytest.raises(DataError, match="SHA-256 of its content is"):
+        load_tagged("wnut17")

@@ -1,0 +1,97 @@
+"""Tagged sentences as numbers."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+
+from dlkit.data import DataError, DataNotFoundError
+from dlkit.data.tagger_features import LONGEST_WORD, SpellingTable, TaggerFeatures
+
+SENTENCES = [(["The", "cat", "17"], ["D", "N", "#"]), (["the", "dog"], ["D", "N"])]
+
+
+def make(**settings):
+    return TaggerFeatures.of(SENTENCES, ["D", "N", "#"], **settings)
+
+
+def test_words_characters_tags():
+    features = make(lower=True, digits=True)
+    encoded = SpellingTable(features).encode(*SENTENCES[0])
+    assert features.words.words[2] == "the"
+    assert encoded.words.tolist() == features.words.numbers(["the", "cat", "00"]).tolist()
+    assert encoded.tags.tolist() == [0, 1, 2]
+    assert encoded.bigrams.shape == (3, 0)
+    assert features.normal("Ab12") == "ab00"
+    assert SpellingTable(features).encode(["new"], ["?"]).tags.tolist() == [-1]
+
+
+def test_spellings_are_kept_once():
+    features = make()
+    table = SpellingTable(features)
+    assert table.rows(["cat", "the", "cat"]).tolist() == [0, 1, 0]
+    expected = features.characters.numbers("cat").tolist()
+    assert table.table[0].tolist() == expected
+    assert table.rows(["a" * 3 + "b" * 100 + "c" * 3]).tolist() == [2]
+    assert table.table.shape == (3, LONGEST_WORD)
+    assert table.table[0].tolist() == [*expected, *[0] * (LONGEST_WORD - 3)]
+
+
+def test_bigrams():
+    features = make(characters=False, bigrams=True, bigram_min_count=1)
+    encoded = SpellingTable(features).encode(*SENTENCES[0])
+    assert encoded.bigrams.shape == (3, 2)
+    assert encoded.bigrams[0, 1] == encoded.bigrams[1, 0]
+    assert len(set(encoded.bigrams.ravel().tolist())) == 4
+    assert encoded.spellings.size == 0
+    assert (SpellingTable(features).encode(["x", "y"]).bigrams == 1).all()
+
+
+def test_further_words_and_counts():
+    features = make(further_words=["zebra", "the", "<unk>"])
+    assert "zebra" in features.words
+    counts = features.counts(SENTENCES)
+    assert counts[features.words.number("the")] == 1
+    assert counts[features.words.number("zebra")] == 0
+    assert counts.sum() == 5
+
+
+@pytest.mark.parametrize("settings", [{}, {"characters": False, "bigrams": True, "lower": True}])
+def test_there_and_back(tmp_path, settings):
+    features = make(**settings)
+    found = TaggerFeatures.load(features.save(tmp_path / "features.json"))
+    assert found == features
+
+
+@pytest.mark.parametrize(
+    ("change", "text"),
+    [
+        ({"format": "x"}, "holds no features of a tagger"),
+        ({"words": "abc"}, "words is missing or of the wrong type"),
+        ({"words": ["a", "a"]}, "is there twice"),
+        ({"tags": []}, "tags are no list of different texts"),
+        ({"tags": ["a", "a"]}, "tags are no list of different texts"),
+        ({"tags": [1]}, "tags are no list of different texts"),
+        ({"lower": 1}, "lower is missing or of the wrong type"),
+    ],
+)
+def test_damaged_files(tmp_path, change, text):
+    path = make().save(tmp_path / "features.json")
+    path.write_text(json.dumps({**json.loads(path.read_text()), **change}))
+    with pytest.raises(DataError, match=text):
+        TaggerFeatures.load(path)
+
+
+def test_no_file_and_no_json(tmp_path):
+    with pytest.raises(DataNotFoundError, match="no such file"):
+        TaggerFeatures.load(tmp_path / "none.json")
+    (tmp_path / "bad.json").write_bytes(b"\xff{")
+    with pytest.raises(DataError, match="is not JSON"):
+        TaggerFeatures.load(tmp_path / "bad.json")
+
+
+def test_arrays_are_integers():
+    for array in SpellingTable(make()).encode(*SENTENCES[1]):
+        assert array.dtype == np.int64

@@ -1,0 +1,214 @@
+"""Taggers through their recipe, and what is asked of them afterwards."""
+
+from __future__ import annotations
+
+import functools
+import json
+
+import numpy as np
+import pytest
+
+from dlkit.data import DataError, TaggedSentence, TaggedSet, load_tagged, write_word_vectors
+from dlkit.data.segmentation import characters_of
+from dlkit.recipes import get, tagger
+from dlkit.recipes.card import CardError
+from dlkit.recipes.predictor import PredictorError
+from dlkit.recipes.settings import SettingsError
+from dlkit.recipes.tagger_predictor import load_tagger
+from dlkit.recipes.tagger_scores import scores_of
+from dlkit.train import Callback, Interrupted
+
+SMALL = {
+    **{"dimensions": 16, "hidden": 16, "character_dimensions": 6, "character_features": 8, "batch_size": 32},
+    **{"lr": 0.01, "epochs": 1, "progress": False, "dropout": 0.2},
+}
+
+
+@functools.cache
+def lines():
+    found = load_tagged("python")
+    return TaggedSet("python", "tokens", found.train[:600], found.validation[:60], found.test[:60], "here")
+
+
+def made(name, task, pairs):
+    sentences = [TaggedSentence(*pair) for pair in pairs]
+    return TaggedSet(name, task, sentences[20:], sentences[:10], sentences[10:20], "made here")
+
+
+def names(rng):
+    """Sentences with two kinds of names, each after a word that tells which."""
+    for _ in range(150):
+        tokens, tags = ["so"], ["O"]
+        for _ in range(rng.integers(1, 4)):
+            kind = ("in", "loc") if rng.random() < 0.5 else ("mr", "per")
+            length = int(rng.integers(1, 3))
+            tokens += [kind[0], *(f"N{i}" for i in rng.integers(0, 9, length))]
+            tags += ["O", f"B-{kind[1]}", *[f"I-{kind[1]}"] * (length - 1)]
+        yield tokens, tags
+
+
+def words(rng):
+    known = ["甲", "乙丙", "丁", "戊己庚", "辛壬"]
+    for _ in range(150):
+        yield characters_of([known[i] for i in rng.integers(0, 5, rng.integers(2, 9))])
+
+
+@pytest.fixture
+def small(monkeypatch):
+    rng = np.random.default_rng(0)
+    sets = {
+        "python": lines(),
+        "wnut17": made("wnut17", "entities", names(rng)),
+        "gsd-segmentation": made("gsd-segmentation", "segmentation", words(rng)),
+    }
+    monkeypatch.setattr(tagger, "load_tagged", sets.__getitem__)
+    return sets
+
+
+def run(folder, **settings):
+    return get("tagger").run(run_dir=folder, **{**SMALL, **settings})
+
+
+def test_learns_and_leaves_a_run_folder(tmp_path, small):
+    result = run(tmp_path, epochs=5, batch_size=16)
+    metrics = result.metrics
+    assert metrics["test_accuracy"] > 0.7
+    assert metrics["val_accuracy"] > 0.7
+    assert metrics["test_tokens"] == sum(len(s.tokens) for s in lines().test)
+    for name in ("loss.png", "confusion.png", "report.txt", "mistakes.txt", "features.json", "model.json"):
+        assert (tmp_path / name).is_file(), name
+    assert "operator" in (tmp_path / "report.txt").read_text()
+    predictor = load_tagger(tmp_path)
+    test = lines().test
+    predictor.cutting = "spaces"
+    found = predictor.predict([" ".join(s.tokens) for s in test if not any(" " in t for t in s.tokens)])
+    kept = [s for s in test if not any(" " in t for t in s.tokens)]
+    share = scores_of("tokens", kept, [t.tags for t in found])["accuracy"]
+    assert share == pytest.approx(metrics["test_accuracy"], abs=0.1)
+    assert all(((t.confidence >= 0) & (t.confidence <= 1)).all() for t in found)
+
+
+def test_entities(tmp_path, small):
+    result = run(tmp_path, data="wnut17", epochs=8, batch_size=8, characters="none", word_dropout=0.0)
+    assert result.metrics["test_f1"] > 0.9
+    history = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
+    assert {"val_f1", "val_precision", "val_recall", "val_accuracy"} <= set(history[-1])
+    if result.metrics["seqeval_f1"] is not None:
+        assert result.metrics["seqeval_f1"] == pytest.approx(result.metrics["test_f1"])
+    predictor = load_tagger(tmp_path)
+    (tagged,) = predictor.predict(["so in N1 N2 mr N3"])
+    assert predictor.spans(tagged) == ["loc: N1 N2", "per: N3"]
+
+
+@pytest.mark.parametrize("output", ["softmax", "crf"])
+def test_segmentation(tmp_path, small, output):
+    result = run(tmp_path, data="gsd-segmentation", epochs=6, output=output, bigram_dimensions=8)
+    assert result.metrics["test_f1"] > 0.95
+    predictor = load_tagger(tmp_path)
+    (tagged,) = predictor.predict(["甲乙丙 戊己庚"])
+    assert predictor.spans(tagged) == ["甲", "乙丙", "戊己庚"]
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"cell": "gru", "output": "crf", "average": 0.9},
+        {"characters": "lstm", "recurrent_dropout": 0.2, "layers": 2},
+    ],
+)
+def test_same_seed_same_bits_resumed_or_not(tmp_path, small, settings):
+    def weights(name, **more):
+        folder = run(tmp_path / name, schedule="constant", **settings, **more).folder
+        return (folder / "model.safetensors").read_bytes()
+
+    whole = weights("a", epochs=2)
+    assert weights("b", epochs=1) != whole
+    assert weights("b", epochs=2, resume=True) == whole
+
+
+def test_a_run_stopped_within_an_epoch_goes_on(tmp_path, small, monkeypatch):
+    whole = run(tmp_path / "a").folder / "model.safetensors"
+
+    class Stop(Callback):
+        def on_batch_end(self, trainer):
+            if trainer.step == 5:
+                trainer.save(trainer.run.checkpoint)
+                raise Interrupted("stopped")
+
+    class Stopped(tagger.TaggerTrainer):
+        def __init__(self, *arguments, callbacks=(), **named):
+            super().__init__(*arguments, callbacks=[*callbacks, Stop()], **named)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(tagger, "TaggerTrainer", Stopped)
+        with pytest.raises(Interrupted):
+            run(tmp_path / "b")
+    again = run(tmp_path / "b", resume=True).folder / "model.safetensors"
+    assert again.read_bytes() == whole.read_bytes()
+
+
+def test_vectors_from_a_file(tmp_path, small):
+    path = tmp_path / "vectors.txt"
+    found = ["so", "in", "mr", "n0", "zebra"]
+    write_word_vectors(path, found, np.eye(5, 7, dtype=np.float32))
+    run(tmp_path / "a", data="wnut17", vectors=str(path))
+    assert json.loads((tmp_path / "a" / "model.json").read_text())["arguments"]["dimensions"] == 7
+    write_word_vectors(path, ["zebra"], np.ones((1, 7), np.float32))
+    with pytest.raises(SettingsError, match="has none of the words"):
+        run(tmp_path / "b", data="wnut17", vectors=str(path))
+    with pytest.raises(DataError, match="no such file"):
+        run(tmp_path / "c", vectors=str(tmp_path / "none.txt"))
+
+
+@pytest.mark.parametrize(
+    ("settings", "text"),
+    [
+        ({"data": "ewd"}, "data is 'ewd', expected one of"),
+        ({"output": "svm"}, "output"),
+        ({"cell": "lstn"}, "cell"),
+        ({"patience": 2, "average": 0.9}, "patience and average are both given"),
+        ({"characters": "lstm", "character_features": 5}, "expected an even number"),
+        ({"dropout": 1.0}, "dropout"),
+        ({"device": "simt"}, "expected cpu"),
+    ],
+)
+def test_bad_settings(tmp_path, settings, text):
+    with pytest.raises(SettingsError, match=text):
+        run(tmp_path, **settings)
+
+
+def test_damaged_runs(tmp_path, small):
+    with pytest.raises(PredictorError, match=r"has no model\.json"):
+        load_tagger(tmp_path)
+    run(tmp_path, data="wnut17")
+    with pytest.raises(PredictorError, match="expected cpu"):
+        load_tagger(tmp_path, "simt")
+    predictor = load_tagger(tmp_path)
+    with pytest.raises(PredictorError, match="no sentence"):
+        predictor.predict([])
+    with pytest.raises(PredictorError, match="holds no tokens"):
+        predictor.predict(["a", "  "])
+    card = json.loads((tmp_path / "model.json").read_text())
+    for change, error, text in (
+        ({"task": "x"}, CardError, "not those of a tagger"),
+        ({"arguments": {**card["arguments"], "words": 3}}, CardError, "words do not fit features.json"),
+        ({"arguments": {**card["arguments"], "hidden": 9}}, PredictorError, "does not fit model.json"),
+        ({"arguments": {**card["arguments"], "hiden": 9}}, PredictorError, "does not fit model.json"),
+    ):
+        (tmp_path / "model.json").write_text(json.dumps({**card, **change}))
+        with pytest.raises(error, match=text):
+            load_tagger(tmp_path)
+    (tmp_path / "model.json").write_text(json.dumps(card))
+    (tmp_path / "features.json").write_text("{")
+    with pytest.raises(CardError, match="is not JSON"):
+        load_tagger(tmp_path)
+    (tmp_path / "model.safetensors").unlink()
+    with pytest.raises(PredictorError, match="the run is not finished"):
+        load_tagger(tmp_path)
+
+
+@pytest.mark.slow
+def test_reaches_what_it_must():
+    for data in ("python",):
+        result = get("tagger").run(data=data, progress=False)
+        assert result.target.reached(result.metrics)
