@@ -13,7 +13,10 @@ from dlkit.study.libraries import Prepared
 from dlkit.study.tagger_workloads import Arrays
 
 
-class _Tagger(torch.nn.Module):
+_Module: Any = torch.nn.Module  # Any with and without PyTorch, so that type checks say the same
+
+
+class _Tagger(_Module):  # type: ignore[misc]
     def __init__(self, p: dict[str, Any]) -> None:
         super().__init__()
         self.shape = (p["length"], p["batch"])
