@@ -12,7 +12,6 @@ from dlkit.study import tagger_workloads
 from dlkit.study.libraries import Prepared
 from dlkit.study.tagger_workloads import Arrays
 
-
 _Module: Any = torch.nn.Module  # Any with and without PyTorch, so that type checks say the same
 
 
