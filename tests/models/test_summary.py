@@ -26,9 +26,14 @@ SHAPES = {
     nn.RNNCell: lambda: (nn.RNNCell(3, 5), (2, 3)),
     nn.LSTMCell: lambda: (nn.LSTMCell(3, 5), (2, 3)),
     nn.GRUCell: lambda: (nn.GRUCell(3, 5), (2, 3)),
+    nn.CRF: lambda: (nn.CRF(4), (dl.zeros(3, 2, 4), np.array([[1, 0], [3, 2], [0, 0]]))),
+    nn.SampledSoftmaxLoss: lambda: (
+        nn.SampledSoftmaxLoss(6, 9, 4),
+        (np.zeros((3, 6), np.float32), np.array([0, 8, 2])),
+    ),
     nn.RecurrentCell: lambda: (nn.RecurrentCell("relu", 3, 5), (2, 3)),
 }
-_NOT_LAYERS = {nn.Module, nn.ModuleList, nn.Sequential}
+_NOT_LAYERS = {nn.Module, nn.ModuleList, nn.Sequential, nn.AdaptiveLogSoftmaxWithLoss}
 _LAYERS = [
     kind
     for name in nn.__all__

@@ -55,7 +55,7 @@ def _few_samples(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 #: What has no kernels for devices yet, and says so.
-CPU_ALONE = ("lm", "vanishing-gradients")
+CPU_ALONE = ("lm", "ngram", "tagger", "vanishing-gradients")
 
 
 @pytest.mark.parametrize("name", CPU_ALONE)

@@ -240,6 +240,12 @@ def _flops(module: nn.Module, given: tuple[int, ...], made: tuple[int, ...]) -> 
         return int(size * (2 * taps + int(module.bias is not None)))
     if isinstance(module, (nn.Recurrent, nn.RecurrentCell)):
         return _recurrence(module, prod(given) // module.input_size)
+    if isinstance(module, nn.CRF):
+        return prod(given) * (2 * module.num_tags + 6)  # the forward algorithm, and exponentials
+    if isinstance(module, nn.SampledSoftmaxLoss):
+        return (
+            given[0] * module.n_classes * (2 * module.in_features + 1 + 6)
+        )  # of all classes, as for nn.Linear
     if isinstance(module, nn.Maxout):
         return size * (module.pieces - 1)
     name = type(module).__name__
