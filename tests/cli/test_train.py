@@ -237,3 +237,10 @@ def test_every_epochs_line_goes_to_standard_error(tmp_path, capsys):
     captured = capsys.readouterr()
     assert "epoch 2/2" in captured.err
     assert "epoch 2/2" not in captured.out
+
+
+def test_what_comes_next_is_asked_as_the_model_takes_it(tmp_path, capsys):
+    pytest.importorskip("pydoc_data.topics")
+    command = ["train", "ngram", "--order", "2", "--no-progress", "--run-dir", str(tmp_path / "run")]
+    assert main(command) == 0
+    assert re.search(r'dlkit predict .*run "a sentence"', capsys.readouterr().out)

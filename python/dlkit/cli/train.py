@@ -80,7 +80,8 @@ def show(recipe: Recipe, result: Result) -> None:
     console.print(f"\n[bold]run folder[/] {escape(str(result.folder))}")
     pairs(folders.contents(result.folder))
     if (result.folder / "model.json").is_file():
-        console.print(f"\n[dim]next:[/] dlkit predict {escape(shlex.quote(str(result.folder)))} FILE")
+        asked = escape(f"{shlex.quote(str(result.folder))} {recipe.asked}")
+        console.print(f"\n[dim]next:[/] dlkit predict {asked}")
     sys.stdout.flush()
 
 

@@ -320,6 +320,7 @@ RECIPE = Recipe(
     summary="Recurrent language model: what comes next",
     settings_type=LMSettings,
     train=train,
+    asked='"a text"',
     datasets=CORPORA,
     presets={
         "topics": {

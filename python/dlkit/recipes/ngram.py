@@ -255,6 +255,7 @@ RECIPE = Recipe(
     summary="n-gram language model with back-off and smoothing",
     settings_type=NGramSettings,
     train=train,
+    asked='"a sentence"',
     datasets=(*CORPORA, "text8"),
     presets={"text8": {"sweep": False, "arpa": False}},
     targets={

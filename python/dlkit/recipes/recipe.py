@@ -111,6 +111,8 @@ class Recipe:
         say goes before `presets`.
     targets
         What it must reach with its defaults, per data set (the key "" where there are no data sets).
+    asked
+        What ``dlkit predict RUN`` is given, as one types it.
     """
 
     name: str
@@ -121,6 +123,7 @@ class Recipe:
     presets: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     targets: Mapping[str, Target] = field(default_factory=dict)
     styles: Mapping[str, Mapping[str, Mapping[str, Any]]] = field(default_factory=dict)
+    asked: str = "FILE"
 
     def settings(self, **given: Any) -> Settings:
         """The recipe's settings: its defaults for the data set, and what is given.

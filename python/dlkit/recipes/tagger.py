@@ -424,6 +424,7 @@ RECIPE = Recipe(
     summary="Recurrent tagger: parts of speech, words of Chinese, named entities",
     settings_type=TaggerSettings,
     train=train,
+    asked='"a sentence"',
     datasets=DATASETS,
     presets={
         "python": {"dimensions": 50, "hidden": 64, "epochs": 4},

@@ -509,6 +509,7 @@ RECIPE = Recipe(
     summary="Convolutional network for sentences: what is a question about, is a review good",
     settings_type=TextCNNSettings,
     train=train,
+    asked='"a sentence"',
     datasets=DATASETS,
     presets={
         "topics": {"dimensions": 100, "epochs": 15, "validation": 0.0, "patience": 0},
