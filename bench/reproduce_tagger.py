@@ -17,6 +17,8 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
+from reproduce_text import measured, put_between_markers
+
 from dlkit import kernels
 from dlkit.data import DataError
 from dlkit.recipes import get
@@ -126,16 +128,6 @@ def table(record: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
-def measured(where: dict[str, Any]) -> str:
-    """Where, with what and when a row was measured."""
-    threads = where["threads"]
-    return (
-        f"{where['cpu']}, {where['kernels']['isa']}, {threads} thread{'s' * (threads > 1)}; "
-        f"dlkit {where['versions']['dlkit']}, NumPy {where['versions']['numpy']}, Python {where['python']}; "
-        f"{where['time'][:10]}"
-    )
-
-
 def with_earlier(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """Return the rows, and of those that were not measured now what the results hold, in the order of `ROWS`."""
     known = {}
@@ -143,15 +135,6 @@ def with_earlier(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
         known = {row["name"]: row for row in json.loads(RESULTS.read_text(encoding="utf-8"))["rows"]}
     known.update((row["name"], row) for row in rows)
     return [known[row.name] for row in ROWS if row.name in known]
-
-
-def put_between_markers(page: Path, begin: str, end: str, text: str) -> None:
-    """Replace what stands between two markers of a page."""
-    before, first, rest = page.read_text(encoding="utf-8").partition(begin)
-    _, last, after = rest.partition(end)
-    if not first or not last:
-        raise SystemExit(f"{page} lacks the markers {begin} and {end}")
-    page.write_text(f"{before}{begin}\n{text}\n{end}{after}", encoding="utf-8")
 
 
 def main(arguments: list[str] | None = None) -> int:
