@@ -39,9 +39,7 @@ def read_sentences(text: str) -> list[str]:
         if len(text.split()) == 1 and (
             os.sep in text or text.lower().endswith((".txt", ".csv", ".tsv", ".gz"))
         ):
-            raise InputError(
-                f"{text}: no such file (a sentence of more than one word is taken as it is)"
-            )
+            raise InputError(f"{text}: no such file (a sentence of more than one word is taken as it is)")
         return [text]
     found = [line.strip() for line in lines_of(content, name) if line.strip()]
     if not found:
