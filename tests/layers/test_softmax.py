@@ -24,10 +24,11 @@ def _off(got: Any, expected: Any) -> float:
     )
 
 
-def _tolerance(dtype: Any, variant: str = "fused") -> float:
+def _tolerance(dtype: Any, variant: str = "fused", count: int = 1) -> float:
+    """Of rows of `count`: four lanes at least add up a row, and the roundings of a growing sum are a random walk."""
     if dtype is np.float64:
         return 1e-13
-    return 1e-6 if variant != "naive" else 2e-4  # a plain sum of thousands of float32
+    return 1e-6 + 2**-24 * (count / 4) ** 0.5 / 2 if variant != "naive" else 2e-4  # a plain sum of thousands
 
 
 def _log_softmax(x: Any) -> Any:
@@ -54,13 +55,13 @@ def test_softmax(
     expected = _log_softmax(x.astype(np.float64)) if x.size else np.zeros(shape)
     probabilities = K.softmax(x, variant=variant)
     logarithms = K.log_softmax(x, variant=variant)
-    assert _off(probabilities, np.exp(expected)) < _tolerance(dtype, variant)
-    assert _off(logarithms, expected) < _tolerance(dtype, variant)
+    assert _off(probabilities, np.exp(expected)) < _tolerance(dtype, variant, shape[1])
+    assert _off(logarithms, expected) < _tolerance(dtype, variant, shape[1])
 
     # Differences of numbers of the size of the gradient: exact to that size.
     grad = rng.standard_normal(shape).astype(dtype)
     p, g = np.exp(expected), grad.astype(np.float64)
-    limit = 4 * _tolerance(dtype, variant) * np.linalg.norm(g)
+    limit = 4 * _tolerance(dtype, variant, shape[1]) * np.linalg.norm(g)
     got = K.softmax_backward(grad, probabilities, variant=variant)
     assert np.linalg.norm(got - p * (g - (g * p).sum(axis=1, keepdims=True))) <= limit
     got = K.log_softmax_backward(grad, logarithms, variant=variant)
@@ -83,7 +84,7 @@ def test_cross_entropy(
     assert grad is not None
     # Both are differences of numbers of about 1: small ones are as exact as those are.
     ones = np.sqrt(shape[0])
-    tolerance = _tolerance(dtype, variant)
+    tolerance = _tolerance(dtype, variant, shape[1])
     assert np.linalg.norm(losses - expected[0]) <= tolerance * (ones + np.linalg.norm(expected[0]))
     assert np.linalg.norm(grad / 0.25 - expected[1]) <= tolerance * ones
     alone, nothing = K.cross_entropy(x, labels, label_smoothing=smoothing, need_grad=False, variant=variant)

@@ -60,8 +60,10 @@ def test_images_of_another_size_are_an_error(shape):
         {"activation": "tanh", "filters": (2,), "pools": 3},
     ],
 )
-def test_gradients(rng, settings):
-    dl.manual_seed(int(rng.integers(1000)))
+def test_gradients(settings):
+    # One point, always the same: at others, now and then, a difference steps over a kink of ReLU or of a maximum.
+    dl.manual_seed(0)
+    rng = np.random.default_rng(0)
     model = CNN(**{**SMALL, **settings}, dtype=np.float64)
     x = rng.standard_normal((4, 90))
     labels = rng.integers(0, 5, 4)

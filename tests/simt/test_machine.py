@@ -31,8 +31,8 @@ FAULTS = {
 
 
 @pytest.fixture
-def x():
-    return np.random.default_rng().standard_normal(N).astype(np.float32)
+def x(rng):
+    return rng.standard_normal(N).astype(np.float32)
 
 
 @pytest.fixture(autouse=True)
