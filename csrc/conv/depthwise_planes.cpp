@@ -361,15 +361,19 @@ void backward_input(const ConvBackwardInput<T>& p, Index begin, Index end) {
 }
 
 // The sums of a kernel of K x K taps without gaps: each register of x is loaded once for all rows of a block of grad.
+// What is read next follows grad, and x_ahead.
 template <class T, int K, int Stride, int Rows>
 void add_dense(const T* in, Index row, const Index* offset, const T* grad, Index grad_pitch, Index blocks, Index cols,
-               T* sums) {
+               T* sums, const T* grad_ahead, const T* x_ahead) {
   using V = Vec<T>;
   V sum[K * K];
 #pragma GCC unroll 32
   for (int t = 0; t < K * K; ++t) sum[t] = V::load(sums + t * V::lanes);
   for (Index block = 0; block < blocks; ++block, in += Rows * Stride * row, grad += Rows * grad_pitch)
     for (Index j = 0; j < cols; j += V::lanes) {
+      const Index done = Rows * (block * cols + j);
+      prefetch_lines(grad_ahead + done, Rows);
+      prefetch_lines(x_ahead + Stride * Stride * done, Stride * Stride * Rows);
       V y[Rows];
 #pragma GCC unroll 8
       for (int i = 0; i < Rows; ++i)
@@ -391,30 +395,32 @@ void add_dense(const T* in, Index row, const Index* offset, const T* grad, Index
 }
 
 template <class T, int K, int Stride>
-void add_dense_rows(const T* in, Index row, const Index* offset, const T* grad, Index pitch, Index rows, T* sums) {
+void add_dense_rows(const T* in, Index row, const Index* offset, const T* grad, Index pitch, Index rows, T* sums,
+                    const T* x_ahead) {
   constexpr int kRows = K == 3 ? 4 : 2;
+  const T* const ahead = grad + rows * pitch;
   if constexpr (K == 3 && Vec<T>::registers >= 32)
     if (rows % 7 == 0 && rows % 4 != 0)
-      return add_dense<T, K, Stride, 7>(in, row, offset, grad, pitch, rows / 7, pitch, sums);
+      return add_dense<T, K, Stride, 7>(in, row, offset, grad, pitch, rows / 7, pitch, sums, ahead, x_ahead);
   const Index blocks = rows / kRows, done = blocks * kRows;
-  add_dense<T, K, Stride, kRows>(in, row, offset, grad, pitch, blocks, pitch, sums);
+  add_dense<T, K, Stride, kRows>(in, row, offset, grad, pitch, blocks, pitch, sums, ahead, x_ahead);
   if (done < rows)
     add_dense<T, K, Stride, 1>(in + done * Stride * row, row, offset, grad + done * pitch, pitch, rows - done, pitch,
-                               sums);
+                               sums, ahead + done * pitch, x_ahead + Stride * Stride * done * pitch);
 }
 
 // Whether there is such a kernel for the shape, which is then run.
 template <class T>
-bool add_dense(const ConvShape& s, const T* in, Index row, const Index* offset, const T* grad, Index rows, T* sums) {
+bool add_dense(const ConvShape& s, const T* in, Index row, const Index* offset, const T* grad, Index rows, T* sums,
+               const T* x_ahead) {
   const Index k = s.kernel_h;
-  if (k != s.kernel_w || s.dilation_h != 1) return false;
-  if (k == 3 && s.stride_h == 1) return add_dense_rows<T, 3, 1>(in, row, offset, grad, s.out_w, rows, sums), true;
-  if (k == 3 && s.stride_h == 2) return add_dense_rows<T, 3, 2>(in, row, offset, grad, s.out_w, rows, sums), true;
-  if constexpr (Vec<T>::registers >= 32) {
-    if (k == 5 && s.stride_h == 1) return add_dense_rows<T, 5, 1>(in, row, offset, grad, s.out_w, rows, sums), true;
-    if (k == 5 && s.stride_h == 2) return add_dense_rows<T, 5, 2>(in, row, offset, grad, s.out_w, rows, sums), true;
-  }
-  return false;
+  if (k != s.kernel_w || s.dilation_h != 1 || (k != 3 && k != 5) || s.stride_h > 2) return false;
+  if (k == 5 && Vec<T>::registers < 32) return false;
+  const auto run = [&](auto rows_kernel) { rows_kernel(in, row, offset, grad, s.out_w, rows, sums, x_ahead); };
+  if (k == 3) run(s.stride_h == 1 ? add_dense_rows<T, 3, 1> : add_dense_rows<T, 3, 2>);
+  if constexpr (Vec<T>::registers >= 32)
+    if (k == 5) run(s.stride_h == 1 ? add_dense_rows<T, 5, 1> : add_dense_rows<T, 5, 2>);
+  return true;
 }
 
 template <class T>
@@ -438,12 +444,13 @@ void backward_weight(const ConvBackwardWeight<T>& p, Index begin, Index end) {
     for (Index c = begin; c < end; ++c)
       for (Index row = 0; row < s.out_h; row += strip) {
         const Index rows = smaller(strip, s.out_h - row);
-        padded.fill(p.x + (n * s.channels + c) * s.in_size(), row * s.stride_h - s.pad_top,
-                    (rows - 1) * s.stride_h + one);
+        const T* const x = p.x + (n * s.channels + c) * s.in_size();
+        padded.fill(x, row * s.stride_h - s.pad_top, (rows - 1) * s.stride_h + one);
+        const T* const x_ahead = x + smaller((row + rows) * s.stride_h, s.height) * s.width;
         for (Index m = 0; m < multiple; ++m) {
           const T* grad = p.grad + (n * s.filters + c * multiple + m) * s.out_size() + row * s.out_w;
           T* const to = sums + ((c - begin) * multiple + m) * (taps + 1) * V::lanes;
-          if (!add_dense(s, padded.data, padded.row, offset, grad, rows, to)) {
+          if (!add_dense(s, padded.data, padded.row, offset, grad, rows, to, x_ahead)) {
             DotTile<T> t;
             t.x = x_rows;
             t.grad = &grad;

@@ -13,6 +13,7 @@
 #include "conv/pointwise.h"
 #include "conv/tap_sums.h"
 #include "conv/winograd.h"
+#include "conv/winograd_row.h"
 #include "conv/winograd_stride2.h"
 #include "core/counters.h"
 
@@ -48,6 +49,8 @@ constexpr const char* kSmallWindow = "a kernel whose dilation spans fewer pixels
 constexpr const char* kSmallReach = "a kernel and stride that reach over fewer pixels and channels";
 constexpr const char* kWinogradNeeds = "a kernel of 3 x 3, strides and dilations of 1";
 constexpr const char* kWinograd5Needs = "a kernel of 5 x 5, strides and dilations of 1";
+constexpr const char* kRowNeeds =
+    "a kernel of one row, 3 to 5 wide, strides and a horizontal dilation of 1, no padding above";
 constexpr const char* kStride2Needs =
     "a kernel 5 to 8 wide, a horizontal stride of 2 and dilation of 1, one group, and rows that are not too long";
 
@@ -78,6 +81,8 @@ constexpr ConvVariant<ConvForward<T>> kForward[] = {
      conv_pointwise<T>, nothing},
     {"first_layer", "few channels: im2col along the width alone, in the first-level cache", kFewChannels,
      takes_first_layer, conv_first_layer<T>, first_layer_scratch<T>},
+    {"winograd_row", "4 outputs of a row by 8 products instead of 20, for a kernel 5 wide", kRowNeeds,
+     takes_winograd_row, conv_winograd_row<T>, winograd_row_scratch<ConvForward<T>, T>},
     {"winograd_stride2", "4 outputs of a row by 13 products instead of 28, for a kernel 7 wide", kStride2Needs,
      takes_winograd_stride2, conv_winograd_stride2<T>, winograd_stride2_scratch<T>},
 };
@@ -104,6 +109,8 @@ constexpr ConvVariant<ConvBackwardInput<T>> kBackwardInput[] = {
      takes_depthwise_interleaved, conv_depthwise_interleaved<T>, depthwise_interleaved_scratch<T>},
     {"tap_sums", "im2col's product in pieces that stay in the cache, and sums of them without a scatter", "", any,
      conv_tap_sums<T>, tap_sums_scratch<T>},
+    {"winograd_row", "4 gradients of a row by 8 products instead of 20, for a kernel 5 wide", kRowNeeds,
+     takes_winograd_row, conv_winograd_row<T>, winograd_row_scratch<ConvBackwardInput<T>, T>},
     {"pointwise", "a 1 x 1 kernel: a matrix product on the gradient as it lies", kPointwise, takes_pointwise,
      conv_pointwise<T>, nothing},
 };
@@ -213,6 +220,7 @@ const char* choice(const ConvForward<T>* problem, const ConvShape& s) {
   if (winograd_stride2_pays<T>(s)) return "winograd_stride2";
   if (s.channels <= 4 && first_layer_pays<T>(s)) return "first_layer";  // too few to sum up for Winograd
   if (const char* name = winograd_for(problem, s)) return name;
+  if (winograd_row_pays(problem, s)) return "winograd_row";
   if (first_layer_pays<T>(s)) return "first_layer";
   if (direct_pays(problem, s)) return "direct";
   if (takes_pointwise(s) && s.out_size() >= kManyPixels) return "pointwise";
@@ -224,6 +232,7 @@ const char* choice(const ConvBackwardInput<T>* problem, const ConvShape& s) {
   if (s.groups > 1 && depthwise_interleaves(s, ConvPass::input)) return "depthwise_interleaved";
   if (s.groups > 1 && takes_depthwise(s)) return "depthwise";
   if (const char* name = winograd_for(problem, s)) return name;
+  if (winograd_row_pays(problem, s)) return "winograd_row";
   const bool gathers = takes_implicit_gemm<T>(s), pointwise = takes_pointwise(s);
   const double lanes = static_cast<double>(pixel_kernels<T>().lanes), groups = static_cast<double>(s.groups);
   const double n = static_cast<double>(s.n), phases = static_cast<double>(s.stride_h * s.stride_w);

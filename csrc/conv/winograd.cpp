@@ -35,9 +35,9 @@
 
 #include <algorithm>
 #include <cmath>
-#include <numeric>
 #include <type_traits>
 
+#include "conv/winograd_plan.h"
 #include "core/scratch.h"
 #include "core/thread_pool.h"
 #include "matmul/split.h"
@@ -59,77 +59,20 @@ const WinogradKernels<T>& kernels() {
   return of_type<T>(table)[winograd_form(Size, Taps)];
 }
 
-template <class T>
-Index lanes_of() {
-  return kernels<T, 4, 3>().lanes;
-}
-
-// Bytes at most, where one tile and one panel do not need more, of each of: a transformed weight, the transformed input
-// of a block, its products.
-constexpr Index kMost = Index{8} << 20;
-constexpr Index kTiles = 28;  // of a block: two tiles of the micro-kernel with AVX-512, and 224, 112, 56, 28, 14 pixels
-
 template <int Size, int Taps>
-constexpr Index kPoints = Index{Size + Taps - 1} * (Size + Taps - 1);
+constexpr WinogradTile kTile = {Size, Size, Taps, Taps};
+template <int Size, int Taps>
+constexpr Index kPoints = kTile<Size, Taps>.points();
 
-// An odd number of vectors between tiles, and between points: powers of two would meet in few sets of a cache.
-template <class T>
-Index odd(Index size) {
-  return (divide_up(size, lanes_of<T>()) | 1) * lanes_of<T>();
-}
-
-// Sets what depends on how many tiles a block has.
-template <class T, int Size, int Taps>
-void allot(Winograd<T>& w, Index block_tiles) {
-  const Index lanes = lanes_of<T>(), item = sizeof(T), vectors = divide_up(w.filters, lanes);
-  w.panels_at_once = std::clamp<Index>(kMost / (kPoints<Size, Taps> * block_tiles * 2 * lanes * item), 1, w.panels);
-  w.input_point = odd<T>(block_tiles * w.channels_stride);
-  w.product_point = odd<T>(block_tiles * std::min(vectors, 2 * w.panels_at_once + 1) * lanes);
-  w.input_size = kPoints<Size, Taps> * w.input_point;
-  w.product_size = kPoints<Size, Taps> * w.product_point;
-}
-
-// As many blocks as keep the threads equally busy, where there are few, but not so small that each reads the weight for
-// a handful of tiles.
-Index even_blocks(Index blocks, Index units, Index unit_tiles, Index tiles, int threads) {
-  if (blocks >= 8 * threads) return blocks;
-  const Index even = divide_up(blocks, threads) * threads;
-  return units * unit_tiles >= even * tiles / 2 && even <= units ? even : blocks;
-}
-
-// Sets how the problem is cut; `threads`: for how many.
-template <class T, int Size, int Taps>
-void cut(Winograd<T>& w, int threads, Index most_tiles = kTiles) {
-  const Index lanes = lanes_of<T>(), item = sizeof(T);
-  w.panels = std::max<Index>(1, divide_up(w.filters, lanes) / 2);
-  w.tiles_h = divide_up(w.out_h, Size);
-  w.tiles_w = divide_up(w.out_w, Size);
-  w.channels_stride = odd<T>(w.channels);
-
-  // Strips and blocks of about as many tiles as there should be.
-  const Index tiles = std::clamp<Index>(kMost / (kPoints<Size, Taps> * w.channels_stride * item), 1, most_tiles);
-  w.segments = divide_up(w.tiles_w, tiles + tiles / 4);
-  const Index widest = divide_up(w.tiles_w, w.segments);
-  w.block_strips = std::max<Index>(1, (tiles + widest / 2) / widest);
-  const Index blocks = even_blocks(divide_up(w.strips(), w.block_strips), w.strips(), widest, tiles, threads);
-  w.block_strips = divide_up(w.strips(), blocks);
-
-  allot<T, Size, Taps>(w, w.block_strips * widest);
-  constexpr Index kReach = Taps - 1;
-  const Index read = (Size * std::min(w.block_strips, w.tiles_h) + kReach) * (Size * widest + kReach);
-  const Index written = std::max(kWinogradPixels, Size * std::min(w.out_w, Size * widest)) + Size + lanes;
-  w.pixel_size = std::max(read, written) * lanes;
-}
-
-// The same for the transposed form, of whole images; false where an image is too large for it.
+// Cuts the transposed form into blocks of whole images; false where an image is too large for it.
 template <class T, int Size, int Taps>
 bool cut_images(Winograd<T>& w, int threads) {
   constexpr Index kMostPixels = Index{1} << 20;  // bytes of an image's, a vector each
-  const Index lanes = lanes_of<T>(), item = sizeof(T);
+  const Index lanes = winograd_lanes<T>(), item = sizeof(T);
   w.panels = std::max<Index>(1, divide_up(w.filters, lanes) / 2);
   w.tiles_h = divide_up(w.height, Size);
   w.tiles_w = divide_up(w.width, Size);
-  w.channels_stride = odd<T>(w.channels);
+  w.channels_stride = odd_vectors<T>(w.channels);
   w.segments = 1;
   if (w.tiles_h > kMostPixels / w.tiles_w) return false;
   const Index image = w.tiles_h * w.tiles_w;
@@ -139,7 +82,7 @@ bool cut_images(Winograd<T>& w, int threads) {
   Index images = std::clamp<Index>((kTiles + image / 2) / image, 1, most / image);
   images = divide_up(w.images, even_blocks(divide_up(w.images, images), w.images, image, kTiles, threads));
   w.block_strips = images * w.tiles_h;
-  allot<T, Size, Taps>(w, images * image);
+  allot_winograd(w, kTile<Size, Taps>, images * image);
   w.pixel_size = pixels * lanes;
   return true;
 }
@@ -149,7 +92,7 @@ template <class T, int Size, int Taps>
 bool cut_batch(Winograd<T>& w, bool spread) {
   constexpr Index kBlock = Index{640} << 10;     // bytes of a block's points that should stay in the second level
   constexpr Index kMostPixels = Index{1} << 20;  // bytes
-  const Index lanes = lanes_of<T>(), item = sizeof(T);
+  const Index lanes = winograd_lanes<T>(), item = sizeof(T);
   w.panels = std::max<Index>(1, divide_up(w.filters, lanes) / 2);
   w.tiles_h = divide_up(spread ? w.height : w.out_h, Size);
   w.tiles_w = divide_up(spread ? w.width : w.out_w, Size);
@@ -161,8 +104,8 @@ bool cut_batch(Winograd<T>& w, bool spread) {
   w.block_strips = divide_up(w.tiles_h, divide_up(w.tiles_h, rows));
   const Index pixels = (Size * w.block_strips + Taps) * (Size * w.tiles_w + Taps) + Size + lanes;
   w.channels_stride = (w.block_strips * w.tiles_w | 1) * lanes;
-  w.input_point = odd<T>(w.channels * w.channels_stride);
-  w.product_point = odd<T>(w.filters * w.channels_stride);
+  w.input_point = odd_vectors<T>(w.channels * w.channels_stride);
+  w.product_point = odd_vectors<T>(w.filters * w.channels_stride);
   w.input_size = kPoints<Size, Taps> * w.input_point;
   w.product_size = kPoints<Size, Taps> * w.product_point;
   w.pixel_size = pixels * lanes;
@@ -178,22 +121,8 @@ template <class T, int Size, int Taps>
 bool cut_as(Way way, Winograd<T>& w, int threads) {
   if (way.batch) return cut_batch<T, Size, Taps>(w, way.spread);
   if (way.spread) return cut_images<T, Size, Taps>(w, threads);
-  cut<T, Size, Taps>(w, threads);
+  cut_winograd(w, kTile<Size, Taps>, threads);
   return true;
-}
-
-template <class T, int Size, int Taps>
-Index weight_size(const Winograd<T>& w) {
-  return kPoints<Size, Taps> * (w.channels * divide_up(w.filters, lanes_of<T>()) + w.panels) * lanes_of<T>();
-}
-
-// Filters whose transformed weight is worked with at a time.
-template <class T, int Size, int Taps>
-Index filters_at_once(Index channels, Index filters) {
-  const Index panel = 2 * lanes_of<T>();
-  const Index most = kMost / static_cast<Index>(sizeof(T)) / (kPoints<Size, Taps> * channels * panel) * panel;
-  const EvenSplit parts(divide_up(filters, panel), std::max<Index>(1, most / panel));
-  return parts.size(0) * panel;
 }
 
 template <class T, int Size, int Taps>
@@ -204,7 +133,7 @@ void run(Winograd<T> w, int threads, Way way) {
   const auto& k = kernels<T, Size, Taps>();
   const WinogradSpread<T> run_images = of_type<T>(spread_table)[kForm];
   const WinogradBatchKernels<T>& batch = of_type<T>(batch_table)[kForm];
-  const Index filters = w.filters, at_once = filters_at_once<T, Size, Taps>(w.channels, filters);
+  const Index filters = w.filters, at_once = filters_at_once<T>(kTile<Size, Taps>, w.channels, filters);
   const Winograd<T> whole = w;
   for (Index f = 0; f < filters; f += at_once) {
     w = whole;
@@ -213,14 +142,12 @@ void run(Winograd<T> w, int threads, Way way) {
     w.bias = w.bias == nullptr ? nullptr : w.bias + f;
     w.weight += f * w.filter_stride;
     cut_as<T, Size, Taps>(way, w, threads);
-    w.transformed = scratch<T>(Slot::columns, static_cast<std::size_t>(weight_size<T, Size, Taps>(w)));
+    w.transformed = scratch<T>(Slot::columns, static_cast<std::size_t>(transformed_weight(w, kTile<Size, Taps>)));
     const Index vectors = divide_up(w.filters, k.lanes);
     parallel_for(static_cast<int>(vectors), [&](int vector) { k.transform_weight(w, vector); }, threads);
     const Index row_blocks = divide_up(w.tiles_h, w.block_strips);  // of a vector of images
     const Index blocks = way.batch ? divide_up(w.images, k.lanes) * row_blocks : divide_up(w.strips(), w.block_strips);
-    // Where the blocks do not go round, threads share the filters of a block, and each transforms its input.
-    const Index parts =
-        blocks < 8 * threads ? std::min<Index>(w.panels, threads / std::gcd<Index>(blocks, threads)) : 1;
+    const Index parts = filter_parts(w, blocks, threads);
     parallel_for(
         static_cast<int>(blocks * parts),
         [&](int task) {
@@ -300,7 +227,7 @@ constexpr Cycles kSpreadCycles = Taps == 3 ? (Size == 2 ? Cycles{110, 150, 200} 
 template <class T, int Size, int Taps>
 double winograd_cycles(const Winograd<T>& w, Way way) {
   const Cycles& of = way.spread ? kSpreadCycles<Size, Taps> : kCycles<Size, Taps>;
-  const double lanes = real(lanes_of<T>()), channels = real(w.channels);
+  const double lanes = real(winograd_lanes<T>()), channels = real(w.channels);
   const auto vectors = [&](Index count) { return std::ceil(real(count) / lanes); };
   const double tiles = real(divide_up(way.spread ? w.height : w.out_h, Size)) *
                        real(divide_up(way.spread ? w.width : w.out_w, Size)) *
@@ -346,14 +273,14 @@ Fastest<T> fastest(const ConvBackwardInput<T>*, const ConvShape& s) {
 template <class T>
 double direct_cycles(const Winograd<T>& w, Index taps) {
   const double outputs = real(w.images * w.filters) * real(w.out_h * w.out_w);
-  return outputs / real(lanes_of<T>()) * (real(taps * w.channels) / 0.9 + 6);
+  return outputs / real(winograd_lanes<T>()) * (real(taps * w.channels) / 0.9 + 6);
 }
 
 // And of the gradient to the input, multiplied directly: the better of implicit_gemm and tap_sums, as variants.cpp has
 // them, in halves of a cycle.
 template <class T>
 double direct_input_cycles(const ConvShape& s) {
-  const double lanes = real(lanes_of<T>()), in = real(s.in_size()) / lanes, out = real(s.out_size()) / lanes;
+  const double lanes = real(winograd_lanes<T>()), in = real(s.in_size()) / lanes, out = real(s.out_size()) / lanes;
   const double implicit_gemm = in * (1 + 6 / real(s.group_channels())) + 6 / real(s.n);
   const double tap_sums = out * (1 + 16 / real(s.group_filters()));
   return real(s.n * s.group_filters()) * real(s.depth()) * std::min(implicit_gemm, tap_sums);
@@ -372,11 +299,11 @@ const WinogradGradientKernels<T>& gradient_kernels() {
 template <class T, int Size, int Taps>
 void cut(WinogradGradient<T>& w, int threads) {
   Winograd<T>& c = w.conv;
-  cut<T, Size, Taps>(c, threads, kGradientTiles);
-  w.filters_stride = odd<T>(c.filters);
-  w.grad_point = odd<T>(c.block_strips * divide_up(c.tiles_w, c.segments) * w.filters_stride);
+  cut_winograd(c, kTile<Size, Taps>, threads, kGradientTiles);
+  w.filters_stride = odd_vectors<T>(c.filters);
+  w.grad_point = odd_vectors<T>(c.block_strips * divide_up(c.tiles_w, c.segments) * w.filters_stride);
   w.grad_size = kPoints<Size, Taps> * w.grad_point;
-  w.sums_point = odd<T>(w.filters_across ? c.channels * w.filters_stride : c.filters * c.channels_stride);
+  w.sums_point = odd_vectors<T>(w.filters_across ? c.channels * w.filters_stride : c.filters * c.channels_stride);
   w.sums_size = kPoints<Size, Taps> * w.sums_point + w.filters_stride;
   w.parts = std::min<Index>(threads, divide_up(c.strips(), c.block_strips));
 }
@@ -384,7 +311,7 @@ void cut(WinogradGradient<T>& w, int threads) {
 // Filters whose sums over tiles are kept at a time.
 template <class T, int Size, int Taps>
 Index filters_by_weight(const Winograd<T>& w) {
-  const Index row = kPoints<Size, Taps> * divide_up(w.channels, lanes_of<T>()) * lanes_of<T>();
+  const Index row = kPoints<Size, Taps> * divide_up(w.channels, winograd_lanes<T>()) * winograd_lanes<T>();
   const Index most = std::max<Index>(1, kMost / static_cast<Index>(sizeof(T)) / row / 14);
   return EvenSplit(divide_up(w.filters, 14), most).size(0) * 14;
 }
@@ -447,7 +374,7 @@ void run(const WinogradGradient<T>& w, int threads) {
 // Elements that a vector's lanes, as many as needed, hold for nothing; of `count`, in all.
 template <class T>
 double filled(Index count) {
-  return real(count) / real(divide_up(count, lanes_of<T>()) * lanes_of<T>());
+  return real(count) / real(divide_up(count, winograd_lanes<T>()) * winograd_lanes<T>());
 }
 
 template <class T>
@@ -463,8 +390,8 @@ template <class T, int Size, int Taps>
 double weight_cycles(const ConvShape& s) {
   const WinogradGradient<T> g = by_weight<T>(s);
   const Winograd<T>& w = g.conv;
-  const double filter_vectors = real(divide_up(w.filters, lanes_of<T>()));
-  const double channel_vectors = real(divide_up(w.channels, lanes_of<T>()));
+  const double filter_vectors = real(divide_up(w.filters, winograd_lanes<T>()));
+  const double channel_vectors = real(divide_up(w.channels, winograd_lanes<T>()));
   const double tiles = real(w.images * divide_up(w.out_h, Size) * divide_up(w.out_w, Size));
   const double sums = real(kPoints<Size, Taps>) *
                       (g.filters_across ? filter_vectors * real(w.channels) : channel_vectors * real(w.filters));
@@ -484,6 +411,11 @@ int fewest(double two, double four, double direct) {
 }
 
 }  // namespace
+
+template <class T>
+Index winograd_lanes() {
+  return kernels<T, 4, 3>().lanes;
+}
 
 template <int Taps>
 bool winograd_takes(const ConvShape& s) {
@@ -569,9 +501,10 @@ std::size_t winograd_scratch(const ConvShape& s) {
   } else {
     const auto as = fastest<T, Size, Taps>(static_cast<const Problem*>(nullptr), s);
     Winograd<T> w = as.w;
-    w.filters = std::min(w.filters, filters_at_once<T, Size, Taps>(w.channels, w.filters));
+    w.filters = std::min(w.filters, filters_at_once<T>(kTile<Size, Taps>, w.channels, w.filters));
     cut_as<T, Size, Taps>(as.way, w, 1);
-    return static_cast<std::size_t>(weight_size<T, Size, Taps>(w) + w.input_size + w.product_size + w.pixel_size) *
+    return static_cast<std::size_t>(transformed_weight(w, kTile<Size, Taps>) + w.input_size + w.product_size +
+                                    w.pixel_size) *
            sizeof(T);
   }
 }
@@ -580,6 +513,7 @@ std::size_t winograd_scratch(const ConvShape& s) {
   template void conv_winograd<T, Size, Taps>(const Problem<T>&, int); \
   template std::size_t winograd_scratch<Problem<T>, T, Size, Taps>(const ConvShape&);
 #define DLKIT_INSTANTIATE(T)                                                    \
+  template Index winograd_lanes<T>();                                           \
   template int winograd_choice(const ConvForward<T>*, const ConvShape&);        \
   template int winograd_choice(const ConvBackwardInput<T>*, const ConvShape&);  \
   template int winograd_choice(const ConvBackwardWeight<T>*, const ConvShape&); \

@@ -36,7 +36,7 @@ void multiply_batch(const Winograd<T>& w, const T* transformed, Index tiles, Ind
         const EvenSplit rows(smaller(width, w.filters - filter), TileShapes<T>::max_rows(vectors));
         t.b = transformed + point * w.input_point + 2 * column * V::lanes;
         for (Index part = 0; part < rows.parts; ++part) {
-          t.a = panel_weight<T, Side>(w, panel, point) + rows.begin(part);
+          t.a = panel_weight<T, Side * Side>(w, panel, point) + rows.begin(part);
           t.c = products + point * w.product_point + (filter - 2 * first_panel * V::lanes + rows.begin(part)) * row +
                 2 * column * V::lanes;
           tile_kernel<T>(static_cast<int>(rows.size(part)), vectors, PanelSource::strided)(t);

@@ -10,7 +10,6 @@
 //   output:   M[point][tile][filter] -> pixels of lanes filters (bias and ReLU here) -> rows
 #include "conv/winograd_product.h"
 #include "conv/winograd_tiles.h"
-#include "core/scratch.h"
 
 namespace dlkit::DLKIT_TARGET {
 namespace {
@@ -21,53 +20,29 @@ template <class T, int Size, int Taps>
 void transform_weight(const Winograd<T>& w, Index vector) {
   using V = Vec<T>;
   using X = Transform<T, Size, Taps>;
-  constexpr int kPoints = X::points;
-  constexpr int kTaps = Taps * Taps;
-  alignas(64) T rows[V::lanes * kTaps * V::lanes];  // of `lanes` filters
-  alignas(64) T taps[kTaps * V::lanes * V::lanes];  // the same, turned
-
-  const Index panel = smaller(vector / 2, w.panels - 1);
-  const Index panel_width = panel_vectors(w, panel) * V::lanes, point = panel_width * w.channels + V::lanes;
-  T* const to = panel_weight<T, X::points>(w, panel, 0) + (vector - 2 * panel) * V::lanes;
-  const Index filter = vector * V::lanes, filters = smaller(V::lanes, w.filters - filter);
-  // Where a filter's channels follow each other, as many at a time as make whole blocks.
-  const Index most = w.channel_stride == kTaps ? V::lanes : 1;
-
-  for (Index c = 0; c < w.channels; c += most) {
-    const Index channels = smaller(most, w.channels - c), cols = channels * kTaps;
-    const Index blocks = divide_up(cols, V::lanes), row = kTaps * V::lanes;
-    for (Index f = 0; f < V::lanes; ++f) {
-      const T* from = w.weight + (filter + f) * w.filter_stride + c * w.channel_stride;
-      for (Index j = 0; j < blocks * V::lanes; j += V::lanes)
-        (f < filters ? V::load(from + j, V::first(cols - j)) : V::zero()).store(rows + f * row + j);
-    }
-    for (Index j = 0; j < blocks * V::lanes; j += V::lanes)
-      transpose_block(rows + j, row, [&](int i, V x) { x.store(taps + (j + i) * V::lanes); });
-
-    for (Index k = 0; k < channels; ++k) {
-      const T* from = taps + k * kTaps * V::lanes;
-      V half[Taps][kPoints];  // columns of the kernel, transformed
+  constexpr int kPoints = X::points, kTaps = Taps * Taps;
+  turn_weight<T, kPoints * kPoints, kTaps>(w, vector, [&](const T* from, T* to, Index point) {
+    V half[Taps][kPoints];  // columns of the kernel, transformed
 #pragma GCC unroll 5
-      for (int v = 0; v < Taps; ++v) {
-        V g[Taps];
+    for (int v = 0; v < Taps; ++v) {
+      V g[Taps];
 #pragma GCC unroll 5
-        for (int u = 0; u < Taps; ++u) {
-          const int tap = Taps * u + v;
-          g[u] = V::load(from + (w.flipped ? kTaps - 1 - tap : tap) * V::lanes);
-        }
-        X::weight(g, half[v]);
+      for (int u = 0; u < Taps; ++u) {
+        const int tap = Taps * u + v;
+        g[u] = V::load(from + (w.flipped ? kTaps - 1 - tap : tap) * V::lanes);
       }
-#pragma GCC unroll 8
-      for (int i = 0; i < kPoints; ++i) {
-        V g[Taps], u[kPoints];
-#pragma GCC unroll 5
-        for (int v = 0; v < Taps; ++v) g[v] = half[v][i];
-        X::weight(g, u);
-#pragma GCC unroll 8
-        for (int j = 0; j < kPoints; ++j) u[j].store(to + (i * kPoints + j) * point + (c + k) * panel_width);
-      }
+      X::weight(g, half[v]);
     }
-  }
+#pragma GCC unroll 8
+    for (int i = 0; i < kPoints; ++i) {
+      V g[Taps], u[kPoints];
+#pragma GCC unroll 5
+      for (int v = 0; v < Taps; ++v) g[v] = half[v][i];
+      X::weight(g, u);
+#pragma GCC unroll 8
+      for (int j = 0; j < kPoints; ++j) u[j].store(to + (i * kPoints + j) * point);
+    }
+  });
 }
 
 // --- the output ------------------------------------------------------------------------------------------------------
@@ -108,20 +83,13 @@ void transform_output(const Winograd<T>& w, Index first_strip, Index strips, con
 
 template <class T, int Size, int Taps>
 void run_block(const Winograd<T>& w, Index first_strip, Index strips, Index first_panel, Index panels) {
-  using V = Vec<T>;
-  T* const transformed = scratch<T>(Slot::pack_b, static_cast<std::size_t>(w.input_size));
-  T* const products = scratch<T>(Slot::result, static_cast<std::size_t>(w.product_size));
-  T* const pixels = scratch<T>(Slot::pack_a, static_cast<std::size_t>(w.pixel_size));
-  Index tiles = 0;
-  for (Index s = 0; s < strips; ++s) tiles += Run(w, first_strip + s, 1).tiles();
-
-  transform_input<T, Size, Taps>(w, first_strip, strips, pixels, transformed);
-  for (Index done = 0; done < panels; done += w.panels_at_once) {
-    const Index panel = first_panel + done, count = smaller(w.panels_at_once, panels - done);
-    const Index vectors = 2 * (count - 1) + panel_vectors(w, panel + count - 1);
-    multiply<T, Transform<T, Size, Taps>::points>(w, transformed, tiles, panel, count, vectors * V::lanes, products);
-    transform_output<T, Size, Taps>(w, first_strip, strips, products, vectors * V::lanes, 2 * panel, vectors, pixels);
-  }
+  constexpr int kPoints = Transform<T, Size, Taps>::points;
+  through_points<T, kPoints * kPoints>(
+      w, tiles_of(w, first_strip, strips), first_panel, panels,
+      [&](T* pixels, T* to) { transform_input<T, Size, Taps>(w, first_strip, strips, pixels, to); },
+      [&](const T* products, Index row, Index first_vector, Index vectors, T* pixels) {
+        transform_output<T, Size, Taps>(w, first_strip, strips, products, row, first_vector, vectors, pixels);
+      });
 }
 
 template <class T, int Size, int Taps>

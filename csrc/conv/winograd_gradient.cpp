@@ -61,8 +61,7 @@ void add(const WinogradGradient<T>& g, Index first_strip, Index strips, bool fir
   T* const dbias = sums + kPoints * g.sums_point;
   if (first)
     for (Index f = 0; f < w.filters; ++f) dbias[f] = 0;
-  Index tiles = 0;
-  for (Index s = 0; s < strips; ++s) tiles += Run(w, first_strip + s, 1).tiles();
+  const Index tiles = tiles_of(w, first_strip, strips);
   transform_input<T, Size, Taps>(w, first_strip, strips, pixels, input);
   transform_gradient<T, Size, Taps>(g, first_strip, strips, pixels, grad, dbias);
 

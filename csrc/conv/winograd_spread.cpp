@@ -13,7 +13,6 @@
 // Source: the transposition principle (Winograd 1980, chapter V).
 #include "conv/winograd_product.h"
 #include "conv/winograd_tiles.h"
-#include "core/scratch.h"
 
 namespace dlkit::DLKIT_TARGET {
 namespace {
@@ -53,18 +52,13 @@ void spread_images(const Winograd<T>& w, Index first, Index images, const T* pro
 
 template <class T, int Size, int Taps>
 void run_images(const Winograd<T>& w, Index first, Index images, Index first_panel, Index panels) {
-  using V = Vec<T>;
-  T* const transformed = scratch<T>(Slot::pack_b, static_cast<std::size_t>(w.input_size));
-  T* const products = scratch<T>(Slot::result, static_cast<std::size_t>(w.product_size));
-  T* const pixels = scratch<T>(Slot::pack_a, static_cast<std::size_t>(w.pixel_size));
-  transform_images<T, Size, Taps>(w, first, images, pixels, transformed);
-  for (Index done = 0; done < panels; done += w.panels_at_once) {
-    const Index panel = first_panel + done, count = smaller(w.panels_at_once, panels - done);
-    const Index vectors = 2 * (count - 1) + panel_vectors(w, panel + count - 1);
-    multiply<T, Transform<T, Size, Taps>::points>(w, transformed, images * w.tiles_h * w.tiles_w, panel, count,
-                                                  vectors * V::lanes, products);
-    spread_images<T, Size, Taps>(w, first, images, products, vectors * V::lanes, 2 * panel, vectors, pixels);
-  }
+  constexpr int kPoints = Transform<T, Size, Taps>::points;
+  through_points<T, kPoints * kPoints>(
+      w, images * w.tiles_h * w.tiles_w, first_panel, panels,
+      [&](T* pixels, T* to) { transform_images<T, Size, Taps>(w, first, images, pixels, to); },
+      [&](const T* products, Index row, Index first_vector, Index vectors, T* pixels) {
+        spread_images<T, Size, Taps>(w, first, images, products, row, first_vector, vectors, pixels);
+      });
 }
 
 }  // namespace

@@ -99,6 +99,13 @@ struct Run {
   Index tiles() const { return end - begin; }
 };
 
+template <class T>
+DLKIT_INLINE Index tiles_of(const Winograd<T>& w, Index first_strip, Index strips) {
+  Index tiles = 0;
+  for (Index s = 0; s < strips; ++s) tiles += Run(w, first_strip + s, 1).tiles();
+  return tiles;
+}
+
 // Brings the first `size` elements of `count` planes into the second-level cache, or where they are to be written into
 // the first: pieces of planes are too many and too short for the processor to foresee them.
 template <bool Write, class T>

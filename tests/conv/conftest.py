@@ -211,6 +211,7 @@ COARSER: dict[str, float] = {
     "winograd2x5": 2.0,
     "winograd4x5": 6.0,
     "winograd_stride2": 2.0,
+    "winograd_row": 3.0,
 }
 
 
@@ -231,7 +232,8 @@ class Reference:
         """How far a result may be from the reference, over its norm; `depth`: what an element is a sum of."""
         unit = np.finfo(dtype).eps / 2
         if variant is None:  # the coarsest that the kernel may get
-            variant = {(3, 3): "winograd4", (5, 5): "winograd4x5"}.get(kernel)
+            rows = {(1, taps): "winograd_row" for taps in (3, 4, 5)}
+            variant = {**rows, (3, 3): "winograd4", (5, 5): "winograd4x5"}.get(kernel)
         coarser = COARSER.get(variant, 1.0) if variant is not None else 1.0
         return float(unit * (8 + 0.5 * depth**0.5) * coarser)
 

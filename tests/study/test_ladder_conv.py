@@ -12,7 +12,12 @@ from dlkit.study.conv_workloads import Shape
 def test_every_variant_is_timed_and_shown(tmp_path: Path) -> None:
     threads = K.get_num_threads()
     shapes = [Shape((2, 16, 8, 8), 16, 3, padding=1), Shape((2, 8, 9, 9), 8, 3, padding=1, groups=8)]
-    shapes += [Shape((2, 8, 6, 6), 8, 1), Shape((2, 1, 12, 12), 8, 5), Shape((2, 2, 12, 12), 8, 5, stride=2)]
+    shapes += [
+        Shape((3, 8, 20), 8, 4),
+        Shape((2, 8, 6, 6), 8, 1),
+        Shape((2, 1, 12, 12), 8, 5),
+        Shape((2, 2, 12, 12), 8, 5, stride=2),
+    ]
     lines: list[str] = []
     record = ladder_conv.measure(shapes=shapes, rounds=1, progress=lines.append)
     assert K.get_num_threads() == threads
