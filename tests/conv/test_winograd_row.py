@@ -1,4 +1,4 @@
-"""Winograd along rows: widths, how rows end, parts of rows, shares of filters, its error and where it is the default."""
+"""Winograd along rows: widths, how rows end, parts of rows, shares of filters, its error, and who gets it."""
 
 from __future__ import annotations
 
