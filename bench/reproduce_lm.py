@@ -1,0 +1,197 @@
+"""Reproduce the recurrent language models: the Penn Treebank, and the large vocabulary of WikiText-2.
+
+``make reproduce-lm`` runs it, for many hours: the networks of Zaremba et al. (2014), a simple RNN and a GRU on the Penn
+Treebank; on WikiText-2 one network with a full, an adaptive and a sampled softmax, whose perplexities and times are
+compared. Perplexities, times and what the machine did go to ``bench/results/reproduce-lm.json`` and, as tables, into
+``docs/models/lm.md`` between its markers; with ``--rows`` those rows alone, beside what was measured of the others
+before. ``--keep`` keeps run folders: a run that is in one already is gone on with, so that a night may be cut into
+evenings. The texts come from ``DLKIT_DATA`` or are downloaded. ``--quick`` trains one small network on the interpreter's
+own documentation: a smoke test.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import tempfile
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from reproduce_text import measured, put_between_markers
+
+from dlkit import kernels
+from dlkit.data import DataError
+from dlkit.recipes import get
+from dlkit.train.environment import environment
+
+ROOT = Path(__file__).resolve().parents[1]
+RESULTS = ROOT / "bench" / "results" / "reproduce-lm.json"
+PAGE = ROOT / "docs" / "models" / "lm.md"
+BEGIN, END = "<!-- reproduce-lm:begin -->", "<!-- reproduce-lm:end -->"
+
+
+@dataclass(frozen=True)
+class Row:
+    """One network on one text, and what must be reached."""
+
+    name: str
+    title: str
+    data: str
+    settings: dict[str, Any] = field(default_factory=dict)
+    at_most: float = 0.0  # perplexity; 0: nothing is asked
+    published: str = ""
+
+
+#: The settings of a simple network, whose hidden state forgets soon: it is the word vectors that learn the most.
+_SIMPLE = {
+    "cell": "tanh",
+    "layers": 1,
+    "dimensions": 300,
+    "hidden": 300,
+    "tied": True,
+    "dropout": 0.3,
+    "lr": 10.0,
+    "epochs": 20,
+    "flat_epochs": 8,
+    "decay": 0.7,
+}
+_WIKITEXT = {"dropout": 0.2, "epochs": 8, "flat_epochs": 4}
+
+ROWS = (
+    Row("small", "LSTM, 2 layers of 200", "ptb", {"preset": "small"}, 115.0, "114.5 (Zaremba et al., 2014)"),
+    Row("rnn", "tanh RNN, 300 units, tied", "ptb", _SIMPLE, 125.0, "124.7 (Mikolov & Zweig, 2012)"),
+    Row("gru", "GRU, 2 layers of 200", "ptb", {"preset": "small", "cell": "gru"}),
+    Row("medium", "LSTM, 2 layers of 650, dropout 0.5", "ptb", {"preset": "medium"}, 84.0, "82.7 (the same)"),
+    Row("full", "full softmax", "wikitext2", _WIKITEXT),
+    Row("adaptive", "adaptive softmax", "wikitext2", {**_WIKITEXT, "softmax": "adaptive"}),
+    Row("sampled", "sampled softmax", "wikitext2", {**_WIKITEXT, "softmax": "sampled"}),
+)
+_KEPT = ("test_perplexity", "val_perplexity", "epochs", "parameters", "words", "peak_memory")
+_KEPT += ("train_seconds", "samples_per_s", "gflops")
+_QUICK = Row("quick", "smoke test", "topics", {"epochs": 2, "dimensions": 16, "hidden": 16}, 600.0)
+
+
+def measure(row: Row, seed: int, folder: Path, progress: bool) -> dict[str, Any]:
+    """Train a network, or go on with its training."""
+    run_dir = folder / f"{row.name}-{seed}"
+    result = get("lm").run(
+        data=row.data,
+        seed=seed,
+        run_dir=run_dir,
+        resume=(run_dir / "settings.json").is_file(),
+        progress=progress,
+        **row.settings,
+    )
+    perplexity = float(result.metrics["test_perplexity"])
+    print(
+        f"{row.title}: {perplexity:.2f} in {result.metrics['train_seconds']:.0f} s",
+        file=sys.stderr,
+        flush=True,
+    )
+    asked = get("lm").settings(data=row.data, **row.settings).as_dict()
+    asked.pop("seed")
+    return {
+        "name": row.name,
+        "title": row.title,
+        "data": row.data,
+        "seed": seed,
+        "at_most": row.at_most,
+        "reached": not row.at_most or perplexity <= row.at_most,
+        "published": row.published,
+        "settings": asked,
+        **{name: result.metrics.get(name) for name in _KEPT},
+        "environment": {**environment(), "command": "make reproduce-lm"},
+    }
+
+
+def tables(record: dict[str, Any]) -> str:
+    """The rows as Markdown tables."""
+    parts = []
+    if ptb := [row for row in record["rows"] if row["data"] == "ptb"]:
+        lines = [
+            "Penn Treebank, one seed each. Time is that of the training loop, on a machine that had other work.",
+            "",
+            "| network | test perplexity | validation | must reach | published | epochs | to train | measured |",
+            "| --- | ---: | ---: | ---: | ---: | ---: | ---: | --- |",
+        ]
+        for row in ptb:
+            asked = f"{row['at_most']:.0f}" if row["at_most"] else ""
+            lines.append(
+                f"| {row['title']} | **{row['test_perplexity']:.1f}** | {row['val_perplexity']:.1f} | {asked} "
+                f"| {row['published']} | {row['epochs']} | {row['train_seconds'] / 60:.0f} min "
+                f"| {measured(row['environment'])} |"
+            )
+        parts.append("\n".join(lines))
+    if wiki := {row["name"]: row for row in record["rows"] if row["data"] == "wikitext2"}:
+        full = wiki.get("full")
+        lines = [
+            "WikiText-2, 33,278 words, two layers of 200 LSTM units, the same settings but the softmax:",
+            "",
+            "| softmax | test perplexity | beside the full one | validation | to train | times faster | measured |",
+            "| --- | ---: | ---: | ---: | ---: | ---: | --- |",
+        ]
+        for row in wiki.values():
+            beside, faster = "", ""
+            if full is not None and row is not full:
+                beside = f"{row['test_perplexity'] / full['test_perplexity'] - 1:+.1%}"
+                faster = f"{row['samples_per_s'] / full['samples_per_s']:.1f}"
+            lines.append(
+                f"| {row['title']} | **{row['test_perplexity']:.1f}** | {beside} | {row['val_perplexity']:.1f} "
+                f"| {row['train_seconds'] / 60:.0f} min | {faster} | {measured(row['environment'])} |"
+            )
+        parts.append("\n".join(lines))
+    return "\n\n".join(parts)
+
+
+def with_earlier(found: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Return the rows, and of those that were not measured now what the results hold, in the order of `ROWS`."""
+    known = {}
+    if RESULTS.is_file():
+        known = {row["name"]: row for row in json.loads(RESULTS.read_text(encoding="utf-8"))["rows"]}
+    known.update((row["name"], row) for row in found)
+    return [known[row.name] for row in ROWS if row.name in known]
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Train, write the results and the tables; 1 if a row misses what it must reach."""
+    names = ", ".join(row.name for row in ROWS)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--rows", help=f"only these, separated by commas: {names}")
+    parser.add_argument("--seed", type=int, default=0, help="of weights and dropout (default 0)")
+    parser.add_argument("--threads", type=int, help="threads of the kernels (default: all)")
+    parser.add_argument(
+        "--keep", type=Path, help="keep the run folders here, and go on with those that are there"
+    )
+    parser.add_argument("--progress", action="store_true", help="show the progress of each run")
+    parser.add_argument("--quick", action="store_true", help="a smoke test: nothing is written")
+    given = parser.parse_args(arguments)
+    if given.threads is not None:
+        kernels.set_num_threads(given.threads)
+    wanted = given.rows.split(",") if given.rows else [row.name for row in ROWS]
+    if unknown := sorted(set(wanted) - {row.name for row in ROWS}):
+        parser.error(f"--rows: unknown {', '.join(unknown)}; known: {names}")
+    missed = False
+    with tempfile.TemporaryDirectory(prefix="dlkit-reproduce-") as temporary:
+        folder = given.keep or Path(temporary)
+        if given.quick:
+            return int(not measure(_QUICK, given.seed, folder, given.progress)["reached"])
+        for row in ROWS:
+            if row.name not in wanted:
+                continue
+            try:
+                found = measure(row, given.seed, folder, given.progress)
+            except DataError as error:
+                raise SystemExit(f"reproduce-lm: {error}") from error
+            missed |= not found["reached"]
+            record = {"benchmark": "reproduce-lm", "rows": with_earlier([found])}
+            RESULTS.write_text(json.dumps(record, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+            put_between_markers(PAGE, BEGIN, END, tables(record))
+    return int(missed)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

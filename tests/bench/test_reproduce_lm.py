@@ -1,0 +1,79 @@
+from __future__ import annotations
+
+import importlib
+import sys
+from pathlib import Path
+
+import pytest
+
+_BENCH = Path(__file__).resolve().parents[2] / "bench"
+
+
+@pytest.fixture
+def reproduce(monkeypatch, tmp_path):
+    monkeypatch.syspath_prepend(str(_BENCH))
+    sys.modules.pop("reproduce_lm", None)
+    module = importlib.import_module("reproduce_lm")
+    page = tmp_path / "page.md"
+    page.write_text(f"before\n{module.BEGIN}\nold\n{module.END}\nafter\n")
+    monkeypatch.setattr(module, "PAGE", page)
+    monkeypatch.setattr(module, "RESULTS", tmp_path / "results.json")
+    return module
+
+
+class _Recipe:
+    """Trains in no time."""
+
+    def __init__(self):
+        self.asked = []
+
+    def run(self, **settings):
+        self.asked.append(settings)
+        sampled = settings.get("softmax", "full") != "full"
+        metrics = {
+            "test_perplexity": 153.0 if sampled else 150.0 if settings["data"] == "wikitext2" else 119.5,
+            "val_perplexity": 120.0,
+            "epochs": 3,
+            "train_seconds": 90.0,
+            "samples_per_s": 5000.0 if sampled else 2000.0,
+        }
+        return type("Result", (), {"metrics": metrics})()
+
+    def settings(self, **given):
+        return type("Settings", (), {"as_dict": lambda self: {"seed": 0, **given}})()
+
+
+def test_rows_are_measured_and_kept(reproduce, monkeypatch, tmp_path):
+    recipe = _Recipe()
+    monkeypatch.setattr(reproduce, "get", lambda name: recipe)
+    keep = ["--keep", str(tmp_path / "runs")]
+    assert reproduce.main(["--rows", "small", *keep]) == 1  # 119.5 of 115
+    assert reproduce.main(["--rows", "rnn,full,adaptive", "--seed", "3", *keep]) == 0
+    assert [a["seed"] for a in recipe.asked] == [0, 3, 3, 3]
+    assert not any(a["resume"] for a in recipe.asked)
+    page = reproduce.PAGE.read_text()
+    assert (
+        "| LSTM, 2 layers of 200 | **119.5** | 120.0 | 115 | 114.5 (Zaremba et al., 2014) | 3 | 2 min |"
+        in page
+    )
+    assert "| tanh RNN, 300 units, tied | **119.5** | 120.0 | 125 |" in page
+    assert "| full softmax | **150.0** |  | 120.0 | 2 min |  |" in page
+    assert "| adaptive softmax | **153.0** | +2.0% | 120.0 | 2 min | 2.5 |" in page
+    assert page.startswith("before\n")
+    assert page.endswith("after\n")
+    with pytest.raises(SystemExit):
+        reproduce.main(["--rows", "smal", *keep])
+
+
+def test_a_run_that_is_there_is_gone_on_with(reproduce, monkeypatch, tmp_path):
+    recipe = _Recipe()
+    monkeypatch.setattr(reproduce, "get", lambda name: recipe)
+    (tmp_path / "gru-0").mkdir()
+    (tmp_path / "gru-0" / "settings.json").write_text("{}")
+    assert reproduce.main(["--rows", "gru", "--keep", str(tmp_path)]) == 0
+    assert recipe.asked[0]["resume"]
+
+
+def test_every_row_has_valid_settings(reproduce):
+    for row in reproduce.ROWS:
+        assert reproduce.get("lm").settings(data=row.data, **row.settings).as_dict()["epochs"] > 1
