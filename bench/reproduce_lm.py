@@ -4,8 +4,8 @@
 Treebank; on WikiText-2 one network with a full, an adaptive and a sampled softmax, whose perplexities and times are
 compared. Perplexities, times and what the machine did go to ``bench/results/reproduce-lm.json`` and, as tables, into
 ``docs/models/lm.md`` between its markers; with ``--rows`` those rows alone, beside what was measured of the others
-before. ``--keep`` keeps run folders: a run that is in one already is gone on with, so that a night may be cut into
-evenings. The texts come from ``DLKIT_DATA`` or are downloaded. ``--quick`` trains one small network on the interpreter's
+before. ``--keep`` keeps run folders; a run that is in one already is gone on with, so that hours may be cut into
+parts. The texts come from ``DLKIT_DATA`` or are downloaded. ``--quick`` trains one small network on the interpreter's
 own documentation: a smoke test.
 """
 
