@@ -1,4 +1,5 @@
 // Chooses, by shape and strides, what one thread runs. The measurements behind it are in docs/matmul.md.
+#include "core/cpu.h"
 #include "matmul/panels.h"
 #include "matmul/split.h"
 
@@ -14,6 +15,15 @@ bool is_narrow(const MatmulProblem<T>& p) {
 
 // Up to here a panel of B that is read in place costs less than its copy.
 constexpr Index kDirectRows = 128;
+
+// A transposed A that no second-level cache holds, with far more columns than B: it is read once if it is the operand
+// whose panels are packed.
+template <class T>
+bool is_tall(const MatmulProblem<T>& p) {
+  const double bytes = static_cast<double>(p.a.rows) * static_cast<double>(p.a.cols) * sizeof(T);
+  return p.a.col_stride != 1 && p.a.row_stride == 1 && p.c.cols >= Vec<T>::lanes && p.c.rows >= 2 * p.c.cols &&
+         bytes > static_cast<double>(cache_sizes().l2);
+}
 
 template <class T>
 void rows_of_b(const MatmulProblem<T>& p) {
@@ -34,6 +44,7 @@ void best(const MatmulProblem<T>& p) {
   const Index m = p.c.rows, n = p.c.cols, k = p.a.cols;
   if (m == 1 || n == 1) return matvec(p);
   if (is_narrow(p)) return dot(p);
+  if (is_tall(p)) return swapped(p);
   if (p.b.col_stride == 1) return rows_of_b(p);
   // B's columns are not contiguous. Estimates in cycles, from measurements of each (docs/matmul.md): turn B panel by
   // panel; turn A and C instead, at the price of the lanes that M leaves empty; or sum along K in the lanes.

@@ -95,7 +95,9 @@ bool spreads(Index row_stride, Index count, std::size_t cache_bytes) {
 }
 
 // Where the stride of A makes the rows of a tile evict each other, as a power of two does, A is copied in blocks of
-// rows. B is packed once a block, from the third-level cache, so that blocks are larger than the second.
+// rows. So is a transposed A that the second-level cache does not hold: a tile reads a line of each of its columns,
+// which no processor foresees. B is packed once a block, from the third-level cache, so that blocks are larger than the
+// second. An A that comes from memory is read in place, in blocks that the second level holds for all panels.
 template <class T>
 struct RowBlocks {
   EvenSplit rows;
@@ -105,9 +107,16 @@ struct RowBlocks {
   RowBlocks(const MatmulProblem<T>& p, Index depth) : rows(p.c.rows, p.c.rows), copy(false), stride(0) {
     constexpr Index kPanels = 6;  // with fewer the work does not repay a copy
     const CacheSizes& caches = cache_sizes();
-    copy = p.a.col_stride == 1 && p.c.cols >= kPanels * 3 * Vec<T>::lanes &&
-           !spreads<T>(p.a.row_stride, TileShapes<T>::max_rows(TileShapes<T>::main_vectors), caches.l1d);
-    if (!copy) return;
+    const bool evicts = !spreads<T>(p.a.row_stride, TileShapes<T>::max_rows(TileShapes<T>::main_vectors), caches.l1d);
+    const bool large = p.c.rows * depth * static_cast<Index>(sizeof(T)) > static_cast<Index>(caches.l2) / 4;
+    copy = p.c.cols >= kPanels * 3 * Vec<T>::lanes && (p.a.col_stride == 1 ? evicts : p.a.row_stride == 1 && large);
+    if (!copy) {
+      const double all = static_cast<double>(p.c.rows) * static_cast<double>(depth) * sizeof(T);
+      const bool in_memory = caches.l3 > 0 && all > static_cast<double>(caches.l3) / 4;
+      if (p.a.col_stride == 1 && in_memory && p.c.cols > 3 * Vec<T>::lanes)
+        rows = EvenSplit(p.c.rows, divide_up(static_cast<Index>(caches.l2) / 2 / static_cast<Index>(sizeof(T)), depth));
+      return;
+    }
     const Index bytes = 4 * static_cast<Index>(caches.l2);
     rows = EvenSplit(p.c.rows, divide_up(bytes / static_cast<Index>(sizeof(T)), depth));
     stride = divide_up(depth, Vec<T>::lanes) * Vec<T>::lanes + kCacheLine / static_cast<Index>(sizeof(T));
@@ -117,6 +126,7 @@ struct RowBlocks {
 template <class T>
 void copy_rows(const Matrix<const T>& from, T* to, Index stride) {
   using V = Vec<T>;
+  if (from.col_stride != 1) return turn(from.transposed(), to, stride);
   for (Index i = 0; i < from.rows; ++i, to += stride)
     for (Index k = 0; k < from.cols; k += V::lanes)
       V::load(&from(i, k), V::first(from.cols - k)).store(to + k);  // the copy's rows are whole vectors

@@ -22,7 +22,7 @@ OPERATIONS = {
     "input": "conv2d_backward_input",
     "weight": "conv2d_backward_weight",
 }
-_LADDER = [SHAPES[i] for i in (0, 1, 3, 5, 6, 7, 8, 9)]
+_LADDER = [SHAPES[i] for i in (0, 1, 3, 5, 6, 7, 8, 9, 12)]
 _SLOW = 1.0  # seconds: a step that takes longer is timed once
 
 
@@ -39,7 +39,7 @@ def measure(
     Parameters
     ----------
     shapes : sequence of Shape, optional
-        Of two dimensions.
+        Default: nine of `SHAPES`.
     threads : int
     rounds : int
         Turns of each variant.

@@ -15,7 +15,14 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from dlkit.study import cnn_workloads, conv_workloads, recurrent_workloads, tagger_workloads, text_workloads
+from dlkit.study import (
+    cnn_workloads,
+    conv_workloads,
+    lm_workloads,
+    recurrent_workloads,
+    tagger_workloads,
+    text_workloads,
+)
 from dlkit.study.training_reference import AdamReference, softmax_loss
 
 Arrays = dict[str, NDArray[Any]]
@@ -336,6 +343,38 @@ def tagger_step(
     )
 
 
+def lm_step(
+    title: str, words: int = 10_000, hidden: int = 200, layers: int = 2, steps: int = 35, batch: int = 20
+) -> Workload:
+    """Return one training step of a language model of LSTM layers (Zaremba et al. 2014): forward, loss, backward, SGD.
+
+    Gradients are clipped by their norm before they are followed.
+    """
+    products = layers * 8 * hidden * hidden + hidden * words
+    parameters = products + layers * 8 * hidden + words + words * hidden
+    return Workload(
+        name=f"language model, {title}: LSTM {layers}×{hidden}, {words} words, batch {batch}×{steps}, SGD: "
+        "one training step",
+        kind="lm_step",
+        params={
+            "words": words,
+            "hidden": hidden,
+            "layers": layers,
+            "steps": steps,
+            "batch": batch,
+            "batches": 4,
+            "lr": 1.0,
+            "clip_norm": 0.25,
+        },
+        unit="samples/s",
+        flops=6.0 * batch * steps * products,
+        bytes=12.0 * parameters,
+        bound="flops",
+        samples=batch * steps,
+        tolerance=2e-2,
+    )
+
+
 def _conv(quick: bool) -> list[Workload]:
     found = []
     shapes = conv_workloads.QUICK if quick else conv_workloads.SHAPES + conv_workloads.ODD_SHAPES
@@ -431,6 +470,7 @@ def workloads(chapter: str, shapes: Sequence[str] | None = None, *, quick: bool 
                 cnn_step((3, 5), (12,), 8, kernel=3, side=12),
                 text_cnn_step(40, 6, 5, (2, 3), 4, 9),
                 tagger_step(30, 4, 6, 5, 3, 4),
+                lm_step("small", 30, 6, 2, 5, 3),
             ]
         else:
             found = [
@@ -439,6 +479,8 @@ def workloads(chapter: str, shapes: Sequence[str] | None = None, *, quick: bool 
                 cnn_step((20, 50), (500,), 64),
                 text_cnn_step(),
                 tagger_step(),
+                lm_step("small"),
+                lm_step("medium", hidden=650),
             ]
     if shapes:
         kept = [w for w in found if any(text.lower() in w.name.lower() for text in shapes)]
@@ -501,6 +543,8 @@ def make_inputs(workload: Workload, seed: int = 0) -> Arrays:
         return text_workloads.make_inputs(p, rng)
     if kind == "tagger_step":
         return tagger_workloads.make_inputs(p, rng)
+    if kind == "lm_step":
+        return lm_workloads.make_inputs(p, rng)
     raise ValueError(f"bench: no inputs for workload kind {kind!r}")
 
 
@@ -511,6 +555,7 @@ CHECKED_RUNS = {
     "cnn_step": cnn_workloads.RUNS,
     "text_cnn_step": text_workloads.RUNS,
     "tagger_step": tagger_workloads.RUNS,
+    "lm_step": lm_workloads.RUNS,
 }
 
 
@@ -551,6 +596,8 @@ def reference(workload: Workload, inputs: Arrays) -> Arrays:
         return text_workloads.reference(p, x)
     if kind == "tagger_step":
         return tagger_workloads.reference(p, x)
+    if kind == "lm_step":
+        return lm_workloads.reference(p, x)
     raise ValueError(f"bench: no reference for workload kind {kind!r}")
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 from importlib.metadata import version
 from typing import Any
 
@@ -11,7 +10,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from dlkit.study import conv_workloads, recurrent_workloads, text_workloads
-from dlkit.study.libraries import Prepared, UnsupportedError, jax_conv, jax_recurrent
+from dlkit.study.libraries import Prepared, UnsupportedError, jax_conv, jax_recurrent, jax_words
+from dlkit.study.libraries.jax_training import adam_update, loss_of, start, training, wait
 from dlkit.study.workloads import Arrays, Workload
 
 
@@ -53,13 +53,9 @@ def prepare(workload: Workload, inputs: Arrays, options: dict[str, Any]) -> Prep
         return _cnn(p, inputs)
     if kind == "text_cnn_step":
         return _text_cnn(p, inputs)
+    if kind in ("tagger_step", "lm_step"):
+        return jax_words.prepare(kind, p, inputs)
     raise UnsupportedError(f"no {kind} for JAX here")
-
-
-def _wait(results: Any) -> Any:
-    """Return the results once they are computed."""
-    wait: Any = jax.block_until_ready
-    return wait(results)
 
 
 def _function(function: Any, name: str, *arguments: Any) -> Prepared:
@@ -69,19 +65,14 @@ def _function(function: Any, name: str, *arguments: Any) -> Prepared:
     )
 
 
-def _loss(logits: Any, labels: Any) -> Any:
-    picked = jnp.take_along_axis(logits, labels[:, None], axis=1)[:, 0]
-    return jnp.mean(jax.nn.logsumexp(logits, axis=1) - picked)
-
-
 def _cross_entropy(logits: Any, labels: Any) -> Prepared:
-    compiled = jax.jit(jax.value_and_grad(_loss))
+    compiled = jax.jit(jax.value_and_grad(loss_of))
 
     def result() -> Arrays:
         loss, grad = compiled(logits, labels)
         return {"loss": np.asarray(loss), "grad": np.asarray(grad)}
 
-    return Prepared(lambda: _wait(compiled(logits, labels)), result)
+    return Prepared(lambda: wait(compiled(logits, labels)), result)
 
 
 def _norm(kind: str, t: dict[str, Any]) -> Prepared:
@@ -102,38 +93,19 @@ def _norm(kind: str, t: dict[str, Any]) -> Prepared:
     arguments = (t["x"], t["weight"], t["bias"], t["grad"])
     names = ("out", "by_x", "by_weight", "by_bias")
     return Prepared(
-        lambda: _wait(compiled(*arguments)),
+        lambda: wait(compiled(*arguments)),
         lambda: dict(zip(names, map(np.asarray, compiled(*arguments)), strict=True)),
     )
 
 
-def _adam_update(state: Any, grads: Any, lr: float) -> Any:
-    params, m, v, t = state
-    t = t + 1
-    m = jax.tree.map(lambda m, g: m + 0.1 * (g - m), m, grads)
-    v = jax.tree.map(lambda v, g: v + 0.001 * (g * g - v), v, grads)
-    first, second = 1 - 0.9**t, 1 - 0.999**t
-    params = jax.tree.map(lambda p, m, v: p - lr * (m / first) / (jnp.sqrt(v / second) + 1e-8), params, m, v)
-    return params, m, v, t
-
-
-def _start(params: Any) -> Any:
-    return (
-        params,
-        jax.tree.map(jnp.zeros_like, params),
-        jax.tree.map(jnp.zeros_like, params),
-        jnp.float32(0),
-    )
-
-
 def _adam(lr: float, inputs: Arrays) -> Prepared:
-    update = jax.jit(lambda state, grad: _adam_update(state, grad, lr), donate_argnums=0)
+    update = jax.jit(lambda state, grad: adam_update(state, grad, lr), donate_argnums=0)
     grad = jnp.asarray(inputs["grad"])
-    state = _start(jnp.array(inputs["param"], copy=True))
+    state = start(jnp.array(inputs["param"], copy=True))
 
     def run() -> None:
         nonlocal state
-        state = _wait(update(state, grad))
+        state = wait(update(state, grad))
 
     return Prepared(run, lambda: {"change": np.asarray(state[0]).astype(np.float64) - inputs["param"]})
 
@@ -146,9 +118,9 @@ def _mlp(p: dict[str, Any], inputs: Arrays) -> Prepared:
             x = x @ weight.T + bias
             if i < layers - 1:
                 x = jax.nn.relu(x)
-        return _loss(x, y)
+        return loss_of(x, y)
 
-    return _training(forward, _pairs(layers), p, inputs)
+    return training(forward, _pairs(layers), p, inputs)
 
 
 def _cnn(p: dict[str, Any], inputs: Arrays) -> Prepared:
@@ -168,9 +140,9 @@ def _cnn(p: dict[str, Any], inputs: Arrays) -> Prepared:
             x = x @ weight.T + bias
             if i < layers - 1:
                 x = jax.nn.relu(x)
-        return _loss(x, y)
+        return loss_of(x, y)
 
-    return _training(forward, _pairs(layers), p, inputs)
+    return training(forward, _pairs(layers), p, inputs)
 
 
 def _pairs(layers: int) -> list[tuple[str, ...]]:
@@ -192,39 +164,6 @@ def _text_cnn(p: dict[str, Any], inputs: Arrays) -> Prepared:
             for i in range(len(p["regions"]))
         ]
         features = jax.nn.relu(jnp.concatenate(pooled, axis=1))
-        return _loss(features @ v["output.weight"].T + v["output.bias"], y)
+        return loss_of(features @ v["output.weight"].T + v["output.bias"], y)
 
-    return _training(forward, [(name,) for name in names], p, inputs, text_workloads.RUNS)
-
-
-def _training(
-    forward: Any, names: list[tuple[str, ...]], p: dict[str, Any], inputs: Arrays, runs: int = 5
-) -> Prepared:
-    size = p["batch"]
-
-    def step(state: Any, x: Any, y: Any) -> Any:
-        loss, grads = jax.value_and_grad(forward)(state[0], x, y)
-        return _adam_update(state, grads, p["lr"]), loss
-
-    compiled = jax.jit(step, donate_argnums=0)
-    state = _start([tuple(jnp.array(inputs[name], copy=True) for name in pair) for pair in names])
-    x, y = jnp.asarray(inputs["x"]), jnp.asarray(inputs["y"])
-    batches = itertools.cycle([(x[i : i + size], y[i : i + size]) for i in range(0, len(x), size)])
-    losses: list[Any] = []
-
-    def run() -> None:
-        nonlocal state
-        images, labels = next(batches)
-        state, loss = _wait(compiled(state, images, labels))
-        if len(losses) < runs:
-            losses.append(loss)
-
-    def result() -> Arrays:
-        parts = [
-            (np.asarray(array).astype(np.float64) - inputs[name]).ravel()
-            for arrays, pair in zip(state[0], names, strict=True)
-            for array, name in zip(arrays, pair, strict=True)
-        ]
-        return {"losses": np.array([float(loss) for loss in losses]), "change": np.concatenate(parts)}
-
-    return Prepared(run, result)
+    return training(forward, [(name,) for name in names], p, inputs, text_workloads.RUNS)

@@ -17,14 +17,7 @@ def prepare(kind: str, p: dict[str, Any], t: dict[str, Any]) -> Prepared:
     weights = {part + suffix: t[part + suffix] for _, _, suffix in names(p) for part in PARTS}
 
     def run_layers(x: Any, weights: dict[str, Any]) -> Any:
-        for layer in range(p["layers"]):
-            outputs = []
-            for at, d, suffix in names(p):
-                if at == layer:
-                    w, u, b, v = (weights[part + suffix] for part in PARTS)
-                    outputs.append(_sequence(p["cell"], x, w, u, b, v, reverse=d == 1))
-            x = jnp.concatenate(outputs, axis=2) if len(outputs) > 1 else outputs[0]
-        return x
+        return layers(p, x, weights)
 
     wait: Any = jax.block_until_ready
     if kind == "recurrent_forward":
@@ -46,6 +39,18 @@ def prepare(kind: str, p: dict[str, Any], t: dict[str, Any]) -> Prepared:
         return {"out": np.asarray(y), "by_x": np.asarray(dx), **found}
 
     return Prepared(lambda: wait(compiled_step(t["x"], weights, t["grad"])), result)
+
+
+def layers(p: dict[str, Any], x: Any, weights: dict[str, Any]) -> Any:
+    """Run the recurrent layers of a workload."""
+    for layer in range(p["layers"]):
+        outputs = []
+        for at, d, suffix in names(p):
+            if at == layer:
+                w, u, b, v = (weights[part + suffix] for part in PARTS)
+                outputs.append(_sequence(p["cell"], x, w, u, b, v, reverse=d == 1))
+        x = jnp.concatenate(outputs, axis=2) if len(outputs) > 1 else outputs[0]
+    return x
 
 
 def _sequence(cell: str, x: Any, w: Any, u: Any, b: Any, v: Any, reverse: bool) -> Any:

@@ -1,0 +1,30 @@
+"""Training steps of recurrent networks over words in JAX: a tagger and a language model."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Any
+
+import jax.numpy as jnp
+
+from dlkit.study import lm_workloads, tagger_workloads
+from dlkit.study.libraries import Prepared, jax_recurrent
+from dlkit.study.libraries.jax_training import Arrays, loss_of, sgd_update, training
+
+
+def prepare(kind: str, p: dict[str, Any], inputs: Arrays) -> Prepared:
+    """Return a workload compiled and ready to run."""
+    tagger = kind == "tagger_step"
+    names = tagger_workloads.NAMES if tagger else lm_workloads.names_of(p)
+    layer = tagger_workloads.layer_of(p) if tagger else lm_workloads.layer_of(p)
+
+    def forward(params: Any, x: Any, y: Any) -> Any:
+        v = {name: value for name, (value,) in zip(names, params, strict=True)}
+        vectors = v["embedding"][x].reshape(layer["steps"], layer["batch"], -1)
+        seen = jax_recurrent.layers(layer, vectors, v)
+        return loss_of(seen.reshape(len(x), -1) @ v["output.weight"].T + v["output.bias"], y)
+
+    batches = list(zip(jnp.asarray(inputs["x"]), jnp.asarray(inputs["y"]), strict=True))
+    update = None if tagger else partial(sgd_update, lr=p["lr"], clip_norm=p["clip_norm"])
+    runs = tagger_workloads.RUNS if tagger else lm_workloads.RUNS
+    return training(forward, [(name,) for name in names], p, inputs, runs, update, batches)
