@@ -99,10 +99,12 @@ def test_settings_that_do_not_fit(tmp_path):
         run(tmp_path, tied=True, hidden=8)
     with pytest.raises(SettingsError, match="tied is set but softmax is sampled"):
         run(tmp_path, tied=True, softmax="sampled")
-    with pytest.raises(SettingsError, match=r"cutoffs is \(9, 4\), expected one or more, ascending"):
+    with pytest.raises(SettingsError, match=r"cutoffs is none, expected integers of at least 1, .*512$"):
+        run(tmp_path, softmax="adaptive", cutoffs="none")
+    with pytest.raises(SettingsError, match=r"cutoffs is 9,4, expected each above the one before"):
         run(tmp_path, softmax="adaptive", cutoffs=(9, 4))
     with pytest.raises(
-        SettingsError, match=r"cutoffs is \(5000,\), expected at least one below the 2\d+ words"
+        SettingsError, match=r"cutoffs is 5000, expected at least one below the 2\d+ words"
     ):
         run(tmp_path / "none", softmax="adaptive", cutoffs=(5000,))
     assert not (tmp_path / "none").exists()
