@@ -103,9 +103,7 @@ def test_settings_that_do_not_fit(tmp_path):
         run(tmp_path, softmax="adaptive", cutoffs="none")
     with pytest.raises(SettingsError, match=r"cutoffs is 9,4, expected each above the one before"):
         run(tmp_path, softmax="adaptive", cutoffs=(9, 4))
-    with pytest.raises(
-        SettingsError, match=r"cutoffs is 5000, expected at least one below the 2\d+ words"
-    ):
+    with pytest.raises(SettingsError, match=r"cutoffs is 5000, expected at least one below the 2\d+ words"):
         run(tmp_path / "none", softmax="adaptive", cutoffs=(5000,))
     assert not (tmp_path / "none").exists()
     with pytest.raises(SettingsError, match="cell"):
@@ -121,14 +119,16 @@ def test_damaged_runs_are_refused(tmp_path):
         ({"units": "letters"}, CardError, "do not fit"),
         ({"words": [1, 2]}, CardError, "no list of texts"),
         ({"arguments": {**card["arguments"], "hidden": 8}}, PredictorError, "does not fit"),
+        ({"arguments": {**card["arguments"], "hidden": 1 << 40}}, PredictorError, "describes a model of"),
+        ({"arguments": {**card["arguments"], "layers": 1 << 60}}, PredictorError, "describes a model of"),
     ):
         (folder / "model.json").write_text(json.dumps({**card, **changed}))
         with pytest.raises(kind, match=message):
             load_language_model(folder)
     (folder / "model.json").write_text("{")
-    with pytest.raises(CardError, match="no JSON"):
+    with pytest.raises(CardError, match="is not JSON"):
         load_language_model(folder)
-    with pytest.raises(PredictorError, match=r"no model\.json"):
+    with pytest.raises(PredictorError, match="has no run in it"):
         load_language_model(tmp_path)
 
 

@@ -178,7 +178,7 @@ def test_bad_settings(tmp_path, settings, text):
 
 
 def test_damaged_runs(tmp_path, small):
-    with pytest.raises(PredictorError, match=r"has no model\.json"):
+    with pytest.raises(PredictorError, match="has no run in it"):
         load_tagger(tmp_path)
     run(tmp_path, data="wnut17")
     with pytest.raises(PredictorError, match="expected cpu"):
@@ -193,6 +193,7 @@ def test_damaged_runs(tmp_path, small):
         ({"task": "x"}, CardError, "not those of a tagger"),
         ({"arguments": {**card["arguments"], "words": 3}}, CardError, "words do not fit features.json"),
         ({"arguments": {**card["arguments"], "hidden": 9}}, PredictorError, "does not fit model.json"),
+        ({"arguments": {**card["arguments"], "hidden": 1 << 40}}, PredictorError, "describes a model of"),
         ({"arguments": {**card["arguments"], "hiden": 9}}, PredictorError, "does not fit model.json"),
     ):
         (tmp_path / "model.json").write_text(json.dumps({**card, **change}))
@@ -203,7 +204,7 @@ def test_damaged_runs(tmp_path, small):
     with pytest.raises(CardError, match="is not JSON"):
         load_tagger(tmp_path)
     (tmp_path / "model.safetensors").unlink()
-    with pytest.raises(PredictorError, match="the run is not finished"):
+    with pytest.raises(PredictorError, match="its training has not ended"):
         load_tagger(tmp_path)
 
 

@@ -20,11 +20,11 @@ from dlkit.models import TextCNN
 from dlkit.models.text_cnn import ACTIVATIONS, MODES
 from dlkit.train import Callback, EarlyStopping, RunFolder, Trainer, plots
 
+from .card import FILE as CARD_FILE
 from .folders import open_run, write_json
 from .optimizers import SCHEDULES
 from .recipe import Recipe, Result, RunOptions, Target
 from .settings import Settings, SettingsError, option
-from .text_card import FILE as CARD_FILE
 from .text_card import VOCABULARY, TextCard
 from .text_figures import Explained, FilterView, fold_accuracies, ngram_table, saliency_lines
 from .text_predictor import Ngram, TextPredictor
