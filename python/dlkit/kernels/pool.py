@@ -280,8 +280,8 @@ def _max_pool(
         ) from None
     if type(x) is not _ndarray:
         if is_device_array(x):
-            extra = {"activation": activation, "variant": variant}
-            return _on_device(dims, "max_pool", (x,), settings, (return_indices,), out, extra)
+            more = (*_window(pool_geometry(operation, dims, *settings)), return_indices)
+            return _on_device(dims, devices.max_pool2d, (x,), more, out, variant, activation=activation)
         x = as_array(x, operation, "x")
     geometry = pool_geometry(operation, dims, *settings)
     return _max(dims, x, geometry, keep, activation == "relu", out, variant)
@@ -294,33 +294,28 @@ def _max_pool_backward(
     height, width = several(input_size, dims, operation, "input_size", 1)
     if type(grad) is not _ndarray:
         if is_device_array(grad):
-            if settings[0] is not None:
-                settings = pool_geometry(operation, dims, *settings)
-                settings = (settings[:2], settings[2:4], settings[4:6], settings[6:8], settings[8])
-            if dims == 1:
-                grad, indices = _raised(grad), _raised(indices)
-                out = None if out is None else _raised(out)
-            y = devices.max_pool2d_backward(
-                grad, indices, (height, width), *settings, out=out, variant=variant
-            )
-            return y if dims == 2 else _lowered(y)
+            window = () if settings[0] is None else _window(pool_geometry(operation, dims, *settings))
+            arrays, more = (grad, indices), ((height, width), *window)
+            return _on_device(dims, devices.max_pool2d_backward, arrays, more, out, variant)
         grad = as_array(grad, operation, "grad")
     geometry = None if settings[0] is None else pool_geometry(operation, dims, *settings)
     return _max_backward(dims, grad, indices, height, width, geometry, out, variant)
 
 
 def _on_device(
-    dims: int, name: str, arrays: Any, settings: Any, more: Any, out: Any, extra: dict[str, Any]
+    dims: int, function: Any, arrays: Sequence[Any], more: Sequence[Any], out: Any, variant: Any, **named: Any
 ) -> Any:
-    # By the functions of two dimensions, which sequences are images of height 1 for.
-    g = pool_geometry(f"{name}{dims}d", dims, *settings)
+    # The functions are of two dimensions: sequences are images of height 1 to them.
     if dims == 1:
-        arrays = [_raised(a) for a in arrays]
-        out = None if out is None else _raised(out)
-    y = getattr(devices, f"{name}2d")(*arrays, g[:2], g[2:4], g[4:6], g[6:8], g[8], *more, out=out, **extra)
+        arrays, out = [_raised(array) for array in arrays], None if out is None else _raised(out)
+    y = function(*arrays, *more, out=out, variant=variant, **named)
     if dims == 2:
         return y
     return tuple(_lowered(part) for part in y) if isinstance(y, tuple) else _lowered(y)
+
+
+def _window(g: PoolGeometry) -> tuple[Any, ...]:
+    return g[:2], g[2:4], g[4:6], g[6:8], g[8]
 
 
 def _raised(array: Any) -> Any:
@@ -429,12 +424,8 @@ def _avg_pool(dims: int, x: Any, settings: Any, out: Any, variant: Any) -> Any:
     g = pool_geometry(operation, dims, kernel, stride, padding, 1, ceil)
     if type(x) is not _ndarray:
         if is_device_array(x):
-            if dims == 1:
-                x, out = _raised(x), None if out is None else _raised(out)
-            y = devices.avg_pool2d(
-                x, g[:2], g[2:4], g[4:6], g[8], bool(include_pad), divisor, out=out, variant=variant
-            )
-            return y if dims == 2 else _lowered(y)
+            more = (g[:2], g[2:4], g[4:6], g[8], bool(include_pad), divisor)
+            return _on_device(dims, devices.avg_pool2d, (x,), more, out, variant)
         x = as_array(x, operation, "x")
     return _cpu.avg_pool(dims, x, g, bool(include_pad), divisor, out, variant)
 
@@ -446,12 +437,8 @@ def _avg_pool_backward(dims: int, grad: Any, input_size: Any, settings: Any, out
     size = several(input_size, dims, operation, "input_size", 1)
     if type(grad) is not _ndarray:
         if is_device_array(grad):
-            if dims == 1:
-                grad, out = _raised(grad), None if out is None else _raised(out)
-            y = devices.avg_pool2d_backward(
-                grad, size, g[:2], g[2:4], g[4:6], g[8], bool(include_pad), divisor, out=out, variant=variant
-            )
-            return y if dims == 2 else _lowered(y)
+            more = (size, g[:2], g[2:4], g[4:6], g[8], bool(include_pad), divisor)
+            return _on_device(dims, devices.avg_pool2d_backward, (grad,), more, out, variant)
         grad = as_array(grad, operation, "grad")
     return _cpu.avg_pool_backward(dims, grad, *size, g, bool(include_pad), divisor, out, variant)
 
@@ -577,9 +564,7 @@ def k_max_pool1d_backward(grad: Any, indices: Any, length: int) -> Any:
     if grad.ndim == 0 or indices.shape != grad.shape:
         raise ValueError(f"{operation}: grad is {grad.shape} and indices {indices.shape}; expected one shape")
     shape = (1, int(np.prod(grad.shape[:-1])), grad.shape[-1])
-    dx = _max_pool_backward(
-        1, grad.reshape(shape), indices.reshape(shape), length, (None, None, 0, 1, False), None, None
-    )
+    dx = max_pool1d_backward(grad.reshape(shape), indices.reshape(shape), length)
     return dx.reshape(*grad.shape[:-1], dx.shape[-1])
 
 
@@ -625,9 +610,7 @@ def max_over_time_backward(grad: Any, indices: Any, length: int) -> Any:
     grad, indices = _on_host(grad, operation, "grad"), _on_host(indices, operation, "indices")
     if grad.ndim != 2 or indices.shape != grad.shape:
         raise ValueError(f"{operation}: grad is {grad.shape} and indices {indices.shape}; expected (N, C)")
-    return _max_pool_backward(
-        1, grad[..., None], indices[..., None], length, (None, None, 0, 1, False), None, None
-    )
+    return max_pool1d_backward(grad[..., None], indices[..., None], length)
 
 
 def stochastic_pool2d(
@@ -752,10 +735,10 @@ def maxout(
     images = x.reshape(shape)
     keep = "places" if return_indices else False
     if keep and window[0] * window[1] > PLACES:
-        y, numbers = _max_pool(2, images, (window, None, 0, 1, False), True, None, None, variant)
+        y, numbers = max_pool2d(images, window, return_indices=True, variant=variant)
         places = (numbers // shape[3] if window[1] == 1 else numbers) % pieces
     else:
-        y = _max_pool(2, images, (window, None, 0, 1, False), keep, None, None, variant)
+        y = max_pool2d(images, window, return_indices=keep, variant=variant)
         y, places = y if keep else (y, None)
     y = y.reshape(result)
     if not return_indices:
@@ -796,7 +779,7 @@ def maxout_backward(grad: Any, places: Any, pieces: int, dim: int = 1) -> Any:
             places = (rows * pieces + places) * shape[3] + cols
         else:
             places = rows * shape[3] + cols * pieces + places
-    dx = _max_pool_backward(2, grad, places, shape[2:], (window, None, 0, 1, False), None, None)
+    dx = max_pool2d_backward(grad, places, shape[2:], window)
     return dx.reshape(full)
 
 
