@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from dlkit import _cpu
-from dlkit.kernels.backend import OnDemand, as_array, device_of, is_device_array
+from dlkit.kernels.backend import OnDemand, as_array, host_array, is_device_array
 from dlkit.kernels.integers import integers
 
 if TYPE_CHECKING:
@@ -463,7 +463,7 @@ def adaptive_avg_pool2d(
     -------
     array of shape (N, C, OH, OW)
     """
-    x = _on_host(x, "adaptive_avg_pool2d", "x")
+    x = host_array(x, "adaptive_avg_pool2d", "x")
     size = _output_size(2, x, output_size, "adaptive_avg_pool2d")
     return _cpu.adaptive_avg_pool(2, x, *size, out, variant)
 
@@ -472,7 +472,7 @@ def adaptive_avg_pool1d(
     x: Any, output_size: Any, *, out: Array | None = None, variant: str | None = None
 ) -> Any:
     """Return the means of windows that divide sequences (N, C, L); see `adaptive_avg_pool2d`."""
-    x = _on_host(x, "adaptive_avg_pool1d", "x")
+    x = host_array(x, "adaptive_avg_pool1d", "x")
     size = _output_size(1, x, output_size, "adaptive_avg_pool1d")
     return _cpu.adaptive_avg_pool(1, x, *size, out, variant)
 
@@ -482,7 +482,7 @@ def adaptive_avg_pool2d_backward(
 ) -> Any:
     """Return the gradient of `adaptive_avg_pool2d` by x, (N, C, H, W) with H and W = `input_size`."""
     size = several(input_size, 2, "adaptive_avg_pool2d_backward", "input_size", 1)
-    grad = _on_host(grad, "adaptive_avg_pool2d_backward", "grad")
+    grad = host_array(grad, "adaptive_avg_pool2d_backward", "grad")
     return _cpu.adaptive_avg_pool_backward(2, grad, *size, out, variant)
 
 
@@ -491,7 +491,7 @@ def adaptive_avg_pool1d_backward(
 ) -> Any:
     """Return the gradient of `adaptive_avg_pool1d` by x, (N, C, L) with L = `input_size`."""
     size = several(input_size, 1, "adaptive_avg_pool1d_backward", "input_size", 1)
-    grad = _on_host(grad, "adaptive_avg_pool1d_backward", "grad")
+    grad = host_array(grad, "adaptive_avg_pool1d_backward", "grad")
     return _cpu.adaptive_avg_pool_backward(1, grad, *size, out, variant)
 
 
@@ -511,7 +511,7 @@ def adaptive_max_pool2d(x: Any, output_size: Any, *, variant: str | None = None)
     indices : array of shape (N, C, OH, OW), int64
         Numbers in the image, for `max_pool2d_backward`.
     """
-    x = _on_host(x, "adaptive_max_pool2d", "x")
+    x = host_array(x, "adaptive_max_pool2d", "x")
     size = _output_size(2, x, output_size, "adaptive_max_pool2d")
     result: tuple[Any, Any] = _cpu.adaptive_max_pool(2, x, *size, variant)
     return result
@@ -519,7 +519,7 @@ def adaptive_max_pool2d(x: Any, output_size: Any, *, variant: str | None = None)
 
 def adaptive_max_pool1d(x: Any, output_size: Any, *, variant: str | None = None) -> tuple[Any, Any]:
     """Return the maxima of windows that divide sequences (N, C, L), and where; see `adaptive_max_pool2d`."""
-    x = _on_host(x, "adaptive_max_pool1d", "x")
+    x = host_array(x, "adaptive_max_pool1d", "x")
     size = _output_size(1, x, output_size, "adaptive_max_pool1d")
     result: tuple[Any, Any] = _cpu.adaptive_max_pool(1, x, *size, variant)
     return result
@@ -552,7 +552,7 @@ def k_max_pool1d(x: Any, k: int, *, variant: str | None = None) -> tuple[Any, An
     -----
     Kalchbrenner, Grefenstette & Blunsom, "A convolutional neural network for modelling sentences", 2014.
     """
-    x = _on_host(x, "k_max_pool1d", "x")
+    x = host_array(x, "k_max_pool1d", "x")
     result: tuple[Any, Any] = _cpu.k_max_pool1d(x, _integer(k, "k_max_pool1d", "k"), variant)
     return result
 
@@ -560,7 +560,7 @@ def k_max_pool1d(x: Any, k: int, *, variant: str | None = None) -> tuple[Any, An
 def k_max_pool1d_backward(grad: Any, indices: Any, length: int) -> Any:
     """Return the gradient of `k_max_pool1d` by x, (..., L) with L = `length`, given that by y and the indices."""
     operation = "k_max_pool1d_backward"
-    grad, indices = _on_host(grad, operation, "grad"), _on_host(indices, operation, "indices")
+    grad, indices = host_array(grad, operation, "grad"), host_array(indices, operation, "indices")
     if grad.ndim == 0 or indices.shape != grad.shape:
         raise ValueError(f"{operation}: grad is {grad.shape} and indices {indices.shape}; expected one shape")
     shape = (1, int(np.prod(grad.shape[:-1])), grad.shape[-1])
@@ -594,7 +594,7 @@ def max_over_time(x: Any, lengths: Any | None = None, *, variant: str | None = N
     -----
     Collobert et al., "Natural language processing (almost) from scratch", 2011.
     """
-    x = _on_host(x, "max_over_time", "x")
+    x = host_array(x, "max_over_time", "x")
     if lengths is not None:
         lengths = np.asarray(lengths)
         if lengths.dtype.kind not in "iu":
@@ -607,7 +607,7 @@ def max_over_time(x: Any, lengths: Any | None = None, *, variant: str | None = N
 def max_over_time_backward(grad: Any, indices: Any, length: int) -> Any:
     """Return the gradient of `max_over_time` by x, (N, C, L) with L = `length`."""
     operation = "max_over_time_backward"
-    grad, indices = _on_host(grad, operation, "grad"), _on_host(indices, operation, "indices")
+    grad, indices = host_array(grad, operation, "grad"), host_array(indices, operation, "indices")
     if grad.ndim != 2 or indices.shape != grad.shape:
         raise ValueError(f"{operation}: grad is {grad.shape} and indices {indices.shape}; expected (N, C)")
     return max_pool1d_backward(grad[..., None], indices[..., None], length)
@@ -651,7 +651,7 @@ def stochastic_pool2d(
     Zeiler & Fergus, "Stochastic pooling for regularization of deep convolutional neural networks", 2013.
     """
     operation = "stochastic_pool2d"
-    x = _on_host(x, operation, "x")
+    x = host_array(x, operation, "x")
     geometry = pool_geometry(operation, 2, kernel_size, stride, padding, 1, ceil_mode)
     result: tuple[Any, Any] = _cpu.stochastic_pool(x, geometry, seed, offset, variant)
     return result
@@ -681,7 +681,7 @@ def stochastic_average2d(
     array of shape (N, C, OH, OW)
         The sum of squares over the sum, of elements above 0; 0 where there are none.
     """
-    x = _on_host(x, "stochastic_pool2d", "x")
+    x = host_array(x, "stochastic_pool2d", "x")
     geometry = pool_geometry("stochastic_pool2d", 2, kernel_size, stride, padding, 1, ceil_mode)
     return _cpu.stochastic_average(x, geometry, variant)
 
@@ -698,7 +698,7 @@ def stochastic_average2d_backward(
 ) -> Any:
     """Return the gradient of `stochastic_average2d` by x, given that by its output. Of negative elements it is 0."""
     operation = "stochastic_pool2d_backward"
-    grad, x = _on_host(grad, operation, "grad"), _on_host(x, operation, "x")
+    grad, x = host_array(grad, operation, "grad"), host_array(x, operation, "x")
     geometry = pool_geometry(operation, 2, kernel_size, stride, padding, 1, ceil_mode)
     return _cpu.stochastic_average_backward(grad, x, geometry, variant)
 
@@ -730,7 +730,7 @@ def maxout(
     -----
     Goodfellow et al., "Maxout networks", 2013.
     """
-    x = _on_host(x, "maxout", "x")
+    x = host_array(x, "maxout", "x")
     shape, window, result = _maxout_shapes(x.shape, pieces, dim, "maxout")
     images = x.reshape(shape)
     keep = "places" if return_indices else False
@@ -763,7 +763,7 @@ def maxout_backward(grad: Any, places: Any, pieces: int, dim: int = 1) -> Any:
     array of the shape of x
     """
     operation = "maxout_backward"
-    grad, places = _on_host(grad, operation, "grad"), _on_host(places, operation, "places")
+    grad, places = host_array(grad, operation, "grad"), host_array(places, operation, "places")
     if places.shape != grad.shape:
         raise ValueError(f"{operation}: grad is {grad.shape} and places {places.shape}; expected one shape")
     pieces = _integer(pieces, operation, "pieces")
@@ -822,17 +822,6 @@ def _output_size(dims: int, x: Array, output_size: Any, operation: str) -> tuple
     if isinstance(given, (list, tuple)) and len(given) == dims:
         given = [extent if size is None else size for extent, size in zip(extents, given, strict=True)]
     return several(given, dims, operation, "output_size", 1)
-
-
-def _on_host(array: Any, operation: str, argument: str) -> Array:
-    if type(array) is _ndarray:
-        return array
-    if is_device_array(array):
-        raise TypeError(
-            f"{operation}: {argument} is on {device_of(array)}, where there is no kernel for this operation; "
-            "expected an array of the CPU (copy it with Tensor.cpu)"
-        )
-    return as_array(array, operation, argument)
 
 
 def ladders() -> dict[str, list[tuple[str, str, str]]]:
