@@ -8,13 +8,12 @@ import numpy as np
 import pytest
 
 from dlkit.data import load_corpus
-from dlkit.recipes import get
+from dlkit.recipes import get, lm
 from dlkit.recipes.card import CardError
 from dlkit.recipes.language_figures import surprise_lines
 from dlkit.recipes.language_predictor import load_language_model
 from dlkit.recipes.predictor import PredictorError
 from dlkit.recipes.settings import SettingsError
-from dlkit.train import Callback, Interrupted
 
 pytest.importorskip("pydoc_data.topics")
 
@@ -52,24 +51,9 @@ def test_same_seed_same_bits_resumed_or_not(tmp_path, cell, softmax):
     assert weights("b", epochs=2, resume=True) == whole
 
 
-def test_a_run_stopped_within_an_epoch_goes_on_with_its_state(tmp_path, monkeypatch):
+def test_a_run_stopped_within_an_epoch_goes_on_with_its_state(tmp_path, interrupted):
     whole = run(tmp_path / "a").folder / "model.safetensors"
-    from dlkit.recipes import lm
-
-    class Stop(Callback):
-        def on_batch_end(self, trainer):
-            if trainer.step == 5:
-                trainer.save(trainer.run.checkpoint)
-                raise Interrupted("stopped")
-
-    class Stopped(lm.LanguageTrainer):
-        def __init__(self, *arguments, callbacks=(), **named):
-            super().__init__(*arguments, callbacks=[*callbacks, Stop()], **named)
-
-    with monkeypatch.context() as patched:
-        patched.setattr(lm, "LanguageTrainer", Stopped)
-        with pytest.raises(Interrupted):
-            run(tmp_path / "b")
+    interrupted(lm, "LanguageTrainer", 5, lambda: run(tmp_path / "b"))
     again = run(tmp_path / "b", resume=True).folder / "model.safetensors"
     assert again.read_bytes() == whole.read_bytes()
 

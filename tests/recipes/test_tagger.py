@@ -16,7 +16,6 @@ from dlkit.recipes.predictor import PredictorError
 from dlkit.recipes.settings import SettingsError
 from dlkit.recipes.tagger_predictor import load_tagger
 from dlkit.recipes.tagger_scores import scores_of
-from dlkit.train import Callback, Interrupted
 
 SMALL = {
     **{"dimensions": 16, "hidden": 16, "character_dimensions": 6, "character_features": 8, "batch_size": 32},
@@ -126,23 +125,9 @@ def test_same_seed_same_bits_resumed_or_not(tmp_path, small, settings):
     assert weights("b", epochs=2, resume=True) == whole
 
 
-def test_a_run_stopped_within_an_epoch_goes_on(tmp_path, small, monkeypatch):
+def test_a_run_stopped_within_an_epoch_goes_on(tmp_path, small, interrupted):
     whole = run(tmp_path / "a").folder / "model.safetensors"
-
-    class Stop(Callback):
-        def on_batch_end(self, trainer):
-            if trainer.step == 5:
-                trainer.save(trainer.run.checkpoint)
-                raise Interrupted("stopped")
-
-    class Stopped(tagger.TaggerTrainer):
-        def __init__(self, *arguments, callbacks=(), **named):
-            super().__init__(*arguments, callbacks=[*callbacks, Stop()], **named)
-
-    with monkeypatch.context() as patched:
-        patched.setattr(tagger, "TaggerTrainer", Stopped)
-        with pytest.raises(Interrupted):
-            run(tmp_path / "b")
+    interrupted(tagger, "TaggerTrainer", 5, lambda: run(tmp_path / "b"))
     again = run(tmp_path / "b", resume=True).folder / "model.safetensors"
     assert again.read_bytes() == whole.read_bytes()
 
