@@ -112,6 +112,29 @@ def cases(count: int = 1_000_000, put: Callable[[Any], Any] = _as_it_is) -> list
     ]
 
 
+def tagging_cases(tags: int = 17, batch: int = 32, steps: int = 25) -> list[Case]:
+    """Return the operations of conditional random fields, on sequences of one length: parts of speech by default."""
+    rng = np.random.default_rng(0)
+    emissions = rng.standard_normal((batch * steps, tags), dtype=np.float32)
+    transitions = rng.standard_normal((tags, tags), dtype=np.float32)
+    labels, sizes = rng.integers(0, tags, batch * steps), [batch] * steps
+    size = f"{batch}×{steps}, {tags} tags"
+    return [
+        Case(
+            "crf",
+            f"conditional random field, loss and gradients, {size}",
+            8.0 * emissions.size,
+            partial(K.crf_loss_and_gradients, emissions, labels, sizes, transitions),
+        ),
+        Case(
+            "crf",
+            f"conditional random field, best sequences, {size}",
+            4.0 * emissions.size + 8.0 * len(labels),
+            partial(K.crf_decode, emissions, sizes, transitions),
+        ),
+    ]
+
+
 def _normalisation(
     operation: str, name: str, x: Any, put: Callable[[Any], Any], forward: Any, backward: Any
 ) -> list[Case]:
@@ -165,7 +188,7 @@ def measure(
     K.set_num_threads(threads)
     rows = []
     try:
-        for case in cases(count):
+        for case in [*cases(count), *tagging_cases()]:
             if progress is not None:
                 progress(f"ladder, {case.name}")
             steps = K.variants(case.operation)
