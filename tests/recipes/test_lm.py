@@ -89,6 +89,10 @@ def test_settings_that_do_not_fit(tmp_path):
         run(tmp_path, softmax="adaptive", cutoffs=(9, 4))
     with pytest.raises(SettingsError, match=r"cutoffs is 5000, expected at least one below the 2\d+ words"):
         run(tmp_path / "none", softmax="adaptive", cutoffs=(5000,))
+    with pytest.raises(SettingsError, match=r"samples is 3000, expected at most the 2\d+ words of topics"):
+        run(tmp_path / "none", softmax="sampled", samples=3000)
+    with pytest.raises(SettingsError, match=r"batch_size is 9999999, expected fewer than the \d+ words"):
+        run(tmp_path / "none", batch_size=9_999_999)
     assert not (tmp_path / "none").exists()
     with pytest.raises(SettingsError, match="cell"):
         run(tmp_path, cell="lstmm")

@@ -91,6 +91,7 @@ def test_goes_through_json():
 
 def test_describe():
     assert describe(int, Limits("", at_least=1)) == "an integer of at least 1"
+    assert describe(int, Limits("", at_most=1 << 28)) == "an integer of at most 268435456"
     assert describe(float | None, Limits("", above=0)) == "a number above 0 (or none)"
     assert describe(str, Limits("", choices=("a", "b"))) == "one of a, b"
 

@@ -87,11 +87,11 @@ def test_damaged_folders(folder):
     (folder / "vocabulary.json").unlink()
     with pytest.raises(PredictorError, match=r"vocabulary\.json: no such file"):
         load_text_predictor(folder)
-    (folder / "model.json").write_text("{}")
-    with pytest.raises(PredictorError, match="not a card"):
-        load_text_predictor(folder)
     (folder / "model.safetensors").unlink()
     with pytest.raises(PredictorError, match="its training has not ended"):
+        load_text_predictor(folder)
+    (folder / "model.json").write_text("{}")
+    with pytest.raises(PredictorError, match="not a card"):
         load_text_predictor(folder)
 
 

@@ -20,7 +20,7 @@ def tell(run: Path, text: str, *, as_json: bool, device: str) -> None:
 
     of_counts = format_of(run / FILE) == ngram_predictor.FORMAT
     predictor: LanguagePredictor | ngram_predictor.NGramPredictor
-    predictor = ngram_predictor.load_ngram_model(run) if of_counts else load_language_model(run, device)
+    predictor = (ngram_predictor.load_ngram_model if of_counts else load_language_model)(run, device)
     lines = read_sentences(text)
     found = [
         (line, predictor.surprise(line), predictor.go_on(line, _DRAWN[predictor.units])) for line in lines

@@ -11,12 +11,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dlkit.data.corpora import END, UNITS, UNKNOWN
-from dlkit.kernels.backend import resolve_device
 from dlkit.models import RecurrentLanguageModel
 from dlkit.models.language_model import count_weights
 
 from .card import FILE, CardError, read_format
-from .predictor import PredictorError, trained_weights, with_weights
+from .predictor import PredictorError, find_card, only_on_cpu, trained_weights, with_weights
 
 FORMAT = "dlkit-language-model-1"
 _ARGUMENTS = {
@@ -68,15 +67,10 @@ class LanguagePredictor:
         What its numbers stand for.
     units
         "words" or "characters".
-    device
-        Where to compute.
     """
 
-    def __init__(
-        self, model: RecurrentLanguageModel, words: list[str], units: str, device: str = "cpu"
-    ) -> None:
-        self.device = resolve_device(device, "predict")
-        self.model = model.eval().to(self.device)
+    def __init__(self, model: RecurrentLanguageModel, words: list[str], units: str) -> None:
+        self.model = model.eval()
         self.words, self.units = words, units
         self._number = {word: i for i, word in enumerate(words)}
         self._end = "\n" if units == "characters" else END
@@ -121,11 +115,11 @@ def load_language_model(folder: str | os.PathLike[str], device: str = "cpu") -> 
     CardError
         Its card is damaged.
     PredictorError
-        There is no trained model, or its weights do not fit the card.
+        There is no trained model, its weights do not fit the card, or the device is no CPU.
     """
     path = Path(folder)
-    state = trained_weights(path)
-    card = read_format(path / FILE, FORMAT, "a card of a language model")
+    only_on_cpu(device, "recurrent layers")
+    card = read_format(find_card(path), FORMAT, "a card of a language model")
     arguments, words, units = card.get("arguments"), card.get("words"), card.get("units")
     if not isinstance(arguments, dict) or not _ARGUMENTS <= set(arguments) <= _ARGUMENTS | _LATER:
         raise CardError(f"{path / FILE}: arguments are not those of a language model")
@@ -136,6 +130,9 @@ def load_language_model(folder: str | os.PathLike[str], device: str = "cpu") -> 
             f"{path / FILE}: {len(words)} words in {units!r} do not fit arguments or repeat themselves"
         )
     model = with_weights(
-        path, state, lambda: count_weights(**arguments), lambda: RecurrentLanguageModel(**arguments)
+        path,
+        trained_weights(path),
+        lambda: count_weights(**arguments),
+        lambda: RecurrentLanguageModel(**arguments),
     )
-    return LanguagePredictor(model, words, units, device)
+    return LanguagePredictor(model, words, units)

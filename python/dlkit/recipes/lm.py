@@ -190,6 +190,16 @@ def train(settings: LMSettings, options: RunOptions) -> Result:
             f"cutoffs is {','.join(map(str, settings.cutoffs))}, expected at least one below the "
             f"{len(corpus.words)} {corpus.units} of {corpus.name}"
         )
+    if settings.softmax == "sampled" and settings.samples > len(corpus.words):
+        raise SettingsError(
+            f"samples is {settings.samples}, expected at most the {len(corpus.words)} {corpus.units} of {corpus.name}: "
+            f"more of them cost more than softmax full"
+        )
+    if settings.batch_size >= len(corpus.train):
+        raise SettingsError(
+            f"batch_size is {settings.batch_size}, expected fewer than the {len(corpus.train)} {corpus.units} of "
+            f"{corpus.name}"
+        )
     batches = StreamBatches(corpus.train, settings.batch_size, settings.steps)
     run = open_run("lm", settings, options, may_change=settings.may_change)
     kernels.manual_seed(settings.seed)

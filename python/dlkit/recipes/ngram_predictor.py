@@ -12,7 +12,7 @@ from dlkit.models import NGramFileError, NGramModel
 
 from .card import CardError, read_format
 from .language_predictor import Surprise
-from .predictor import PredictorError, find_card
+from .predictor import PredictorError, find_card, only_on_cpu
 
 FORMAT = "dlkit-ngram-model-1"
 MODEL = "model.ngram"
@@ -37,14 +37,15 @@ class NGramPredictor:
         return " ".join(self.model.sample(count, text, seed=seed))
 
 
-def load_ngram_model(folder: str | os.PathLike[str]) -> NGramPredictor:
+def load_ngram_model(folder: str | os.PathLike[str], device: str = "cpu") -> NGramPredictor:
     """Load the n-gram model of a run folder.
 
     Raises
     ------
     PredictorError
-        There is no finished model, or it is damaged.
+        There is no finished model, it is damaged, or the device is no CPU.
     """
+    only_on_cpu(device, "n-gram models")
     path = Path(folder)
     try:
         read_format(find_card(path), FORMAT, "a card of an n-gram model")

@@ -126,12 +126,26 @@ def load_predictor(folder: str | os.PathLike[str], device: str = "cpu") -> Predi
         The folder is not there, holds no trained model, or its files are damaged or do not fit each other.
     """
     path = Path(folder)
-    state = trained_weights(path)
     try:
-        card = read_card(path / FILE)
+        card = read_card(find_card(path))
     except CardError as error:
         raise PredictorError(str(error)) from error
+    state = trained_weights(path)
     return Predictor(with_weights(path, state, lambda: _weights_of(card), card.build), card, device)
+
+
+def only_on_cpu(device: str, what: str) -> None:
+    """Refuse any other device, for the models of `what`.
+
+    Raises
+    ------
+    PredictorError
+        As it says.
+    """
+    if device != "cpu":
+        raise PredictorError(
+            f"predict: device is {device!r}, expected 'cpu': {what} have no kernels for devices yet"
+        )
 
 
 def find_card(path: Path) -> Path:
@@ -156,14 +170,13 @@ def find_card(path: Path) -> Path:
 
 
 def trained_weights(path: Path) -> dict[str, NDArray[Any]]:
-    """Read the weights of a run folder that has a card.
+    """Read the weights of a run folder.
 
     Raises
     ------
     PredictorError
-        The folder is not there, holds no trained model, or its weights are damaged.
+        There are none, or they are damaged.
     """
-    find_card(path)
     weights = path / RunFolder.MODEL
     if not weights.is_file():
         raise PredictorError(

@@ -136,7 +136,7 @@ def describe(kind: Any, limits: Limits) -> str:
     words = {int: "an integer", float: "a number", bool: "true or false", str: "a text"}
     text = words.get(base, "integers")
     bounds = [
-        f"{word} {bound:g}"
+        f"{word} {bound if isinstance(bound, int) else format(bound, 'g')}"
         for word, bound in (
             ("of at least", limits.at_least),
             ("above", limits.above),

@@ -22,7 +22,7 @@ from dlkit.models import SequenceTagger
 from dlkit.models.sequence_tagger import count_weights
 
 from .card import FILE, CardError, read_format
-from .predictor import PredictorError, trained_weights, with_weights
+from .predictor import PredictorError, find_card, only_on_cpu, trained_weights, with_weights
 from .tagger_scores import allowed_tags
 
 FORMAT = "dlkit-sequence-tagger-1"
@@ -195,16 +195,13 @@ def load_tagger(folder: str | os.PathLike[str], device: str = "cpu") -> TaggerPr
     PredictorError
         There is no trained model, its weights do not fit the card, or the device is no CPU.
     """
-    if device != "cpu":
-        raise PredictorError(
-            f"device is {device}, expected cpu: recurrent layers have no kernels for devices yet"
-        )
+    only_on_cpu(device, "recurrent layers")
     path = Path(folder)
-    state = trained_weights(path)
-    card = read_format(path / FILE, FORMAT, "a card of a tagger")
+    card = read_format(find_card(path), FORMAT, "a card of a tagger")
     arguments, task, cutting = card.get("arguments"), card.get("task"), card.get("cutting")
     if not isinstance(arguments, dict) or task not in TASKS or cutting not in CUTTING:
         raise CardError(f"{path / FILE}: arguments, task or cutting are not those of a tagger")
+    state = trained_weights(path)
     try:
         features = TaggerFeatures.load(path / FEATURES)
     except DataError as error:

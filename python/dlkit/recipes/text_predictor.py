@@ -17,7 +17,7 @@ from dlkit.kernels.backend import move, resolve_device, to_host
 from dlkit.models import TextCNN
 
 from .card import FILE, CardError
-from .predictor import Prediction, PredictorError, as_probabilities, trained_weights, with_weights
+from .predictor import Prediction, PredictorError, as_probabilities, find_card, trained_weights, with_weights
 from .text_card import VOCABULARY, TextCard, read_text_card
 
 _BATCH = 256
@@ -196,12 +196,12 @@ def load_text_predictor(folder: str | os.PathLike[str], device: str = "cpu") -> 
         The folder holds no trained text model, or its files are damaged or do not fit each other.
     """
     path = Path(folder)
-    state = trained_weights(path)
     try:
-        card = read_text_card(path / FILE)
+        card = read_text_card(find_card(path))
+        state = trained_weights(path)
         vocabulary = Vocabulary.load(path / VOCABULARY)
     except (CardError, DataError) as error:
-        raise PredictorError(f"run folder {path}: {error}") from error
+        raise PredictorError(str(error)) from error
     if len(vocabulary) != card.arguments["words"]:
         raise PredictorError(
             f"run folder {path}: {VOCABULARY} has {len(vocabulary)} words, {FILE} says {card.arguments['words']}"
