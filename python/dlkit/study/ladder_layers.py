@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import datetime as dt
 from collections.abc import Callable
 from functools import partial
 from typing import Any, NamedTuple
@@ -13,8 +12,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 import dlkit.kernels as K
-from dlkit.study.machine import describe
 from dlkit.study.own import medians
+from dlkit.study.results import header
 
 
 class Case(NamedTuple):
@@ -207,12 +206,9 @@ def measure(
     finally:
         K.set_num_threads(before)
     return {
-        "chapter": "ladder-layers",
-        "threads": threads,
-        "date": dt.datetime.now(dt.timezone.utc).strftime("%Y-%m-%d"),
-        "command": command or f"python -m dlkit.study ladder layers --threads {threads}",
-        "machine": {**describe(), "dlkit_isa": ""},
-        "isa": K.config()["isa"],
+        **header(
+            "ladder-layers", threads, command or f"python -m dlkit.study ladder layers --threads {threads}"
+        ),
         "ceiling": ceiling,
         "rows": rows,
     }
