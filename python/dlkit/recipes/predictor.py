@@ -144,7 +144,7 @@ def only_on_cpu(device: str, what: str) -> None:
     """
     if device != "cpu":
         raise PredictorError(
-            f"predict: device is {device!r}, expected 'cpu': {what} have no kernels for devices yet"
+            f"predict: device is {device}, expected cpu: {what} have no kernels for devices yet"
         )
 
 
