@@ -23,7 +23,7 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from reproduce_text import ROOT, measured, put_between_markers
+from pages import MODELS, RESULTS, measured, put_between_markers, with_earlier, write_results
 
 from dlkit import kernels
 from dlkit.data import DataError
@@ -33,11 +33,7 @@ from dlkit.recipes import get
 from dlkit.recipes.ngram import NGramSettings, _texts
 from dlkit.train.environment import environment
 
-RESULTS = ROOT / "bench" / "results" / "ngram.json"
-SWEEP_RESULTS = ROOT / "bench" / "results" / "ngram-sweep.json"
-PAGE = ROOT / "docs" / "models" / "ngram.md"
-BEGIN, END = "<!-- compare-ngram:begin -->", "<!-- compare-ngram:end -->"
-SWEEP_BEGIN, SWEEP_END = "<!-- sweep-ngram:begin -->", "<!-- sweep-ngram:end -->"
+PAGE = MODELS / "ngram.md"
 TITLES = {"ptb": "Penn Treebank", "wikitext2": "WikiText-2", "text8": "100 MB of Wikipedia"}
 ORDER = 5
 
@@ -208,19 +204,6 @@ def sweep_table(record: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
-def _write(record: dict[str, Any], results: Path, marks: tuple[str, str], text: Callable[[Any], str]) -> None:
-    """Write results, those of texts measured before among them, and their table."""
-    if results.is_file():
-        earlier = {row["data"]: row for row in json.loads(results.read_text(encoding="utf-8"))["rows"]}
-        earlier.update((row["data"], row) for row in record["rows"])
-        record["rows"] = [earlier[name] for name in TITLES if name in earlier]
-    results.parent.mkdir(parents=True, exist_ok=True)
-    # JSON has no infinity: an impossible word's is null.
-    text_of = json.dumps(record, indent=1, ensure_ascii=False).replace("Infinity", "null")
-    results.write_text(text_of + "\n", encoding="utf-8")
-    put_between_markers(PAGE, *marks, text(record))
-
-
 def main() -> int:
     """Measure, write, print."""
     parser = argparse.ArgumentParser(
@@ -250,8 +233,10 @@ def main() -> int:
     record = {"benchmark": "ngram", "environment": described, "rows": rows}
     show = sweep_table if asked.sweep else table
     if not asked.dry_run:
-        marks = (SWEEP_BEGIN, SWEEP_END) if asked.sweep else (BEGIN, END)
-        _write(record, SWEEP_RESULTS if asked.sweep else RESULTS, marks, show)
+        file = RESULTS / ("ngram-sweep.json" if asked.sweep else "ngram.json")
+        record["rows"] = with_earlier(rows, file, "data", TITLES)
+        write_results(file, record)
+        put_between_markers(PAGE, "sweep-ngram" if asked.sweep else "compare-ngram", show(record))
     print(show(record))
     return 0
 

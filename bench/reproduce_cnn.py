@@ -29,6 +29,7 @@ from statistics import fmean, stdev
 from typing import Any
 
 import numpy as np
+from pages import MODELS, RESULTS, put_between_markers, write_results
 from reproduce_mlp import ROWS as MLP_ROWS
 
 from dlkit import kernels
@@ -38,10 +39,9 @@ from dlkit.recipes.folders import stored_settings
 from dlkit.train import RunFolderError
 from dlkit.train.environment import environment
 
-ROOT = Path(__file__).resolve().parents[1]
-RESULTS = ROOT / "bench" / "results" / "reproduce-mnist.json"
-PAGE = ROOT / "docs" / "models" / "cnn.md"
-CHART = ROOT / "docs" / "models" / "images" / "mnist-table.png"
+FILE = RESULTS / "reproduce-mnist.json"
+PAGE = MODELS / "cnn.md"
+CHART = MODELS / "images" / "mnist-table.png"
 PARTS = ("course", "fashion", "pairs")
 
 NAIVE = next(row for row in MLP_ROWS if row.key == "naive")
@@ -377,25 +377,12 @@ def chart(rows: list[dict[str, Any]], path: Path) -> None:
     _save(figure, path)
 
 
-def put_between_markers(page: Path, name: str, text: str) -> None:
-    """Replace what stands between two markers of a page."""
-    begin, end = f"<!-- {name}:begin -->", f"<!-- {name}:end -->"
-    before, found, rest = page.read_text(encoding="utf-8").partition(begin)
-    _, closing, after = rest.partition(end)
-    if not found or not closing:
-        raise SystemExit(f"{page} lacks the markers {begin} and {end}")
-    page.write_text(f"{before}{begin}\n{text}\n{end}{after}", encoding="utf-8")
-
-
 def write(record: dict[str, Any]) -> None:
     """Write the parts that were measured; those of an earlier run stay."""
     before: dict[str, Any] = {}
-    if RESULTS.is_file():
-        before = json.loads(RESULTS.read_text(encoding="utf-8"))
-    RESULTS.parent.mkdir(parents=True, exist_ok=True)
-    RESULTS.write_text(
-        json.dumps({**before, **record}, indent=1, ensure_ascii=False) + "\n", encoding="utf-8"
-    )
+    if FILE.is_file():
+        before = json.loads(FILE.read_text(encoding="utf-8"))
+    write_results(FILE, {**before, **record})
     for part in PARTS:
         if part in record:
             text = f"{header(record, part)}\n\n{TABLES[part](record[part])}"

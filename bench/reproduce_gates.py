@@ -22,7 +22,7 @@ from pathlib import Path
 from statistics import fmean, stdev
 from typing import Any
 
-from reproduce_text import measured, put_between_markers
+from pages import MODELS, RESULTS, measured, put_between_markers, write_results
 
 from dlkit import kernels
 from dlkit.data import DataError
@@ -30,10 +30,9 @@ from dlkit.recipes import get
 from dlkit.recipes.vanishing_figures import Contest, contest_panels
 from dlkit.train.environment import environment
 
-ROOT = Path(__file__).resolve().parents[1]
-RESULTS = ROOT / "bench" / "results" / "reproduce-gates.json"
-PAGE = ROOT / "docs" / "models" / "vanishing-gradients.md"
-IMAGES = ROOT / "docs" / "models" / "images"
+FILE = RESULTS / "reproduce-gates.json"
+PAGE = MODELS / "vanishing-gradients.md"
+IMAGES = MODELS / "images"
 PICTURES = {
     "gradients.png": "vanishing-gradients.png",
     "initialisation.png": "vanishing-init.png",
@@ -386,8 +385,8 @@ def main() -> int:
     seeds = [int(seed) for seed in chosen.seeds.split(",")]
 
     rows: dict[str, dict[str, Any]] = {}
-    if RESULTS.is_file():
-        rows = {row.pop("key"): row for row in json.loads(RESULTS.read_text(encoding="utf-8"))["rows"]}
+    if FILE.is_file():
+        rows = {row.pop("key"): row for row in json.loads(FILE.read_text(encoding="utf-8"))["rows"]}
     described = environment()
     described["command"] = "make reproduce-gates"
     with tempfile.TemporaryDirectory(prefix="dlkit-reproduce-") as temporary:
@@ -417,9 +416,8 @@ def main() -> int:
 def write(rows: dict[str, dict[str, Any]]) -> None:
     """Write results, tables and the picture of the pairs: after every row, for some take long."""
     record = {"benchmark": "reproduce-gates", "rows": [{"key": k, **rows[k]} for k in KEYS if k in rows]}
-    RESULTS.parent.mkdir(parents=True, exist_ok=True)
-    RESULTS.write_text(json.dumps(record, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
-    put_between_markers(PAGE, "<!-- reproduce-gates:begin -->", "<!-- reproduce-gates:end -->", tables(rows))
+    write_results(FILE, record)
+    put_between_markers(PAGE, "reproduce-gates", tables(rows))
     draw_contests(rows, IMAGES / CONTEST)
 
 

@@ -12,24 +12,21 @@ own documentation: a smoke test.
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 import tempfile
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from reproduce_text import measured, put_between_markers
+from pages import MODELS, RESULTS, measured, put_between_markers, with_earlier, write_results
 
 from dlkit import kernels
 from dlkit.data import DataError
 from dlkit.recipes import get
 from dlkit.train.environment import environment
 
-ROOT = Path(__file__).resolve().parents[1]
-RESULTS = ROOT / "bench" / "results" / "reproduce-lm.json"
-PAGE = ROOT / "docs" / "models" / "lm.md"
-BEGIN, END = "<!-- reproduce-lm:begin -->", "<!-- reproduce-lm:end -->"
+FILE = RESULTS / "reproduce-lm.json"
+PAGE = MODELS / "lm.md"
 
 
 @dataclass(frozen=True)
@@ -52,7 +49,7 @@ _SIMPLE = {
     "hidden": 300,
     "tied": True,
     "dropout": 0.3,
-    "lr": 10.0,
+    "lr": 1.0,
     "epochs": 20,
     "flat_epochs": 8,
     "decay": 0.7,
@@ -145,15 +142,6 @@ def tables(record: dict[str, Any]) -> str:
     return "\n\n".join(parts)
 
 
-def with_earlier(found: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Return the rows, and of those that were not measured now what the results hold, in the order of `ROWS`."""
-    known = {}
-    if RESULTS.is_file():
-        known = {row["name"]: row for row in json.loads(RESULTS.read_text(encoding="utf-8"))["rows"]}
-    known.update((row["name"], row) for row in found)
-    return [known[row.name] for row in ROWS if row.name in known]
-
-
 def main(arguments: list[str] | None = None) -> int:
     """Train, write the results and the tables; 1 if a row misses what it must reach."""
     names = ", ".join(row.name for row in ROWS)
@@ -187,9 +175,10 @@ def main(arguments: list[str] | None = None) -> int:
             except DataError as error:
                 raise SystemExit(f"reproduce-lm: {error}") from error
             missed |= not found["reached"]
-            record = {"benchmark": "reproduce-lm", "rows": with_earlier([found])}
-            RESULTS.write_text(json.dumps(record, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
-            put_between_markers(PAGE, BEGIN, END, tables(record))
+            every = with_earlier([found], FILE, "name", [row.name for row in ROWS])
+            record = {"benchmark": "reproduce-lm", "rows": every}
+            write_results(FILE, record)
+            put_between_markers(PAGE, "reproduce-lm", tables(record))
     return int(missed)
 
 

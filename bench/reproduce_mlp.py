@@ -8,7 +8,6 @@ as a table, into ``docs/models/mlp.md`` between its markers. MNIST comes from ``
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 import tempfile
 from dataclasses import dataclass, field
@@ -16,15 +15,15 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
+from pages import MODELS, RESULTS, measured, put_between_markers, write_results
+
 from dlkit import kernels
 from dlkit.data import DataError
 from dlkit.recipes import get
 from dlkit.train.environment import environment
 
-ROOT = Path(__file__).resolve().parents[1]
-RESULTS = ROOT / "bench" / "results" / "reproduce-mlp.json"
-PAGE = ROOT / "docs" / "models" / "mlp.md"
-BEGIN, END = "<!-- reproduce-mlp:begin -->", "<!-- reproduce-mlp:end -->"
+FILE = RESULTS / "reproduce-mlp.json"
+PAGE = MODELS / "mlp.md"
 
 
 @dataclass(frozen=True)
@@ -118,14 +117,9 @@ def measure(row: Row, seeds: list[int], folder: Path, progress: bool) -> dict[st
 
 def table(record: dict[str, Any]) -> str:
     """The rows as a Markdown table, under a line that says where and how they were measured."""
-    where = record["environment"]
-    threads = where["threads"]
     seeds = len(record["rows"][0]["runs"])
     lines = [
-        f"MNIST, all 60000 training images, {seeds} seed{'s' * (seeds > 1)}; {where['cpu']}, "
-        f"{where['kernels']['isa']}, {threads} thread{'s' * (threads > 1)}; "
-        f"dlkit {where['versions']['dlkit']}, "
-        f"NumPy {where['versions']['numpy']}, Python {where['python']}; {where['time'][:10]}. "
+        f"MNIST, all 60000 training images, {seeds} seed{'s' * (seeds > 1)}; {measured(record['environment'])}. "
         f"Time is that of the training loop.",
         "",
         "| model | test accuracy, mean | least … most | must reach | epochs | time to train | samples/s "
@@ -142,15 +136,6 @@ def table(record: dict[str, Any]) -> str:
             f"| {fmean(run['gflops'] for run in row['runs']):.1f} |"
         )
     return "\n".join(lines)
-
-
-def put_between_markers(page: Path, text: str) -> None:
-    """Replace what stands between the markers of a page."""
-    before, begin, rest = page.read_text(encoding="utf-8").partition(BEGIN)
-    _, end, after = rest.partition(END)
-    if not begin or not end:
-        raise SystemExit(f"{page} lacks the markers {BEGIN} and {END}")
-    page.write_text(f"{before}{BEGIN}\n{text}\n{END}{after}", encoding="utf-8")
 
 
 def main() -> int:
@@ -186,9 +171,8 @@ def main() -> int:
     record = {"benchmark": "reproduce-mlp", "data": "mnist", "environment": described, "rows": rows}
     print(table(record))
     if not chosen.dry_run:
-        RESULTS.parent.mkdir(parents=True, exist_ok=True)
-        RESULTS.write_text(json.dumps(record, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
-        put_between_markers(PAGE, table(record))
+        write_results(FILE, record)
+        put_between_markers(PAGE, "reproduce-mlp", table(record))
     missed = [row["title"] for row in rows if not row["reached"]]
     for title in missed:
         print(f"missed: {title}", file=sys.stderr)

@@ -17,17 +17,15 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
-from reproduce_text import measured, put_between_markers
+from pages import MODELS, RESULTS, measured, put_between_markers, with_earlier, write_results
 
 from dlkit import kernels
 from dlkit.data import DataError
 from dlkit.recipes import get
 from dlkit.train.environment import environment
 
-ROOT = Path(__file__).resolve().parents[1]
-RESULTS = ROOT / "bench" / "results" / "reproduce-tagger.json"
-PAGE = ROOT / "docs" / "models" / "tagger.md"
-BEGIN, END = "<!-- reproduce-tagger:begin -->", "<!-- reproduce-tagger:end -->"
+FILE = RESULTS / "reproduce-tagger.json"
+PAGE = MODELS / "tagger.md"
 
 
 @dataclass(frozen=True)
@@ -128,15 +126,6 @@ def table(record: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
-def with_earlier(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Return the rows, and of those that were not measured now what the results hold, in the order of `ROWS`."""
-    known = {}
-    if RESULTS.is_file():
-        known = {row["name"]: row for row in json.loads(RESULTS.read_text(encoding="utf-8"))["rows"]}
-    known.update((row["name"], row) for row in rows)
-    return [known[row.name] for row in ROWS if row.name in known]
-
-
 def main(arguments: list[str] | None = None) -> int:
     """Train, write the results and the table; 1 if a row misses what it must reach."""
     parser = argparse.ArgumentParser(description="Reproduce the taggers' rows.")
@@ -151,8 +140,7 @@ def main(arguments: list[str] | None = None) -> int:
     given = parser.parse_args(arguments)
     kernels.set_num_threads(given.threads)
     if given.table:
-        record = json.loads(RESULTS.read_text(encoding="utf-8"))
-        put_between_markers(PAGE, BEGIN, END, table(record))
+        put_between_markers(PAGE, "reproduce-tagger", table(json.loads(FILE.read_text(encoding="utf-8"))))
         return 0
     seeds = [int(seed) for seed in given.seeds.split(",")]
     if given.quick:
@@ -180,9 +168,10 @@ def main(arguments: list[str] | None = None) -> int:
                 raise SystemExit(f"reproduce-tagger: {error}") from error
             found["environment"] = {**environment(), "command": "make reproduce-tagger"}
             missed |= not found["reached"]
-            record = {"benchmark": "reproduce-tagger", "rows": with_earlier([found])}
-            RESULTS.write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
-            put_between_markers(PAGE, BEGIN, END, table(record))
+            every = with_earlier([found], FILE, "name", [row.name for row in ROWS])
+            record = {"benchmark": "reproduce-tagger", "rows": every}
+            write_results(FILE, record)
+            put_between_markers(PAGE, "reproduce-tagger", table(record))
     return int(missed)
 
 

@@ -10,7 +10,6 @@ interpreter's own documentation, for a smoke test.
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 import tempfile
 from dataclasses import dataclass, field
@@ -18,15 +17,15 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
+from pages import MODELS, RESULTS, measured, put_between_markers, with_earlier, write_results
+
 from dlkit import kernels
 from dlkit.data import DataError
 from dlkit.recipes import get
 from dlkit.train.environment import environment
 
-ROOT = Path(__file__).resolve().parents[1]
-RESULTS = ROOT / "bench" / "results" / "reproduce-text.json"
-PAGE = ROOT / "docs" / "models" / "text-cnn.md"
-BEGIN, END = "<!-- reproduce-text:begin -->", "<!-- reproduce-text:end -->"
+FILE = RESULTS / "reproduce-text.json"
+PAGE = MODELS / "text-cnn.md"
 
 
 @dataclass(frozen=True)
@@ -122,34 +121,6 @@ def table(record: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
-def measured(where: dict[str, Any]) -> str:
-    """Where, with what and when a row was measured."""
-    threads = where["threads"]
-    return (
-        f"{where['cpu']}, {where['kernels']['isa']}, {threads} thread{'s' * (threads > 1)}; "
-        f"dlkit {where['versions']['dlkit']}, NumPy {where['versions']['numpy']}, Python {where['python']}; "
-        f"{where['time'][:10]}"
-    )
-
-
-def with_earlier(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Return the rows, and of those that were not measured now what the results hold, in the order of `ROWS`."""
-    known = {}
-    if RESULTS.is_file():
-        known = {row["data"]: row for row in json.loads(RESULTS.read_text(encoding="utf-8"))["rows"]}
-    known.update((row["data"], row) for row in rows)
-    return [known[row.data] for row in ROWS if row.data in known]
-
-
-def put_between_markers(page: Path, begin: str, end: str, text: str) -> None:
-    """Replace what stands between two markers of a page."""
-    before, first, rest = page.read_text(encoding="utf-8").partition(begin)
-    _, last, after = rest.partition(end)
-    if not first or not last:
-        raise SystemExit(f"{page} lacks the markers {begin} and {end}")
-    page.write_text(f"{before}{begin}\n{text}\n{end}{after}", encoding="utf-8")
-
-
 def main() -> int:
     """Train, write, print; 1 if a row misses what it must reach."""
     parser = argparse.ArgumentParser(
@@ -187,10 +158,10 @@ def main() -> int:
     for row in measured_rows:
         row["environment"] = described
     if not chosen.dry_run and not chosen.quick:
-        record = {"benchmark": "reproduce-text", "rows": with_earlier(measured_rows)}
-        RESULTS.parent.mkdir(parents=True, exist_ok=True)
-        RESULTS.write_text(json.dumps(record, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
-        put_between_markers(PAGE, BEGIN, END, table(record))
+        every = with_earlier(measured_rows, FILE, "data", [row.data for row in ROWS])
+        record = {"benchmark": "reproduce-text", "rows": every}
+        write_results(FILE, record)
+        put_between_markers(PAGE, "reproduce-text", table(record))
     print(table({"rows": measured_rows}))
     missed = [row["title"] for row in measured_rows if not row["reached"]]
     for title in missed:

@@ -19,7 +19,7 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
-from reproduce_text import PAGE, ROOT, put_between_markers
+from pages import MODELS, RESULTS, put_between_markers, write_results
 
 from dlkit import kernels
 from dlkit.data import DataError
@@ -28,8 +28,8 @@ from dlkit.recipes.text_cnn import DATASETS
 from dlkit.recipes.text_figures import Setting, sweep_panels
 from dlkit.train.environment import environment
 
-FIGURE = ROOT / "docs" / "models" / "images" / "text-cnn-sweep.png"
-BEGIN, END = "<!-- sweep-text:begin -->", "<!-- sweep-text:end -->"
+PAGE = MODELS / "text-cnn.md"
+FIGURE = MODELS / "images" / "text-cnn-sweep.png"
 
 
 @dataclass(frozen=True)
@@ -195,9 +195,8 @@ def main() -> int:
         drawn, chosen.figure, baseline=fmean(baseline), title=f"text-cnn on {data}: one setting at a time"
     )
     if not chosen.dry_run and not chosen.quick:
-        results = ROOT / "bench" / "results" / f"sweep-text-{data}.json"
-        results.write_text(json.dumps(record, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
-        put_between_markers(PAGE, BEGIN, END, table(record))
+        write_results(RESULTS / f"sweep-text-{data}.json", record)
+        put_between_markers(PAGE, "sweep-text", table(record))
     return 0
 
 

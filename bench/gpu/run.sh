@@ -27,6 +27,8 @@ out="$(cd "$out" && pwd)"
 cd "$root" || exit 1
 
 python="${PYTHON:-python3}"
+# CMake and Ninja may be packages of the interpreter's environment.
+PATH="$PATH:$("$python" -c 'import sysconfig; print(sysconfig.get_path("scripts"))')" || exit 1
 total=465
 build="${DLKIT_GPU_BUILD:-$root/build/gpu$dry_run}"
 parts="$build/parts"

@@ -13,8 +13,7 @@ _BENCH = Path(__file__).resolve().parents[2] / "bench"
 def reproduce(monkeypatch):
     pytest.importorskip("scipy")
     monkeypatch.syspath_prepend(str(_BENCH))
-    for name in ("reproduce_gates", "reproduce_text"):
-        sys.modules.pop(name, None)
+    sys.modules.pop("reproduce_gates", None)
     return importlib.import_module("reproduce_gates")
 
 

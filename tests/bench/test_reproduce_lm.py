@@ -15,9 +15,9 @@ def reproduce(monkeypatch, tmp_path):
     sys.modules.pop("reproduce_lm", None)
     module = importlib.import_module("reproduce_lm")
     page = tmp_path / "page.md"
-    page.write_text(f"before\n{module.BEGIN}\nold\n{module.END}\nafter\n")
+    page.write_text("before\n<!-- reproduce-lm:begin -->\nold\n<!-- reproduce-lm:end -->\nafter\n")
     monkeypatch.setattr(module, "PAGE", page)
-    monkeypatch.setattr(module, "RESULTS", tmp_path / "results.json")
+    monkeypatch.setattr(module, "FILE", tmp_path / "results.json")
     return module
 
 

@@ -15,9 +15,9 @@ def reproduce(monkeypatch, tmp_path):
     sys.modules.pop("reproduce_tagger", None)
     module = importlib.import_module("reproduce_tagger")
     page = tmp_path / "page.md"
-    page.write_text(f"before\n{module.BEGIN}\nold\n{module.END}\nafter\n")
+    page.write_text("before\n<!-- reproduce-tagger:begin -->\nold\n<!-- reproduce-tagger:end -->\nafter\n")
     monkeypatch.setattr(module, "PAGE", page)
-    monkeypatch.setattr(module, "RESULTS", tmp_path / "results.json")
+    monkeypatch.setattr(module, "FILE", tmp_path / "results.json")
     return module
 
 

@@ -37,5 +37,7 @@ def test_json(model, capsys):
 
 
 def test_what_is_not_for_it(model, capsys):
+    assert command(["predict", model, "a list", "--device", "simt"]) == 1
+    assert "device is simt, expected cpu: recurrent layers" in capsys.readouterr().err
     assert command(["predict", model, "a list", "--invert"]) == 2
     assert "--invert is for images" in capsys.readouterr().err

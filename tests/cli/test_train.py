@@ -100,7 +100,10 @@ def test_a_run_folder_of_its_own_by_default(tmp_path, monkeypatch, capsys):
         ),
         (["mlp", "--activation", "rleu"], "did you mean 'relu'?"),
         (["mlp", "--optimizer", "adm"], "did you mean 'adam'?"),
-        (["mlp", "--hidden", "512;512"], "hidden is '512;512', expected integers separated by commas"),
+        (
+            ["mlp", "--hidden", "512;512"],
+            "hidden is '512;512', expected integers of at least 1, separated by commas",
+        ),
         (["mlp", "--hidden", "0"], "hidden is 0"),
         (["mlp", "--lr", "0"], "lr is 0.0, expected a number above 0"),
         (["mlp", "--lr", "fast"], "lr is 'fast', expected a number"),

@@ -13,7 +13,7 @@ from dlkit.data import DataError, StreamBatches
 @given(count=st.integers(2, 200), batch_size=st.integers(1, 9), steps=st.integers(1, 12))
 def test_every_stretch_is_read_in_order(count, batch_size, steps):
     if count <= batch_size:
-        with pytest.raises(DataError, match="stretches"):
+        with pytest.raises(DataError, match=r"batch_size is \d+ and tokens are \d+, expected at least"):
             StreamBatches(np.arange(count), batch_size, steps)
         return
     batches = StreamBatches(np.arange(count), batch_size, steps)
@@ -58,7 +58,7 @@ def test_states_of_other_data_are_refused():
         ((np.zeros(9),), "integers"),
         ((np.arange(9), 0), "batch_size is 0"),
         ((np.arange(9), 2, True), "steps is True"),
-        ((np.arange(1), 1), "1 tokens"),
+        ((np.arange(1), 1), "tokens are 1, expected at least 2"),
     ],
 )
 def test_errors(arguments, message):

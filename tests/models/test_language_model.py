@@ -8,6 +8,7 @@ import pytest
 import dlkit as dl
 from dlkit import nn, optim
 from dlkit.models import RecurrentLanguageModel
+from dlkit.models.language_model import count_weights
 
 
 @pytest.mark.parametrize("cell", ["tanh", "lstm", "gru", "coupled_lstm"])
@@ -104,3 +105,14 @@ def test_softmaxes_that_do_not_fit():
         RecurrentLanguageModel(20, softmax="half")
     with pytest.raises(ValueError, match="tied is set and softmax is 'sampled'; expected 'full'"):
         RecurrentLanguageModel(20, softmax="sampled", tied=True)
+
+
+@pytest.mark.parametrize("softmax", ["full", "adaptive", "sampled", "tied"])
+@pytest.mark.parametrize("cell", ["lstm", "gru", "tanh"])
+def test_weights_are_counted_without_making_them(cell, softmax):
+    arguments = {"words": 20, "dimensions": 7, "hidden": 7, "layers": 3, "cell": cell, "cutoffs": (5, 12)}
+    arguments |= {"tied": True} if softmax == "tied" else {"softmax": softmax}
+    model = RecurrentLanguageModel(**arguments)
+    held = sum(p.data.size for p in model.parameters() if p.data.ndim > 1)
+    counted = count_weights(**arguments)
+    assert counted == held if softmax != "adaptive" else 0.8 * held < counted <= held

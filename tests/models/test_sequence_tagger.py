@@ -10,6 +10,7 @@ import pytest
 import dlkit as dl
 from dlkit.autograd import gradcheck
 from dlkit.models import SequenceTagger
+from dlkit.models.sequence_tagger import count_weights
 
 SIZES = [4, 3, 1]
 
@@ -188,3 +189,19 @@ def test_bad_input(rng, change, error, text):
     model = SequenceTagger(11, 3, 4, 5, characters=7, bigrams=9)
     with pytest.raises(error, match=text):
         model(**{**inputs(rng), **change})
+
+
+@pytest.mark.parametrize(
+    "more", [{}, {"characters": 7, "bigrams": 9}, {"characters": 7, "character_mode": "lstm"}]
+)
+def test_weights_are_counted_without_making_them(more):
+    arguments = {"words": 11, "tags": 3, "dimensions": 4, "hidden": 5, "layers": 2, **more}
+    model = SequenceTagger(**arguments, cell="rnn", bidirectional=False)
+    sizes = {
+        "character_dimensions": 25,
+        "character_features": 50,
+        "character_region": 3,
+        "bigram_dimensions": 50,
+    }
+    held = sum(p.data.size for p in model.parameters())
+    assert 0.6 * held < count_weights(**arguments, **sizes) <= held

@@ -5,7 +5,7 @@ import json
 import pytest
 
 from dlkit import models
-from dlkit.recipes.card import Card, CardError, read_card
+from dlkit.recipes.card import Card, CardError, format_of, read_card
 
 CARD = Card(
     "MLP",
@@ -66,11 +66,30 @@ def test_files_that_are_no_cards(tmp_path, text):
 
 
 def test_missing_and_huge_files(tmp_path):
-    with pytest.raises(CardError, match="cannot be read"):
+    with pytest.raises(CardError, match="no such file"):
         read_card(tmp_path / "model.json")
-    (tmp_path / "model.json").write_bytes(b" " * (1 << 21))
+    (tmp_path / "model.json").write_bytes(b" " * ((1 << 26) + 1))
     with pytest.raises(CardError, match="expected at most"):
         read_card(tmp_path / "model.json")
+
+
+@pytest.mark.parametrize(
+    ("content", "expected"),
+    [
+        (b'{"format": "dlkit-text-model-1"}', "dlkit-text-model-1"),
+        (b'{"format": 3}', ""),
+        (b"{}", ""),
+        (b"[]", ""),
+        (b"{", ""),
+        (b"\xff\xfe", ""),
+        (b"[" * 99_999, ""),
+    ],
+)
+def test_format_of(tmp_path, content, expected):
+    path = tmp_path / "model.json"
+    assert format_of(path) == ""
+    path.write_bytes(content)
+    assert format_of(path) == expected
 
 
 def test_arguments_that_make_no_model():

@@ -8,13 +8,12 @@ import numpy as np
 import pytest
 
 from dlkit.data import load_corpus
-from dlkit.recipes import get
+from dlkit.recipes import get, lm
 from dlkit.recipes.card import CardError
 from dlkit.recipes.language_figures import surprise_lines
 from dlkit.recipes.language_predictor import load_language_model
 from dlkit.recipes.predictor import PredictorError
 from dlkit.recipes.settings import SettingsError
-from dlkit.train import Callback, Interrupted
 
 pytest.importorskip("pydoc_data.topics")
 
@@ -52,24 +51,9 @@ def test_same_seed_same_bits_resumed_or_not(tmp_path, cell, softmax):
     assert weights("b", epochs=2, resume=True) == whole
 
 
-def test_a_run_stopped_within_an_epoch_goes_on_with_its_state(tmp_path, monkeypatch):
+def test_a_run_stopped_within_an_epoch_goes_on_with_its_state(tmp_path, interrupted):
     whole = run(tmp_path / "a").folder / "model.safetensors"
-    from dlkit.recipes import lm
-
-    class Stop(Callback):
-        def on_batch_end(self, trainer):
-            if trainer.step == 5:
-                trainer.save(trainer.run.checkpoint)
-                raise Interrupted("stopped")
-
-    class Stopped(lm.LanguageTrainer):
-        def __init__(self, *arguments, callbacks=(), **named):
-            super().__init__(*arguments, callbacks=[*callbacks, Stop()], **named)
-
-    with monkeypatch.context() as patched:
-        patched.setattr(lm, "LanguageTrainer", Stopped)
-        with pytest.raises(Interrupted):
-            run(tmp_path / "b")
+    interrupted(lm, "LanguageTrainer", 5, lambda: run(tmp_path / "b"))
     again = run(tmp_path / "b", resume=True).folder / "model.safetensors"
     assert again.read_bytes() == whole.read_bytes()
 
@@ -99,12 +83,16 @@ def test_settings_that_do_not_fit(tmp_path):
         run(tmp_path, tied=True, hidden=8)
     with pytest.raises(SettingsError, match="tied is set but softmax is sampled"):
         run(tmp_path, tied=True, softmax="sampled")
-    with pytest.raises(SettingsError, match=r"cutoffs is \(9, 4\), expected one or more, ascending"):
+    with pytest.raises(SettingsError, match=r"cutoffs is none, expected integers of at least 1, .*512$"):
+        run(tmp_path, softmax="adaptive", cutoffs="none")
+    with pytest.raises(SettingsError, match=r"cutoffs is 9,4, expected each above the one before"):
         run(tmp_path, softmax="adaptive", cutoffs=(9, 4))
-    with pytest.raises(
-        SettingsError, match=r"cutoffs is \(5000,\), expected at least one below the 2\d+ words"
-    ):
+    with pytest.raises(SettingsError, match=r"cutoffs is 5000, expected at least one below the 2\d+ words"):
         run(tmp_path / "none", softmax="adaptive", cutoffs=(5000,))
+    with pytest.raises(SettingsError, match=r"samples is 3000, expected at most the 2\d+ words of topics"):
+        run(tmp_path / "none", softmax="sampled", samples=3000)
+    with pytest.raises(SettingsError, match=r"batch_size is 9999999, expected fewer than the \d+ words"):
+        run(tmp_path / "none", batch_size=9_999_999)
     assert not (tmp_path / "none").exists()
     with pytest.raises(SettingsError, match="cell"):
         run(tmp_path, cell="lstmm")
@@ -119,14 +107,16 @@ def test_damaged_runs_are_refused(tmp_path):
         ({"units": "letters"}, CardError, "do not fit"),
         ({"words": [1, 2]}, CardError, "no list of texts"),
         ({"arguments": {**card["arguments"], "hidden": 8}}, PredictorError, "does not fit"),
+        ({"arguments": {**card["arguments"], "hidden": 1 << 40}}, PredictorError, "describes a model of"),
+        ({"arguments": {**card["arguments"], "layers": 1 << 60}}, PredictorError, "describes a model of"),
     ):
         (folder / "model.json").write_text(json.dumps({**card, **changed}))
         with pytest.raises(kind, match=message):
             load_language_model(folder)
     (folder / "model.json").write_text("{")
-    with pytest.raises(CardError, match="no JSON"):
+    with pytest.raises(CardError, match="is not JSON"):
         load_language_model(folder)
-    with pytest.raises(PredictorError, match=r"no model\.json"):
+    with pytest.raises(PredictorError, match="has no run in it"):
         load_language_model(tmp_path)
 
 

@@ -118,7 +118,9 @@ def test_asked_afterwards(finished, tmp_path):
     assert surprise.tokens == ["the", "value", "zyzzyva", "</s>"]
     assert surprise.known == [True, True, False, True]
     assert predictor.go_on("the value", 12) == predictor.go_on("the value", 12)
-    with pytest.raises(PredictorError, match=r"no model\.json"):
+    with pytest.raises(PredictorError, match="device is cuda, expected cpu: n-gram models"):
+        load_ngram_model(finished.folder, "cuda")
+    with pytest.raises(PredictorError, match="has no run in it"):
         load_ngram_model(tmp_path)
     (tmp_path / "model.json").write_bytes((finished.folder / "model.json").read_bytes())
     (tmp_path / "model.ngram").write_bytes((finished.folder / "model.ngram").read_bytes()[:-9])

@@ -83,6 +83,10 @@ def test_folders_without_a_model(tmp_path):
     with pytest.raises(PredictorError, match=r"has no model\.json"):
         load_predictor(tmp_path)
     (tmp_path / "model.json").write_text("{}")
+    with pytest.raises(PredictorError, match=r"model\.json is not a model card of dlkit"):
+        load_predictor(tmp_path)
+    card = Card("MLP", ARGUMENTS, ["a", "b", "c"], features=4)
+    (tmp_path / "model.json").write_text(json.dumps(card.as_dict()))
     with pytest.raises(PredictorError, match=r"has no model\.safetensors.*resume"):
         load_predictor(tmp_path)
     (tmp_path / "model.safetensors").write_bytes(b"\xff" * 100)

@@ -16,6 +16,7 @@ class Example(Settings):
     rule: str = option("sgd", "A rule.", choices=("sgd", "adam"))
     on: bool = option(False, "A switch.")
     limit: float | None = option(None, "A limit.", above=0)
+    steps: tuple[int, ...] = option((1,), "Steps.", at_least=1, empty=False)
 
     def check(self) -> None:
         if self.on and self.rule == "adam":
@@ -63,11 +64,13 @@ def test_none_where_it_is_allowed():
         ({"rate": "nan"}, "rate is nan"),
         ({"rate": float("inf")}, "rate is inf"),
         ({"rate": True}, "rate is True"),
-        ({"sizes": "5,x"}, "sizes is '5,x', expected integers separated by commas"),
+        ({"sizes": "5,x"}, "sizes is '5,x', expected integers of at least 1, .* such as 512,512, or none$"),
         ({"sizes": "5,0"}, "sizes is 5,0, expected integers of at least 1, separated by commas"),
         ({"sizes": [1.5]}, r"sizes is \[1.5\]"),
         ({"rule": "adm"}, r"rule is 'adm', expected one of sgd, adam \(did you mean 'adam'\?\)"),
-        ({"rule": 3}, "rule is 3, expected a text"),
+        ({"rule": 3}, "rule is 3, expected one of sgd, adam"),
+        ({"steps": "none"}, "steps is none, expected integers of at least 1, .* such as 512,512$"),
+        ({"steps": "1,x"}, "steps is '1,x', expected integers of at least 1, .* such as 512,512$"),
         ({"on": "maybe"}, "on is 'maybe', expected true or false"),
         ({"limit": -1}, "limit is -1.0, expected a number above 0"),
         ({"seed": -1}, "seed is -1"),
@@ -88,6 +91,7 @@ def test_goes_through_json():
 
 def test_describe():
     assert describe(int, Limits("", at_least=1)) == "an integer of at least 1"
+    assert describe(int, Limits("", at_most=1 << 28)) == "an integer of at most 268435456"
     assert describe(float | None, Limits("", above=0)) == "a number above 0 (or none)"
     assert describe(str, Limits("", choices=("a", "b"))) == "one of a, b"
 

@@ -16,7 +16,6 @@ from dlkit.recipes.predictor import PredictorError
 from dlkit.recipes.settings import SettingsError
 from dlkit.recipes.tagger_predictor import load_tagger
 from dlkit.recipes.tagger_scores import scores_of
-from dlkit.train import Callback, Interrupted
 
 SMALL = {
     **{"dimensions": 16, "hidden": 16, "character_dimensions": 6, "character_features": 8, "batch_size": 32},
@@ -126,23 +125,9 @@ def test_same_seed_same_bits_resumed_or_not(tmp_path, small, settings):
     assert weights("b", epochs=2, resume=True) == whole
 
 
-def test_a_run_stopped_within_an_epoch_goes_on(tmp_path, small, monkeypatch):
+def test_a_run_stopped_within_an_epoch_goes_on(tmp_path, small, interrupted):
     whole = run(tmp_path / "a").folder / "model.safetensors"
-
-    class Stop(Callback):
-        def on_batch_end(self, trainer):
-            if trainer.step == 5:
-                trainer.save(trainer.run.checkpoint)
-                raise Interrupted("stopped")
-
-    class Stopped(tagger.TaggerTrainer):
-        def __init__(self, *arguments, callbacks=(), **named):
-            super().__init__(*arguments, callbacks=[*callbacks, Stop()], **named)
-
-    with monkeypatch.context() as patched:
-        patched.setattr(tagger, "TaggerTrainer", Stopped)
-        with pytest.raises(Interrupted):
-            run(tmp_path / "b")
+    interrupted(tagger, "TaggerTrainer", 5, lambda: run(tmp_path / "b"))
     again = run(tmp_path / "b", resume=True).folder / "model.safetensors"
     assert again.read_bytes() == whole.read_bytes()
 
@@ -178,10 +163,10 @@ def test_bad_settings(tmp_path, settings, text):
 
 
 def test_damaged_runs(tmp_path, small):
-    with pytest.raises(PredictorError, match=r"has no model\.json"):
+    with pytest.raises(PredictorError, match="has no run in it"):
         load_tagger(tmp_path)
     run(tmp_path, data="wnut17")
-    with pytest.raises(PredictorError, match="expected cpu"):
+    with pytest.raises(PredictorError, match="device is simt, expected cpu"):
         load_tagger(tmp_path, "simt")
     predictor = load_tagger(tmp_path)
     with pytest.raises(PredictorError, match="no sentence"):
@@ -193,6 +178,7 @@ def test_damaged_runs(tmp_path, small):
         ({"task": "x"}, CardError, "not those of a tagger"),
         ({"arguments": {**card["arguments"], "words": 3}}, CardError, "words do not fit features.json"),
         ({"arguments": {**card["arguments"], "hidden": 9}}, PredictorError, "does not fit model.json"),
+        ({"arguments": {**card["arguments"], "hidden": 1 << 40}}, PredictorError, "describes a model of"),
         ({"arguments": {**card["arguments"], "hiden": 9}}, PredictorError, "does not fit model.json"),
     ):
         (tmp_path / "model.json").write_text(json.dumps({**card, **change}))
@@ -203,7 +189,7 @@ def test_damaged_runs(tmp_path, small):
     with pytest.raises(CardError, match="is not JSON"):
         load_tagger(tmp_path)
     (tmp_path / "model.safetensors").unlink()
-    with pytest.raises(PredictorError, match="the run is not finished"):
+    with pytest.raises(PredictorError, match="its training has not ended"):
         load_tagger(tmp_path)
 
 

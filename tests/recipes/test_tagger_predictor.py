@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import json
-
 import pytest
 
-from dlkit.recipes.tagger_predictor import is_tagger_card, tokens_of
+from dlkit.recipes.tagger_predictor import tokens_of
 
 
 @pytest.mark.parametrize(
@@ -28,15 +26,3 @@ def test_others():
     assert tokens_of("a b\tc", "characters") == ["a", "b", "c"]
     assert tokens_of("a b-c", "spaces") == ["a", "b-c"]
     assert tokens_of("x = f(1)", "python") == ["x", "=", "f", "(", "1", ")"]
-
-
-def test_cards(tmp_path):
-    path = tmp_path / "model.json"
-    assert not is_tagger_card(path)
-    for text, expected in (
-        ("{", False),
-        ("[]", False),
-        (json.dumps({"format": "dlkit-sequence-tagger-1"}), True),
-    ):
-        path.write_text(text)
-        assert is_tagger_card(path) is expected

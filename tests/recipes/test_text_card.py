@@ -3,7 +3,7 @@ import json
 import pytest
 
 from dlkit.recipes.card import CardError
-from dlkit.recipes.text_card import TextCard, is_text_card, read_text_card
+from dlkit.recipes.text_card import TextCard, read_text_card
 
 ARGUMENTS = {"words": 5, "classes": 2, "dimensions": 3, "regions": [2], "filters": 4, "k": 1}
 
@@ -11,7 +11,6 @@ ARGUMENTS = {"words": 5, "classes": 2, "dimensions": 3, "regions": [2], "filters
 def test_there_and_back(tmp_path):
     card = TextCard(ARGUMENTS, ["bad", "good"], lower=False)
     (tmp_path / "model.json").write_text(json.dumps(card.as_dict()))
-    assert is_text_card(tmp_path / "model.json")
     assert read_text_card(tmp_path / "model.json") == card
     assert card.build().classes == 2
     assert card.weights() == 5 * 3 + 2 * 3 * 4
@@ -48,11 +47,3 @@ def test_damaged_cards(changes, text, tmp_path):
 def test_arguments_of_no_model():
     with pytest.raises(CardError, match="do not make a TextCNN"):
         TextCard({**ARGUMENTS, "strange": 1}, ["a", "b"]).build()
-
-
-def test_other_files(tmp_path):
-    assert not is_text_card(tmp_path / "none")
-    (tmp_path / "x").write_bytes(b"\xff\xfe")
-    assert not is_text_card(tmp_path / "x")
-    (tmp_path / "x").write_text("[" * 99999)
-    assert not is_text_card(tmp_path / "x")

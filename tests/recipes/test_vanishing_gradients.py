@@ -15,7 +15,6 @@ from dlkit.recipes import get
 from dlkit.recipes import vanishing_gradients as recipe
 from dlkit.recipes.predictor import PredictorError, load_predictor
 from dlkit.recipes.settings import SettingsError
-from dlkit.train import Callback, Interrupted
 
 SMALL = {"schedule": "constant", "hidden": 6, "batch_size": 16, "progress": False}
 
@@ -81,7 +80,7 @@ def test_compares_all_and_leaves_a_run_folder(tmp_path):
 
 
 @pytest.mark.parametrize("data", ["digits-rows", "adding", "copy"])
-def test_same_seed_same_bits_resumed_or_not(tmp_path, data, monkeypatch):
+def test_same_seed_same_bits_resumed_or_not(tmp_path, data, interrupted):
     settings = {"data": data, "compare": "none", "length": 12, "batches": 4}
 
     def left(folder):
@@ -91,21 +90,7 @@ def test_same_seed_same_bits_resumed_or_not(tmp_path, data, monkeypatch):
     whole = left(run(tmp_path / "a", epochs=2, **settings).folder)
     assert left(run(tmp_path / "b", epochs=1, **settings).folder) != whole
     assert left(run(tmp_path / "b", epochs=2, resume=True, **settings).folder) == whole
-
-    class Stop(Callback):
-        def on_batch_end(self, trainer):
-            if trainer.step == 6:
-                trainer.save(trainer.run.checkpoint)
-                raise Interrupted("stopped")
-
-    class Stopped(recipe.SequenceTrainer):
-        def __init__(self, *arguments, callbacks=(), **named):
-            super().__init__(*arguments, callbacks=[*callbacks, Stop()], **named)
-
-    with monkeypatch.context() as patched:
-        patched.setattr(recipe, "SequenceTrainer", Stopped)
-        with pytest.raises(Interrupted):
-            run(tmp_path / "c", epochs=2, **settings)
+    interrupted(recipe, "SequenceTrainer", 6, lambda: run(tmp_path / "c", epochs=2, **settings))
     assert left(run(tmp_path / "c", epochs=2, resume=True, **settings).folder) == whole
 
 

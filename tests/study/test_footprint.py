@@ -21,10 +21,12 @@ def test_a_record_and_its_table(tmp_path, monkeypatch):
     assert footprint.missed(record) == []
 
 
-def test_imports_are_timed_in_fresh_interpreters(tmp_path):
+def test_imports_are_timed_in_fresh_interpreters(tmp_path, monkeypatch):
+    monkeypatch.setenv("PYTHONDONTWRITEBYTECODE", "1")
     (tmp_path / "alone.py").write_text("import sys; assert 'numpy' not in sys.modules", encoding="utf-8")
     seconds = footprint._imports(("numpy", "alone"), tmp_path, 1)
     assert 0 < seconds["alone"] < seconds["numpy"]
+    assert list(tmp_path.glob("__pycache__/alone.*.pyc"))  # as pip leaves it
 
 
 def test_limits_are_held():

@@ -14,11 +14,13 @@ _DRAWN = {"words": 40, "characters": 200}
 
 def tell(run: Path, text: str, *, as_json: bool, device: str) -> None:
     """Print the surprise at each word of each line, and how the model would go on."""
-    from dlkit.recipes.language_predictor import FILE, LanguagePredictor, load_language_model
-    from dlkit.recipes.ngram_predictor import NGramPredictor, is_ngram_card, load_ngram_model
+    from dlkit.recipes import ngram_predictor
+    from dlkit.recipes.card import FILE, format_of
+    from dlkit.recipes.language_predictor import LanguagePredictor, load_language_model
 
-    predictor: LanguagePredictor | NGramPredictor
-    predictor = load_ngram_model(run) if is_ngram_card(run / FILE) else load_language_model(run, device)
+    of_counts = format_of(run / FILE) == ngram_predictor.FORMAT
+    predictor: LanguagePredictor | ngram_predictor.NGramPredictor
+    predictor = (ngram_predictor.load_ngram_model if of_counts else load_language_model)(run, device)
     lines = read_sentences(text)
     found = [
         (line, predictor.surprise(line), predictor.go_on(line, _DRAWN[predictor.units])) for line in lines

@@ -33,36 +33,35 @@ def predict(
     ),
 ) -> None:
     """Ask a trained model: a label and a confidence per row; of a language model, surprise and a continuation."""
-    from dlkit.recipes.language_predictor import FILE as LANGUAGE_FILE
-    from dlkit.recipes.language_predictor import is_language_card
-    from dlkit.recipes.ngram_predictor import is_ngram_card
+    from dlkit.recipes import language_predictor, ngram_predictor, tagger_predictor, text_card
+    from dlkit.recipes.card import FILE, format_of
     from dlkit.recipes.predictor import load_predictor
-    from dlkit.recipes.tagger_predictor import FILE as TAGGER_FILE
-    from dlkit.recipes.tagger_predictor import is_tagger_card
-    from dlkit.recipes.text_card import FILE, is_text_card
 
     from .inputs import read_samples
 
-    if is_language_card(run / LANGUAGE_FILE) or is_ngram_card(run / LANGUAGE_FILE):
+    kind = format_of(run / FILE)
+    takes = {
+        language_predictor.FORMAT: "text",
+        ngram_predictor.FORMAT: "text",
+        tagger_predictor.FORMAT: "sentences",
+        text_card.FORMAT: "sentences",
+    }
+    if invert is not None and kind in takes:
+        raise typer.BadParameter(f"--invert is for images, this model takes {takes[kind]}")
+    if kind in (language_predictor.FORMAT, ngram_predictor.FORMAT):
         from .language import tell
 
-        if invert is not None:
-            raise typer.BadParameter("--invert is for images, this model takes text")
         return tell(run, file, as_json=as_json, device=device)
-    if is_tagger_card(run / TAGGER_FILE):
+    if kind == tagger_predictor.FORMAT:
         from .tags import tag
 
-        if invert is not None:
-            raise typer.BadParameter("--invert is for images, this model takes sentences")
         return tag(run, file, as_json=as_json, device=device)
     note, sentences = "", None
-    if is_text_card(run / FILE):
+    if kind == text_card.FORMAT:
         from dlkit.recipes.text_predictor import load_text_predictor
 
         from .sentences import known_words, read_sentences
 
-        if invert is not None:
-            raise typer.BadParameter("--invert is for images, this model takes sentences")
         text_predictor = load_text_predictor(run, device)
         sentences = read_sentences(file)
         answer, names = text_predictor.predict(sentences), text_predictor.card.classes

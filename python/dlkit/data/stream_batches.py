@@ -48,8 +48,8 @@ class StreamBatches(ResumableBatches):
         self._length = (len(tokens) - 1) // self.batch_size  # of a stretch
         if self._length < 1:
             raise DataError(
-                f"StreamBatches: {len(tokens)} tokens, expected at least {self.batch_size + 1} for "
-                f"{self.batch_size} stretches"
+                f"StreamBatches: batch_size is {self.batch_size} and tokens are {len(tokens)}, expected at least "
+                f"{self.batch_size + 1} of them for so many stretches"
             )
         used = self._length * self.batch_size
         shape = (self.batch_size, self._length)

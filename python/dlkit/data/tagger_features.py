@@ -9,16 +9,16 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from .errors import DataError, DataNotFoundError
+from .errors import DataError
+from .json_file import read_object
 from .vocabulary import Vocabulary
 
 _FORMAT = "dlkit-tagger-features-1"
-_MAX_BYTES = 1 << 28
 #: Characters of a word that are read: of a longer one the first and the last.
 LONGEST_WORD = 24
 _EDGE = "\x00"  # stands for what is before the first and after the last token
@@ -166,21 +166,9 @@ class TaggerFeatures:
         DataError
             It is damaged, or of another kind.
         """
-        file = Path(path)
-        try:
-            if file.stat().st_size > _MAX_BYTES:
-                raise DataError(f"{file} has {file.stat().st_size} bytes, expected at most {_MAX_BYTES}")
-            values: Any = json.loads(file.read_text(encoding="utf-8"))
-        except (FileNotFoundError, NotADirectoryError) as error:
-            raise DataNotFoundError(f"{file}: no such file") from error
-        except OSError as error:
-            raise DataError(f"{file} cannot be read: {error.strerror or error}") from error
-        except (ValueError, RecursionError) as error:
-            if isinstance(error, DataError):
-                raise
-            raise DataError(f"{file} is not JSON: {error}") from error
-        if not isinstance(values, dict) or values.get("format") != _FORMAT:
-            raise DataError(f"{file} holds no features of a tagger (its format is not {_FORMAT!r})")
+        values = read_object(path)
+        if values.get("format") != _FORMAT:
+            raise DataError(f"{path} holds no features of a tagger (its format is not {_FORMAT!r})")
         for name, kinds in (
             ("words", (list,)),
             ("characters", (list, type(None))),
@@ -190,21 +178,21 @@ class TaggerFeatures:
             ("digits", (bool,)),
         ):
             if not isinstance(values.get(name), kinds):
-                raise DataError(f"{file}: {name} is missing or of the wrong type")
+                raise DataError(f"{path}: {name} is missing or of the wrong type")
         tags = values["tags"]
         if (
             not tags
             or len(set(map(str, tags))) != len(tags)
             or not all(isinstance(t, str) and t for t in tags)
         ):
-            raise DataError(f"{file}: tags are no list of different texts")
+            raise DataError(f"{path}: tags are no list of different texts")
         try:
             vocabularies = [
                 None if values[name] is None else Vocabulary(values[name])
                 for name in ("words", "characters", "bigrams")
             ]
         except DataError as error:
-            raise DataError(f"{file}: {error}") from error
+            raise DataError(f"{path}: {error}") from error
         words, characters, bigrams = vocabularies
         assert words is not None
         return cls(words, characters, bigrams, tuple(tags), values["lower"], values["digits"])

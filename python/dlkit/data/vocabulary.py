@@ -7,15 +7,14 @@ import os
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from .errors import DataError, DataNotFoundError
+from .errors import DataError
+from .json_file import read_object
 
 _FORMAT = "dlkit-vocabulary-1"
-_MAX_BYTES = 1 << 28
 
 
 class Vocabulary:
@@ -135,25 +134,13 @@ class Vocabulary:
         DataError
             It is damaged or no vocabulary.
         """
-        file = Path(path)
-        try:
-            if file.stat().st_size > _MAX_BYTES:
-                raise DataError(f"{file} has {file.stat().st_size} bytes, expected at most {_MAX_BYTES}")
-            values: Any = json.loads(file.read_text(encoding="utf-8"))
-        except (FileNotFoundError, NotADirectoryError) as error:
-            raise DataNotFoundError(f"{file}: no such file") from error
-        except OSError as error:
-            raise DataError(f"{file} cannot be read: {error.strerror or error}") from error
-        except (ValueError, RecursionError) as error:
-            if isinstance(error, DataError):
-                raise
-            raise DataError(f"{file} is not JSON: {error}") from error
-        if not isinstance(values, dict) or values.get("format") != _FORMAT:
-            raise DataError(f"{file} is not a vocabulary of dlkit (its format is not {_FORMAT!r})")
+        values = read_object(path)
+        if values.get("format") != _FORMAT:
+            raise DataError(f"{path} is not a vocabulary of dlkit (its format is not {_FORMAT!r})")
         words = values.get("words")
         if not isinstance(words, list):
-            raise DataError(f"{file}: words is missing or no list")
+            raise DataError(f"{path}: words is missing or no list")
         try:
             return cls(words)
         except DataError as error:
-            raise DataError(f"{file}: {error}") from error
+            raise DataError(f"{path}: {error}") from error

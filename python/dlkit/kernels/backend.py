@@ -300,6 +300,24 @@ def as_array(value: Any, operation: str, argument: str) -> NDArray[Any]:
     raise TypeError(f"{given}; expected an array (NumPy, DLPack or __array_interface__)")
 
 
+def host_array(value: Any, operation: str, argument: str) -> NDArray[Any]:
+    """Return `value` as `as_array` does, for an operation that no device has.
+
+    Raises
+    ------
+    TypeError
+        If it is no array, or is on a device.
+    """
+    if type(value) is np.ndarray:
+        return value
+    if is_device_array(value):
+        raise TypeError(
+            f"{operation}: {argument} is on {device_of(value)}, where there is no kernel for this operation; "
+            "expected an array of the CPU (copy it with Tensor.cpu)"
+        )
+    return as_array(value, operation, argument)
+
+
 def nearest(name: str, known: list[str] | tuple[str, ...]) -> str:
     """Return " (did you mean 'x'?)" for the closest of `known`, or an empty string."""
     import difflib  # here, for the sake of `import dlkit`

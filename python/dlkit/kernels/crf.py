@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from dlkit import _cpu
-from dlkit.kernels.backend import as_array, is_device_array
+from dlkit.kernels.backend import host_array
 from dlkit.kernels.layers import rung_of
 
 if TYPE_CHECKING:
@@ -126,7 +126,9 @@ def crf_loss_and_gradients(
         weights = np.full(
             _batch(batch_sizes, len(arrays[0]) if arrays[0].ndim else 0), weights, arrays[0].dtype
         )
-    found = _cpu.crf_loss(*arrays, _tags(tags), _host(weights, operation, "weights"), rung_of(variant, "crf"))
+    found = _cpu.crf_loss(
+        *arrays, _tags(tags), host_array(weights, operation, "weights"), rung_of(variant, "crf")
+    )
     losses, by_emissions, by_transitions, by_start, by_end = found
     assert by_emissions is not None
     assert by_transitions is not None
@@ -173,11 +175,11 @@ def _model(
 ) -> tuple[NDArray[Any], Sequence[int], NDArray[Any], NDArray[Any] | None, NDArray[Any] | None]:
     sizes = batch_sizes.tolist() if isinstance(batch_sizes, np.ndarray) else batch_sizes
     return (
-        _host(emissions, operation, "emissions"),
+        host_array(emissions, operation, "emissions"),
         sizes,
-        _host(transitions, operation, "transitions"),
-        None if start is None else _host(start, operation, "start"),
-        None if end is None else _host(end, operation, "end"),
+        host_array(transitions, operation, "transitions"),
+        None if start is None else host_array(start, operation, "start"),
+        None if end is None else host_array(end, operation, "end"),
     )
 
 
@@ -190,14 +192,4 @@ def _batch(batch_sizes: Any, rows: int) -> int:
 
 
 def _tags(tags: Any) -> Any:
-    return tags if tags is None else _host(tags, "crf_loss", "tags")
-
-
-def _host(value: Any, operation: str, argument: str) -> NDArray[Any]:
-    if type(value) is np.ndarray:
-        return value
-    if is_device_array(value):
-        raise TypeError(
-            f"{operation}: {argument} is on a device; expected an array in the processor's memory"
-        )
-    return as_array(value, operation, argument)
+    return tags if tags is None else host_array(tags, "crf_loss", "tags")

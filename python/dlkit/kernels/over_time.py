@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from dlkit import _cpu
-from dlkit.kernels.backend import as_array, is_device_array
+from dlkit.kernels.backend import host_array
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -50,8 +50,8 @@ def conv1d_max(
     -----
     Collobert et al., "Natural Language Processing (Almost) from Scratch", JMLR 12, 2011.
     """
-    x, weight = _host(x, "conv1d_max", "x"), _host(weight, "conv1d_max", "weight")
-    bias = None if bias is None else _host(bias, "conv1d_max", "bias")
+    x, weight = host_array(x, "conv1d_max", "x"), host_array(weight, "conv1d_max", "weight")
+    bias = None if bias is None else host_array(bias, "conv1d_max", "bias")
     return _cpu.conv1d_max(x, weight, bias, variant)
 
 
@@ -98,10 +98,10 @@ def conv1d_max_backward(
     """
     operation = "conv1d_max_backward"
     return _cpu.conv1d_max_backward(
-        _host(grad, operation, "grad"),
+        host_array(grad, operation, "grad"),
         place,
-        _host(x, operation, "x"),
-        _host(weight, operation, "weight"),
+        host_array(x, operation, "x"),
+        host_array(weight, operation, "weight"),
         bool(by_x),
         bool(with_bias),
         out if by_weight else False,
@@ -109,13 +109,3 @@ def conv1d_max_backward(
         bool(accumulate),
         variant,
     )
-
-
-def _host(value: Any, operation: str, argument: str) -> NDArray[Any]:
-    if type(value) is np.ndarray:
-        return value
-    if is_device_array(value):
-        raise TypeError(
-            f"{operation}: {argument} is on a device; expected an array in the processor's memory"
-        )
-    return as_array(value, operation, argument)

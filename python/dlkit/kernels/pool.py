@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from dlkit import _cpu
-from dlkit.kernels.backend import OnDemand, as_array, device_of, is_device_array
+from dlkit.kernels.backend import OnDemand, as_array, host_array, is_device_array
 from dlkit.kernels.integers import integers
 
 if TYPE_CHECKING:
@@ -280,8 +280,8 @@ def _max_pool(
         ) from None
     if type(x) is not _ndarray:
         if is_device_array(x):
-            extra = {"activation": activation, "variant": variant}
-            return _on_device(dims, "max_pool", (x,), settings, (return_indices,), out, extra)
+            more = (*_window(pool_geometry(operation, dims, *settings)), return_indices)
+            return _on_device(dims, devices.max_pool2d, (x,), more, out, variant, activation=activation)
         x = as_array(x, operation, "x")
     geometry = pool_geometry(operation, dims, *settings)
     return _max(dims, x, geometry, keep, activation == "relu", out, variant)
@@ -294,33 +294,28 @@ def _max_pool_backward(
     height, width = several(input_size, dims, operation, "input_size", 1)
     if type(grad) is not _ndarray:
         if is_device_array(grad):
-            if settings[0] is not None:
-                settings = pool_geometry(operation, dims, *settings)
-                settings = (settings[:2], settings[2:4], settings[4:6], settings[6:8], settings[8])
-            if dims == 1:
-                grad, indices = _raised(grad), _raised(indices)
-                out = None if out is None else _raised(out)
-            y = devices.max_pool2d_backward(
-                grad, indices, (height, width), *settings, out=out, variant=variant
-            )
-            return y if dims == 2 else _lowered(y)
+            window = () if settings[0] is None else _window(pool_geometry(operation, dims, *settings))
+            arrays, more = (grad, indices), ((height, width), *window)
+            return _on_device(dims, devices.max_pool2d_backward, arrays, more, out, variant)
         grad = as_array(grad, operation, "grad")
     geometry = None if settings[0] is None else pool_geometry(operation, dims, *settings)
     return _max_backward(dims, grad, indices, height, width, geometry, out, variant)
 
 
 def _on_device(
-    dims: int, name: str, arrays: Any, settings: Any, more: Any, out: Any, extra: dict[str, Any]
+    dims: int, function: Any, arrays: Sequence[Any], more: Sequence[Any], out: Any, variant: Any, **named: Any
 ) -> Any:
-    # By the functions of two dimensions, which sequences are images of height 1 for.
-    g = pool_geometry(f"{name}{dims}d", dims, *settings)
+    # The functions are of two dimensions: sequences are images of height 1 to them.
     if dims == 1:
-        arrays = [_raised(a) for a in arrays]
-        out = None if out is None else _raised(out)
-    y = getattr(devices, f"{name}2d")(*arrays, g[:2], g[2:4], g[4:6], g[6:8], g[8], *more, out=out, **extra)
+        arrays, out = [_raised(array) for array in arrays], None if out is None else _raised(out)
+    y = function(*arrays, *more, out=out, variant=variant, **named)
     if dims == 2:
         return y
     return tuple(_lowered(part) for part in y) if isinstance(y, tuple) else _lowered(y)
+
+
+def _window(g: PoolGeometry) -> tuple[Any, ...]:
+    return g[:2], g[2:4], g[4:6], g[6:8], g[8]
 
 
 def _raised(array: Any) -> Any:
@@ -429,12 +424,8 @@ def _avg_pool(dims: int, x: Any, settings: Any, out: Any, variant: Any) -> Any:
     g = pool_geometry(operation, dims, kernel, stride, padding, 1, ceil)
     if type(x) is not _ndarray:
         if is_device_array(x):
-            if dims == 1:
-                x, out = _raised(x), None if out is None else _raised(out)
-            y = devices.avg_pool2d(
-                x, g[:2], g[2:4], g[4:6], g[8], bool(include_pad), divisor, out=out, variant=variant
-            )
-            return y if dims == 2 else _lowered(y)
+            more = (g[:2], g[2:4], g[4:6], g[8], bool(include_pad), divisor)
+            return _on_device(dims, devices.avg_pool2d, (x,), more, out, variant)
         x = as_array(x, operation, "x")
     return _cpu.avg_pool(dims, x, g, bool(include_pad), divisor, out, variant)
 
@@ -446,12 +437,8 @@ def _avg_pool_backward(dims: int, grad: Any, input_size: Any, settings: Any, out
     size = several(input_size, dims, operation, "input_size", 1)
     if type(grad) is not _ndarray:
         if is_device_array(grad):
-            if dims == 1:
-                grad, out = _raised(grad), None if out is None else _raised(out)
-            y = devices.avg_pool2d_backward(
-                grad, size, g[:2], g[2:4], g[4:6], g[8], bool(include_pad), divisor, out=out, variant=variant
-            )
-            return y if dims == 2 else _lowered(y)
+            more = (size, g[:2], g[2:4], g[4:6], g[8], bool(include_pad), divisor)
+            return _on_device(dims, devices.avg_pool2d_backward, (grad,), more, out, variant)
         grad = as_array(grad, operation, "grad")
     return _cpu.avg_pool_backward(dims, grad, *size, g, bool(include_pad), divisor, out, variant)
 
@@ -476,7 +463,7 @@ def adaptive_avg_pool2d(
     -------
     array of shape (N, C, OH, OW)
     """
-    x = _on_host(x, "adaptive_avg_pool2d", "x")
+    x = host_array(x, "adaptive_avg_pool2d", "x")
     size = _output_size(2, x, output_size, "adaptive_avg_pool2d")
     return _cpu.adaptive_avg_pool(2, x, *size, out, variant)
 
@@ -485,7 +472,7 @@ def adaptive_avg_pool1d(
     x: Any, output_size: Any, *, out: Array | None = None, variant: str | None = None
 ) -> Any:
     """Return the means of windows that divide sequences (N, C, L); see `adaptive_avg_pool2d`."""
-    x = _on_host(x, "adaptive_avg_pool1d", "x")
+    x = host_array(x, "adaptive_avg_pool1d", "x")
     size = _output_size(1, x, output_size, "adaptive_avg_pool1d")
     return _cpu.adaptive_avg_pool(1, x, *size, out, variant)
 
@@ -495,7 +482,7 @@ def adaptive_avg_pool2d_backward(
 ) -> Any:
     """Return the gradient of `adaptive_avg_pool2d` by x, (N, C, H, W) with H and W = `input_size`."""
     size = several(input_size, 2, "adaptive_avg_pool2d_backward", "input_size", 1)
-    grad = _on_host(grad, "adaptive_avg_pool2d_backward", "grad")
+    grad = host_array(grad, "adaptive_avg_pool2d_backward", "grad")
     return _cpu.adaptive_avg_pool_backward(2, grad, *size, out, variant)
 
 
@@ -504,7 +491,7 @@ def adaptive_avg_pool1d_backward(
 ) -> Any:
     """Return the gradient of `adaptive_avg_pool1d` by x, (N, C, L) with L = `input_size`."""
     size = several(input_size, 1, "adaptive_avg_pool1d_backward", "input_size", 1)
-    grad = _on_host(grad, "adaptive_avg_pool1d_backward", "grad")
+    grad = host_array(grad, "adaptive_avg_pool1d_backward", "grad")
     return _cpu.adaptive_avg_pool_backward(1, grad, *size, out, variant)
 
 
@@ -524,7 +511,7 @@ def adaptive_max_pool2d(x: Any, output_size: Any, *, variant: str | None = None)
     indices : array of shape (N, C, OH, OW), int64
         Numbers in the image, for `max_pool2d_backward`.
     """
-    x = _on_host(x, "adaptive_max_pool2d", "x")
+    x = host_array(x, "adaptive_max_pool2d", "x")
     size = _output_size(2, x, output_size, "adaptive_max_pool2d")
     result: tuple[Any, Any] = _cpu.adaptive_max_pool(2, x, *size, variant)
     return result
@@ -532,7 +519,7 @@ def adaptive_max_pool2d(x: Any, output_size: Any, *, variant: str | None = None)
 
 def adaptive_max_pool1d(x: Any, output_size: Any, *, variant: str | None = None) -> tuple[Any, Any]:
     """Return the maxima of windows that divide sequences (N, C, L), and where; see `adaptive_max_pool2d`."""
-    x = _on_host(x, "adaptive_max_pool1d", "x")
+    x = host_array(x, "adaptive_max_pool1d", "x")
     size = _output_size(1, x, output_size, "adaptive_max_pool1d")
     result: tuple[Any, Any] = _cpu.adaptive_max_pool(1, x, *size, variant)
     return result
@@ -565,7 +552,7 @@ def k_max_pool1d(x: Any, k: int, *, variant: str | None = None) -> tuple[Any, An
     -----
     Kalchbrenner, Grefenstette & Blunsom, "A convolutional neural network for modelling sentences", 2014.
     """
-    x = _on_host(x, "k_max_pool1d", "x")
+    x = host_array(x, "k_max_pool1d", "x")
     result: tuple[Any, Any] = _cpu.k_max_pool1d(x, _integer(k, "k_max_pool1d", "k"), variant)
     return result
 
@@ -573,13 +560,11 @@ def k_max_pool1d(x: Any, k: int, *, variant: str | None = None) -> tuple[Any, An
 def k_max_pool1d_backward(grad: Any, indices: Any, length: int) -> Any:
     """Return the gradient of `k_max_pool1d` by x, (..., L) with L = `length`, given that by y and the indices."""
     operation = "k_max_pool1d_backward"
-    grad, indices = _on_host(grad, operation, "grad"), _on_host(indices, operation, "indices")
+    grad, indices = host_array(grad, operation, "grad"), host_array(indices, operation, "indices")
     if grad.ndim == 0 or indices.shape != grad.shape:
         raise ValueError(f"{operation}: grad is {grad.shape} and indices {indices.shape}; expected one shape")
     shape = (1, int(np.prod(grad.shape[:-1])), grad.shape[-1])
-    dx = _max_pool_backward(
-        1, grad.reshape(shape), indices.reshape(shape), length, (None, None, 0, 1, False), None, None
-    )
+    dx = max_pool1d_backward(grad.reshape(shape), indices.reshape(shape), length)
     return dx.reshape(*grad.shape[:-1], dx.shape[-1])
 
 
@@ -609,7 +594,7 @@ def max_over_time(x: Any, lengths: Any | None = None, *, variant: str | None = N
     -----
     Collobert et al., "Natural language processing (almost) from scratch", 2011.
     """
-    x = _on_host(x, "max_over_time", "x")
+    x = host_array(x, "max_over_time", "x")
     if lengths is not None:
         lengths = np.asarray(lengths)
         if lengths.dtype.kind not in "iu":
@@ -622,12 +607,10 @@ def max_over_time(x: Any, lengths: Any | None = None, *, variant: str | None = N
 def max_over_time_backward(grad: Any, indices: Any, length: int) -> Any:
     """Return the gradient of `max_over_time` by x, (N, C, L) with L = `length`."""
     operation = "max_over_time_backward"
-    grad, indices = _on_host(grad, operation, "grad"), _on_host(indices, operation, "indices")
+    grad, indices = host_array(grad, operation, "grad"), host_array(indices, operation, "indices")
     if grad.ndim != 2 or indices.shape != grad.shape:
         raise ValueError(f"{operation}: grad is {grad.shape} and indices {indices.shape}; expected (N, C)")
-    return _max_pool_backward(
-        1, grad[..., None], indices[..., None], length, (None, None, 0, 1, False), None, None
-    )
+    return max_pool1d_backward(grad[..., None], indices[..., None], length)
 
 
 def stochastic_pool2d(
@@ -668,7 +651,7 @@ def stochastic_pool2d(
     Zeiler & Fergus, "Stochastic pooling for regularization of deep convolutional neural networks", 2013.
     """
     operation = "stochastic_pool2d"
-    x = _on_host(x, operation, "x")
+    x = host_array(x, operation, "x")
     geometry = pool_geometry(operation, 2, kernel_size, stride, padding, 1, ceil_mode)
     result: tuple[Any, Any] = _cpu.stochastic_pool(x, geometry, seed, offset, variant)
     return result
@@ -698,7 +681,7 @@ def stochastic_average2d(
     array of shape (N, C, OH, OW)
         The sum of squares over the sum, of elements above 0; 0 where there are none.
     """
-    x = _on_host(x, "stochastic_pool2d", "x")
+    x = host_array(x, "stochastic_pool2d", "x")
     geometry = pool_geometry("stochastic_pool2d", 2, kernel_size, stride, padding, 1, ceil_mode)
     return _cpu.stochastic_average(x, geometry, variant)
 
@@ -715,7 +698,7 @@ def stochastic_average2d_backward(
 ) -> Any:
     """Return the gradient of `stochastic_average2d` by x, given that by its output. Of negative elements it is 0."""
     operation = "stochastic_pool2d_backward"
-    grad, x = _on_host(grad, operation, "grad"), _on_host(x, operation, "x")
+    grad, x = host_array(grad, operation, "grad"), host_array(x, operation, "x")
     geometry = pool_geometry(operation, 2, kernel_size, stride, padding, 1, ceil_mode)
     return _cpu.stochastic_average_backward(grad, x, geometry, variant)
 
@@ -747,15 +730,15 @@ def maxout(
     -----
     Goodfellow et al., "Maxout networks", 2013.
     """
-    x = _on_host(x, "maxout", "x")
+    x = host_array(x, "maxout", "x")
     shape, window, result = _maxout_shapes(x.shape, pieces, dim, "maxout")
     images = x.reshape(shape)
     keep = "places" if return_indices else False
     if keep and window[0] * window[1] > PLACES:
-        y, numbers = _max_pool(2, images, (window, None, 0, 1, False), True, None, None, variant)
+        y, numbers = max_pool2d(images, window, return_indices=True, variant=variant)
         places = (numbers // shape[3] if window[1] == 1 else numbers) % pieces
     else:
-        y = _max_pool(2, images, (window, None, 0, 1, False), keep, None, None, variant)
+        y = max_pool2d(images, window, return_indices=keep, variant=variant)
         y, places = y if keep else (y, None)
     y = y.reshape(result)
     if not return_indices:
@@ -780,7 +763,7 @@ def maxout_backward(grad: Any, places: Any, pieces: int, dim: int = 1) -> Any:
     array of the shape of x
     """
     operation = "maxout_backward"
-    grad, places = _on_host(grad, operation, "grad"), _on_host(places, operation, "places")
+    grad, places = host_array(grad, operation, "grad"), host_array(places, operation, "places")
     if places.shape != grad.shape:
         raise ValueError(f"{operation}: grad is {grad.shape} and places {places.shape}; expected one shape")
     pieces = _integer(pieces, operation, "pieces")
@@ -796,7 +779,7 @@ def maxout_backward(grad: Any, places: Any, pieces: int, dim: int = 1) -> Any:
             places = (rows * pieces + places) * shape[3] + cols
         else:
             places = rows * shape[3] + cols * pieces + places
-    dx = _max_pool_backward(2, grad, places, shape[2:], (window, None, 0, 1, False), None, None)
+    dx = max_pool2d_backward(grad, places, shape[2:], window)
     return dx.reshape(full)
 
 
@@ -839,17 +822,6 @@ def _output_size(dims: int, x: Array, output_size: Any, operation: str) -> tuple
     if isinstance(given, (list, tuple)) and len(given) == dims:
         given = [extent if size is None else size for extent, size in zip(extents, given, strict=True)]
     return several(given, dims, operation, "output_size", 1)
-
-
-def _on_host(array: Any, operation: str, argument: str) -> Array:
-    if type(array) is _ndarray:
-        return array
-    if is_device_array(array):
-        raise TypeError(
-            f"{operation}: {argument} is on {device_of(array)}, where there is no kernel for this operation; "
-            "expected an array of the CPU (copy it with Tensor.cpu)"
-        )
-    return as_array(array, operation, argument)
 
 
 def ladders() -> dict[str, list[tuple[str, str, str]]]:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from dlkit import _cpu
-from dlkit.kernels.backend import as_array, is_device_array
+from dlkit.kernels.backend import host_array
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -141,7 +141,7 @@ def recurrent(
         If shapes do not fit, `batch_sizes` is not as above, or `cell` or `variant` is unknown.
     """
     operation = "recurrent"
-    x = _host(x, operation, "x")
+    x = host_array(x, operation, "x")
     traits, hidden = _check(operation, cell, weights)
     if x.ndim != 2:
         raise ValueError(f"{operation}: x is {x.shape}; expected (rows, inputs)")
@@ -226,7 +226,7 @@ def recurrent_backward(
         As for `recurrent`.
     """
     operation = "recurrent_backward"
-    x = _host(x, operation, "x")
+    x = host_array(x, operation, "x")
     traits, hidden = _check(operation, cell, weights)
     y = _outputs(y, (len(x), len(weights) * hidden), operation, "y")
     dy = None if dy is None else _outputs(dy, y.shape, operation, "dy")
@@ -346,7 +346,7 @@ def _stack(
     settings: dict[str, Any],
 ) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any] | None]:
     # `cells`: those that the operation is, the default first.
-    x = _host(x, operation, "x")
+    x = host_array(x, operation, "x")
     settings = {"cell": cells[0], **settings}
     batch_sizes = settings.pop("batch_sizes", None)
     if settings["cell"] not in cells:
@@ -406,25 +406,25 @@ def _check(operation: str, cell: str, weights: Sequence[RecurrentWeights]) -> tu
 def _arrays(weights: RecurrentWeights, operation: str) -> RecurrentWeights:
     ih, hh, ih_bias, hh_bias, peepholes = weights
     return RecurrentWeights(
-        _host(ih, operation, "weight_ih"),
-        _host(hh, operation, "weight_hh"),
-        None if ih_bias is None else _host(ih_bias, operation, "bias_ih"),
-        None if hh_bias is None else _host(hh_bias, operation, "bias_hh"),
-        None if peepholes is None else _host(peepholes, operation, "peepholes"),
+        host_array(ih, operation, "weight_ih"),
+        host_array(hh, operation, "weight_hh"),
+        None if ih_bias is None else host_array(ih_bias, operation, "bias_ih"),
+        None if hh_bias is None else host_array(hh_bias, operation, "bias_hh"),
+        None if peepholes is None else host_array(peepholes, operation, "peepholes"),
     )
 
 
 def _of(states: Any, direction: int, operation: str, argument: str) -> Any:
     if states is None:
         return None
-    array = _host(states, operation, argument)
+    array = host_array(states, operation, argument)
     if array.ndim != 3 or direction >= array.shape[0]:
         raise ValueError(f"{operation}: {argument} is {array.shape}; expected (directions, B, H)")
     return array[direction]
 
 
 def _outputs(value: Any, shape: tuple[int, ...], operation: str, argument: str) -> NDArray[Any]:
-    array = _host(value, operation, argument)
+    array = host_array(value, operation, argument)
     if array.shape != shape:
         raise ValueError(f"{operation}: {argument} is {array.shape}; expected {shape}")
     if array.flags.c_contiguous:
@@ -437,13 +437,3 @@ def _outputs(value: Any, shape: tuple[int, ...], operation: str, argument: str) 
 
 def _together(states: list[Any]) -> NDArray[Any]:
     return states[0][np.newaxis] if len(states) == 1 else np.stack(states)
-
-
-def _host(value: Any, operation: str, argument: str) -> NDArray[Any]:
-    if type(value) is np.ndarray:
-        return value
-    if is_device_array(value):
-        raise TypeError(
-            f"{operation}: {argument} is on a device; expected an array in the processor's memory"
-        )
-    return as_array(value, operation, argument)

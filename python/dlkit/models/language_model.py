@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -261,3 +262,27 @@ class RecurrentLanguageModel(nn.Module):
         finally:
             self.train(training)
         return np.array(drawn, dtype=np.int64)
+
+
+def count_weights(
+    words: int,
+    dimensions: int,
+    hidden: int,
+    layers: int,
+    cell: str,
+    tied: bool = False,
+    softmax: str = "full",
+    cutoffs: Sequence[int] = (),
+    **others: Any,
+) -> int:
+    """Return how many weights, biases apart, a `RecurrentLanguageModel` of these arguments has at least; makes none."""
+    gates = CELLS[cell].gates
+    total = words * dimensions + gates * hidden * (dimensions + hidden + (layers - 1) * 2 * hidden)
+    if softmax == "adaptive":
+        # The shortlist, and of each cluster the smaller of its two layers.
+        ends = [*cutoffs, words]
+        total += hidden * ends[0]
+        total += sum(b - a + hidden for a, b in pairwise(ends))
+    elif not tied:
+        total += words * hidden
+    return int(total)

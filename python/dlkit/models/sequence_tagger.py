@@ -338,3 +338,33 @@ class SequenceTagger(nn.Module):
         layer.weight.data[PADDING] = 0
         mark_changed(layer.weight)
         return layer
+
+
+def count_weights(
+    words: int,
+    tags: int,
+    dimensions: int,
+    hidden: int,
+    layers: int,
+    characters: int = 0,
+    character_dimensions: int = 0,
+    character_features: int = 0,
+    character_mode: str = "cnn",
+    character_region: int = 1,
+    bigrams: int = 0,
+    bigram_dimensions: int = 0,
+    **others: Any,
+) -> int:
+    """Return how many weights a `SequenceTagger` of these arguments has at least; makes none of them."""
+    width = dimensions
+    total = words * dimensions + tags * hidden
+    if characters:
+        width += character_features
+        seen = character_region * character_dimensions
+        if character_mode == "lstm":
+            seen = 4 * (character_dimensions + character_features // 2)
+        total += characters * character_dimensions + character_features * seen
+    if bigrams:
+        width += 2 * bigram_dimensions
+        total += bigrams * bigram_dimensions
+    return int(total + hidden * (width + layers * hidden))

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from dlkit import models
-from dlkit.data import Dataset
+from dlkit.data import DataError, Dataset
+from dlkit.data.json_file import read_object
 from dlkit.nn import Module
 
 from .settings import nearest
@@ -25,7 +25,7 @@ _MODELS: dict[str, Any] = {
 }
 #: How the outputs become probabilities; "none": they are scores without a scale.
 PROBABILITIES = ("softmax", "sigmoid", "none")
-_MAX_SIZE = 1 << 20
+_MAX_SIZE = 1 << 26
 
 
 class CardError(ValueError):
@@ -97,6 +97,32 @@ def card_for(dataset: Dataset, model: str, arguments: Mapping[str, Any], probabi
     )
 
 
+def format_of(path: Path) -> str:
+    """What a ``model.json`` says that it is; an empty text where there is none, or it is damaged."""
+    try:
+        found = read_object(path, _MAX_SIZE).get("format")
+    except DataError:
+        return ""
+    return found if isinstance(found, str) else ""
+
+
+def read_format(path: Path, format: str, what: str) -> dict[str, Any]:
+    """Read a ``model.json`` of one format; `what` names it in errors.
+
+    Raises
+    ------
+    CardError
+        There is none, it is damaged, or of another format.
+    """
+    try:
+        values = read_object(path, _MAX_SIZE)
+    except DataError as error:
+        raise CardError(str(error)) from error
+    if values.get("format") != format:
+        raise CardError(f"{path} is not {what} of dlkit (its format is not {format!r})")
+    return values
+
+
 def read_card(path: Path) -> Card:
     """Read a card; everything in it is checked before it is used.
 
@@ -105,18 +131,8 @@ def read_card(path: Path) -> Card:
     CardError
         There is none, or it is damaged.
     """
-    try:
-        if path.stat().st_size > _MAX_SIZE:
-            raise CardError(f"{path}: {path.stat().st_size} bytes, expected at most {_MAX_SIZE}")
-        values = json.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise CardError(f"{path} cannot be read: {error.strerror or error}") from error
-    except (ValueError, RecursionError) as error:
-        if isinstance(error, CardError):
-            raise
-        raise CardError(f"{path} is not JSON: {error}") from error
-    if not isinstance(values, dict) or values.pop("format", None) != _FORMAT:
-        raise CardError(f"{path} is not a model card of dlkit (its format is not {_FORMAT!r})")
+    values = read_format(path, _FORMAT, "a model card")
+    values.pop("format")
     if values.get("model") not in _MODELS:
         raise CardError(
             f"{path}: model is {values.get('model')!r}, expected one of {', '.join(_MODELS)}"

@@ -2,29 +2,22 @@
 
 from __future__ import annotations
 
-import json
 import os
 from dataclasses import dataclass
 from math import log
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from dlkit.data.corpora import END, UNITS, UNKNOWN
-from dlkit.kernels.backend import resolve_device
 from dlkit.models import RecurrentLanguageModel
-from dlkit.nn import load_safetensors
-from dlkit.train import RunFolder
+from dlkit.models.language_model import count_weights
 
-from .card import CardError
-from .predictor import PredictorError
+from .card import FILE, CardError, read_format
+from .predictor import PredictorError, find_card, only_on_cpu, trained_weights, with_weights
 
-#: The name that every model's card has; its format tells them apart.
-FILE = "model.json"
 FORMAT = "dlkit-language-model-1"
-_MAX_SIZE = 1 << 26
 _ARGUMENTS = {
     "words",
     "dimensions",
@@ -74,15 +67,10 @@ class LanguagePredictor:
         What its numbers stand for.
     units
         "words" or "characters".
-    device
-        Where to compute.
     """
 
-    def __init__(
-        self, model: RecurrentLanguageModel, words: list[str], units: str, device: str = "cpu"
-    ) -> None:
-        self.device = resolve_device(device, "predict")
-        self.model = model.eval().to(self.device)
+    def __init__(self, model: RecurrentLanguageModel, words: list[str], units: str) -> None:
+        self.model = model.eval()
         self.words, self.units = words, units
         self._number = {word: i for i, word in enumerate(words)}
         self._end = "\n" if units == "characters" else END
@@ -119,26 +107,6 @@ class LanguagePredictor:
         return " ".join("\n" if word == END else word for word in words).replace(" \n ", "\n")
 
 
-def is_language_card(path: Path) -> bool:
-    """Whether a file is, as far as its format says, the card of a language model."""
-    try:
-        return bool(_read(path).get("format") == FORMAT)
-    except (OSError, CardError):
-        return False
-
-
-def _read(path: Path) -> dict[str, Any]:
-    if path.stat().st_size > _MAX_SIZE:
-        raise CardError(f"{path}: {path.stat().st_size} bytes, expected at most {_MAX_SIZE}")
-    try:
-        values = json.loads(path.read_text(encoding="utf-8"))
-    except (ValueError, RecursionError) as error:
-        raise CardError(f"{path}: no JSON: {error}") from error
-    if not isinstance(values, dict):
-        raise CardError(f"{path}: a {type(values).__name__}, expected an object")
-    return values
-
-
 def load_language_model(folder: str | os.PathLike[str], device: str = "cpu") -> LanguagePredictor:
     """Load the language model of a run folder.
 
@@ -147,15 +115,11 @@ def load_language_model(folder: str | os.PathLike[str], device: str = "cpu") -> 
     CardError
         Its card is damaged.
     PredictorError
-        There is no finished model, or its weights do not fit the card.
+        There is no trained model, its weights do not fit the card, or the device is no CPU.
     """
     path = Path(folder)
-    try:
-        card = _read(path / FILE)
-    except OSError as error:
-        raise PredictorError(
-            f"run folder {path} has no {FILE}: no finished run of a language model"
-        ) from error
+    only_on_cpu(device, "recurrent layers")
+    card = read_format(find_card(path), FORMAT, "a card of a language model")
     arguments, words, units = card.get("arguments"), card.get("words"), card.get("units")
     if not isinstance(arguments, dict) or not _ARGUMENTS <= set(arguments) <= _ARGUMENTS | _LATER:
         raise CardError(f"{path / FILE}: arguments are not those of a language model")
@@ -165,12 +129,10 @@ def load_language_model(folder: str | os.PathLike[str], device: str = "cpu") -> 
         raise CardError(
             f"{path / FILE}: {len(words)} words in {units!r} do not fit arguments or repeat themselves"
         )
-    weights = path / RunFolder.MODEL
-    if not weights.is_file():
-        raise PredictorError(f"run folder {path} has no {RunFolder.MODEL}: the run is not finished")
-    try:
-        model = RecurrentLanguageModel(**arguments)
-        model.load_state_dict(load_safetensors(weights))
-    except (TypeError, ValueError, KeyError) as error:
-        raise PredictorError(f"{weights} does not fit {FILE}: {error}") from error
-    return LanguagePredictor(model, words, units, device)
+    model = with_weights(
+        path,
+        trained_weights(path),
+        lambda: count_weights(**arguments),
+        lambda: RecurrentLanguageModel(**arguments),
+    )
+    return LanguagePredictor(model, words, units)

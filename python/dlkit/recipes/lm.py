@@ -73,7 +73,11 @@ class LMSettings(Settings):
         choices=SOFTMAXES,
     )
     cutoffs: tuple[int, ...] = option(
-        (2000, 10000), "Words in front of each cluster of an adaptive softmax.", group="Model", at_least=1
+        (2000, 10000),
+        "Words in front of each cluster of an adaptive softmax.",
+        group="Model",
+        at_least=1,
+        empty=False,
     )
     samples: int = option(1000, "Words that a sampled softmax draws in each step.", group="Model", at_least=1)
     spread: float = option(0.1, "Weights begin uniform from minus this to this.", group="Model", above=0)
@@ -99,8 +103,9 @@ class LMSettings(Settings):
             )
         if self.tied and self.softmax != "full":
             raise SettingsError(f"tied is set but softmax is {self.softmax}, expected full")
-        if list(self.cutoffs) != sorted(set(self.cutoffs)) or not self.cutoffs:
-            raise SettingsError(f"cutoffs is {self.cutoffs}, expected one or more, ascending")
+        if list(self.cutoffs) != sorted(set(self.cutoffs)):
+            given = ",".join(map(str, self.cutoffs))
+            raise SettingsError(f"cutoffs is {given}, expected each above the one before")
 
     @property
     def may_change(self) -> frozenset[str]:
@@ -182,8 +187,18 @@ def train(settings: LMSettings, options: RunOptions) -> Result:
     cutoffs = [cutoff for cutoff in settings.cutoffs if cutoff < len(corpus.words)]
     if settings.softmax == "adaptive" and not cutoffs:
         raise SettingsError(
-            f"cutoffs is {settings.cutoffs}, expected at least one below the {len(corpus.words)} {corpus.units} "
-            f"of {corpus.name}"
+            f"cutoffs is {','.join(map(str, settings.cutoffs))}, expected at least one below the "
+            f"{len(corpus.words)} {corpus.units} of {corpus.name}"
+        )
+    if settings.softmax == "sampled" and settings.samples > len(corpus.words):
+        raise SettingsError(
+            f"samples is {settings.samples}, expected at most the {len(corpus.words)} {corpus.units} of {corpus.name}: "
+            f"more of them cost more than softmax full"
+        )
+    if settings.batch_size >= len(corpus.train):
+        raise SettingsError(
+            f"batch_size is {settings.batch_size}, expected fewer than the {len(corpus.train)} {corpus.units} of "
+            f"{corpus.name}"
         )
     batches = StreamBatches(corpus.train, settings.batch_size, settings.steps)
     run = open_run("lm", settings, options, may_change=settings.may_change)

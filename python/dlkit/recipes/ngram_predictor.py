@@ -10,9 +10,9 @@ import numpy as np
 
 from dlkit.models import NGramFileError, NGramModel
 
-from .card import CardError
-from .language_predictor import FILE, Surprise, _read
-from .predictor import PredictorError
+from .card import CardError, read_format
+from .language_predictor import Surprise
+from .predictor import PredictorError, find_card, only_on_cpu
 
 FORMAT = "dlkit-ngram-model-1"
 MODEL = "model.ngram"
@@ -37,28 +37,20 @@ class NGramPredictor:
         return " ".join(self.model.sample(count, text, seed=seed))
 
 
-def is_ngram_card(path: Path) -> bool:
-    """Whether a file is, as far as its format says, the card of an n-gram model."""
-    try:
-        return bool(_read(path).get("format") == FORMAT)
-    except (OSError, CardError):
-        return False
-
-
-def load_ngram_model(folder: str | os.PathLike[str]) -> NGramPredictor:
+def load_ngram_model(folder: str | os.PathLike[str], device: str = "cpu") -> NGramPredictor:
     """Load the n-gram model of a run folder.
 
     Raises
     ------
     PredictorError
-        There is no finished model, or it is damaged.
+        There is no finished model, it is damaged, or the device is no CPU.
     """
+    only_on_cpu(device, "n-gram models")
     path = Path(folder)
-    if not is_ngram_card(path / FILE):
-        raise PredictorError(f"run folder {path} has no {FILE} of an n-gram model")
     try:
+        read_format(find_card(path), FORMAT, "a card of an n-gram model")
         model = NGramModel.load(path / MODEL)
-    except NGramFileError as error:
+    except (CardError, NGramFileError) as error:
         raise PredictorError(str(error)) from error
     # An empty line is a sentence of its end alone.
     model.keep_empty = True

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import pairwise
 from math import prod
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -25,6 +26,7 @@ from .card import FILE, Card, CardError, read_card
 from .settings import nearest
 
 _BATCH = 512
+AnyModule = TypeVar("AnyModule", bound=Module)
 
 
 class PredictorError(ValueError):
@@ -124,6 +126,36 @@ def load_predictor(folder: str | os.PathLike[str], device: str = "cpu") -> Predi
         The folder is not there, holds no trained model, or its files are damaged or do not fit each other.
     """
     path = Path(folder)
+    try:
+        card = read_card(find_card(path))
+    except CardError as error:
+        raise PredictorError(str(error)) from error
+    state = trained_weights(path)
+    return Predictor(with_weights(path, state, lambda: _weights_of(card), card.build), card, device)
+
+
+def only_on_cpu(device: str, what: str) -> None:
+    """Refuse any other device, for the models of `what`.
+
+    Raises
+    ------
+    PredictorError
+        As it says.
+    """
+    if device != "cpu":
+        raise PredictorError(
+            f"predict: device is {device}, expected cpu: {what} have no kernels for devices yet"
+        )
+
+
+def find_card(path: Path) -> Path:
+    """The card of a run folder.
+
+    Raises
+    ------
+    PredictorError
+        The folder is not there, or has none.
+    """
     if not path.is_dir():
         what = "is a file, expected a run folder" if path.exists() else "does not exist"
         hint = ""
@@ -134,41 +166,76 @@ def load_predictor(folder: str | os.PathLike[str], device: str = "cpu") -> Predi
         if not (path / RunFolder.SETTINGS).is_file():
             raise PredictorError(f"run folder {path} has no run in it")
         raise PredictorError(f"run folder {path} has no {FILE}: this recipe trains no model that can predict")
+    return path / FILE
+
+
+def trained_weights(path: Path) -> dict[str, NDArray[Any]]:
+    """Read the weights of a run folder.
+
+    Raises
+    ------
+    PredictorError
+        There are none, or they are damaged.
+    """
     weights = path / RunFolder.MODEL
     if not weights.is_file():
         raise PredictorError(
             f"run folder {path} has no {RunFolder.MODEL}: its training has not ended; resume it first"
         )
     try:
-        card = read_card(path / FILE)
-        # Before a model of whatever size the card asks for is made, its arguments are held against the
-        # weights.
-        state = load_safetensors(weights)
-        _check_size(card, sum(array.size for array in state.values()))
-        model = card.build()
+        return load_safetensors(weights)
+    except (ValueError, OSError) as error:
+        raise PredictorError(f"{weights} cannot be read: {error}") from error
+
+
+def with_weights(
+    path: Path, state: dict[str, NDArray[Any]], needed: Callable[[], int], build: Callable[[], AnyModule]
+) -> AnyModule:
+    """Make the model that a card describes, and give it the weights of its run folder.
+
+    Parameters
+    ----------
+    path
+        The run folder, for errors.
+    state
+        What `trained_weights` found there.
+    needed
+        Counts what a model as the card describes it has at least. A card may ask for terabytes: the model is made only
+        if its weights are there.
+    build
+        Makes the model.
+
+    Raises
+    ------
+    PredictorError
+        Card and weights do not fit each other.
+    """
+    held = sum(array.size for array in state.values())
+    try:
+        least = needed()
+        if least > max(held, 1):
+            raise CardError(
+                f"run folder {path}: {FILE} describes a model of {least} weights or more, but {RunFolder.MODEL} "
+                f"holds {held}"
+            )
+        model = build()
         model.load_state_dict(state)
     except CardError as error:
         raise PredictorError(str(error)) from error
-    except (ValueError, KeyError, RuntimeError, TypeError, OSError) as error:
+    except (ValueError, KeyError, RuntimeError, TypeError) as error:
         raise PredictorError(f"run folder {path}: {RunFolder.MODEL} does not fit {FILE}: {error}") from error
-    return Predictor(model, card, device)
+    return model
 
 
-def _check_size(card: Card, numbers: int) -> None:
+def _weights_of(card: Card) -> int:
     if card.model == "CNN":
         needed = cnn.count_weights(**card.arguments)
         if prod(card.arguments["input_shape"]) != card.features:
             raise CardError(
                 f"{FILE}: input_shape is {card.arguments['input_shape']} but features is {card.features}"
             )
-    elif card.model == "SequenceModel":
-        needed = _sequence_weights(card)
-    else:
-        needed = _linear_weights(card)
-    if needed > max(numbers, 1):
-        raise CardError(
-            f"{FILE} describes a model of {needed} weights, but {RunFolder.MODEL} holds {numbers}"
-        )
+        return needed
+    return _sequence_weights(card) if card.model == "SequenceModel" else _linear_weights(card)
 
 
 def _sequence_weights(card: Card) -> int:

@@ -30,6 +30,8 @@ class Limits:
         The texts accepted; empty: anything of the right type.
     at_least, above, at_most, below
         Bounds of a number.
+    empty
+        Whether a list may be empty.
     """
 
     help: str
@@ -39,6 +41,7 @@ class Limits:
     above: float | None = None
     at_most: float | None = None
     below: float | None = None
+    empty: bool = True
 
 
 def option(
@@ -51,9 +54,10 @@ def option(
     above: float | None = None,
     at_most: float | None = None,
     below: float | None = None,
+    empty: bool = True,
 ) -> Any:
     """Make a dataclass field with a default and `Limits`."""
-    limits = Limits(help, group, tuple(choices), at_least, above, at_most, below)
+    limits = Limits(help, group, tuple(choices), at_least, above, at_most, below, empty)
     return dataclasses.field(default=default, metadata={"limits": limits})
 
 
@@ -76,7 +80,7 @@ class Settings:
 
     def __post_init__(self) -> None:
         for name, limits in self.options().items():
-            value = _converted(name, getattr(self, name), self._types()[name])
+            value = _converted(name, getattr(self, name), self._types()[name], limits)
             _check(name, value, limits)
             object.__setattr__(self, name, value)
         self.check()
@@ -132,7 +136,7 @@ def describe(kind: Any, limits: Limits) -> str:
     words = {int: "an integer", float: "a number", bool: "true or false", str: "a text"}
     text = words.get(base, "integers")
     bounds = [
-        f"{word} {bound:g}"
+        f"{word} {bound if isinstance(bound, int) else format(bound, 'g')}"
         for word, bound in (
             ("of at least", limits.at_least),
             ("above", limits.above),
@@ -144,7 +148,7 @@ def describe(kind: Any, limits: Limits) -> str:
     if bounds:
         text += " " + " and ".join(bounds)
     if base not in words:
-        text += "," * bool(bounds) + " separated by commas, such as 512,512, or none"
+        text += "," * bool(bounds) + " separated by commas, such as 512,512" + ", or none" * limits.empty
     return text + (" (or none)" if optional and "none" not in text else "")
 
 
@@ -156,7 +160,7 @@ def _without_none(kind: Any) -> tuple[Any, bool]:
     return kind, False
 
 
-def _converted(name: str, value: Any, kind: Any) -> Any:
+def _converted(name: str, value: Any, kind: Any, limits: Limits) -> Any:
     base, optional = _without_none(kind)
     if optional and (value is None or (isinstance(value, str) and value.strip().lower() in ("none", ""))):
         return None
@@ -175,8 +179,7 @@ def _converted(name: str, value: Any, kind: Any) -> Any:
             return value
         return _as_integers(value)
     except (TypeError, ValueError, OverflowError):
-        expected = describe(kind, Limits(""))
-        raise SettingsError(f"{name} is {value!r}, expected {expected}") from None
+        raise SettingsError(f"{name} is {value!r}, expected {describe(kind, limits)}") from None
 
 
 def _as_bool(value: Any) -> bool:
@@ -217,6 +220,8 @@ def _check(name: str, value: Any, limits: Limits) -> None:
                 f"{nearest(value, limits.choices)}"
             )
         return
+    if value == () and not limits.empty:
+        raise SettingsError(f"{name} is none, expected {describe(tuple, limits)}")
     numbers = value if isinstance(value, tuple) else (value,)
     for number in numbers:
         if not isinstance(number, (int, float)) or isinstance(number, bool):

@@ -22,11 +22,12 @@ from dlkit.models.sequence_tagger import CHARACTER_MODES, TAGGER_CELLS
 from dlkit.train import AverageWeights, Callback, EarlyStopping, RunFolder, Trainer, plots
 from dlkit.train.non_finite import non_finite_error
 
+from .card import FILE
 from .folders import open_run, write_json
 from .optimizers import SCHEDULES
 from .recipe import Recipe, Result, RunOptions, Target
 from .settings import Settings, SettingsError, option
-from .tagger_predictor import FEATURES, FILE, FORMAT, run_tagger
+from .tagger_predictor import FEATURES, FORMAT, run_tagger
 from .tagger_scores import JUDGED_BY, allowed_tags, report, scores_of, seqeval_f1
 from .work import peak_memory, work_lines, work_of
 

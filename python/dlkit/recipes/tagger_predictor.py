@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import re
 from collections.abc import Sequence
@@ -20,20 +19,16 @@ from dlkit.data.tagged_set import TASKS
 from dlkit.data.tagger_batches import pack_tagged
 from dlkit.data.tagger_features import EncodedSentence, SpellingTable, TaggerFeatures
 from dlkit.models import SequenceTagger
-from dlkit.nn import load_safetensors
-from dlkit.train import RunFolder
+from dlkit.models.sequence_tagger import count_weights
 
-from .card import CardError
-from .predictor import PredictorError
+from .card import FILE, CardError, read_format
+from .predictor import PredictorError, find_card, only_on_cpu, trained_weights, with_weights
 from .tagger_scores import allowed_tags
 
-#: The name that every model's card has; its format tells them apart.
-FILE = "model.json"
 FORMAT = "dlkit-sequence-tagger-1"
 FEATURES = "features.json"
 #: How a text becomes tokens.
 CUTTING = ("english", "python", "characters", "spaces")
-_MAX_SIZE = 1 << 24
 _BATCH = 64
 _ENGLISH = re.compile(
     r"https?://\S+|www\.\S+|[\w.+-]+@[\w-]+\.[\w.-]+"  # addresses
@@ -190,26 +185,6 @@ def tokens_of(text: str, cutting: str) -> list[str]:
     return _ENGLISH.findall(text)
 
 
-def is_tagger_card(path: Path) -> bool:
-    """Whether a file is, as far as its format says, the card of a tagger."""
-    try:
-        return bool(_read(path).get("format") == FORMAT)
-    except (OSError, CardError):
-        return False
-
-
-def _read(path: Path) -> dict[str, Any]:
-    if path.stat().st_size > _MAX_SIZE:
-        raise CardError(f"{path}: {path.stat().st_size} bytes, expected at most {_MAX_SIZE}")
-    try:
-        values = json.loads(path.read_text(encoding="utf-8"))
-    except (ValueError, RecursionError) as error:
-        raise CardError(f"{path}: no JSON: {error}") from error
-    if not isinstance(values, dict):
-        raise CardError(f"{path}: a {type(values).__name__}, expected an object")
-    return values
-
-
 def load_tagger(folder: str | os.PathLike[str], device: str = "cpu") -> TaggerPredictor:
     """Load the tagger of a run folder.
 
@@ -218,23 +193,15 @@ def load_tagger(folder: str | os.PathLike[str], device: str = "cpu") -> TaggerPr
     CardError
         Its card is damaged.
     PredictorError
-        There is no finished model, its weights do not fit the card, or the device is no CPU.
+        There is no trained model, its weights do not fit the card, or the device is no CPU.
     """
-    if device != "cpu":
-        raise PredictorError(
-            f"device is {device}, expected cpu: recurrent layers have no kernels for devices yet"
-        )
+    only_on_cpu(device, "recurrent layers")
     path = Path(folder)
-    try:
-        card = _read(path / FILE)
-    except OSError as error:
-        raise PredictorError(f"run folder {path} has no {FILE}: no finished run of a tagger") from error
+    card = read_format(find_card(path), FORMAT, "a card of a tagger")
     arguments, task, cutting = card.get("arguments"), card.get("task"), card.get("cutting")
     if not isinstance(arguments, dict) or task not in TASKS or cutting not in CUTTING:
         raise CardError(f"{path / FILE}: arguments, task or cutting are not those of a tagger")
-    weights = path / RunFolder.MODEL
-    if not weights.is_file():
-        raise PredictorError(f"run folder {path} has no {RunFolder.MODEL}: the run is not finished")
+    state = trained_weights(path)
     try:
         features = TaggerFeatures.load(path / FEATURES)
     except DataError as error:
@@ -248,9 +215,5 @@ def load_tagger(folder: str | os.PathLike[str], device: str = "cpu") -> TaggerPr
     wrong = [name for name, size in sizes.items() if arguments.get(name) != size]
     if wrong:
         raise CardError(f"{path / FILE}: {', '.join(wrong)} do not fit {FEATURES}")
-    try:
-        model = SequenceTagger(**arguments)
-        model.load_state_dict(load_safetensors(weights))
-    except (TypeError, ValueError, KeyError) as error:
-        raise PredictorError(f"{weights} does not fit {FILE}: {error}") from error
+    model = with_weights(path, state, lambda: count_weights(**arguments), lambda: SequenceTagger(**arguments))
     return TaggerPredictor(model, features, task, cutting)

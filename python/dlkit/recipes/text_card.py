@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -10,13 +9,10 @@ from typing import Any
 from dlkit.data.tokens import treebank_words, words_of
 from dlkit.models import TextCNN
 
-from .card import CardError
+from .card import FILE, CardError, read_format
 
-#: The same name as that of other models' cards; its format tells them apart.
-FILE = "model.json"
 VOCABULARY = "vocabulary.json"
-_FORMAT = "dlkit-text-model-1"
-_MAX_SIZE = 1 << 20
+FORMAT = "dlkit-text-model-1"
 _SIZES = ("words", "classes", "dimensions", "filters", "k")
 
 
@@ -55,23 +51,12 @@ class TextCard:
 
     def as_dict(self) -> dict[str, Any]:
         """The card as it is written."""
-        return {"format": _FORMAT, "model": "TextCNN", **asdict(self)}
+        return {"format": FORMAT, "model": "TextCNN", **asdict(self)}
 
     def weights(self) -> int:
         """How many numbers its embedding and filters have at least."""
         a = self.arguments
         return int(a["words"] * a["dimensions"] + sum(a["regions"]) * a["dimensions"] * a["filters"])
-
-
-def is_text_card(path: Path) -> bool:
-    """Whether a file is, as far as its format says, the card of a text model."""
-    try:
-        if path.stat().st_size > _MAX_SIZE:
-            return False
-        values = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError):
-        return False
-    return isinstance(values, dict) and values.get("format") == _FORMAT
 
 
 def read_text_card(path: Path) -> TextCard:
@@ -82,9 +67,7 @@ def read_text_card(path: Path) -> TextCard:
     CardError
         There is none, or it is damaged.
     """
-    if not is_text_card(path):
-        raise CardError(f"{path} is not a card of a text model of dlkit")
-    values = json.loads(path.read_text(encoding="utf-8"))
+    values = read_format(path, FORMAT, "a card of a text model")
     arguments, classes = values.get("arguments"), values.get("classes")
     if not isinstance(arguments, dict) or not all(_is_size(arguments.get(name)) for name in _SIZES):
         raise CardError(f"{path}: arguments: {', '.join(_SIZES)} are expected to be positive integers")
@@ -95,10 +78,10 @@ def read_text_card(path: Path) -> TextCard:
         raise CardError(f"{path}: classes is not a list of {arguments['classes']} names")
     if not all(isinstance(name, str) for name in classes):
         raise CardError(f"{path}: classes holds something that is no name")
-    flags = [values.get(name) for name in ("lower", "treebank")]
-    if not all(isinstance(flag, bool) for flag in flags):
+    lower, treebank = values.get("lower"), values.get("treebank")
+    if not isinstance(lower, bool) or not isinstance(treebank, bool):
         raise CardError(f"{path}: lower and treebank are expected to be true or false")
-    return TextCard(arguments, classes, *flags)
+    return TextCard(arguments, classes, lower, treebank)
 
 
 def _is_size(value: Any) -> bool:

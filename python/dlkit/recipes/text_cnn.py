@@ -20,11 +20,11 @@ from dlkit.models import TextCNN
 from dlkit.models.text_cnn import ACTIVATIONS, MODES
 from dlkit.train import Callback, EarlyStopping, RunFolder, Trainer, plots
 
+from .card import FILE as CARD_FILE
 from .folders import open_run, write_json
 from .optimizers import SCHEDULES
 from .recipe import Recipe, Result, RunOptions, Target
 from .settings import Settings, SettingsError, option
-from .text_card import FILE as CARD_FILE
 from .text_card import VOCABULARY, TextCard
 from .text_figures import Explained, FilterView, fold_accuracies, ngram_table, saliency_lines
 from .text_predictor import Ngram, TextPredictor
@@ -83,7 +83,12 @@ class TextCNNSettings(Settings):
         0.25, "Random word vectors begin uniform from minus this to this.", group="Model", at_least=0
     )
     regions: tuple[int, ...] = option(
-        (3, 4, 5), "Words that the filters of each group see.", group="Model", at_least=1, at_most=100
+        (3, 4, 5),
+        "Words that the filters of each group see.",
+        group="Model",
+        at_least=1,
+        at_most=100,
+        empty=False,
     )
     filters: int = option(100, "Filters of each group.", group="Model", at_least=1)
     activation: str = option("relu", "Nonlinearity.", group="Model", choices=ACTIVATIONS)
@@ -130,8 +135,6 @@ class TextCNNSettings(Settings):
             raise SettingsError(f"fold is {self.fold} but folds is {self.folds}: they are numbered from 0")
         if self.cross_validate and self.fold:
             raise SettingsError(f"cross_validate and fold {self.fold} are both given, expected one of them")
-        if not self.regions:
-            raise SettingsError("regions is none, expected at least one region size")
 
     @property
     def may_change(self) -> frozenset[str]:

@@ -15,12 +15,10 @@ from dlkit.autograd import Tensor, no_grad
 from dlkit.data import DataError, Vocabulary, pad_sentences
 from dlkit.kernels.backend import move, resolve_device, to_host
 from dlkit.models import TextCNN
-from dlkit.nn import load_safetensors
-from dlkit.train import RunFolder
 
-from .card import CardError
-from .predictor import Prediction, PredictorError, as_probabilities
-from .text_card import FILE, VOCABULARY, TextCard, read_text_card
+from .card import FILE, CardError
+from .predictor import Prediction, PredictorError, as_probabilities, find_card, trained_weights, with_weights
+from .text_card import VOCABULARY, TextCard, read_text_card
 
 _BATCH = 256
 
@@ -198,32 +196,14 @@ def load_text_predictor(folder: str | os.PathLike[str], device: str = "cpu") -> 
         The folder holds no trained text model, or its files are damaged or do not fit each other.
     """
     path = Path(folder)
-    weights = path / RunFolder.MODEL
     try:
-        card = read_text_card(path / FILE)
-        if not weights.is_file():
-            raise PredictorError(
-                f"run folder {path} has no {RunFolder.MODEL}: its training has not ended; resume it first"
-            )
+        card = read_text_card(find_card(path))
+        state = trained_weights(path)
         vocabulary = Vocabulary.load(path / VOCABULARY)
-        if len(vocabulary) != card.arguments["words"]:
-            raise PredictorError(
-                f"run folder {path}: {VOCABULARY} has {len(vocabulary)} words, {FILE} says {card.arguments['words']}"
-            )
-        # Before a model of whatever size the card asks for is made, it is held against the weights.
-        state = load_safetensors(weights)
-        held = sum(array.size for array in state.values())
-        if card.weights() > held:
-            raise PredictorError(
-                f"run folder {path}: {FILE} describes a model of {card.weights()} weights or more, but "
-                f"{RunFolder.MODEL} holds {held}"
-            )
-        model = card.build()
-        model.load_state_dict(state)
     except (CardError, DataError) as error:
-        raise PredictorError(f"run folder {path}: {error}") from error
-    except PredictorError:
-        raise
-    except (ValueError, KeyError, RuntimeError, TypeError, OSError) as error:
-        raise PredictorError(f"run folder {path}: {RunFolder.MODEL} does not fit {FILE}: {error}") from error
-    return TextPredictor(model, vocabulary, card, device)
+        raise PredictorError(str(error)) from error
+    if len(vocabulary) != card.arguments["words"]:
+        raise PredictorError(
+            f"run folder {path}: {VOCABULARY} has {len(vocabulary)} words, {FILE} says {card.arguments['words']}"
+        )
+    return TextPredictor(with_weights(path, state, card.weights, card.build), vocabulary, card, device)

@@ -39,9 +39,7 @@ def gradient_panels(trained: Sequence[Trained], path: str | os.PathLike[str], *,
     columns = min(3, len(trained))
     rows = ceil(len(trained) / columns)
     figure = _figure(7.2 if columns == 1 else 3.7 * columns, 2.75 * rows + (1.6 if columns == 1 else 0.9))
-    figure.suptitle(
-        f"How much of a gradient is left after so many steps back: {title}", fontsize=12, x=0.01, ha="left"
-    )
+    _headline(figure, f"How much of a gradient is left after so many steps back: {title}")
     floor, ceiling = _limits(
         [curve for each in trained for curve in (each.before, each.after, each.before_c, each.after_c)],
         [(each.bounds, each.lags) for each in trained],
@@ -51,7 +49,7 @@ def gradient_panels(trained: Sequence[Trained], path: str | os.PathLike[str], *,
         axes = figure.add_subplot(rows, columns, i + 1)
         draw_gradients(axes, each, handles)
         axes.set_ylim(floor, ceiling)
-        axes.set_title(each.part.title, fontsize=10.5, loc="left")
+        _title(axes, each.part.title)
         if i % columns == 0:
             axes.set_ylabel("spectral norm")
         if i + columns >= len(trained):
@@ -87,10 +85,7 @@ def draw_gradients(axes: Any, each: Trained, handles: dict[str, Any]) -> None:
             (handles[f"bound $(\\gamma\\lambda_1)^{{T-k}}$, {label} training"],) = axes.plot(
                 each.lags, _power(bound, each.lags), color=colour, linewidth=1.3, linestyle="--", zorder=2
             )
-    axes.set_yscale("log")
-    axes.set_xlim(0, each.lags[-1])
-    axes.axhline(1, color="#999999", linewidth=0.7, zorder=1)
-    _tidy(axes)
+    _over_lags(axes, each)
     axes.tick_params(labelsize=8.5)
 
 
@@ -131,12 +126,7 @@ def draw_learning(axes: Any, trained: Sequence[Trained], task: Task) -> None:
             axes.plot([], [], color=colour, label=label)
     if task.baseline is not None:
         axes.axhline(task.baseline, color="#555555", linewidth=1.1, linestyle="--", label="no memory")
-    if task.classifies:
-        from matplotlib.ticker import PercentFormatter
-
-        axes.yaxis.set_major_formatter(PercentFormatter(xmax=1.0, decimals=None))
-    else:
-        axes.set_yscale("log")
+    _scale(axes, log=not task.classifies)
     if task.baseline is not None and axes.get_ylim()[1] > 5 * task.baseline:
         # Where gradients explode a loss may have any size meanwhile.
         axes.set_ylim(top=5 * task.baseline)
@@ -162,24 +152,18 @@ def init_panels(trained: Sequence[Trained], path: str | os.PathLike[str], *, tit
         For the learning curves.
     """
     figure = _figure(13.6, 4.2)
-    figure.suptitle(f"First recurrent weights: {title}", fontsize=12, x=0.01, ha="left")
+    _headline(figure, f"First recurrent weights: {title}")
     panels = [figure.add_subplot(1, 3, i + 1) for i in range(3)]
     floor, ceiling = _limits([curve for each in trained for curve in (each.before, each.after)], [])
     for axes, when in zip(panels, ("before", "after"), strict=False):
         for each, colour in zip(trained, _cycle(len(trained)), strict=True):
             axes.plot(each.lags, _middle(getattr(each, when)), color=colour, linewidth=1.7)
-        axes.set_yscale("log")
+        _over_lags(axes, trained[0])
         axes.set_ylim(floor, ceiling)
-        axes.set_xlim(0, trained[0].lags[-1])
-        axes.axhline(1, color="#999999", linewidth=0.7, zorder=1)
-        axes.set_title(
-            f"$\\Vert\\partial h_T/\\partial h_k\\Vert$ {when} training", fontsize=10.5, loc="left"
-        )
+        _title(axes, f"$\\Vert\\partial h_T/\\partial h_k\\Vert$ {when} training")
         axes.set_xlabel("steps back, T - k")
-        _tidy(axes)
     draw_learning(panels[2], trained, task)
-    what = "test accuracy" if task.classifies else "held-out loss"
-    panels[2].set_title(what, fontsize=10.5, loc="left")
+    _title(panels[2], "test accuracy" if task.classifies else "held-out loss")
     return _save(figure, path)
 
 
@@ -200,7 +184,7 @@ def clipping_panels(
         The norm that is clipped to.
     """
     figure = _figure(10.6, 4.0)
-    figure.suptitle(f"Gradient clipping, {title}", fontsize=12, x=0.01, ha="left")
+    _headline(figure, f"Gradient clipping, {title}")
     left, right = (figure.add_subplot(1, 2, i + 1) for i in range(2))
     for each, colour in zip(trained, (PALETTE[0], PALETTE[1]), strict=True):
         label = each.part.title + (f": diverged at update {each.diverged}" if each.diverged else "")
@@ -220,7 +204,7 @@ def clipping_panels(
         if max(losses) > top:
             heading += f" (highest: {max(losses):.2g})"
     for axes, name in ((left, "norm of the gradient, before clipping"), (right, heading)):
-        axes.set_title(name, fontsize=10.5, loc="left")
+        _title(axes, name)
         axes.set_xlabel("update")
         _tidy(axes)
         axes.legend(frameon=False, fontsize=9)
@@ -265,7 +249,7 @@ def contest_panels(contests: Sequence[Contest], path: str | os.PathLike[str], *,
         Headline.
     """
     figure = _figure(10.4, 3.5 * len(contests) + 0.5)
-    figure.suptitle(title, fontsize=12, x=0.01, ha="left")
+    _headline(figure, title)
     grid = figure.add_gridspec(len(contests), 2, width_ratios=(1.9, 1))
     for i, contest in enumerate(contests):
         left, right = (figure.add_subplot(grid[i, j]) for j in range(2))
@@ -274,31 +258,58 @@ def contest_panels(contests: Sequence[Contest], path: str | os.PathLike[str], *,
             epochs = np.arange(1, values.shape[1] + 1)
             for curve in values:
                 left.plot(epochs, curve, color=colour, linewidth=0.8, alpha=0.4)
-            mean = np.exp(np.log(values).mean(axis=0)) if contest.log else values.mean(axis=0)
+            mean = _mean(values, contest.log)
             left.plot(epochs, mean, color=colour, linewidth=2.4, label=f"{name}, mean")
         left.set_xlabel("epoch")
         left.xaxis.get_major_locator().set_params(integer=True)
-        left.set_title(f"{contest.title}: {contest.measure}", fontsize=10.5, loc="left")
+        _title(left, f"{contest.title}: {contest.measure}")
         left.legend(frameon=False, fontsize=9)
         names = list(contest.finals)
         for pair in zip(*contest.finals.values(), strict=True):
             right.plot(range(len(names)), pair, color="#aaaaaa", linewidth=0.9, zorder=1)
         for at, ((_, finals), colour) in enumerate(zip(contest.finals.items(), _COLOURS, strict=False)):
             right.scatter([at] * len(finals), finals, color=colour, s=28, zorder=2)
-            middle = float(np.exp(np.log(finals).mean()) if contest.log else np.mean(finals))
+            middle = float(_mean(np.array(finals), contest.log))
             right.plot([at - 0.16, at + 0.16], [middle] * 2, color=colour, linewidth=2.6, zorder=3)
         right.set_xticks(range(len(names)), labels=names)
         right.set_xlim(-0.5, len(names) - 0.5)
-        right.set_title("in the end, a line for each seed", fontsize=10.5, loc="left")
+        _title(right, "in the end, a line for each seed")
         for axes in (left, right):
-            if contest.log:
-                axes.set_yscale("log")
-            elif "accuracy" in contest.measure:
-                from matplotlib.ticker import PercentFormatter
-
-                axes.yaxis.set_major_formatter(PercentFormatter(xmax=1.0, decimals=None))
+            if contest.log or "accuracy" in contest.measure:
+                _scale(axes, log=contest.log)
             _tidy(axes)
     return _save(figure, path)
+
+
+def _headline(figure: Any, text: str) -> None:
+    figure.suptitle(text, fontsize=12, x=0.01, ha="left")
+
+
+def _title(axes: Any, text: str) -> None:
+    axes.set_title(text, fontsize=10.5, loc="left")
+
+
+def _over_lags(axes: Any, each: Trained) -> None:
+    """Norms over the steps back, and where they neither vanish nor explode."""
+    axes.set_yscale("log")
+    axes.set_xlim(0, each.lags[-1])
+    axes.axhline(1, color="#999999", linewidth=0.7, zorder=1)
+    _tidy(axes)
+
+
+def _scale(axes: Any, *, log: bool) -> None:
+    """Losses are shown by their logarithms, accuracies as percentages."""
+    if log:
+        axes.set_yscale("log")
+        return
+    from matplotlib.ticker import PercentFormatter
+
+    axes.yaxis.set_major_formatter(PercentFormatter(xmax=1.0, decimals=None))
+
+
+def _mean(values: NDArray[np.float64], log: bool) -> Any:
+    """The mean over the seeds; of what is shown by its logarithm the geometric one."""
+    return np.exp(np.log(values).mean(axis=0)) if log else values.mean(axis=0)
 
 
 def _middle(norms: NDArray[np.float64]) -> NDArray[np.float64]:

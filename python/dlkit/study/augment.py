@@ -7,7 +7,6 @@ installed.
 
 from __future__ import annotations
 
-import datetime as dt
 from collections.abc import Callable
 from functools import partial
 from itertools import cycle
@@ -20,6 +19,7 @@ from dlkit.data import Augment, Batches
 from dlkit.study.libraries import dlkit_peer
 from dlkit.study.machine import describe
 from dlkit.study.own import medians
+from dlkit.study.results import header
 from dlkit.study.workloads import cnn_step, make_inputs
 
 _SHAPE = (1, 28, 28)
@@ -82,12 +82,9 @@ def measure(
     finally:
         K.set_num_threads(before)
     return {
-        "chapter": "augment",
-        "threads": threads,
-        "date": dt.datetime.now(dt.timezone.utc).strftime("%Y-%m-%d"),
-        "command": command or f"python -m dlkit.study augment --threads {threads}",
-        "machine": {**machine, "dlkit_isa": ""},
-        "isa": K.config()["isa"],
+        **header(
+            "augment", threads, command or f"python -m dlkit.study augment --threads {threads}", machine
+        ),
         "ceiling": {"peak": peak, "bandwidth": bandwidth},
         "rounds": rounds,
         "step_seconds": seconds["step"],

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import datetime as dt
 from collections.abc import Callable, Sequence
 from typing import Any
 
 import dlkit.kernels as K
 from dlkit.study.ladder import time_steps
 from dlkit.study.machine import describe
+from dlkit.study.results import header
 from dlkit.study.workloads import matmul, parse_shape
 
 #: What the default picks among, on one thread.
@@ -85,12 +85,9 @@ def measure(
     finally:
         K.set_num_threads(before)
     return {
-        "chapter": "choice-matmul",
-        "threads": threads,
-        "date": dt.datetime.now(dt.timezone.utc).strftime("%Y-%m-%d"),
-        "command": command or f"python -m dlkit.study choice --threads {threads}",
-        "machine": {**machine, "dlkit_isa": ""},
-        "isa": K.config()["isa"],
+        **header(
+            "choice-matmul", threads, command or f"python -m dlkit.study choice --threads {threads}", machine
+        ),
         "ceiling": ceiling,
         "rows": rows,
     }

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import datetime as dt
 import math
 import os
 import time
@@ -22,6 +21,7 @@ from dlkit.study.peers import (
     removed_variables,
     used_seconds,
 )
+from dlkit.study.results import today
 from dlkit.study.workloads import Workload, workloads
 
 _TURN = 0.004
@@ -168,7 +168,7 @@ class Session:
         return {
             "chapter": self.chapter,
             "threads": self.company.threads,
-            "date": dt.datetime.now(dt.timezone.utc).strftime("%Y-%m-%d"),
+            "date": today(),
             "command": self._command or f"dlkit bench {self.chapter} --threads {self.company.threads}",
             "machine": self._machine,
             "ceiling": ceiling,

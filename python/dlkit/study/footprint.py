@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import datetime as dt
 import json
+import os
 import statistics
 import subprocess
 import sys
@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import dlkit.kernels as K
-from dlkit.study.machine import describe
+from dlkit.study.results import header
 
 # Without site, whose editable installations are slower to import than what a wheel leaves.
 _IMPORT = """
@@ -76,12 +76,7 @@ def measure(
         _row("of that, the training loop", demo["train_seconds"], "s"),
     ]
     return {
-        "chapter": "footprint",
-        "threads": K.get_num_threads(),
-        "date": dt.datetime.now(dt.timezone.utc).strftime("%Y-%m-%d"),
-        "command": command or "make footprint",
-        "machine": {**describe(), "dlkit_isa": ""},
-        "isa": K.config()["isa"],
+        **header("footprint", K.get_num_threads(), command or "make footprint"),
         "rows": rows,
     }
 
@@ -92,13 +87,19 @@ def _row(name: str, value: float, unit: str, at_most: float | None = None) -> di
 
 def _imports(modules: tuple[str, ...], unpacked: Path, rounds: int) -> dict[str, float]:
     """Return the median seconds that importing each module takes in a fresh interpreter, in turns."""
+    # pip compiles what it installs: the first turn does, unless the environment forbids it.
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
     path = [str(unpacked), *dict.fromkeys(sysconfig.get_path(name) for name in ("purelib", "platlib"))]
     seconds: dict[str, list[float]] = {module: [] for module in modules}
     for turn in range(rounds + 1):
         for module in modules:
             code = _IMPORT.format(path=path, module=module)
             answer = subprocess.run(
-                [sys.executable, "-S", "-c", code], capture_output=True, text=True, check=True
+                [sys.executable, "-S", "-c", code],
+                capture_output=True,
+                text=True,
+                check=True,
+                env=environment,
             )
             if turn:  # the first one compiles, and warms the disk's cache
                 seconds[module].append(float(answer.stdout))
@@ -112,10 +113,15 @@ def _run(command: list[str], what: str) -> None:
 
 
 def _wheel(root: Path, folder: Path) -> tuple[int, int]:
-    """Build the wheel and unpack it below `folder`; return its size and that of the extensions within."""
+    """Build the wheel and unpack it below `folder`; return its size and that of the extensions within.
+
+    The build folder is that of ``make wheel`` and of the development environment: what is compiled there already is not
+    compiled again, and options that were set there (by ``make demo``) are set to those of a wheel.
+    """
     pip = [sys.executable, "-m", "pip", "--disable-pip-version-check", "wheel", "--quiet"]
+    options = [f"--config-settings=cmake.define.DLKIT_{name}" for name in ("SIMT=ON", "ISAS=all")]
     flags = ["--no-build-isolation", "--no-deps", "--wheel-dir", str(folder)]
-    _run([*pip, *flags, f"--config-settings=build-dir={folder}/build", str(root)], "building the wheel")
+    _run([*pip, *flags, *options, str(root)], "building the wheel")
     (wheel,) = folder.glob("*.whl")
     with zipfile.ZipFile(wheel) as archive:
         archive.extractall(folder / "unpacked")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import datetime as dt
 from collections.abc import Callable, Sequence
 from functools import partial, reduce
 from typing import Any
@@ -12,6 +11,7 @@ import numpy as np
 import dlkit.kernels as K
 from dlkit.study.machine import describe
 from dlkit.study.own import medians
+from dlkit.study.results import header
 from dlkit.study.workloads import Workload, make_inputs, matmul, parse_shape
 
 #: From caches' comfort to memory's; then a layer of a network, forward and one row.
@@ -76,12 +76,12 @@ def measure_ladder(
     ideas = {step.name: (step.idea, step.needs) for step in steps}
     ideas["default"] = ("the fastest of them for the shape", "")
     return {
-        "chapter": f"ladder-{operation}",
-        "threads": threads,
-        "date": dt.datetime.now(dt.timezone.utc).strftime("%Y-%m-%d"),
-        "command": command or f"python -m dlkit.study ladder {operation} --threads {threads}",
-        "machine": {**machine, "dlkit_isa": ""},
-        "isa": K.config()["isa"],
+        **header(
+            f"ladder-{operation}",
+            threads,
+            command or f"python -m dlkit.study ladder {operation} --threads {threads}",
+            machine,
+        ),
         "ceiling": {"peak": peak, "bandwidth": bandwidth},
         "shapes": [workload.name for workload in wanted],
         "rows": [

@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import datetime as dt
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -14,8 +13,8 @@ import numpy as np
 import dlkit.kernels as K
 from dlkit.study.conv_workloads import PARTS, SHAPES, Shape, conv_params, costs, make_inputs
 from dlkit.study.libraries import dlkit_conv
-from dlkit.study.machine import describe
 from dlkit.study.own import calibrate, medians
+from dlkit.study.results import header
 
 OPERATIONS = {
     "forward": "conv2d",
@@ -82,12 +81,7 @@ def measure(
             if (operation, name) in reached
         ]
     return {
-        "chapter": "ladder-conv",
-        "threads": threads,
-        "date": dt.datetime.now(dt.timezone.utc).strftime("%Y-%m-%d"),
-        "command": command or f"python -m dlkit.study ladder conv --threads {threads}",
-        "machine": {**describe(), "dlkit_isa": ""},
-        "isa": K.config()["isa"],
+        **header("ladder-conv", threads, command or f"python -m dlkit.study ladder conv --threads {threads}"),
         "ceiling": ceiling,
         "shapes": [shape.name for shape in wanted],
         "rows": rows,

@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import datetime as dt
 from collections.abc import Callable
 from functools import partial
 from typing import Any, NamedTuple
@@ -13,8 +12,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 import dlkit.kernels as K
-from dlkit.study.machine import describe
 from dlkit.study.own import medians
+from dlkit.study.results import header
 
 
 class Case(NamedTuple):
@@ -112,6 +111,29 @@ def cases(count: int = 1_000_000, put: Callable[[Any], Any] = _as_it_is) -> list
     ]
 
 
+def tagging_cases(tags: int = 17, batch: int = 32, steps: int = 25) -> list[Case]:
+    """Return the operations of conditional random fields, on sequences of one length: parts of speech by default."""
+    rng = np.random.default_rng(0)
+    emissions = rng.standard_normal((batch * steps, tags), dtype=np.float32)
+    transitions = rng.standard_normal((tags, tags), dtype=np.float32)
+    labels, sizes = rng.integers(0, tags, batch * steps), [batch] * steps
+    size = f"{batch}×{steps}, {tags} tags"
+    return [
+        Case(
+            "crf",
+            f"conditional random field, loss and gradients, {size}",
+            8.0 * emissions.size,
+            partial(K.crf_loss_and_gradients, emissions, labels, sizes, transitions),
+        ),
+        Case(
+            "crf",
+            f"conditional random field, best sequences, {size}",
+            4.0 * emissions.size + 8.0 * len(labels),
+            partial(K.crf_decode, emissions, sizes, transitions),
+        ),
+    ]
+
+
 def _normalisation(
     operation: str, name: str, x: Any, put: Callable[[Any], Any], forward: Any, backward: Any
 ) -> list[Case]:
@@ -165,7 +187,7 @@ def measure(
     K.set_num_threads(threads)
     rows = []
     try:
-        for case in cases(count):
+        for case in [*cases(count), *tagging_cases()]:
             if progress is not None:
                 progress(f"ladder, {case.name}")
             steps = K.variants(case.operation)
@@ -184,12 +206,9 @@ def measure(
     finally:
         K.set_num_threads(before)
     return {
-        "chapter": "ladder-layers",
-        "threads": threads,
-        "date": dt.datetime.now(dt.timezone.utc).strftime("%Y-%m-%d"),
-        "command": command or f"python -m dlkit.study ladder layers --threads {threads}",
-        "machine": {**describe(), "dlkit_isa": ""},
-        "isa": K.config()["isa"],
+        **header(
+            "ladder-layers", threads, command or f"python -m dlkit.study ladder layers --threads {threads}"
+        ),
         "ceiling": ceiling,
         "rows": rows,
     }

@@ -2,12 +2,39 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import json
 import os
 from pathlib import Path
 from typing import Any
 
-from dlkit.study.machine import slug
+import dlkit.kernels as K
+from dlkit.study.machine import describe, slug
+
+
+def today() -> str:
+    """Return the date that a record bears, in UTC."""
+    return dt.datetime.now(dt.timezone.utc).strftime("%Y-%m-%d")
+
+
+def header(chapter: str, threads: int, command: str, machine: dict[str, Any] | None = None) -> dict[str, Any]:
+    """Return what a record of dlkit alone begins with: chapter, threads, date, command, machine and instruction set.
+
+    Parameters
+    ----------
+    chapter, threads, command
+        Of the record.
+    machine : dict, optional
+        `dlkit.study.machine.describe` before the measurement began; now by default.
+    """
+    return {
+        "chapter": chapter,
+        "threads": threads,
+        "date": today(),
+        "command": command,
+        "machine": {**(machine or describe()), "dlkit_isa": ""},
+        "isa": K.config()["isa"],
+    }
 
 
 def file_name(record: dict[str, Any]) -> str:

@@ -5,7 +5,6 @@ Williams, Waterman & Patterson, "Roofline: An Insightful Visual Performance Mode
 
 from __future__ import annotations
 
-import datetime as dt
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
@@ -16,6 +15,7 @@ import numpy as np
 import dlkit.kernels as K
 from dlkit.study.machine import describe
 from dlkit.study.own import medians
+from dlkit.study.results import header
 from dlkit.study.workloads import Workload, make_inputs, workloads
 
 
@@ -88,12 +88,12 @@ def measure_roofline(
     finally:
         K.set_num_threads(before)
     return {
-        "chapter": "roofline-matmul",
-        "threads": threads,
-        "date": dt.datetime.now(dt.timezone.utc).strftime("%Y-%m-%d"),
-        "command": command or f"python -m dlkit.study roofline --threads {threads}",
-        "machine": {**machine, "dlkit_isa": ""},
-        "isa": K.config()["isa"],
+        **header(
+            "roofline-matmul",
+            threads,
+            command or f"python -m dlkit.study roofline --threads {threads}",
+            machine,
+        ),
         "ceiling": ceiling,
         "rows": [
             {

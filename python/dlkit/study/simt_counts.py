@@ -6,7 +6,6 @@ for docs/matmul.md. Counts are no times: they are the same wherever dlkit was bu
 
 from __future__ import annotations
 
-import datetime as dt
 import re
 from collections.abc import Callable
 from functools import partial
@@ -19,6 +18,7 @@ import dlkit.kernels as K
 from dlkit.kernels import simt
 from dlkit.kernels.backend import backend_named, to_host
 from dlkit.study.ladder_layers import cases
+from dlkit.study.results import today
 from dlkit.study.workloads import make_inputs, matmul, parse_shape
 
 OPERATIONS = ("matmul", "layers", "conv")
@@ -95,7 +95,7 @@ def measure(
     return {
         "chapter": f"simt-{operation}",
         "threads": 1,
-        "date": dt.datetime.now(dt.timezone.utc).strftime("%Y-%m-%d"),
+        "date": today(),
         "command": command or f"python -m dlkit.study simt {operation}",
         "machine": {"device": "simt"},
         "version": dlkit.__version__,

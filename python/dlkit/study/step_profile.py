@@ -7,7 +7,6 @@ What is left when the kernels are taken from the step is Python: the graph, the 
 
 from __future__ import annotations
 
-import datetime as dt
 import statistics
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -17,6 +16,7 @@ from typing import Any
 import dlkit.kernels as K
 from dlkit.study.libraries import dlkit_peer
 from dlkit.study.machine import describe
+from dlkit.study.results import header
 from dlkit.study.workloads import Workload, make_inputs, mlp_step
 
 #: The kernels that a step of a multi-layer perceptron calls.
@@ -75,12 +75,12 @@ def measure(
         K.set_num_threads(before)
     rows = _rows(calls)
     return {
-        "chapter": "step-profile",
-        "threads": threads,
-        "date": dt.datetime.now(dt.timezone.utc).strftime("%Y-%m-%d"),
-        "command": command or f"python -m dlkit.study step-profile --threads {threads}",
-        "machine": {**machine, "dlkit_isa": ""},
-        "isa": K.config()["isa"],
+        **header(
+            "step-profile",
+            threads,
+            command or f"python -m dlkit.study step-profile --threads {threads}",
+            machine,
+        ),
         "ceiling": {"peak": peak, "bandwidth": bandwidth},
         "workload": workload.to_json(),
         "rounds": rounds,

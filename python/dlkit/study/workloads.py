@@ -18,12 +18,13 @@ from numpy.typing import NDArray
 from dlkit.study import (
     cnn_workloads,
     conv_workloads,
+    layer_workloads,
     lm_workloads,
+    mlp_workloads,
     recurrent_workloads,
     tagger_workloads,
     text_workloads,
 )
-from dlkit.study.training_reference import AdamReference, softmax_loss
 
 Arrays = dict[str, NDArray[Any]]
 Bound = Literal["flops", "bytes", "call"]
@@ -493,70 +494,41 @@ def workloads(chapter: str, shapes: Sequence[str] | None = None, *, quick: bool 
     return found
 
 
+# The files that have the inputs and answers of a kind.
+_CHAPTER_OF: dict[str, Any] = {
+    kind: chapter
+    for chapter in (layer_workloads, conv_workloads, recurrent_workloads)
+    for kind in chapter.KINDS
+}
+_STEPS: dict[str, Any] = {
+    "mlp_step": mlp_workloads,
+    "cnn_step": cnn_workloads,
+    "text_cnn_step": text_workloads,
+    "tagger_step": tagger_workloads,
+    "lm_step": lm_workloads,
+}
+
+#: After how many runs a workload that changes its own state is checked.
+CHECKED_RUNS = {"adam": layer_workloads.RUNS, **{kind: step.RUNS for kind, step in _STEPS.items()}}
+
+
 def make_inputs(workload: Workload, seed: int = 0) -> Arrays:
     """Return the arrays a workload starts from; the same for the same seed, in every process."""
     rng = np.random.Generator(np.random.Philox(seed))
-    p = workload.params
-
-    def normal(*shape: int) -> NDArray[np.float32]:
-        return rng.standard_normal(shape, dtype=np.float32)
-
-    kind = workload.kind
+    p, kind = workload.params, workload.kind
     if kind == "matmul":
         a_shape = (p["k"], p["m"]) if p["trans_a"] else (p["m"], p["k"])
         b_shape = (p["n"], p["k"]) if p["trans_b"] else (p["k"], p["n"])
-        return {"a": normal(*a_shape), "b": normal(*b_shape)}
-    if kind in ("relu", "sigmoid", "tanh"):
-        return {"x": normal(p["count"])}
-    if kind in ("cross_entropy", "cross_entropy_autograd"):
-        return {"logits": normal(p["rows"], p["classes"]), "labels": rng.integers(0, p["classes"], p["rows"])}
-    if kind in ("layer_norm", "batch_norm"):
-        channels = p["shape"][-1 if kind == "layer_norm" else 1]
-        return {
-            "x": normal(*p["shape"]),
-            "grad": normal(*p["shape"]),
-            "weight": normal(channels),
-            "bias": normal(channels),
-        }
-    if kind == "adam":
-        return {"param": normal(p["count"]), "grad": normal(p["count"])}
-    if kind == "linear_relu":
-        return {"x": normal(p["m"], p["k"]), "weight": normal(p["n"], p["k"]), "bias": normal(p["n"])}
-    if kind in conv_workloads.KINDS:
-        return conv_workloads.make_inputs(kind, p, rng)
-    if kind in recurrent_workloads.KINDS:
-        return recurrent_workloads.make_inputs(kind, p, rng)
-    if kind == "mlp_step":
-        sizes, total = p["sizes"], p["batch"] * p["batches"]
-        arrays: Arrays = {
-            "x": rng.random((total, sizes[0]), dtype=np.float32),
-            "y": rng.integers(0, sizes[-1], total),
-        }
-        for i, (fan_in, fan_out) in enumerate(itertools.pairwise(sizes)):
-            limit = 1 / np.sqrt(fan_in)
-            arrays[f"weight{i}"] = rng.uniform(-limit, limit, (fan_out, fan_in)).astype(np.float32)
-            arrays[f"bias{i}"] = rng.uniform(-limit, limit, fan_out).astype(np.float32)
-        return arrays
-    if kind == "cnn_step":
-        return cnn_workloads.make_inputs(p, rng)
-    if kind == "text_cnn_step":
-        return text_workloads.make_inputs(p, rng)
-    if kind == "tagger_step":
-        return tagger_workloads.make_inputs(p, rng)
-    if kind == "lm_step":
-        return lm_workloads.make_inputs(p, rng)
-    raise ValueError(f"bench: no inputs for workload kind {kind!r}")
-
-
-#: After how many runs a workload that changes its own state is checked.
-CHECKED_RUNS = {
-    "adam": 3,
-    "mlp_step": 5,
-    "cnn_step": cnn_workloads.RUNS,
-    "text_cnn_step": text_workloads.RUNS,
-    "tagger_step": tagger_workloads.RUNS,
-    "lm_step": lm_workloads.RUNS,
-}
+        a, b = (rng.standard_normal(shape, dtype=np.float32) for shape in (a_shape, b_shape))
+        return {"a": a, "b": b}
+    arrays: Arrays
+    if kind in _CHAPTER_OF:
+        arrays = _CHAPTER_OF[kind].make_inputs(kind, p, rng)
+    elif kind in _STEPS:
+        arrays = _STEPS[kind].make_inputs(p, rng)
+    else:
+        raise ValueError(f"bench: no inputs for workload kind {kind!r}")
+    return arrays
 
 
 def reference(workload: Workload, inputs: Arrays) -> Arrays:
@@ -566,80 +538,14 @@ def reference(workload: Workload, inputs: Arrays) -> Arrays:
     if kind == "matmul":
         a, b = x["a"], x["b"]
         return {"out": (a.T if p["trans_a"] else a) @ (b.T if p["trans_b"] else b)}
-    if kind == "relu":
-        return {"out": np.maximum(x["x"], 0)}
-    if kind == "sigmoid":
-        return {"out": 1 / (1 + np.exp(-x["x"]))}
-    if kind == "tanh":
-        return {"out": np.tanh(x["x"])}
-    if kind in ("cross_entropy", "cross_entropy_autograd"):
-        loss, grad = softmax_loss(x["logits"], x["labels"])
-        return {"loss": np.array(loss), "grad": grad}
-    if kind in ("layer_norm", "batch_norm"):
-        return _norm_reference(kind, x)
-    if kind == "adam":
-        state = AdamReference([x["param"]], p["lr"])
-        for _ in range(CHECKED_RUNS["adam"]):
-            state.step([x["grad"]])
-        return {"change": state.params[0] - inputs["param"]}
-    if kind == "linear_relu":
-        return {"out": np.maximum(x["x"] @ x["weight"].T + x["bias"], 0)}
-    if kind in conv_workloads.KINDS:
-        return conv_workloads.reference(kind, p, x)
-    if kind in recurrent_workloads.KINDS:
-        return recurrent_workloads.reference(kind, p, x)
-    if kind == "mlp_step":
-        return _mlp_reference(p, x)
-    if kind == "cnn_step":
-        return cnn_workloads.reference(p, x)
-    if kind == "text_cnn_step":
-        return text_workloads.reference(p, x)
-    if kind == "tagger_step":
-        return tagger_workloads.reference(p, x)
-    if kind == "lm_step":
-        return lm_workloads.reference(p, x)
-    raise ValueError(f"bench: no reference for workload kind {kind!r}")
-
-
-def _norm_reference(kind: str, a: Arrays) -> Arrays:
-    x, grad = a["x"], a["grad"]
-    every = tuple(range(x.ndim))
-    of_parameters = every[:-1] if kind == "layer_norm" else (0, *every[2:])
-    axes = every[-1:] if kind == "layer_norm" else of_parameters
-    weight, bias = (np.expand_dims(a[name], of_parameters) for name in ("weight", "bias"))
-    rstd = 1 / np.sqrt(x.var(axes, keepdims=True) + 1e-5)
-    normal = (x - x.mean(axes, keepdims=True)) * rstd
-    g = grad * weight
-    mean, slope = g.mean(axes, keepdims=True), (g * normal).mean(axes, keepdims=True)
-    return {
-        "out": normal * weight + bias,
-        "by_x": rstd * (g - mean - normal * slope),
-        "by_weight": (grad * normal).sum(of_parameters),
-        "by_bias": grad.sum(of_parameters),
-    }
-
-
-def _mlp_reference(p: dict[str, Any], x: Arrays) -> Arrays:
-    layers = len(p["sizes"]) - 1
-    names = [f"{kind}{i}" for i in range(layers) for kind in ("weight", "bias")]
-    state = AdamReference([x[name] for name in names], p["lr"])
-    losses = []
-    for step in range(CHECKED_RUNS["mlp_step"]):
-        rows = slice((step % p["batches"]) * p["batch"], (step % p["batches"] + 1) * p["batch"])
-        hidden = [x["x"][rows]]
-        for i in range(layers):
-            z = hidden[-1] @ state.params[2 * i].T + state.params[2 * i + 1]
-            hidden.append(np.maximum(z, 0) if i < layers - 1 else z)
-        loss, grad = softmax_loss(hidden[-1], x["y"][rows])
-        losses.append(loss)
-        grads: list[NDArray[Any]] = [np.empty(0)] * len(names)
-        for i in reversed(range(layers)):
-            grads[2 * i], grads[2 * i + 1] = grad.T @ hidden[i], grad.sum(axis=0)
-            if i:
-                grad = (grad @ state.params[2 * i]) * (hidden[i] > 0)
-        state.step(grads)
-    change = np.concatenate([(a - x[name]).ravel() for a, name in zip(state.params, names, strict=True)])
-    return {"losses": np.array(losses), "change": change}
+    answers: Arrays
+    if kind in _CHAPTER_OF:
+        answers = _CHAPTER_OF[kind].reference(kind, p, x)
+    elif kind in _STEPS:
+        answers = _STEPS[kind].reference(p, x)
+    else:
+        raise ValueError(f"bench: no reference for workload kind {kind!r}")
+    return answers
 
 
 def relative_error(got: NDArray[Any], expected: NDArray[Any]) -> float:
