@@ -34,15 +34,24 @@ void best(const MatmulProblem<T>& p) {
   const Index m = p.c.rows, n = p.c.cols, k = p.a.cols;
   if (m == 1 || n == 1) return matvec(p);
   if (is_narrow(p)) return dot(p);
-  if (p.b.col_stride == 1) return rows_of_b(p);
-  // B's columns are not contiguous. Estimates in cycles, from measurements of each (docs/matmul.md): turn B panel by
-  // panel; turn A and C instead, at the price of the lanes that M leaves empty; or sum along K in the lanes.
+  // Per element that is turned, in cycles, as in the estimates below.
+  constexpr double kTurn = 0.4;
   const double rows = static_cast<double>(m), cols = static_cast<double>(n), depth = static_cast<double>(k);
   const double multiply = rows * cols * depth / (2 * V::lanes);
-  constexpr double kTurn = 0.4;  // per element
+  const auto padded = [&](Index extent) {
+    return multiply * static_cast<double>(divide_up(extent, V::lanes) * V::lanes) / static_cast<double>(extent);
+  };
+  if (p.b.col_stride == 1) {
+    // A's columns are contiguous, as in a gradient by weights: registers may run along M as well as along N, at the
+    // price of turning C. They do where N leaves more lanes empty.
+    const bool turn = p.a.row_stride == 1 && p.a.col_stride != 1 && m > kDirectRows &&
+                      1.02 * (padded(m) + kTurn * rows * cols) < padded(n);
+    return turn ? swapped(p) : rows_of_b(p);
+  }
+  // B's columns are not contiguous. Estimates in cycles, from measurements of each (docs/matmul.md): turn B panel by
+  // panel; turn A and C instead, at the price of the lanes that M leaves empty; or sum along K in the lanes.
   const double turn_b = multiply + kTurn * depth * cols;
-  const double turn_rest =
-      multiply * static_cast<double>(divide_up(m, V::lanes) * V::lanes) / rows + kTurn * rows * (depth + cols);
+  const double turn_rest = padded(m) + kTurn * rows * (depth + cols);
   const double in_lanes = p.a.col_stride == 1 && p.b.row_stride == 1 ? 1.5 * multiply + 8 * rows * cols : 2 * turn_b;
   if (in_lanes < turn_b && in_lanes < turn_rest) return dot(p);
   turn_rest < turn_b ? swapped(p) : rows_of_b(p);

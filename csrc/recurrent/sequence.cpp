@@ -595,7 +595,10 @@ class Backward {
       if (split) by_weight(3, 1, p_.x, p_.x_stride, s_.inputs, p_.dih + 2 * hidden_ * s_.inputs);
     }
     if (p_.dih_bias != nullptr) {
-      by_bias(0, joint, p_.dih_bias);
+      if (p_.dhh_bias != nullptr && !p_.accumulate)  // the same sums
+        std::memcpy(p_.dih_bias, p_.dhh_bias, static_cast<std::size_t>(joint * hidden_) * sizeof(T));
+      else
+        by_bias(0, joint, p_.dih_bias);
       if (split) by_bias(3, 1, p_.dih_bias + 2 * hidden_);
     }
   }
