@@ -224,8 +224,8 @@ class ForwardCall {
     require_apart(kForward, {y.place}, read);
     hn_ = layer.new_state();
     cn_ = traits(s.cell).has_c ? layer.new_state() : py::object(py::none());
-    reserve_ = as_bool(args[14]) ? new_array_of(layer.x.array.dtype, {s.rows(), s.slots(), s.hidden})
-                                 : py::object(py::none());
+    reserve_ =
+        as_bool(args[14]) ? new_array_of(layer.x.array.dtype, {s.rows(), s.slots(), s.hidden}) : py::object(py::none());
   }
   template <class T>
   RecurrentForward<T> problem() const {
@@ -287,10 +287,9 @@ PyObject* forward_pair_call(PyObject*, PyObject* const* args, Py_ssize_t given) 
     check_count(kForward, given, 2 * ForwardCall::kArguments);
     const ForwardCall first(args), second(args + ForwardCall::kArguments);
     first.layer.x.array.require_same_dtype(second.layer.x.array);
-    const bool apart =
-        first.layer.shape.hidden == second.layer.shape.hidden &&
-        !share_elements(first.y, second.y, first.layer.shape.hidden, first.layer.x.array.item_size()) &&
-        !overlap({first.y.place}, second.read) && !overlap({second.y.place}, first.read);
+    const bool apart = first.layer.shape.hidden == second.layer.shape.hidden &&
+                       !share_elements(first.y, second.y, first.layer.shape.hidden, first.layer.x.array.item_size()) &&
+                       !overlap({first.y.place}, second.read) && !overlap({second.y.place}, first.read);
     const int threads = num_threads();
     with_dtype(first.layer.x.array.dtype, [&](auto zero) {
       using T = decltype(zero);
@@ -326,8 +325,7 @@ class BackwardCall {
     if (y_.data == nullptr || reserve_.data == nullptr) fail(kBackward, "y or reserve is None; expected arrays");
     read = layer.places();
     read.insert(read.end(), {y_.place, dy_.place, Place(dhn_), Place(dcn_)});
-    written = {reserve_.place,  dih_.place,      dhh_.place,       dih_bias_.place,
-               dhh_bias_.place, dpeepholes_.place};
+    written = {reserve_.place, dih_.place, dhh_.place, dih_bias_.place, dhh_bias_.place, dpeepholes_.place};
     std::vector<Place> all = written;
     all.push_back(dx_.place);
     require_apart(kBackward, all, read);

@@ -117,11 +117,11 @@ void recurrent_pair_backward(const RecurrentBackward<T> (&p)[2], const Recurrent
   for (const auto& one : p) input_gradient(one, threads);
 }
 
-#define DLKIT_INSTANTIATE(T)                                                                        \
-  template const std::vector<RecurrentVariant<T>>& recurrent_variants();                            \
-  template void recurrent(const RecurrentForward<T>&, const RecurrentVariant<T>*, int);             \
-  template void recurrent_backward(const RecurrentBackward<T>&, const RecurrentVariant<T>*, int);   \
-  template void recurrent_pair(const RecurrentForward<T>(&)[2], const RecurrentVariant<T>*, int);   \
+#define DLKIT_INSTANTIATE(T)                                                                      \
+  template const std::vector<RecurrentVariant<T>>& recurrent_variants();                          \
+  template void recurrent(const RecurrentForward<T>&, const RecurrentVariant<T>*, int);           \
+  template void recurrent_backward(const RecurrentBackward<T>&, const RecurrentVariant<T>*, int); \
+  template void recurrent_pair(const RecurrentForward<T>(&)[2], const RecurrentVariant<T>*, int); \
   template void recurrent_pair_backward(const RecurrentBackward<T>(&)[2], const RecurrentVariant<T>*, int);
 DLKIT_INSTANTIATE(float)
 DLKIT_INSTANTIATE(double)

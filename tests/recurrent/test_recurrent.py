@@ -312,7 +312,19 @@ def test_errors_of_pairs():
     z = np.zeros((len(x), 6), np.float32)
     with pytest.raises(TypeError, match=r"^recurrent: .*float32.*float64|^recurrent: .*float64.*float32"):
         _cpu.recurrent_pair(
-            *first, "tanh", False, True, sizes, x.astype(np.float32), *single, None, None, None, z, False, None
+            *first,
+            "tanh",
+            False,
+            True,
+            sizes,
+            x.astype(np.float32),
+            *single,
+            None,
+            None,
+            None,
+            z,
+            False,
+            None,
         )
     with pytest.raises(TypeError, match=r"^recurrent: "):
         _cpu.recurrent_pair(*first)

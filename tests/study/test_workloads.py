@@ -59,6 +59,7 @@ def test_units():
     assert Workload("x", "x", unit="ms").value(0.5) == 500
     assert Workload("x", "x", unit="us").value(0.5) == 5e5
     assert Workload("x", "x", unit="samples/s", samples=64).value(0.5) == 128
+    assert Workload("x", "x", unit="tokens/s", samples=700).value(0.5) == 1400
 
 
 def test_flops_and_bytes_of_a_product():
@@ -122,6 +123,17 @@ def test_training_lowers_the_reference_loss(number):
     one_batch = Workload(**{**workload.to_json(), "params": {**workload.params, "batches": 1, "lr": 0.02}})
     losses = reference(one_batch, inputs)["losses"]
     assert losses[-1] < losses[0]
+
+
+def test_a_language_models_step_carries_the_state_on():
+    (workload,) = [w for w in workloads("models", quick=True) if w.kind == "lm_step"]
+    inputs = make_inputs(workload)
+    one_piece = Workload(**{**workload.to_json(), "params": {**workload.params, "lr": 0.0}})
+    inputs["x"][1], inputs["y"][1] = inputs["x"][0], inputs["y"][0]
+    first, second = reference(one_piece, inputs)["losses"]
+    assert first != second  # the same text and weights, from another state
+    single = workloads("models", ["small language"])[0]
+    assert single.flops == 6 * 700 * (2 * 8 * 200 * 200 + 10_000 * 200)
 
 
 def test_relative_error():

@@ -88,7 +88,9 @@ def own_gradients(leaves: Sequence[TensorBase]) -> tuple[list[Array], bool, list
     None if the kernel has to return gradients: one of them is no plain leaf or comes twice, or some of them have a
     gradient and others have none, or gradients that were assigned share memory.
     """
-    if len({id(leaf) for leaf in leaves}) < len(leaves) or any(t._node is not None or t._hooks for t in leaves):
+    if len({id(leaf) for leaf in leaves}) < len(leaves) or any(
+        t._node is not None or t._hooks for t in leaves
+    ):
         return None
     present = [leaf._grad for leaf in leaves]
     if all(gradient is None for gradient in present):

@@ -92,10 +92,13 @@ def recurrent(
         dy, dhn, dcn = (*gradients, None)[:3]
         tracked = [t for w in weights for t in w if t is not None and t._tracked]
         own = own_gradients(tracked) if direct else None
-        targets, accumulate = own[:2] if own is not None else ([np.empty_like(t._array) for t in tracked], False)
+        targets, accumulate = (
+            own[:2] if own is not None else ([np.empty_like(t._array) for t in tracked], False)
+        )
         following = iter(targets)
         wanted = [
-            RecurrentWeights(*(next(following) if t is not None and t._tracked else None for t in w)) for w in weights
+            RecurrentWeights(*(next(following) if t is not None and t._tracked else None for t in w))
+            for w in weights
         ]
         dx, dh0, dc0, by_weights = kernels.recurrent_backward(
             reserves,

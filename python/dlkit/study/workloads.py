@@ -15,7 +15,14 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from dlkit.study import cnn_workloads, conv_workloads, recurrent_workloads, tagger_workloads, text_workloads
+from dlkit.study import (
+    cnn_workloads,
+    conv_workloads,
+    lm_workloads,
+    recurrent_workloads,
+    tagger_workloads,
+    text_workloads,
+)
 from dlkit.study.training_reference import AdamReference, softmax_loss
 
 Arrays = dict[str, NDArray[Any]]
@@ -38,14 +45,14 @@ class Workload:
         Which operation: the name a library module looks up.
     params : dict
         Sizes and settings of the operation.
-    unit : {"GFLOP/s", "ms", "us", "samples/s"}
+    unit : {"GFLOP/s", "ms", "us", "samples/s", "tokens/s"}
         What a table shows.
     flops, bytes : float
         Floating-point operations, and bytes that must be moved at least (each operand and each result once).
     bound : {"flops", "bytes", "call"}
         Which ceiling it is held against; ``call`` has none: it is the overhead of calling.
     samples : int
-        Training samples handled by one run, for ``samples/s``.
+        Training samples or tokens handled by one run, for ``samples/s`` and ``tokens/s``.
     tolerance : float
         The largest ‖out − ref‖ / ‖ref‖ with which a peer passes.
     """
@@ -68,7 +75,7 @@ class Workload:
         """Return what `seconds` a run amount to, in `unit`."""
         if self.unit == "GFLOP/s":
             return self.flops / seconds / 1e9
-        if self.unit == "samples/s":
+        if self.unit in ("samples/s", "tokens/s"):
             return self.samples / seconds
         return seconds * (1e3 if self.unit == "ms" else 1e6)
 
@@ -336,6 +343,32 @@ def tagger_step(
     )
 
 
+def lm_step(hidden: int, words: int = 10_000, batch: int = 20, steps: int = 35, title: str = "") -> Workload:
+    """Return one training step of a language model of two LSTM layers: forward, loss, backward, clipping, SGD."""
+    layers = lm_workloads.LAYERS * 8 * hidden * hidden
+    parameters = 2 * words * hidden + layers
+    name = f"{title} language model" if title else "language model"
+    return Workload(
+        name=f"{name}, LSTM 2×{hidden}, {words} words, batch {batch}×{steps}, SGD: one training step",
+        kind="lm_step",
+        params={
+            "words": words,
+            "hidden": hidden,
+            "batch": batch,
+            "steps": steps,
+            "pieces": 8,
+            "lr": 1.0,
+            "clip": 0.25,
+        },
+        unit="tokens/s",
+        flops=6.0 * batch * steps * (layers + words * hidden),
+        bytes=12.0 * parameters,
+        bound="flops",
+        samples=batch * steps,
+        tolerance=2e-2,
+    )
+
+
 def _conv(quick: bool) -> list[Workload]:
     found = []
     shapes = conv_workloads.QUICK if quick else conv_workloads.SHAPES + conv_workloads.ODD_SHAPES
@@ -431,6 +464,7 @@ def workloads(chapter: str, shapes: Sequence[str] | None = None, *, quick: bool 
                 cnn_step((3, 5), (12,), 8, kernel=3, side=12),
                 text_cnn_step(40, 6, 5, (2, 3), 4, 9),
                 tagger_step(30, 4, 6, 5, 3, 4),
+                lm_step(6, 30, 3, 4),
             ]
         else:
             found = [
@@ -439,6 +473,8 @@ def workloads(chapter: str, shapes: Sequence[str] | None = None, *, quick: bool 
                 cnn_step((20, 50), (500,), 64),
                 text_cnn_step(),
                 tagger_step(),
+                lm_step(200, title="small"),
+                lm_step(650, title="medium"),
             ]
     if shapes:
         kept = [w for w in found if any(text.lower() in w.name.lower() for text in shapes)]
@@ -501,6 +537,8 @@ def make_inputs(workload: Workload, seed: int = 0) -> Arrays:
         return text_workloads.make_inputs(p, rng)
     if kind == "tagger_step":
         return tagger_workloads.make_inputs(p, rng)
+    if kind == "lm_step":
+        return lm_workloads.make_inputs(p, rng)
     raise ValueError(f"bench: no inputs for workload kind {kind!r}")
 
 
@@ -511,6 +549,7 @@ CHECKED_RUNS = {
     "cnn_step": cnn_workloads.RUNS,
     "text_cnn_step": text_workloads.RUNS,
     "tagger_step": tagger_workloads.RUNS,
+    "lm_step": lm_workloads.RUNS,
 }
 
 
@@ -551,6 +590,8 @@ def reference(workload: Workload, inputs: Arrays) -> Arrays:
         return text_workloads.reference(p, x)
     if kind == "tagger_step":
         return tagger_workloads.reference(p, x)
+    if kind == "lm_step":
+        return lm_workloads.reference(p, x)
     raise ValueError(f"bench: no reference for workload kind {kind!r}")
 
 

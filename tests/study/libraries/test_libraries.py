@@ -41,7 +41,8 @@ def test_agrees_with_float64(library, workload, best):
     try:
         prepared = library.prepare(workload, inputs, {"threads": 1, "best": best})
     except UnsupportedError:
-        assert library.__name__.endswith("numpy_peer")
+        without = {"numpy_peer": True, "jax_peer": workload.kind in ("tagger_step", "lm_step")}
+        assert without.get(library.__name__.rpartition(".")[2], False)
         return
     for _ in range(CHECKED_RUNS.get(workload.kind, 1)):
         prepared.run()

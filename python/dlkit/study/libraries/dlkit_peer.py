@@ -12,7 +12,14 @@ import dlkit
 import dlkit.kernels as K
 from dlkit.study import conv_workloads, recurrent_workloads, text_workloads
 from dlkit.study.cnn_workloads import cnn_shapes
-from dlkit.study.libraries import Prepared, UnsupportedError, dlkit_conv, dlkit_recurrent, dlkit_tagger
+from dlkit.study.libraries import (
+    Prepared,
+    UnsupportedError,
+    dlkit_conv,
+    dlkit_lm,
+    dlkit_recurrent,
+    dlkit_tagger,
+)
 from dlkit.study.workloads import CHECKED_RUNS, Arrays, Workload
 
 
@@ -63,6 +70,8 @@ def prepare(workload: Workload, inputs: Arrays, options: dict[str, Any]) -> Prep
         return _text_cnn(p, inputs)
     if kind == "tagger_step":
         return dlkit_tagger.prepare(p, inputs)
+    if kind == "lm_step":
+        return dlkit_lm.prepare(p, inputs)
     raise UnsupportedError(f"no {kind} for dlkit here")
 
 

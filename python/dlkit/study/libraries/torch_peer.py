@@ -12,7 +12,14 @@ import torch.nn.functional as F
 
 from dlkit.study import conv_workloads, recurrent_workloads, text_workloads
 from dlkit.study.cnn_workloads import cnn_shapes
-from dlkit.study.libraries import Prepared, UnsupportedError, torch_conv, torch_recurrent, torch_tagger
+from dlkit.study.libraries import (
+    Prepared,
+    UnsupportedError,
+    torch_conv,
+    torch_lm,
+    torch_recurrent,
+    torch_tagger,
+)
 from dlkit.study.workloads import CHECKED_RUNS, Arrays, Workload
 
 
@@ -56,6 +63,8 @@ def prepare(workload: Workload, inputs: Arrays, options: dict[str, Any]) -> Prep
         return _text_cnn(p, inputs, best)
     if kind == "tagger_step":
         return torch_tagger.prepare(p, inputs, best)
+    if kind == "lm_step":
+        return torch_lm.prepare(p, inputs, best)
     raise UnsupportedError(f"no {kind} for PyTorch here")
 
 
