@@ -32,14 +32,14 @@ struct Place {
 };
 
 // Throws where an array that is written shares memory with another one.
-void require_apart(const char* operation, std::initializer_list<Place> written, const std::vector<Place>& read) {
+void require_apart(const char* operation, const std::vector<Place>& written, const std::vector<Place>& read) {
   const auto apart = [&](const Place& one, const Place& other) {
     if (one.memory.overlaps(other.memory))
       fail(operation, std::string(one.argument) + " overlaps " + other.argument + "; expected memory of its own");
   };
-  for (const Place* one = written.begin(); one != written.end(); ++one) {
-    for (const Place& other : read) apart(*one, other);
-    for (const Place* other = written.begin(); other != one; ++other) apart(*one, *other);
+  for (std::size_t i = 0; i < written.size(); ++i) {
+    for (const Place& other : read) apart(written[i], other);
+    for (std::size_t j = 0; j < i; ++j) apart(written[i], written[j]);
   }
 }
 
@@ -210,97 +210,228 @@ T* data_of(const py::object& array) {
 
 // recurrent(cell, new_z, reverse, batch_sizes, x, weight_ih, weight_hh, bias_ih, bias_hh, peepholes, mask,
 //           h0, c0, y, keep, variant) returns (hn, cn, reserve)
+class ForwardCall {
+ public:
+  static constexpr Py_ssize_t kArguments = 16;
+
+  explicit ForwardCall(PyObject* const* args)
+      : layer(args, kForward), variant(args[15]), h0_(layer.state(args[11], "h0")), c0_(layer.state(args[12], "c0")),
+        y(args[13], layer.x.array, "y", layer.shape.rows(), layer.shape.hidden, true) {
+    const RecurrentShape& s = layer.shape;
+    if (y.data == nullptr) fail(kForward, "y is None; expected an array");
+    read = layer.places();
+    read.insert(read.end(), {Place(h0_), Place(c0_)});
+    require_apart(kForward, {y.place}, read);
+    hn_ = layer.new_state();
+    cn_ = traits(s.cell).has_c ? layer.new_state() : py::object(py::none());
+    reserve_ =
+        as_bool(args[14]) ? new_array_of(layer.x.array.dtype, {s.rows(), s.slots(), s.hidden}) : py::object(py::none());
+  }
+  template <class T>
+  RecurrentForward<T> problem() const {
+    return {layer.shape, layer.weights<T>(), layer.x.as<T>(), layer.shape.inputs,
+            h0_.as<T>(), c0_.as<T>(),        layer.mask<T>(), y.as<T>(),
+            y.stride,    data_of<T>(hn_),    data_of<T>(cn_), data_of<T>(reserve_)};
+  }
+  py::tuple result() const {
+    layer.count(1);
+    return py::make_tuple(hn_, cn_, reserve_);
+  }
+
+  const Layer layer;
+  PyObject* const variant;
+  std::vector<Place> read;
+
+ private:
+  const OptionalInput h0_, c0_;
+  py::object hn_, cn_, reserve_;
+
+ public:
+  const Rows y;
+};
+
 PyObject* forward_call(PyObject*, PyObject* const* args, Py_ssize_t given) {
   return guarded([&]() -> PyObject* {
-    check_count(kForward, given, 16);
-    const Layer layer(args, kForward);
-    const RecurrentShape& s = layer.shape;
-    const ArrayArg& x = layer.x.array;
-    const OptionalInput h0 = layer.state(args[11], "h0"), c0 = layer.state(args[12], "c0");
-    const Rows y(args[13], x, "y", s.rows(), s.hidden, true);
-    if (y.data == nullptr) fail(kForward, "y is None; expected an array");
-    const bool has_c = traits(s.cell).has_c;
-    std::vector<Place> read = layer.places();
-    read.insert(read.end(), {Place(h0), Place(c0)});
-    require_apart(kForward, {y.place}, read);
-    const py::object hn = layer.new_state(), cn = has_c ? layer.new_state() : py::object(py::none());
-    const py::object reserve =
-        as_bool(args[14]) ? new_array_of(x.dtype, {s.rows(), s.slots(), s.hidden}) : py::object(py::none());
+    check_count(kForward, given, ForwardCall::kArguments);
+    const ForwardCall call(args);
     const int threads = num_threads();
-    with_dtype(x.dtype, [&](auto zero) {
+    with_dtype(call.layer.x.array.dtype, [&](auto zero) {
       using T = decltype(zero);
-      const RecurrentVariant<T>* variant = variant_named(args[15], recurrent_variants<T>(), kForward);
-      const RecurrentForward<T> problem = {s,          layer.weights<T>(), layer.x.as<T>(), s.inputs,
-                                           h0.as<T>(), c0.as<T>(),         layer.mask<T>(), y.as<T>(),
-                                           y.stride,   data_of<T>(hn),     data_of<T>(cn),  data_of<T>(reserve)};
+      const RecurrentVariant<T>* variant = variant_named(call.variant, recurrent_variants<T>(), kForward);
+      const RecurrentForward<T> problem = call.problem<T>();
       const ReleaseGil release;
       recurrent(problem, variant, threads);
     });
-    layer.count(1);
-    return py::make_tuple(hn, cn, reserve).release().ptr();
+    return call.result().release().ptr();
+  });
+}
+
+// Whether two matrices share an element: not where they are columns of one matrix, side by side.
+bool share_elements(const Rows& a, const Rows& b, Index cols, Index item) {
+  if (!a.place.memory.overlaps(b.place.memory)) return false;
+  const Index between = std::abs(static_cast<Index>(b.data - a.data)), row = a.stride * item;
+  return a.stride != b.stride || between % row < cols * item || between % row > row - cols * item;
+}
+
+bool overlap(const std::vector<Place>& some, const std::vector<Place>& others) {
+  for (const Place& one : some)
+    for (const Place& other : others)
+      if (one.memory.overlaps(other.memory)) return true;
+  return false;
+}
+
+// recurrent_pair(the arguments of recurrent, twice) returns both results. What one call writes and the other reads or
+// writes makes them run one after the other.
+PyObject* forward_pair_call(PyObject*, PyObject* const* args, Py_ssize_t given) {
+  return guarded([&]() -> PyObject* {
+    check_count(kForward, given, 2 * ForwardCall::kArguments);
+    const ForwardCall first(args), second(args + ForwardCall::kArguments);
+    first.layer.x.array.require_same_dtype(second.layer.x.array);
+    const bool apart = first.layer.shape.hidden == second.layer.shape.hidden &&
+                       !share_elements(first.y, second.y, first.layer.shape.hidden, first.layer.x.array.item_size()) &&
+                       !overlap({first.y.place}, second.read) && !overlap({second.y.place}, first.read);
+    const int threads = num_threads();
+    with_dtype(first.layer.x.array.dtype, [&](auto zero) {
+      using T = decltype(zero);
+      const RecurrentVariant<T>* variant = variant_named(first.variant, recurrent_variants<T>(), kForward);
+      const RecurrentForward<T> problems[2] = {first.problem<T>(), second.problem<T>()};
+      const ReleaseGil release;
+      if (apart) return recurrent_pair(problems, variant, threads);
+      for (const auto& problem : problems) recurrent(problem, variant, threads);
+    });
+    return py::make_tuple(first.result(), second.result()).release().ptr();
   });
 }
 
 // recurrent_backward(cell, new_z, reverse, batch_sizes, x, weight_ih, weight_hh, bias_ih, bias_hh, peepholes, mask,
 //                    y, reserve, dy, dhn, dcn, dx, add_to_dx, with_state, dweight_ih, dweight_hh, dbias_ih, dbias_hh,
 //                    dpeepholes, accumulate, variant) returns (dh0, dc0)
+class BackwardCall {
+ public:
+  static constexpr Py_ssize_t kArguments = 26;
+
+  explicit BackwardCall(PyObject* const* args)
+      : layer(args, kBackward), variant(args[25]), width_(layer.shape.gates() * layer.shape.hidden),
+        y_(rows_of(args[11], "y", layer.shape.hidden, false)),
+        reserve_(args[12], layer.x.array, "reserve", {layer.shape.rows(), layer.shape.slots(), layer.shape.hidden}),
+        dy_(rows_of(args[13], "dy", layer.shape.hidden, false)), dhn_(layer.state(args[14], "dhn")),
+        dcn_(layer.state(args[15], "dcn")), dx_(rows_of(args[16], "dx", layer.shape.inputs, true)),
+        dih_(args[19], layer.x.array, "dweight_ih", {width_, layer.shape.inputs}),
+        dhh_(args[20], layer.x.array, "dweight_hh", {width_, layer.shape.hidden}),
+        dih_bias_(args[21], layer.x.array, "dbias_ih", {width_}),
+        dhh_bias_(args[22], layer.x.array, "dbias_hh", {width_}),
+        dpeepholes_(args[23], layer.x.array, "dpeepholes", {3, layer.shape.hidden}), add_to_dx_(as_bool(args[17])),
+        accumulate_(as_bool(args[24])) {
+    if (y_.data == nullptr || reserve_.data == nullptr) fail(kBackward, "y or reserve is None; expected arrays");
+    read = layer.places();
+    read.insert(read.end(), {y_.place, dy_.place, Place(dhn_), Place(dcn_)});
+    written = {reserve_.place, dih_.place, dhh_.place, dih_bias_.place, dhh_bias_.place, dpeepholes_.place};
+    std::vector<Place> all = written;
+    all.push_back(dx_.place);
+    require_apart(kBackward, all, read);
+    const bool with_state = as_bool(args[18]);
+    dh0_ = with_state ? layer.new_state() : py::object(py::none());
+    dc0_ = with_state && traits(layer.shape.cell).has_c ? layer.new_state() : py::object(py::none());
+  }
+  template <class T>
+  RecurrentBackward<T> problem() const {
+    RecurrentBackward<T> p{};
+    p.shape = layer.shape;
+    p.weights = layer.weights<T>();
+    p.x = layer.x.as<T>();
+    p.x_stride = layer.shape.inputs;
+    p.mask = layer.mask<T>();
+    p.y = y_.as<T>();
+    p.y_stride = y_.stride;
+    p.dy = dy_.as<T>();
+    p.dy_stride = dy_.stride;
+    p.dhn = dhn_.as<T>();
+    p.dcn = dcn_.as<T>();
+    p.reserve = reserve_.as<T>();
+    p.dx = dx_.as<T>();
+    p.dx_stride = dx_.stride;
+    p.add_to_dx = add_to_dx_;
+    p.dh0 = data_of<T>(dh0_);
+    p.dc0 = data_of<T>(dc0_);
+    p.dih = dih_.as<T>();
+    p.dhh = dhh_.as<T>();
+    p.dih_bias = dih_bias_.as<T>();
+    p.dhh_bias = dhh_bias_.as<T>();
+    p.dpeepholes = dpeepholes_.as<T>();
+    p.accumulate = accumulate_;
+    return p;
+  }
+  py::tuple result() const {
+    layer.count(2);
+    return py::make_tuple(dh0_, dc0_);
+  }
+  // Whether dx of the other call is no other than this one's, so that they add up, or has memory of its own.
+  bool dx_fits(const BackwardCall& other) const {
+    return (dx_.data == other.dx_.data && dx_.stride == other.dx_.stride &&
+            layer.shape.inputs == other.layer.shape.inputs) ||
+           !dx_.place.memory.overlaps(other.dx_.place.memory);
+  }
+  const Place& dx_place() const { return dx_.place; }
+
+  const Layer layer;
+  PyObject* const variant;
+  std::vector<Place> read, written;  // dx is not among them
+
+ private:
+  Rows rows_of(PyObject* object, const char* argument, Index cols, bool to_write) const {
+    return {object, layer.x.array, argument, layer.shape.rows(), cols, to_write};
+  }
+
+  const Index width_;
+  const Rows y_;
+  const Target reserve_;
+  const Rows dy_;
+  const OptionalInput dhn_, dcn_;
+  const Rows dx_;
+  const Target dih_, dhh_, dih_bias_, dhh_bias_, dpeepholes_;
+  const bool add_to_dx_, accumulate_;
+  py::object dh0_, dc0_;
+};
+
 PyObject* backward_call(PyObject*, PyObject* const* args, Py_ssize_t given) {
   return guarded([&]() -> PyObject* {
-    check_count(kBackward, given, 26);
-    const Layer layer(args, kBackward);
-    const RecurrentShape& s = layer.shape;
-    const ArrayArg& x = layer.x.array;
-    const Rows y(args[11], x, "y", s.rows(), s.hidden, false);
-    const Target reserve(args[12], x, "reserve", {s.rows(), s.slots(), s.hidden});
-    if (y.data == nullptr || reserve.data == nullptr) fail(kBackward, "y or reserve is None; expected arrays");
-    const Rows dy(args[13], x, "dy", s.rows(), s.hidden, false);
-    const OptionalInput dhn = layer.state(args[14], "dhn"), dcn = layer.state(args[15], "dcn");
-    const Rows dx(args[16], x, "dx", s.rows(), s.inputs, true);
-    const bool with_state = as_bool(args[18]), has_c = traits(s.cell).has_c;
-    const Index width = s.gates() * s.hidden;
-    const Target dih(args[19], x, "dweight_ih", {width, s.inputs}), dhh(args[20], x, "dweight_hh", {width, s.hidden}),
-        dih_bias(args[21], x, "dbias_ih", {width}), dhh_bias(args[22], x, "dbias_hh", {width}),
-        dpeepholes(args[23], x, "dpeepholes", {3, s.hidden});
-    std::vector<Place> read = layer.places();
-    read.insert(read.end(), {y.place, dy.place, Place(dhn), Place(dcn)});
-    require_apart(kBackward,
-                  {reserve.place, dx.place, dih.place, dhh.place, dih_bias.place, dhh_bias.place, dpeepholes.place},
-                  read);
-    const py::object dh0 = with_state ? layer.new_state() : py::object(py::none());
-    const py::object dc0 = with_state && has_c ? layer.new_state() : py::object(py::none());
+    check_count(kBackward, given, BackwardCall::kArguments);
+    const BackwardCall call(args);
     const int threads = num_threads();
-    with_dtype(x.dtype, [&](auto zero) {
+    with_dtype(call.layer.x.array.dtype, [&](auto zero) {
       using T = decltype(zero);
-      const RecurrentVariant<T>* variant = variant_named(args[25], recurrent_variants<T>(), kBackward);
-      RecurrentBackward<T> problem{};
-      problem.shape = s;
-      problem.weights = layer.weights<T>();
-      problem.x = layer.x.as<T>();
-      problem.x_stride = s.inputs;
-      problem.mask = layer.mask<T>();
-      problem.y = y.as<T>();
-      problem.y_stride = y.stride;
-      problem.dy = dy.as<T>();
-      problem.dy_stride = dy.stride;
-      problem.dhn = dhn.as<T>();
-      problem.dcn = dcn.as<T>();
-      problem.reserve = reserve.as<T>();
-      problem.dx = dx.as<T>();
-      problem.dx_stride = dx.stride;
-      problem.add_to_dx = as_bool(args[17]);
-      problem.dh0 = data_of<T>(dh0);
-      problem.dc0 = data_of<T>(dc0);
-      problem.dih = dih.as<T>();
-      problem.dhh = dhh.as<T>();
-      problem.dih_bias = dih_bias.as<T>();
-      problem.dhh_bias = dhh_bias.as<T>();
-      problem.dpeepholes = dpeepholes.as<T>();
-      problem.accumulate = as_bool(args[24]);
+      const RecurrentVariant<T>* variant = variant_named(call.variant, recurrent_variants<T>(), kBackward);
+      const RecurrentBackward<T> problem = call.problem<T>();
       const ReleaseGil release;
       recurrent_backward(problem, variant, threads);
     });
-    layer.count(2);
-    return py::make_tuple(dh0, dc0).release().ptr();
+    return call.result().release().ptr();
+  });
+}
+
+// recurrent_pair_backward(the arguments of recurrent_backward, twice) returns both results. As recurrent_pair; both may
+// have one dx.
+PyObject* backward_pair_call(PyObject*, PyObject* const* args, Py_ssize_t given) {
+  return guarded([&]() -> PyObject* {
+    check_count(kBackward, given, 2 * BackwardCall::kArguments);
+    const BackwardCall first(args), second(args + BackwardCall::kArguments);
+    first.layer.x.array.require_same_dtype(second.layer.x.array);
+    const auto keeps_off = [](const BackwardCall& one, const BackwardCall& other) {
+      return !overlap(one.written, other.read) && !overlap({one.dx_place()}, other.read) &&
+             !overlap({one.dx_place()}, other.written);
+    };
+    const bool apart = keeps_off(first, second) && keeps_off(second, first) &&
+                       !overlap(first.written, second.written) && first.dx_fits(second);
+    const int threads = num_threads();
+    with_dtype(first.layer.x.array.dtype, [&](auto zero) {
+      using T = decltype(zero);
+      const RecurrentVariant<T>* variant = variant_named(first.variant, recurrent_variants<T>(), kBackward);
+      const RecurrentBackward<T> problems[2] = {first.problem<T>(), second.problem<T>()};
+      const ReleaseGil release;
+      if (apart) return recurrent_pair_backward(problems, variant, threads);
+      for (const auto& problem : problems) recurrent_backward(problem, variant, threads);
+    });
+    return py::make_tuple(first.result(), second.result()).release().ptr();
   });
 }
 
@@ -313,6 +444,9 @@ PyMethodDef methods[] = {
      "mask, "
      "y, reserve, dy, dhn, dcn, dx, add_to_dx, with_state, dweight_ih, dweight_hh, dbias_ih, dbias_hh, dpeepholes, "
      "accumulate, variant)"},
+    {"recurrent_pair", fastcall(forward_pair_call), METH_FASTCALL, "recurrent_pair(the arguments of recurrent, twice)"},
+    {"recurrent_pair_backward", fastcall(backward_pair_call), METH_FASTCALL,
+     "recurrent_pair_backward(the arguments of recurrent_backward, twice)"},
     {nullptr, nullptr, 0, nullptr},
 };
 

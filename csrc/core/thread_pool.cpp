@@ -36,6 +36,19 @@ inline void pause() {
 #endif
 }
 
+// Returns once `value` is no longer `old`; whoever changes it notifies. The change is expected within microseconds, so
+// that this spins first. Later it is known to come late: the thread that will make it has been put off its processor by
+// others, and may have this one if this one sleeps.
+template <class T>
+void wait_while(const std::atomic<T>& value, T old) {
+  constexpr int kSpins = 5000;
+  for (int spins = 0; value.load(std::memory_order_acquire) == old; ++spins)
+    if (spins < kSpins)
+      pause();
+    else
+      value.wait(old, std::memory_order_acquire);
+}
+
 // A call's tasks. `ticket` packs the call's number (high half) with the next task (low half), so that a worker
 // that wakes late can never take a task of a call that it does not know.
 struct Pool {
@@ -78,7 +91,7 @@ struct Pool {
       if (task >= count) return;
       if (!ticket.compare_exchange_weak(seen, seen + 1, std::memory_order_acq_rel)) continue;
       body(context, task);
-      unfinished.fetch_sub(1, std::memory_order_acq_rel);
+      if (unfinished.fetch_sub(1, std::memory_order_acq_rel) == 1) unfinished.notify_all();
       seen = ticket.load(std::memory_order_acquire);
     }
   }
@@ -145,7 +158,7 @@ struct Pool {
       sleep_signal.notify_all();
     }
     take_tasks(call);
-    while (unfinished.load(std::memory_order_acquire) > 0) pause();
+    for (int left; (left = unfinished.load(std::memory_order_acquire)) > 0;) wait_while(unfinished, left);
   }
 };
 
@@ -261,19 +274,15 @@ void run_team(int threads, void (*body)(void*, int, int), void* context) {
 }  // namespace detail
 
 void Barrier::wait(int size) {
-  constexpr int kSpins = 20000;
   if (size == 1) return;
   const unsigned round = round_.load(std::memory_order_relaxed);
   if (arrived_.fetch_add(1, std::memory_order_acq_rel) + 1 == size) {
     arrived_.store(0, std::memory_order_relaxed);
     round_.store(round + 1, std::memory_order_release);
+    round_.notify_all();
     return;
   }
-  for (int spins = 0; round_.load(std::memory_order_acquire) == round; ++spins)
-    if (spins < kSpins)
-      pause();
-    else
-      std::this_thread::yield();
+  wait_while(round_, round);
 }
 
 }  // namespace dlkit

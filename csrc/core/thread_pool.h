@@ -34,7 +34,7 @@ void parallel_for(int tasks, const Body& body, int threads = 0) {
 }
 
 // Where the members of a team wait for each other. They spin, since steps of microseconds lie between two meetings, and
-// give way to other threads where that takes long.
+// sleep where that takes long.
 class Barrier {
  public:
   // Returns once all `size` members have called it as often as this one. What they wrote before is seen after.

@@ -16,15 +16,6 @@ bool is_narrow(const MatmulProblem<T>& p) {
 // Up to here a panel of B that is read in place costs less than its copy.
 constexpr Index kDirectRows = 128;
 
-// A transposed A that no second-level cache holds, with far more columns than B: it is read once if it is the operand
-// whose panels are packed.
-template <class T>
-bool is_tall(const MatmulProblem<T>& p) {
-  const double bytes = static_cast<double>(p.a.rows) * static_cast<double>(p.a.cols) * sizeof(T);
-  return p.a.col_stride != 1 && p.a.row_stride == 1 && p.c.cols >= Vec<T>::lanes && p.c.rows >= 2 * p.c.cols &&
-         bytes > static_cast<double>(cache_sizes().l2);
-}
-
 template <class T>
 void rows_of_b(const MatmulProblem<T>& p) {
   // Read in place, the last vector of a row is masked each time; packed, it is whole. In a narrow B it is much of the
@@ -44,16 +35,27 @@ void best(const MatmulProblem<T>& p) {
   const Index m = p.c.rows, n = p.c.cols, k = p.a.cols;
   if (m == 1 || n == 1) return matvec(p);
   if (is_narrow(p)) return dot(p);
-  if (is_tall(p)) return swapped(p);
-  if (p.b.col_stride == 1) return rows_of_b(p);
-  // B's columns are not contiguous. Estimates in cycles, from measurements of each (docs/matmul.md): turn B panel by
-  // panel; turn A and C instead, at the price of the lanes that M leaves empty; or sum along K in the lanes.
+  // Per element that is turned, in cycles, as in the estimates below.
+  constexpr double kTurn = 0.4;
   const double rows = static_cast<double>(m), cols = static_cast<double>(n), depth = static_cast<double>(k);
   const double multiply = rows * cols * depth / (2 * V::lanes);
-  constexpr double kTurn = 0.4;  // per element
+  const auto padded = [&](Index extent) {
+    return multiply * static_cast<double>(divide_up(extent, V::lanes) * V::lanes) / static_cast<double>(extent);
+  };
+  if (p.b.col_stride == 1) {
+    // A's columns are contiguous, as in a gradient by weights: registers may run along M as well as along N, at the
+    // price of turning C. They do where N leaves more lanes empty, or where A comes from far, since each panel of B
+    // reads all of A anew, and along its columns, which no processor sees coming.
+    const double far = 5 * static_cast<double>(cache_sizes().l2) / sizeof(T);
+    const auto from_far = [&](Index extent) { return static_cast<double>(extent) * depth > far ? 0.12 * multiply : 0; };
+    const bool turn = p.a.row_stride == 1 && p.a.col_stride != 1 && m > kDirectRows &&
+                      1.02 * (padded(m) + kTurn * rows * cols + from_far(n)) < padded(n) + from_far(m);
+    return turn ? swapped(p) : rows_of_b(p);
+  }
+  // B's columns are not contiguous. Estimates in cycles, from measurements of each (docs/matmul.md): turn B panel by
+  // panel; turn A and C instead, at the price of the lanes that M leaves empty; or sum along K in the lanes.
   const double turn_b = multiply + kTurn * depth * cols;
-  const double turn_rest =
-      multiply * static_cast<double>(divide_up(m, V::lanes) * V::lanes) / rows + kTurn * rows * (depth + cols);
+  const double turn_rest = padded(m) + kTurn * rows * (depth + cols);
   const double in_lanes = p.a.col_stride == 1 && p.b.row_stride == 1 ? 1.5 * multiply + 8 * rows * cols : 2 * turn_b;
   if (in_lanes < turn_b && in_lanes < turn_rest) return dot(p);
   turn_rest < turn_b ? swapped(p) : rows_of_b(p);

@@ -134,4 +134,12 @@ void recurrent(const RecurrentForward<T>& p, const RecurrentVariant<T>* variant,
 template <class T>
 void recurrent_backward(const RecurrentBackward<T>& p, const RecurrentVariant<T>* variant, int threads);
 
+// Two that do not depend on each other, as the directions of a layer do not: on two threads at the same time, one each,
+// so that they need not meet once a step. Nothing that one writes may be read or written by the other, but for `dx`,
+// which both may add to.
+template <class T>
+void recurrent_pair(const RecurrentForward<T> (&p)[2], const RecurrentVariant<T>* variant, int threads);
+template <class T>
+void recurrent_pair_backward(const RecurrentBackward<T> (&p)[2], const RecurrentVariant<T>* variant, int threads);
+
 }  // namespace dlkit

@@ -434,7 +434,7 @@ class Backward {
     }
     if (p_.dh0 != nullptr) std::memcpy(p_.dh0, arena_[dh_], static_cast<std::size_t>(batch * hidden_) * sizeof(T));
     if (p_.dc0 != nullptr) std::memcpy(p_.dc0, arena_[dc_], static_cast<std::size_t>(batch * hidden_) * sizeof(T));
-    products();
+    by_weights();
   }
 
  private:
@@ -562,8 +562,8 @@ class Backward {
     k_.unreset(c);
   }
 
-  // The gradients that are products over all steps.
-  void products() const {
+  // The gradients by weights, which are products over all steps.
+  void by_weights() const {
     const Index all = s_.rows(), last = s_.slots() - 1;
     if (p_.mask != nullptr && p_.dhh != nullptr)
       for (Index i = 0; i < steps_.count(); ++i)
@@ -595,20 +595,11 @@ class Backward {
       if (split) by_weight(3, 1, p_.x, p_.x_stride, s_.inputs, p_.dih + 2 * hidden_ * s_.inputs);
     }
     if (p_.dih_bias != nullptr) {
-      by_bias(0, joint, p_.dih_bias);
+      if (p_.dhh_bias != nullptr && !p_.accumulate)  // the same sums
+        std::memcpy(p_.dih_bias, p_.dhh_bias, static_cast<std::size_t>(joint * hidden_) * sizeof(T));
+      else
+        by_bias(0, joint, p_.dih_bias);
       if (split) by_bias(3, 1, p_.dih_bias + 2 * hidden_);
-    }
-    if (p_.dx != nullptr && s_.inputs > 0) {
-      const auto by_x = [&](Index slot, Index count, Index first_row, bool add) {
-        MatmulProblem<T> product;
-        product.a = {p_.reserve + slot * hidden_, all, count * hidden_, gates_stride_, 1};
-        product.b = {p_.weights.ih + first_row * s_.inputs, count * hidden_, s_.inputs, s_.inputs, 1};
-        product.c = {p_.dx, all, s_.inputs, p_.dx_stride, 1};
-        product.accumulate = add;
-        matmul<T>(product, nullptr, threads_);
-      };
-      by_x(0, joint, 0, p_.add_to_dx);
-      if (split) by_x(3, 1, 2 * hidden_, true);
     }
   }
 
@@ -637,11 +628,31 @@ void sequence_forward(const RecurrentForward<T>& p, const SequenceOptions& optio
 template <class T>
 void sequence_backward(const RecurrentBackward<T>& p, const SequenceOptions& options, int threads) {
   Backward<T>(p, options, threads).run();
+  input_gradient(p, threads);
 }
 
-#define DLKIT_INSTANTIATE(T)                                                               \
-  template void sequence_forward(const RecurrentForward<T>&, const SequenceOptions&, int); \
-  template void sequence_backward(const RecurrentBackward<T>&, const SequenceOptions&, int);
+template <class T>
+void input_gradient(const RecurrentBackward<T>& p, int threads) {
+  const RecurrentShape& s = p.shape;
+  if (p.dx == nullptr || s.inputs == 0) return;
+  const Index all = s.rows(), stride = s.slots() * s.hidden;
+  const auto add_gates = [&](Index slot, Index count, Index first_row, bool add) {
+    MatmulProblem<T> product;
+    product.a = {p.reserve + slot * s.hidden, all, count * s.hidden, stride, 1};
+    product.b = {p.weights.ih + first_row * s.inputs, count * s.hidden, s.inputs, s.inputs, 1};
+    product.c = {p.dx, all, s.inputs, p.dx_stride, 1};
+    product.accumulate = add;
+    matmul<T>(product, nullptr, threads);
+  };
+  const bool split = s.cell == Cell::gru;  // whose n has its gradient by W x in the slot after
+  add_gates(0, split ? 2 : s.gates(), 0, p.add_to_dx);
+  if (split) add_gates(3, 1, 2 * s.hidden, true);
+}
+
+#define DLKIT_INSTANTIATE(T)                                                                 \
+  template void sequence_forward(const RecurrentForward<T>&, const SequenceOptions&, int);   \
+  template void sequence_backward(const RecurrentBackward<T>&, const SequenceOptions&, int); \
+  template void input_gradient(const RecurrentBackward<T>&, int);
 DLKIT_INSTANTIATE(float)
 DLKIT_INSTANTIATE(double)
 

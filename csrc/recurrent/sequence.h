@@ -16,6 +16,10 @@ void sequence_forward(const RecurrentForward<T>& p, const SequenceOptions& optio
 template <class T>
 void sequence_backward(const RecurrentBackward<T>& p, const SequenceOptions& options, int threads);
 
+// The last part of sequence_backward: dx from the gradients by the pre-activations that the rest leaves in `reserve`.
+template <class T>
+void input_gradient(const RecurrentBackward<T>& p, int threads);
+
 namespace naive {
 
 template <class T>

@@ -2,6 +2,7 @@
 #include <numeric>
 
 #include "core/cpu.h"
+#include "core/thread_pool.h"
 #include "recurrent/kernels.h"
 #include "recurrent/sequence.h"
 
@@ -87,10 +88,41 @@ void recurrent_backward(const RecurrentBackward<T>& p, const RecurrentVariant<T>
   (variant != nullptr ? *variant : choice<T>(p.shape)).backward(p, threads);
 }
 
-#define DLKIT_INSTANTIATE(T)                                                            \
-  template const std::vector<RecurrentVariant<T>>& recurrent_variants();                \
-  template void recurrent(const RecurrentForward<T>&, const RecurrentVariant<T>*, int); \
-  template void recurrent_backward(const RecurrentBackward<T>&, const RecurrentVariant<T>*, int);
+namespace {
+
+// A direction has a thread of its own where there are two or three. More of them share the units of one direction after
+// the other: there one thread each would leave the rest idle. The definition stays on the caller's thread.
+template <class T>
+bool side_by_side(const RecurrentVariant<T>* variant, int threads) {
+  return (threads == 2 || threads == 3) && variant != &recurrent_variants<T>().front();
+}
+
+}  // namespace
+
+template <class T>
+void recurrent_pair(const RecurrentForward<T> (&p)[2], const RecurrentVariant<T>* variant, int threads) {
+  const bool together = side_by_side(variant, threads);
+  parallel_for(2, [&](int i) { recurrent(p[i], variant, together ? 1 : threads); }, together ? 2 : 1);
+}
+
+template <class T>
+void recurrent_pair_backward(const RecurrentBackward<T> (&p)[2], const RecurrentVariant<T>* variant, int threads) {
+  if (!side_by_side(variant, threads)) {
+    for (const auto& one : p) recurrent_backward(one, variant, threads);
+    return;
+  }
+  RecurrentBackward<T> alone[2] = {p[0], p[1]};
+  for (auto& one : alone) one.dx = nullptr;
+  parallel_for(2, [&](int i) { recurrent_backward(alone[i], variant, 1); }, 2);
+  for (const auto& one : p) input_gradient(one, threads);
+}
+
+#define DLKIT_INSTANTIATE(T)                                                                      \
+  template const std::vector<RecurrentVariant<T>>& recurrent_variants();                          \
+  template void recurrent(const RecurrentForward<T>&, const RecurrentVariant<T>*, int);           \
+  template void recurrent_backward(const RecurrentBackward<T>&, const RecurrentVariant<T>*, int); \
+  template void recurrent_pair(const RecurrentForward<T>(&)[2], const RecurrentVariant<T>*, int); \
+  template void recurrent_pair_backward(const RecurrentBackward<T>(&)[2], const RecurrentVariant<T>*, int);
 DLKIT_INSTANTIATE(float)
 DLKIT_INSTANTIATE(double)
 

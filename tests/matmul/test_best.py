@@ -27,6 +27,8 @@ _WAYS = {
     "fused, several blocks of K": (131, 1100, 70, False, False),
     "transposed A": (300, 64, 257, True, False),
     "transposed A, few rows": (10, 300, 257, True, False),
+    "transposed A, N leaves lanes empty: C is turned": (256, 400, 100, True, False),
+    "transposed A, more than caches hold: C is turned": (3000, 900, 40, True, False),
     "transposed B, turned": (300, 200, 90, False, True),
     "transposed B, swapped": (64, 250, 400, False, True),
     "transposed B, swapped, several blocks of K": (32, 2100, 50, False, True),

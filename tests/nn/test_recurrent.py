@@ -107,6 +107,63 @@ def test_a_retained_graph_gives_the_same_gradients_again(rng):
         np.testing.assert_allclose(t.grad.numpy(), 2 * g, rtol=1e-12)
 
 
+def test_gradients_are_written_where_they_stay(rng):
+    layer = nn.LSTM(3, 4, bidirectional=True, dtype=np.float64)
+    x = tensor(rng, 5, 2, 3, grad=False)
+    parameters = list(layer.parameters())
+
+    def gradients() -> list[Any]:
+        (layer(x)[0] ** 2).sum().backward()
+        return [p.grad.numpy().copy() for p in parameters]
+
+    expected = gradients()
+    places = [p.grad._array.__array_interface__["data"] for p in parameters]
+    layer.zero_grad()
+    for a, b in zip(gradients(), expected, strict=True):
+        np.testing.assert_array_equal(a, b)
+    assert [p.grad._array.__array_interface__["data"] for p in parameters] == places
+    # There are gradients already; some have none; one is part of another array; one is in two places.
+    for a, b in zip(gradients(), expected, strict=True):
+        np.testing.assert_allclose(a, 2 * b, rtol=1e-12)
+    layer.zero_grad()
+    parameters[0].grad = dl.tensor(np.ones((16, 3)))
+    for i, (a, b) in enumerate(zip(gradients(), expected, strict=True)):
+        np.testing.assert_allclose(a, b + (i == 0), rtol=1e-12)
+    shared = np.zeros(32)
+    for i, p in enumerate(parameters):
+        p.grad = dl.tensor(np.zeros(p.shape))
+        if i in (2, 3):
+            p.grad = dl.autograd.base.make(shared[16 * (i - 2) : 16 * (i - 1)])
+    for a, b in zip(gradients(), expected, strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-12)
+    np.testing.assert_allclose(shared, np.concatenate(expected[2:4]), rtol=1e-12)
+    # A hook sees all of its gradient, and may replace it.
+    layer.zero_grad()
+    seen: list[Any] = []
+    parameters[1].register_hook(lambda g: (seen.append(g.numpy().copy()), g * 2)[1])
+    found = gradients()
+    np.testing.assert_array_equal(seen[0], expected[1])
+    np.testing.assert_allclose(found[1], 2 * expected[1], rtol=1e-12)
+    np.testing.assert_array_equal(found[0], expected[0])
+
+
+def test_directions_may_have_the_same_weights(rng):
+    layer = nn.GRU(3, 4, bidirectional=True, dtype=np.float64)
+    for part in ("weight_ih", "weight_hh", "bias_ih", "bias_hh"):
+        setattr(layer, f"{part}_l0_reverse", getattr(layer, f"{part}_l0"))
+    x = tensor(rng, 5, 2, 3)
+    assert gradcheck(lambda *_: (layer(x)[0] ** 2).sum(), [x, *layer.parameters()])
+    before = [p.grad for p in layer.parameters()]
+    for _ in range(2):  # into none, and into what is there
+        (layer(x)[0] ** 2).sum().backward()
+    twice = [p.grad.numpy().copy() for p in layer.parameters()]
+    layer.zero_grad()
+    (layer(x)[0] ** 2).sum().backward()
+    for p, g, b in zip(layer.parameters(), twice, before, strict=True):
+        assert b is None
+        np.testing.assert_allclose(2 * p.grad.numpy(), g, rtol=1e-12)
+
+
 def test_only_what_is_tracked_gets_gradients(rng):
     layer = nn.LSTM(3, 4, dtype=np.float64)
     layer.weight_hh_l0.requires_grad = False

@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import dlkit.kernels as K
+from dlkit import _cpu
 from dlkit.kernels import CELLS, RecurrentWeights
 
 VARIANTS = [variant.name for variant in K.variants("recurrent")]
@@ -245,6 +246,90 @@ def test_two_directions_are_two_passes():
     backward, last, _, _ = K.recurrent(case.x[turned], case.weights[1:], case.sizes, **case.settings)
     np.testing.assert_allclose(y[turned, 11:], backward, atol=1e-13)
     np.testing.assert_allclose(hn[1], last[0], atol=1e-13)
+
+
+@pytest.mark.parametrize("cell", ["lstm", "gru", "gru_reset_first", "relu"])
+def test_directions_side_by_side(cell):
+    # Of two threads each takes a direction: the numbers are those of one thread, but for dx, to which both add.
+    case = make(cell, [12, 9, 9, 4], 20, 40, mask=True, dtype=np.float32)
+    before = K.get_num_threads()
+    try:
+        K.set_num_threads(1)
+        alone = everything(case, None)
+        for count in (2, 3, 5):
+            K.set_num_threads(count)
+            found = everything(case, None)
+            assert_close(found, alone, 1e-6)
+            by_x = 3 if CELLS[cell].has_c else 2
+            for i, (a, b) in enumerate(zip(found, alone, strict=True)):
+                if count < 4 and i != by_x:
+                    np.testing.assert_array_equal(a, b)
+    finally:
+        K.set_num_threads(before)
+
+
+def test_directions_that_share_gradients(threads):
+    # Weights that both directions have: what each adds is there in the end, though two threads must not add at once.
+    case = make("lstm", [9, 7, 2], 6, 33, dtype=np.float64)
+    x, weights, sizes, _, _, settings, dy, _, _ = case
+    tied = [weights[0], weights[0]]
+    y, _, _, saved = K.recurrent(x, tied, sizes, keep=True, **settings)
+    reserves = tuple(r.copy() for r in saved.reserves)
+    apart = K.recurrent_backward(saved, x, tied, sizes, y, dy, **settings)[3]
+    out = RecurrentWeights(*(np.zeros_like(a) for a in weights[0]))
+    K.recurrent_backward(
+        type(saved)(reserves), x, tied, sizes, y, dy, out=[out, out], accumulate=True, **settings
+    )
+    for found, one, other in zip(out, *apart, strict=True):
+        np.testing.assert_allclose(found, one + other, atol=1e-12)
+
+
+def test_calls_of_a_pair_that_share_memory_follow_each_other(threads):
+    case = make("tanh", [5, 5], 4, 20)
+    x, (one, other), sizes, _, _, _, _, _, _ = case
+    y = np.zeros((len(x), 20))
+    first = ("tanh", False, False, sizes, x, *one, None, None, None, y, False, None)
+    second = ("tanh", False, True, sizes, x, *other, None, None, None, y, False, None)
+    _cpu.recurrent_pair(*first, *second)
+    expected = np.zeros_like(y)
+    _cpu.recurrent(*(expected if a is y else a for a in second))
+    np.testing.assert_array_equal(y, expected)
+    # The second call reads what the first one writes.
+    z = np.zeros_like(y)
+    square = RecurrentWeights(other.hh, other.hh, other.ih_bias, other.hh_bias)
+    _cpu.recurrent_pair(*first, "tanh", False, False, sizes, y, *square, None, None, None, z, False, None)
+    expected = np.zeros_like(y)
+    _cpu.recurrent("tanh", False, False, sizes, y, *square, None, None, None, expected, False, None)
+    np.testing.assert_array_equal(z, expected)
+
+
+def test_errors_of_pairs():
+    case = make("tanh", [5, 5], 4, 6)
+    x, (one, other), sizes, _, _, _, _, _, _ = case
+    y = np.zeros((len(x), 12))
+    first = ("tanh", False, False, sizes, x, *one, None, None, None, y[:, :6], False, None)
+    single = RecurrentWeights(*(None if a is None else a.astype(np.float32) for a in other))
+    z = np.zeros((len(x), 6), np.float32)
+    with pytest.raises(TypeError, match=r"^recurrent: .*float32.*float64|^recurrent: .*float64.*float32"):
+        _cpu.recurrent_pair(
+            *first,
+            "tanh",
+            False,
+            True,
+            sizes,
+            x.astype(np.float32),
+            *single,
+            None,
+            None,
+            None,
+            z,
+            False,
+            None,
+        )
+    with pytest.raises(TypeError, match=r"^recurrent: "):
+        _cpu.recurrent_pair(*first)
+    with pytest.raises(TypeError, match=r"^recurrent_backward: "):
+        _cpu.recurrent_pair_backward(*first)
 
 
 def test_gradients_are_added_to_what_is_there():

@@ -59,6 +59,7 @@ def test_units():
     assert Workload("x", "x", unit="ms").value(0.5) == 500
     assert Workload("x", "x", unit="us").value(0.5) == 5e5
     assert Workload("x", "x", unit="samples/s", samples=64).value(0.5) == 128
+    assert Workload("x", "x", unit="tokens/s", samples=700).value(0.5) == 1400
 
 
 def test_flops_and_bytes_of_a_product():
@@ -122,6 +123,12 @@ def test_training_lowers_the_reference_loss(number):
     one_batch = Workload(**{**workload.to_json(), "params": {**workload.params, "batches": 1, "lr": 0.02}})
     losses = reference(one_batch, inputs)["losses"]
     assert losses[-1] < losses[0]
+
+
+def test_operations_of_a_language_models_step():
+    (single,) = workloads("models", ["language model, small"])
+    assert single.flops == 6 * 700 * (2 * 8 * 200 * 200 + 10_000 * 200)
+    assert single.value(0.5) == 1400  # tokens a second
 
 
 def test_relative_error():

@@ -262,20 +262,21 @@ def record_many(
     op: str,
     arrays: Sequence[Array],
     inputs: tuple[TensorBase, ...],
-    backward: Callable[[list[Array | None]], Any],
+    backward: Callable[..., Any],
     saved: tuple[TensorBase, ...] | None = None,
+    direct: bool = False,
 ) -> tuple[Tensor, ...]:
     """As `record`, for an operation of several outputs. `backward` gets a list with the gradient by each, or None."""
     count = len(arrays)
 
-    def split(pairs: list[tuple[int, Array]]) -> Any:
+    def split(pairs: list[tuple[int, Array]], *into_leaves: bool) -> Any:
         gradients: list[Array | None] = [None] * count
         for index, gradient in pairs:
             present = gradients[index]
             gradients[index] = gradient if present is None else present + gradient
-        return backward(gradients)
+        return backward(gradients, *into_leaves)
 
-    parent = record(op, arrays[0], inputs, split, saved)
+    parent = record(op, arrays[0], inputs, split, saved, direct)
     node = parent._node
     assert node is not None
     node.multiple = True

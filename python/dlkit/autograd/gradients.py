@@ -9,6 +9,7 @@ and are themselves views of something are never written over.
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -70,6 +71,39 @@ def settle(leaf: TensorBase, target: Tensor) -> None:
     """Make what `claim` returned, now filled, the leaf's gradient."""
     leaf._grad = target
     leaf._buffer = None
+
+
+def own_gradients(leaves: Sequence[TensorBase]) -> tuple[list[Array], bool, list[Tensor]] | None:
+    """Return arrays into which one kernel may write the gradients of several leaves, instead of returning them.
+
+    Returns
+    -------
+    arrays : list of array
+        One for each leaf, none shared, contiguous.
+    accumulate : bool
+        Whether they hold gradients to be added to.
+    targets : list of Tensor
+        What to `settle` once they are filled; empty if `accumulate`.
+
+    None if the kernel has to return gradients: one of them is no plain leaf or comes twice, or some of them have a
+    gradient and others have none, or gradients that were assigned share memory.
+    """
+    if len({id(leaf) for leaf in leaves}) < len(leaves) or any(
+        t._node is not None or t._hooks for t in leaves
+    ):
+        return None
+    present = [leaf._grad for leaf in leaves]
+    if all(gradient is None for gradient in present):
+        targets = [claim(leaf) for leaf in leaves]
+        return [target._array for target in targets], False, targets
+    arrays = [gradient._array for gradient in present if gradient is not None]
+    plain = all(
+        a.__class__ is np.ndarray and a.base is None and a.flags.c_contiguous and a.flags.writeable
+        for a in arrays
+    )
+    if len(arrays) < len(leaves) or not plain or len({id(a) for a in arrays}) < len(arrays):
+        return None
+    return arrays, True, []
 
 
 def clear(leaf: TensorBase) -> None:

@@ -147,11 +147,8 @@ def recurrent(
         raise ValueError(f"{operation}: x is {x.shape}; expected (rows, inputs)")
     directions = len(weights)
     y = np.empty((x.shape[0], directions * hidden), x.dtype)
-    last_h: list[Any] = []
-    last_c: list[Any] = []
-    reserves: list[Any] = []
-    for d, w in enumerate(weights):
-        hn, cn, reserve = _cpu.recurrent(
+    calls = [
+        (
             cell,
             new_z,
             d == 1,
@@ -165,14 +162,15 @@ def recurrent(
             keep,
             variant,
         )
-        last_h.append(hn)
-        last_c.append(cn)
-        reserves.append(reserve)
+        for d, w in enumerate(weights)
+    ]
+    results = (_cpu.recurrent(*calls[0]),) if directions == 1 else _cpu.recurrent_pair(*calls[0], *calls[1])
+    last_h, last_c, reserves = zip(*results, strict=True)
     return (
         y,
         _together(last_h),
         _together(last_c) if traits.has_c else None,
-        RecurrentSaved(tuple(reserves)) if keep else None,
+        RecurrentSaved(reserves) if keep else None,
     )
 
 
@@ -243,10 +241,8 @@ def recurrent_backward(
             for w in weights
         ]
         accumulate = False
-    by_h, by_c = [], []
-    for d, w in enumerate(weights):
-        columns = slice(d * hidden, (d + 1) * hidden)
-        dh, dc = _cpu.recurrent_backward(
+    calls = [
+        (
             cell,
             new_z,
             d == 1,
@@ -254,9 +250,9 @@ def recurrent_backward(
             x,
             *_arrays(w, operation),
             _of(mask, d, operation, "mask"),
-            y[:, columns],
+            y[:, d * hidden : (d + 1) * hidden],
             saved.reserves[d],
-            None if dy is None else dy[:, columns],
+            None if dy is None else dy[:, d * hidden : (d + 1) * hidden],
             _of(dhn, d, operation, "dhn"),
             _of(dcn, d, operation, "dcn") if traits.has_c else None,
             dx,
@@ -266,8 +262,12 @@ def recurrent_backward(
             accumulate,
             variant,
         )
-        by_h.append(dh)
-        by_c.append(dc)
+        for d, w in enumerate(weights)
+    ]
+    if directions == 1:
+        by_h, by_c = ((array,) for array in _cpu.recurrent_backward(*calls[0]))
+    else:
+        by_h, by_c = zip(*_cpu.recurrent_pair_backward(*calls[0], *calls[1]), strict=True)
     return (
         dx,
         _together(by_h) if by_state else None,
@@ -435,5 +435,5 @@ def _outputs(value: Any, shape: tuple[int, ...], operation: str, argument: str) 
     return array if plain else np.ascontiguousarray(array)
 
 
-def _together(states: list[Any]) -> NDArray[Any]:
+def _together(states: Sequence[Any]) -> NDArray[Any]:
     return states[0][np.newaxis] if len(states) == 1 else np.stack(states)

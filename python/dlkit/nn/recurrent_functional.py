@@ -9,6 +9,7 @@ import numpy as np
 
 from dlkit import kernels
 from dlkit.autograd.base import make, record_many
+from dlkit.autograd.gradients import own_gradients, settle
 from dlkit.autograd.mode import mode
 from dlkit.kernels.recurrent import RecurrentWeights
 
@@ -81,7 +82,7 @@ def recurrent(
         return RecurrentState(make(y), make(hn), None if cn is None else make(cn))
     kept = [saved]
 
-    def backward(gradients: list[Array | None]) -> tuple[Array | None, ...]:
+    def backward(gradients: list[Array | None], direct: bool) -> tuple[Array | None, ...]:
         reserves = (
             kept.pop()
             if kept
@@ -89,8 +90,14 @@ def recurrent(
         )
         assert reserves is not None
         dy, dhn, dcn = (*gradients, None)[:3]
+        tracked = [t for w in weights for t in w if t is not None and t._tracked]
+        own = own_gradients(tracked) if direct else None
+        targets, accumulate = (
+            own[:2] if own is not None else ([np.empty_like(t._array) for t in tracked], False)
+        )
+        following = iter(targets)
         wanted = [
-            RecurrentWeights(*(None if t is None or not t._tracked else np.empty_like(t._array) for t in w))
+            RecurrentWeights(*(next(following) if t is not None and t._tracked else None for t in w))
             for w in weights
         ]
         dx, dh0, dc0, by_weights = kernels.recurrent_backward(
@@ -105,12 +112,16 @@ def recurrent(
             by_x=x._tracked,
             by_state=any(t is not None and t._tracked for t in (h0, c0)),
             out=wanted,
+            accumulate=accumulate,
             **settings,
         )
+        if own is not None:
+            for leaf, target in zip(tracked, own[2], strict=not accumulate):
+                settle(leaf, target)
         found = (dx, dh0 if h0 is not None else None, dc0 if c0 is not None else None)
         given = (x, h0, c0)
         by_weight = [
-            g
+            g if own is None else None
             for w, of_w in zip(weights, by_weights, strict=True)
             for t, g in zip(w, of_w, strict=True)
             if t is not None
@@ -118,5 +129,5 @@ def recurrent(
         return (*(g for t, g in zip(given, found, strict=True) if t is not None), *by_weight)
 
     outputs = [y, hn] if cn is None else [y, hn, cn]
-    made = record_many(cell, outputs, tuple(tensors), backward, tuple(tensors))
+    made = record_many(cell, outputs, tuple(tensors), backward, tuple(tensors), direct=True)
     return RecurrentState(made[0], made[1], made[2] if cn is not None else None)

@@ -115,7 +115,7 @@ def reference(kind: str, p: dict[str, Any], a: Arrays) -> Arrays:
         for at, d, suffix in names(p):
             if at != layer:
                 continue
-            y, tape = _forward(p["cell"], x[::-1] if d else x, [a[part + suffix] for part in PARTS])
+            y, tape = layer_forward(p["cell"], x[::-1] if d else x, [a[part + suffix] for part in PARTS])
             outputs.append(y[::-1] if d else y)
             tapes.append((layer, d, suffix, x, tape))
         x = np.concatenate(outputs, axis=2)
@@ -130,7 +130,7 @@ def reference(kind: str, p: dict[str, Any], a: Arrays) -> Arrays:
             if at != layer:
                 continue
             dy = grad[..., d * hidden : (d + 1) * hidden]
-            dx, by_weights = _backward(
+            dx, by_weights = layer_backward(
                 p["cell"],
                 seen[::-1] if d else seen,
                 [a[part + suffix] for part in PARTS],
@@ -147,9 +147,12 @@ def _sigmoid(x: Any) -> Any:
     return 1 / (1 + np.exp(-x))
 
 
-def _forward(cell: str, x: NDArray[Any], weights: list[NDArray[Any]]) -> tuple[NDArray[Any], list[Any]]:
+def layer_forward(
+    cell: str, x: NDArray[Any], weights: list[NDArray[Any]], state: Any = None
+) -> tuple[NDArray[Any], list[Any]]:
+    """Return the states of a layer in one direction, from `state` on, and what `layer_backward` wants of each step."""
     w, u, b, v = weights
-    h = c = np.zeros((x.shape[1], u.shape[1]))
+    h, c = (np.zeros((x.shape[1], u.shape[1])),) * 2 if state is None else state
     outputs: list[Any] = []
     tape: list[Any] = []
     for row in x:
@@ -174,9 +177,10 @@ def _forward(cell: str, x: NDArray[Any], weights: list[NDArray[Any]]) -> tuple[N
     return np.stack(outputs), tape
 
 
-def _backward(
+def layer_backward(
     cell: str, x: NDArray[Any], weights: list[NDArray[Any]], tape: list[Any], dy: NDArray[Any]
 ) -> tuple[NDArray[Any], list[NDArray[Any]]]:
+    """Return the gradients by input and weights of `layer_forward`, from that by the states."""
     w, u, _, _ = weights
     totals = [np.zeros_like(weight) for weight in weights]
     dx = np.zeros_like(x)

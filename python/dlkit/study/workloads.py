@@ -46,14 +46,14 @@ class Workload:
         Which operation: the name a library module looks up.
     params : dict
         Sizes and settings of the operation.
-    unit : {"GFLOP/s", "ms", "us", "samples/s"}
+    unit : {"GFLOP/s", "ms", "us", "samples/s", "tokens/s"}
         What a table shows.
     flops, bytes : float
         Floating-point operations, and bytes that must be moved at least (each operand and each result once).
     bound : {"flops", "bytes", "call"}
         Which ceiling it is held against; ``call`` has none: it is the overhead of calling.
     samples : int
-        Training samples handled by one run, for ``samples/s``.
+        Training samples or tokens handled by one run, for ``samples/s`` and ``tokens/s``.
     tolerance : float
         The largest ‖out − ref‖ / ‖ref‖ with which a peer passes.
     """
@@ -76,7 +76,7 @@ class Workload:
         """Return what `seconds` a run amount to, in `unit`."""
         if self.unit == "GFLOP/s":
             return self.flops / seconds / 1e9
-        if self.unit == "samples/s":
+        if self.unit in ("samples/s", "tokens/s"):
             return self.samples / seconds
         return seconds * (1e3 if self.unit == "ms" else 1e6)
 
@@ -367,7 +367,7 @@ def lm_step(
             "lr": 1.0,
             "clip_norm": 0.25,
         },
-        unit="samples/s",
+        unit="tokens/s",
         flops=6.0 * batch * steps * products,
         bytes=12.0 * parameters,
         bound="flops",
