@@ -14,6 +14,8 @@ from pathlib import Path
 def _output(*command: str) -> str:
     try:
         return subprocess.run(command, capture_output=True, text=True, timeout=30, check=True).stdout.strip()
+    except FileNotFoundError:
+        return f"unknown (no {command[0]})"
     except (OSError, subprocess.SubprocessError) as error:
         return f"unknown ({type(error).__name__})"
 

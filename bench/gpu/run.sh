@@ -4,6 +4,7 @@
 #
 #   bench/gpu/run.sh OUT              results into OUT: gpu-NAME.json, report.md, log.txt
 #   bench/gpu/run.sh OUT --dry-run    the same steps on the SIMT machine, tiny: tries the scripts where there is no GPU
+#                                     (CUDA graphs have no emulation: their two rows of training say so)
 #
 # Needs nvcc, CMake, ninja and a Python with PyTorch, CuPy, NumPy and pytest; no network. PYTHON names the interpreter.
 # A stage that fails or runs out of time is recorded, and the next one runs.
