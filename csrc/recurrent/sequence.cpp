@@ -4,8 +4,10 @@
 //   sequence  W x of all steps is one product of matrices, with rows enough for its full speed; so are all gradients by
 //             weights and inputs. The products of U are left in the loop, and pack U anew each time.
 //   packed    U is packed once for the sequence (step_product.cpp). A group of units at a time: the products of all its
-//             gates go into the first-level cache, where the cell finds them. Threads take units, each the same ones in
-//             every step, so that its part of U stays in its own cache; they meet once a step.
+//             gates go into the first-level cache, where the cell finds them. Threads take sequences, which have
+//             nothing to do with each other, where U fits in the second-level cache of each and there are enough of
+//             them. Else they take units, each the same ones in every step, so that its part of U stays in its own
+//             cache; then they meet once a step.
 //
 // Of a step's 2 B H G H operations on G H^2 weights there are 2 B for each weight: bound by the multipliers where U
 // comes from a cache and B is some 10, by the cache at B = 1. The gates of all steps are written once and read once.
@@ -107,6 +109,43 @@ struct Steps {
   const Step& operator[](Index i) const { return at[static_cast<std::size_t>(i)]; }
 };
 
+// How the threads of a team share the work of every step.
+struct Shares {
+  int threads;               // at most
+  bool sequences;            // each thread takes rows [begin[i], begin[i + 1]) of every step, else a part of the units
+  std::vector<Index> begin;  // empty where they take units
+  int unit_parts() const { return sequences ? 1 : threads; }
+};
+
+// Sequences that repay a thread: with fewer U is read too often for what is done with it.
+constexpr Index kLeastSequences = 8;
+
+// `panels` is the number of bytes of U, packed.
+inline Shares share(const RecurrentShape& s, Index lanes, Index panels, const SequenceOptions& options, int threads,
+                    bool may_take_sequences) {
+  if (!options.packed) return {1, false, {}};
+  if (may_take_sequences && threads > 1 && s.batch() >= kLeastSequences * threads &&
+      panels <= options.fetch_beyond / 2 * 3) {
+    Shares shares{threads, true, {0}};
+    // Sequences come longest first: borders where the sums of lengths are even.
+    Index sum = 0, at = 0;
+    const Index total = s.rows();
+    std::vector<Index> lengths(static_cast<std::size_t>(s.batch()), 0);
+    Index longer = 0;
+    for (Index step = s.steps() - 1; step >= 0; --step)
+      for (; longer < s.batch_sizes[static_cast<std::size_t>(step)]; ++longer)
+        lengths[static_cast<std::size_t>(longer)] = step + 1;
+    for (int part = 1; part < threads; ++part) {
+      while (at < s.batch() && (sum + lengths[static_cast<std::size_t>(at)] / 2) * threads < total * part)
+        sum += lengths[static_cast<std::size_t>(at++)];
+      shares.begin.push_back(at);
+    }
+    shares.begin.push_back(s.batch());
+    return shares;
+  }
+  return {static_cast<int>(std::min<Index>(threads, divide_up(s.hidden, lanes))), false, {}};
+}
+
 // from (rows, cols), or zeros where it is null, to rows `stride` apart; times the mask where there is one.
 template <class T>
 void copy_rows(const T* from, Index rows, Index cols, const T* mask, T* to, Index stride) {
@@ -125,10 +164,12 @@ class Forward {
  public:
   Forward(const RecurrentForward<T>& problem, const SequenceOptions& options, int threads)
       : p_(problem), s_(problem.shape), options_(options), threads_(threads),
-        parts_(options.packed ? static_cast<int>(std::min<Index>(threads, divide_up(s_.hidden, k_.lanes))) : 1),
-        steps_(s_), hidden_(s_.hidden), reset_first_(s_.cell == Cell::gru_reset_first),
-        first_(k_, hidden_, reset_first_ ? 2 : static_cast<int>(s_.gates()), hidden_, parts_),
-        second_(k_, hidden_, 1, hidden_, parts_), state_stride_(round_up(hidden_, 16) + 16),  // not a power of two
+        shares_(share(s_, k_.lanes, s_.gates() * s_.hidden * s_.hidden * static_cast<Index>(sizeof(T)), options,
+                      threads, true)),
+        parts_(shares_.threads), steps_(s_), hidden_(s_.hidden), reset_first_(s_.cell == Cell::gru_reset_first),
+        first_(k_, hidden_, reset_first_ ? 2 : static_cast<int>(s_.gates()), hidden_, shares_.unit_parts()),
+        second_(k_, hidden_, 1, hidden_, shares_.unit_parts()),
+        state_stride_(round_up(hidden_, 16) + 16),  // not a power of two
         gates_stride_((p_.reserve != nullptr ? s_.slots() : s_.gates()) * hidden_) {}
 
   void run() {
@@ -161,16 +202,22 @@ class Forward {
       if (options_.whole_input) input_product(row, rows, gates, bias, threads_);
       if (options_.packed) {
         parallel_team(parts_, [&](int rank, int size) noexcept {
-          if (begin == 0) pack(rank, size);
+          if (begin == 0) {
+            pack(rank, size);
+            if (shares_.sequences) barrier_.wait(size);
+          }
+          const auto meet = [&] {
+            if (!shares_.sequences) barrier_.wait(size);
+          };
           for (Index i = begin; i < end; ++i) {
             const auto& step = steps_[i];
             T* const at = gates + (step.row - row) * gates_stride_;
             if (reset_first_) {
               for (int part = rank; part < parts_; part += size) reset_part(i, at, part);
-              barrier_.wait(size);
+              meet();
             }
             for (int part = rank; part < parts_; part += size) step_part(i, at, part);
-            barrier_.wait(size);
+            meet();
           }
         });
       } else {
@@ -221,13 +268,25 @@ class Forward {
   void pack(int rank, int size) const {
     for (int part = rank; part < parts_; part += size) {
       const auto all = [&](const Groups& groups, const T* hh, T* panels) {
-        for (Index g = groups.begin(part); g < groups.end(part); ++g)
+        for (Index g = first_group(groups, part); g < groups.end(unit_part(part)); g += group_step())
           k_.pack_gates(hh, hidden_, hidden_, groups.gates(), groups[g].first, groups[g].units,
                         panels + groups[g].panels);
       };
       all(first_, p_.weights.hh, arena_[first_panels_]);
       if (reset_first_) all(second_, p_.weights.hh + 2 * hidden_ * hidden_, arena_[second_panels_]);
     }
+  }
+
+  // Whose units a part of the work has: all, where it has sequences of its own. Then parts take turns to pack groups.
+  int unit_part(int part) const { return shares_.sequences ? 0 : part; }
+  Index first_group(const Groups& groups, int part) const { return shares_.sequences ? part : groups.begin(part); }
+  Index group_step() const { return shares_.sequences ? parts_ : 1; }
+  // The rows of `rows` that a part has.
+  Index begin_row(int part, Index rows) const {
+    return shares_.sequences ? std::min(shares_.begin[static_cast<std::size_t>(part)], rows) : 0;
+  }
+  Index end_row(int part, Index rows) const {
+    return shares_.sequences ? std::min(shares_.begin[static_cast<std::size_t>(part) + 1], rows) : rows;
   }
 
   bool from_zero(Index i) const { return i == 0 && p_.h0 == nullptr; }
@@ -268,10 +327,11 @@ class Forward {
   void each_product(const Groups& groups, const T* panels, int part, Index rows, const T* from,
                     const Body& body) const {
     T* const out = arena_[product_] + part * product_size_;
-    for (Index g = groups.begin(part); g < groups.end(part); ++g) {
+    const Index first_row = begin_row(part, rows), end = end_row(part, rows), last = groups.end(unit_part(part));
+    for (Index g = groups.begin(unit_part(part)); g < last; ++g) {
       const Group& group = groups[g];
-      for (Index row = 0; row < rows; row += kRows) {
-        const Index count = std::min(kRows, rows - row);
+      for (Index row = first_row; row < end; row += kRows) {
+        const Index count = std::min(kRows, end - row);
         StepProduct<T> product{};
         product.a = from + row * state_stride_;
         product.a_stride = state_stride_;
@@ -281,8 +341,9 @@ class Forward {
         product.vectors = group.vectors;
         product.out = out;
         product.out_stride = group.vectors * k_.lanes;
-        if (groups.size() * static_cast<Index>(sizeof(T)) > options_.fetch_beyond * parts_ && row == 0)
-          product.next = panels + groups[g + 1 < groups.end(part) ? g + 1 : groups.begin(part)].panels;
+        if (groups.size() * static_cast<Index>(sizeof(T)) > options_.fetch_beyond * shares_.unit_parts() &&
+            row == first_row)
+          product.next = panels + groups[g + 1 < last ? g + 1 : groups.begin(unit_part(part))].panels;
         k_.multiply(product);
         body(group, row, count, out);
       }
@@ -292,14 +353,14 @@ class Forward {
   // Of a step whose product with U is left out: groups without one.
   template <class Body>
   void each_group(const Groups& groups, int part, const Body& body) const {
-    for (Index g = groups.begin(part); g < groups.end(part); ++g) body(groups[g]);
+    for (Index g = groups.begin(unit_part(part)); g < groups.end(unit_part(part)); ++g) body(groups[g]);
   }
 
   void step_part(Index i, T* gates, int part) const {
-    const Index rows = steps_[i].rows;
+    const Index rows = steps_[i].rows, row = begin_row(part, rows), own = end_row(part, rows) - row;
     if (from_zero(i))
       return each_group(first_, part,
-                        [&](const Group& group) { k_.forward(cell(i, gates, 0, rows, group.first, group.units)); });
+                        [&](const Group& group) { k_.forward(cell(i, gates, row, own, group.first, group.units)); });
     const Groups& groups = reset_first_ ? second_ : first_;
     each_product(groups, arena_[reset_first_ ? second_panels_ : first_panels_], part, rows,
                  reset_first_ ? arena_[seen_] : state(i),
@@ -313,14 +374,14 @@ class Forward {
   }
 
   void reset_part(Index i, T* gates, int part) const {
-    const Index rows = steps_[i].rows;
+    const Index rows = steps_[i].rows, begin = begin_row(part, rows), own = end_row(part, rows) - begin;
     const auto to_seen = [&](CellForward<T> c, Index row, Index first) {
       c.state = arena_[seen_] + row * state_stride_ + first;
       k_.reset(c);
     };
     if (from_zero(i))
       return each_group(first_, part, [&](const Group& group) {
-        to_seen(cell(i, gates, 0, rows, group.first, group.units), 0, group.first);
+        to_seen(cell(i, gates, begin, own, group.first, group.units), begin, group.first);
       });
     each_product(first_, arena_[first_panels_], part, rows, state(i),
                  [&](const Group& group, Index row, Index count, const T* out) {
@@ -382,7 +443,9 @@ class Forward {
   const RecurrentShape& s_;
   const SequenceOptions options_;
   const RecurrentKernels<T>& k_ = recurrent_kernels<T>();
-  const int threads_, parts_;
+  const int threads_;
+  const Shares shares_;
+  const int parts_;
   const Steps steps_;
   const Index hidden_;
   const bool reset_first_;
@@ -399,10 +462,11 @@ class Backward {
  public:
   Backward(const RecurrentBackward<T>& problem, const SequenceOptions& options, int threads)
       : p_(problem), s_(problem.shape), options_(options), threads_(threads),
-        parts_(options.packed ? static_cast<int>(std::min<Index>(threads, divide_up(s_.hidden, k_.lanes))) : 1),
-        steps_(s_), hidden_(s_.hidden), reset_first_(s_.cell == Cell::gru_reset_first),
-        through_(k_, hidden_, 1, (reset_first_ ? 2 : s_.gates()) * hidden_, parts_),
-        seen_(k_, hidden_, 1, hidden_, parts_), gates_stride_(s_.slots() * hidden_) {}
+        shares_(share(s_, k_.lanes, s_.gates() * s_.hidden * s_.hidden * static_cast<Index>(sizeof(T)), options,
+                      threads, problem.dpeepholes == nullptr)),  // to which the rows of a unit add up
+        parts_(shares_.threads), steps_(s_), hidden_(s_.hidden), reset_first_(s_.cell == Cell::gru_reset_first),
+        through_(k_, hidden_, 1, (reset_first_ ? 2 : s_.gates()) * hidden_, shares_.unit_parts()),
+        seen_(k_, hidden_, 1, hidden_, shares_.unit_parts()), gates_stride_(s_.slots() * hidden_) {}
 
   void run() {
     const Index batch = s_.batch();
@@ -420,12 +484,16 @@ class Backward {
     if (options_.packed) {
       parallel_team(parts_, [&](int rank, int size) noexcept {
         pack(rank, size);
+        if (shares_.sequences) barrier_.wait(size);
+        const auto meet = [&] {
+          if (!shares_.sequences) barrier_.wait(size);
+        };
         for (Index i = steps_.count() - 1; i >= -1; --i) {
           for (int part = rank; part < parts_; part += size) step_part(i, part);
-          barrier_.wait(size);
+          meet();
           if (reset_first_ && i >= 0) {
             for (int part = rank; part < parts_; part += size) unreset_part(i, part);
-            barrier_.wait(size);
+            meet();
           }
         }
       });
@@ -441,12 +509,22 @@ class Backward {
   void pack(int rank, int size) const {
     for (int part = rank; part < parts_; part += size) {
       const auto all = [&](const Groups& groups, const T* hh, T* panels) {
-        for (Index g = groups.begin(part); g < groups.end(part); ++g)
+        const Index begin = shares_.sequences ? part : groups.begin(part), step = shares_.sequences ? parts_ : 1;
+        for (Index g = begin; g < groups.end(unit_part(part)); g += step)
           k_.pack_units(hh, hidden_, groups.depth(), groups[g].first, groups[g].units, panels + groups[g].panels);
       };
       all(through_, p_.weights.hh, arena_[through_panels_]);
       if (reset_first_) all(seen_, p_.weights.hh + 2 * hidden_ * hidden_, arena_[seen_panels_]);
     }
+  }
+
+  // As those of Forward.
+  int unit_part(int part) const { return shares_.sequences ? 0 : part; }
+  Index begin_row(int part, Index rows) const {
+    return shares_.sequences ? std::min(shares_.begin[static_cast<std::size_t>(part)], rows) : 0;
+  }
+  Index end_row(int part, Index rows) const {
+    return shares_.sequences ? std::min(shares_.begin[static_cast<std::size_t>(part) + 1], rows) : rows;
   }
 
   // What was kept of a step's rows; once its cells are done, the gradients by its pre-activations.
@@ -509,17 +587,18 @@ class Backward {
     product.vectors = groups[g].vectors;
     product.out = out;
     product.out_stride = groups[g].vectors * k_.lanes;
-    if (groups.size() * static_cast<Index>(sizeof(T)) > options_.fetch_beyond * parts_)
-      product.next = panels + groups[g + 1 < groups.end(part) ? g + 1 : groups.begin(part)].panels;
+    if (groups.size() * static_cast<Index>(sizeof(T)) > options_.fetch_beyond * shares_.unit_parts())
+      product.next =
+          panels + groups[g + 1 < groups.end(unit_part(part)) ? g + 1 : groups.begin(unit_part(part))].panels;
     k_.multiply(product);
   }
 
   void step_part(Index i, int part) const {
     if (needless(i)) return;
     T* const out = arena_[product_] + part * product_size_;
-    const Index count = std::max(rows(i), rows_after(i)), with_product = rows_after(i);
-    for (Index g = through_.begin(part); g < through_.end(part); ++g)
-      for (Index row = 0; row < count; row += kRows) {
+    const Index most = std::max(rows(i), rows_after(i)), with_product = rows_after(i), count = end_row(part, most);
+    for (Index g = through_.begin(unit_part(part)); g < through_.end(unit_part(part)); ++g)
+      for (Index row = begin_row(part, most); row < count; row += kRows) {
         const Index block = std::min(kRows, count - row), multiplied = std::clamp<Index>(with_product - row, 0, block);
         if (multiplied > 0)
           multiply(through_, arena_[through_panels_], g, part, gates(i + 1) + row * gates_stride_, multiplied, out);
@@ -529,9 +608,10 @@ class Backward {
 
   void unreset_part(Index i, int part) const {
     T* const out = arena_[product_] + part * product_size_;
-    for (Index g = seen_.begin(part); g < seen_.end(part); ++g)
-      for (Index row = 0; row < rows(i); row += kRows) {
-        const Index block = std::min(kRows, rows(i) - row);
+    const Index count = end_row(part, rows(i));
+    for (Index g = seen_.begin(unit_part(part)); g < seen_.end(unit_part(part)); ++g)
+      for (Index row = begin_row(part, rows(i)); row < count; row += kRows) {
+        const Index block = std::min(kRows, count - row);
         multiply(seen_, arena_[seen_panels_], g, part, gates(i) + row * gates_stride_ + 2 * hidden_, block, out);
         CellBackward<T> c = cell(i, row, block, seen_[g].first, seen_[g].units);
         c.product = out;
@@ -607,7 +687,9 @@ class Backward {
   const RecurrentShape& s_;
   const SequenceOptions options_;
   const RecurrentKernels<T>& k_ = recurrent_kernels<T>();
-  const int threads_, parts_;
+  const int threads_;
+  const Shares shares_;
+  const int parts_;
   const Steps steps_;
   const Index hidden_;
   const bool reset_first_;

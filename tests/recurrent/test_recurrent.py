@@ -268,6 +268,26 @@ def test_directions_side_by_side(cell):
         K.set_num_threads(before)
 
 
+@pytest.mark.parametrize("cell", list(CELLS))
+def test_threads_that_take_sequences(cell):
+    # Enough sequences for each thread to have its own, of very different lengths, with all that a pass may be given.
+    lengths = [9, 9, 8, 7, 7, 5, 4, 3, *[2] * 10, *[1] * 30]
+    case = make(cell, lengths, 5, 21, directions=1, mask=True, seed=3)
+    plain = case._replace(weights=[w._replace(peepholes=None) for w in case.weights])
+    before = K.get_num_threads()
+    try:
+        for given in (case, plain, plain._replace(h0=None, c0=None)):
+            exact = everything(given, "naive")
+            for count in (2, 3, 5):
+                K.set_num_threads(count)
+                found = everything(given, "packed")
+                assert_close(found, exact, 1e-12)
+                for a, b in zip(everything(given, "packed"), found, strict=True):
+                    np.testing.assert_array_equal(a, b)
+    finally:
+        K.set_num_threads(before)
+
+
 def test_directions_that_share_gradients(threads):
     # Weights that both directions have: what each adds is there in the end, though two threads must not add at once.
     case = make("lstm", [9, 7, 2], 6, 33, dtype=np.float64)
