@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from dlkit import _cpu
-from dlkit.kernels.backend import as_array, is_device_array
+from dlkit.kernels.backend import OnDemand, as_array, is_device_array
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -29,6 +29,8 @@ __all__ = [
     "recurrent_backward",
     "rnn",
 ]
+
+devices: Any = OnDemand("dlkit.kernels.device_recurrent")
 
 
 class CellTraits(NamedTuple):
@@ -136,11 +138,18 @@ def recurrent(
     Raises
     ------
     TypeError
-        If dtypes differ or are not float32 or float64, or an array is on a device.
+        If dtypes differ or are not float32 or float64, or arrays are on several devices.
     ValueError
         If shapes do not fit, `batch_sizes` is not as above, or `cell` or `variant` is unknown.
     """
     operation = "recurrent"
+    if is_device_array(x):
+        traits, _ = _check(operation, cell, weights)
+        found = devices.recurrent(
+            *(operation, x, weights, batch_sizes, h0, c0, mask, bool(keep), traits),
+            (cell, bool(new_z), variant),
+        )
+        return (*found[:3], None if found[3] is None else RecurrentSaved(found[3]))
     x = _host(x, operation, "x")
     traits, hidden = _check(operation, cell, weights)
     if x.ndim != 2:
@@ -226,16 +235,22 @@ def recurrent_backward(
         As for `recurrent`.
     """
     operation = "recurrent_backward"
-    x = _host(x, operation, "x")
     traits, hidden = _check(operation, cell, weights)
-    y = _outputs(y, (len(x), len(weights) * hidden), operation, "y")
-    dy = None if dy is None else _outputs(dy, y.shape, operation, "dy")
     directions = len(weights)
     if len(saved.reserves) != directions or (out is not None and len(out) != directions):
         name, given = ("saved", saved.reserves) if len(saved.reserves) != directions else ("out", out)
         raise ValueError(
             f"{operation}: {name} is of {len(given or ())} directions and weights of {directions}; expected as many"
         )
+    if is_device_array(x):
+        found = devices.recurrent_backward(
+            *(operation, saved.reserves, x, weights, batch_sizes, y, dy, dhn, dcn, mask, by_x, by_state),
+            *(out, bool(accumulate), traits, (cell, bool(new_z), variant)),
+        )
+        return (*found[:3], tuple(found[3]))
+    x = _host(x, operation, "x")
+    y = _outputs(y, (len(x), directions * hidden), operation, "y")
+    dy = None if dy is None else _outputs(dy, y.shape, operation, "dy")
     dx = np.empty_like(x, order="C") if by_x else None
     if out is None:
         out = [
@@ -346,7 +361,8 @@ def _stack(
     settings: dict[str, Any],
 ) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any] | None]:
     # `cells`: those that the operation is, the default first.
-    x = _host(x, operation, "x")
+    if not is_device_array(x):
+        x = _host(x, operation, "x")
     settings = {"cell": cells[0], **settings}
     batch_sizes = settings.pop("batch_sizes", None)
     if settings["cell"] not in cells:
@@ -442,8 +458,4 @@ def _together(states: list[Any]) -> NDArray[Any]:
 def _host(value: Any, operation: str, argument: str) -> NDArray[Any]:
     if type(value) is np.ndarray:
         return value
-    if is_device_array(value):
-        raise TypeError(
-            f"{operation}: {argument} is on a device; expected an array in the processor's memory"
-        )
     return as_array(value, operation, argument)
