@@ -123,7 +123,8 @@ def recurrent(
     keep : bool
         Keep what `recurrent_backward` needs.
     variant : str, optional
-        One of ``variants("recurrent")``. Default: the fastest for the shape.
+        One of ``variants("recurrent")``, on a device of ``variants("recurrent", "cuda")``. Default: the fastest for the
+        shape.
 
     Returns
     -------
