@@ -25,8 +25,24 @@ DRY = [(3, 2, 3, 10)]
 CELLS = {"lstm": torch.nn.LSTM, "gru": torch.nn.GRU, "tanh": torch.nn.RNN}
 #: Cells that cuDNN has not, and what stands for it.
 OTHERS = ("coupled_lstm", "gru_reset_first", "input_gate", "interpolate")
-GATES = {"lstm": 4, "gru": 3, "tanh": 1, "coupled_lstm": 3, "gru_reset_first": 3, "input_gate": 3, "interpolate": 2}
-SLOTS = {"lstm": 6, "gru": 5, "tanh": 2, "coupled_lstm": 5, "gru_reset_first": 5, "input_gate": 4, "interpolate": 3}
+GATES = {
+    "lstm": 4,
+    "gru": 3,
+    "tanh": 1,
+    "coupled_lstm": 3,
+    "gru_reset_first": 3,
+    "input_gate": 3,
+    "interpolate": 2,
+}
+SLOTS = {
+    "lstm": 6,
+    "gru": 5,
+    "tanh": 2,
+    "coupled_lstm": 5,
+    "gru_reset_first": 5,
+    "input_gate": 4,
+    "interpolate": 3,
+}
 MODES = [("float32", 0), ("tf32", 1)]
 
 

@@ -244,7 +244,12 @@ def stage_lines(record: Record) -> list[str]:
 def summary(record: Record) -> list[str]:
     """Return the few lines that matter: stages, then the automatic choice beside the best peer."""
     lines = stage_lines(record)
-    for rows, column in ((matmul_rows(record), 4), (conv_rows(record), 4), (layer_rows(record), 5), (conv_rows(record, "recurrent"), 4)):
+    for rows, column in (
+        (matmul_rows(record), 4),
+        (conv_rows(record), 4),
+        (layer_rows(record), 5),
+        (conv_rows(record, "recurrent"), 4),
+    ):
         lines += [
             f"{row[0]}: {row[1]}, {row[column]} x best peer, error {row[column + 1]} {row[column + 2]}".rstrip()
             for row in rows

@@ -44,7 +44,9 @@ def run(module: Any, device: str, packed: bool, arrays: list[Any]) -> dict[str, 
     values = {name: tensor.detach()._array for name, tensor in found.items()}
     values |= {f"d{name}": tensor.grad._array for name, tensor in inputs.items()}
     values |= {f"d{name}": p.grad._array for name, p in module.named_parameters()}
-    assert all(dl.tensor(value).device == (device if device == "cpu" else "simt") for value in values.values())
+    assert all(
+        dl.tensor(value).device == (device if device == "cpu" else "simt") for value in values.values()
+    )
     return {name: to_host(value) for name, value in values.items()}
 
 

@@ -1,4 +1,4 @@
-"""The CUDA kernels of recurrent layers against the CPU's in float64: on the SIMT machine, and on a GPU if there is one."""
+"""The CUDA kernels of recurrent layers against the CPU's in float64, on the SIMT machine, and on a GPU if one is there."""
 
 from __future__ import annotations
 
@@ -202,7 +202,10 @@ def test_errors_are_those_of_the_cpu(device: Device, kind: type[Exception], chan
 
     def there(name: str, value: Any) -> Any:
         if name == "weights":
-            return [type(w)(*map(device.put, w)) if hasattr(w, "_fields") else tuple(map(device.put, w)) for w in value]
+            return [
+                type(w)(*map(device.put, w)) if hasattr(w, "_fields") else tuple(map(device.put, w))
+                for w in value
+            ]
         return device.put(value) if isinstance(value, np.ndarray) else value
 
     with pytest.raises(kind) as found:
@@ -231,7 +234,9 @@ def test_gradients_have_memory_of_their_own(simt: Any) -> None:
     y, _, _, saved = K.recurrent(*case[:4], keep=True, **case.settings)
     w = case.weights[0]
     with pytest.raises(ValueError, match="dweight_ih overlaps weight_ih; expected memory of its own"):
-        K.recurrent_backward(saved, *case[:3], y, case.dy, out=[RecurrentWeights(w.ih, None)], **case.settings)
+        K.recurrent_backward(
+            saved, *case[:3], y, case.dy, out=[RecurrentWeights(w.ih, None)], **case.settings
+        )
     with pytest.raises(ValueError, match=r"dweight_hh is \(4, 3\); expected \(4, 4\)"):
         K.recurrent_backward(
             *(saved, *case[:3], y, case.dy), out=[RecurrentWeights(None, w.hh[:, :3])], **case.settings

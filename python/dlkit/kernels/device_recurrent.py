@@ -71,9 +71,7 @@ class _Layer:
             )
         self.precision = precisions.code(None, operation) if self.dtype == 0 else 0
         self.input = contiguous(self.backend, x)
-        self.arrays = [
-            tuple(None if a is None else contiguous(self.backend, a) for a in w) for w in weights
-        ]
+        self.arrays = [tuple(None if a is None else contiguous(self.backend, a) for a in w) for w in weights]
 
     def like(self, argument: str, array: Any, shape: tuple[int, ...]) -> None:
         """Raise unless an array, or None, has the dtype of x and a shape."""
@@ -85,9 +83,7 @@ class _Layer:
                 f"{self.operation}: {argument} is {array.dtype.name} but x is {self.x.dtype.name}; expected one dtype"
             )
         if array.shape != shape:
-            raise ValueError(
-                f"{self.operation}: {argument} is {text(array.shape)}; expected {text(shape)}"
-            )
+            raise ValueError(f"{self.operation}: {argument} is {text(array.shape)}; expected {text(shape)}")
 
     def states(self, argument: str, states: Any) -> list[Any]:
         """Return the states of each direction, or None for each."""
@@ -225,9 +221,7 @@ def recurrent_backward(
     return dx, dh0, dc0, out
 
 
-def _require_apart(
-    layer: _Layer, written: list[tuple[str, Any]], read: list[tuple[str, Any]]
-) -> None:
+def _require_apart(layer: _Layer, written: list[tuple[str, Any]], read: list[tuple[str, Any]]) -> None:
     read = [("x", layer.x), *((n, a) for w in layer.weights for n, a in zip(_PARTS, w, strict=True)), *read]
     for at, (argument, array) in enumerate(written):
         if not array.flags.c_contiguous or array.data.ptr % array.itemsize:
@@ -236,6 +230,4 @@ def _require_apart(
             )
         for name, other in [*read, *written[:at]]:
             if other is not None and overlap(array, other):
-                raise ValueError(
-                    f"{layer.operation}: {argument} overlaps {name}; expected memory of its own"
-                )
+                raise ValueError(f"{layer.operation}: {argument} overlaps {name}; expected memory of its own")

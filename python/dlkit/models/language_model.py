@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from dlkit import nn
 from dlkit.autograd import Tensor, no_grad
+from dlkit.kernels.backend import device_of, move, to_host
 from dlkit.kernels.recurrent import CELLS
 from dlkit.nn import functional as F
 from dlkit.nn import init

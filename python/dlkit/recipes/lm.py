@@ -14,6 +14,7 @@ from dlkit import kernels, nn, optim
 from dlkit.autograd import Tensor, no_grad
 from dlkit.data import StreamBatches, load_corpus
 from dlkit.data.corpora import CORPORA, END, UNITS, UNKNOWN, Corpus
+from dlkit.kernels.backend import move, to_host
 from dlkit.kernels.recurrent import CELLS
 from dlkit.models import RecurrentLanguageModel
 from dlkit.models.language_model import SOFTMAXES
@@ -147,8 +148,7 @@ class LanguageTrainer(Trainer):
 
     def train_batch(self, x: Any, y: Any) -> tuple[Any, Any]:
         """Learn from one batch, and keep the state; gradients end at its beginning."""
-        here = device_of(self.optimizer.parameters[0].data) if False else None
-        state: Any = tuple(Tensor(array) for array in self.carried.arrays) or None
+        state: Any = tuple(Tensor(move(array, self.device)) for array in self.carried.arrays) or None
         if state is not None and len(state) == 1:
             state = state[0]
         assert isinstance(self.model, RecurrentLanguageModel)

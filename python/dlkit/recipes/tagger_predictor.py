@@ -221,9 +221,7 @@ def load_tagger(folder: str | os.PathLike[str], device: str = "cpu") -> TaggerPr
         There is no finished model, its weights do not fit the card, or the device is no CPU.
     """
     if device != "cpu":
-        raise PredictorError(
-            f"device is {device}, expected cpu: recurrent layers have no kernels for devices yet"
-        )
+        raise PredictorError(f"device is {device}, expected cpu: sentences are tagged there alone")
     path = Path(folder)
     try:
         card = _read(path / FILE)
