@@ -1,4 +1,4 @@
-"""The CUDA kernels of recurrent layers against the CPU's in float64, on the SIMT machine, and on a GPU if one is there."""
+"""The CUDA kernels of recurrent layers against the CPU in float64: on the SIMT machine, on a GPU where there is one."""
 
 from __future__ import annotations
 

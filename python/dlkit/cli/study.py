@@ -116,7 +116,7 @@ def recurrent(
     backend: Backend = "simt",
     size: Annotated[
         str | None,
-        typer.Option(metavar="TxBxI-H", help="Steps, sequences, inputs, units.", show_default="6x8x48-48"),
+        typer.Option(metavar="TxBxI-H", help="Steps, sequences, inputs, units.", show_default="12x4x96-96"),
     ] = None,
     json: Json = None,
 ) -> None:

@@ -26,7 +26,7 @@ OPERATIONS = ("matmul", "layers", "conv", "recurrent")
 SHAPE = "256x256x256"
 COUNT = 20_000
 CONV = "2x32x14x14-64x3"
-RECURRENT = "6x8x48-48"
+RECURRENT = "12x4x96-96"
 
 #: Tiles by name, beside what the library chooses for the shape; each follows the step that it belongs to.
 TILES = ("warp_tiled/128x128", "warp_tiled/256x128", "mma_tf32/128x256", "mma_16bit/128x256")
