@@ -51,20 +51,17 @@ struct Layout {
   }
 };
 
-// Lane l gets the sum over all lanes of their value l.
-template <class T>
-__device__ __forceinline__ T transposed_sum(T (&value)[kWarp]) {
-  const int lane = threadIdx.x % kWarp;
+// Lane l gets the sum over all lanes of their value l, as value[0]: each exchange halves the values that a lane has. (A
+// loop over the halves is not unrolled, and the values would be in local memory.)
+template <int kHalf = kWarp / 2, class T>
+__device__ __forceinline__ void transposed_sum(T (&value)[kWarp]) {
+  const bool upper = (threadIdx.x & kHalf) != 0;
 #pragma unroll
-  for (int half = kWarp / 2; half > 0; half /= 2) {
-    const bool upper = (lane & half) != 0;
-#pragma unroll
-    for (int i = 0; i < half; ++i) {
-      const T sent = upper ? value[i] : value[i + half], kept = upper ? value[i + half] : value[i];
-      value[i] = kept + __shfl_xor_sync(kFullMask, sent, half);
-    }
+  for (int i = 0; i < kHalf; ++i) {
+    const T sent = upper ? value[i] : value[i + kHalf], kept = upper ? value[i + kHalf] : value[i];
+    value[i] = kept + __shfl_xor_sync(kFullMask, sent, kHalf);
   }
-  return value[0];
+  if constexpr (kHalf > 1) transposed_sum<kHalf / 2>(value);
 }
 
 // sums[row][col] = a[row] . weights[col], of rows of a in global memory that other blocks have written.
@@ -101,9 +98,9 @@ __device__ __forceinline__ void multiply(const T* a, int rows, const T* weights,
           for (int e = 0; e < N; ++e) sum[r * kTileCols + c] = fma(x[r][e], w[e], sum[r * kTileCols + c]);
       }
     }
-    const T total = transposed_sum(sum);
+    transposed_sum(sum);
     const int row = row0 + lane / kTileCols, col = col0 + lane % kTileCols;
-    if (row < rows && col < cols) sums[row * sums_pitch + col] = total;
+    if (row < rows && col < cols) sums[row * sums_pitch + col] = sum[0];
   }
 }
 
