@@ -12,12 +12,14 @@
 // Of a step and a block, with n = G * units of its rows: 2 B n H FLOPs; 4 B H bytes of h' from the second-level cache
 // (3 MB in all blocks together at B = 64, H = 100; 34 MB at H = 1024), and of shared memory (1/4 + 1/8) 4 B n H bytes
 // less what the first-level cache gives. U itself, 4 G H^2 bytes, is read once for all steps instead of in each. Bound:
-// below some 10 MFLOP a multiprocessor the barrier, 1.5 to 2 us; above, shared memory: 12 loads of 16 bytes for 128
-// multiply-adds take 48 cycles of it and 32 of the arithmetic units. That is two thirds of the peak.
+// below some 0.6 MFLOP a multiprocessor (an LSTM of H = 650 at B = 20) the barrier, 1.5 to 2 us; above, shared memory:
+// 12 loads of 16 bytes for 128 multiply-adds take 48 cycles of it and 32 of the arithmetic units. That is two thirds of
+// the peak.
 //
-// float32: LSTMs up to H = 1320 on an H100 (227 KB of shared memory in each of 132 multiprocessors, 64 sequences), GRUs
-// up to 1450, tanh up to 2640. gru_reset_first has two products a step that wait for each other, and is left to
-// the launches of device_sequence.cpp.
+// float32: 128 registers, 512 threads, so that the loads of some warps are on their way while others multiply. LSTMs up
+// to H = 1320 on an H100 (227 KB of shared memory in each of 132 multiprocessors, 64 sequences), GRUs up to 1450, tanh
+// up to 2640. gru_reset_first has two products a step that wait for each other, and is left to the launches of
+// device_sequence.cpp.
 #include "recurrent/persistent.h"
 
 #include <algorithm>
@@ -32,7 +34,11 @@ namespace dlkit::device {
 namespace {
 
 constexpr int kTileRows = 4, kTileCols = 8;
-constexpr int kWarps = kThreads / kWarp;
+// Threads of a block: as many as the registers of a multiprocessor allow, 128 for each of float32.
+template <class T>
+constexpr int kBlock = sizeof(T) == 4 ? 512 : 256;
+template <class T>
+constexpr int kWarps = kBlock<T> / kWarp;
 
 // How the units lie over the blocks.
 template <class T>
@@ -73,7 +79,7 @@ __device__ __forceinline__ void multiply(const T* a, int rows, const T* weights,
   const int lane = threadIdx.x % kWarp, warp = threadIdx.x / kWarp;
   const int tiles_across = ceil_div(cols, kTileCols), tiles = tiles_across * ceil_div(rows, kTileRows);
   // Warps that run at one time share rows of `a`, which then come from the first-level cache.
-  for (int tile = warp; tile < tiles; tile += kWarps) {
+  for (int tile = warp; tile < tiles; tile += kWarps<T>) {
     const int row0 = tile / tiles_across * kTileRows, col0 = tile % tiles_across * kTileCols;
     const T* from[kTileRows];
     const T* with[kTileCols];
@@ -140,12 +146,12 @@ struct Share {
 template <class T>
 __device__ __forceinline__ void clear_padding(T* exchange, int batch, int width, int pitch) {
   const int padding = pitch - width;
-  for (int i = threadIdx.x; i < 2 * batch * padding; i += kThreads)
+  for (int i = threadIdx.x; i < 2 * batch * padding; i += kBlock<T>)
     exchange[static_cast<Index>(i / padding) * pitch + width + i % padding] = T(0);
 }
 
 template <Cell kCell, class T>
-__global__ void __launch_bounds__(kThreads, 1)
+__global__ void __launch_bounds__(kBlock<T>, 1)
     forward_kernel(const __grid_constant__ Persistent<T> p, const int units_per_block, const int pitch) {
   constexpr int kGates = CellFacts<kCell>::kGates;
   DLKIT_DYNAMIC_SHARED(T, memory);
@@ -155,13 +161,13 @@ __global__ void __launch_bounds__(kThreads, 1)
   const int cols = kGates * own.units;
   T* const weights = memory;
   T* const sums = memory + static_cast<Index>(kGates * units_per_block) * pitch;
-  for (int c = thread / kWarp; c < cols; c += kWarps) {
+  for (int c = thread / kWarp; c < cols; c += kWarps<T>) {
     const int gate = c / own.units, unit = own.first + c % own.units;
     const T* const from = p.hh + (static_cast<Index>(gate) * hidden + unit) * hidden;
     for (int k = thread % kWarp; k < pitch; k += kWarp) weights[c * pitch + k] = k < hidden ? from[k] : T(0);
   }
   T* const buffers[2] = {p.exchange, p.exchange + static_cast<Index>(p.batch) * pitch};
-  for (int i = thread; i < p.batch * own.units; i += kThreads) {
+  for (int i = thread; i < p.batch * own.units; i += kBlock<T>) {
     const int row = i / own.units, unit = own.first + i % own.units;
     const Index at = static_cast<Index>(row) * hidden + unit;
     const T seen = cell.mask == nullptr ? cell.h[at] : cell.h[at] * cell.mask[at];
@@ -180,7 +186,7 @@ __global__ void __launch_bounds__(kThreads, 1)
     cell.gates = p.cell.gates + steps.first() * cell.gates_stride;
     cell.y = p.cell.y + steps.first() * cell.y_stride;
     cell.seen = odd ? buffers[0] : buffers[1];
-    for (int i = thread; i < steps.rows() * own.units; i += kThreads) {
+    for (int i = thread; i < steps.rows() * own.units; i += kBlock<T>) {
       const int row = i / own.units, of_block = i % own.units, unit = own.first + of_block;
       T u[4];
 #pragma unroll
@@ -195,7 +201,7 @@ __global__ void __launch_bounds__(kThreads, 1)
 }
 
 template <Cell kCell, class T>
-__global__ void __launch_bounds__(kThreads, 1)
+__global__ void __launch_bounds__(kBlock<T>, 1)
     backward_kernel(const __grid_constant__ PersistentBack<T> p, const int units_per_block, const int pitch) {
   constexpr int kGates = CellFacts<kCell>::kGates;
   DLKIT_DYNAMIC_SHARED(T, memory);
@@ -204,7 +210,7 @@ __global__ void __launch_bounds__(kThreads, 1)
   const Share own(units_per_block, hidden);
   T* const weights = memory;
   T* const sums = memory + static_cast<Index>(units_per_block) * pitch;
-  for (int i = thread; i < pitch * own.units; i += kThreads) {
+  for (int i = thread; i < pitch * own.units; i += kBlock<T>) {
     const int k = i / own.units, c = i % own.units;
     weights[c * pitch + k] = k < depth ? p.hh[static_cast<Index>(k) * hidden + own.first + c] : T(0);
   }
@@ -232,7 +238,7 @@ __global__ void __launch_bounds__(kThreads, 1)
     if (cell.dy != nullptr) cell.dy = p.cell.dy + steps.first() * cell.dy_stride;
     cell.exchange = turn != 0 ? buffers[0] : buffers[1];
     const int most = rows > before ? rows : before;
-    for (int i = thread; i < most * own.units; i += kThreads) {
+    for (int i = thread; i < most * own.units; i += kBlock<T>) {
       const int row = i / own.units, of_block = i % own.units;
       if (row < rows)
         step_unit_back<kCell>(cell, row, own.first + of_block, row < before ? sums[row * own.units + of_block] : T(0));
@@ -245,7 +251,7 @@ __global__ void __launch_bounds__(kThreads, 1)
   if (!p.by_state) return;
   multiply(turn != 0 ? buffers[1] : buffers[0], before, weights, own.units, pitch, sums, own.units);
   __syncthreads();
-  for (int i = thread; i < before * own.units; i += kThreads) add(i, i / own.units);
+  for (int i = thread; i < before * own.units; i += kBlock<T>) add(i, i / own.units);
 }
 
 }  // namespace
@@ -272,7 +278,7 @@ void persistent_forward(Stream stream, const Persistent<T>& p) {
   const Layout<T> layout(residence(), p.batch, p.cell.hidden, traits(p.cell.cell).gates, false);
   with_cell(p.cell.cell, [&]<Cell kCell>() {
     launch("persistent", forward_kernel<kCell, real<T>>,
-           {static_cast<unsigned>(layout.blocks), kThreads, layout.shared, true}, stream,
+           {static_cast<unsigned>(layout.blocks), kBlock<T>, layout.shared, true}, stream,
            std::bit_cast<Persistent<real<T>>>(p), layout.units, static_cast<int>(layout.pitch));
   });
 }
@@ -282,7 +288,7 @@ void persistent_backward(Stream stream, const PersistentBack<T>& p) {
   const Layout<T> layout(residence(), p.batch, p.cell.hidden, traits(p.cell.cell).gates, true);
   with_cell(p.cell.cell, [&]<Cell kCell>() {
     launch("persistent backward", backward_kernel<kCell, real<T>>,
-           {static_cast<unsigned>(layout.blocks), kThreads, layout.shared, true}, stream,
+           {static_cast<unsigned>(layout.blocks), kBlock<T>, layout.shared, true}, stream,
            std::bit_cast<PersistentBack<real<T>>>(p), layout.units, static_cast<int>(layout.pitch));
   });
 }
