@@ -4,7 +4,7 @@
 // any address that is a multiple of their element's size; hn is never null, cn is null just where the cell has no c.
 //
 // Read the ladder in the order of the table in device_variants.cpp: device_sequence.cpp with the kernels of
-// fused_cell.cu.
+// fused_cell.cu, then persistent.cu.
 #pragma once
 
 #include <cstddef>
