@@ -62,6 +62,7 @@ study: $(call extras,cli) ## ladders, counts, roofline and step profile for the 
 	@$(BIN)/python -m dlkit.study simt matmul --json bench/results
 	@$(BIN)/python -m dlkit.study simt layers --json bench/results
 	@$(BIN)/python -m dlkit.study simt conv --json bench/results
+	@$(BIN)/python -m dlkit.study simt recurrent --json bench/results
 	@$(BIN)/python -m dlkit.study step-profile --threads 1,2 --json bench/results
 	@$(BIN)/python -m dlkit.study augment --threads 1,2 --json bench/results
 

@@ -14,7 +14,7 @@ Record = dict[str, Any]
 def gather(parts: Path, stages: Path) -> Record:
     """Return one record of what is there. A part that is missing or broken is null, and its stage says why."""
     record: Record = {}
-    for name in ("environment", "ceilings", "matmul", "conv", "layers", "train"):
+    for name in ("environment", "ceilings", "matmul", "conv", "layers", "recurrent", "train"):
         try:
             record[name] = json.loads((parts / f"{name}.json").read_text())
         except (OSError, ValueError):
@@ -111,10 +111,10 @@ def matmul_rows(record: Record) -> list[list[str]]:
     return found
 
 
-def conv_rows(record: Record) -> list[list[str]]:
-    """Return a row for each variant of each operation at each shape."""
+def conv_rows(record: Record, chapter: str = "conv") -> list[list[str]]:
+    """Return a row for each variant of each operation at each shape, of convolution or of recurrent layers."""
     found = []
-    for row in (record.get("conv") or {}).get("rows", []):
+    for row in (record.get(chapter) or {}).get("rows", []):
         judge(row, "conv tf32" if row["mode"] == "tf32" else "conv")
         name = f"{row['operation']} {row['shape']}, {row['mode']}"
         entries = _entries(row)
@@ -181,7 +181,8 @@ def render(record: Record) -> str:
         "Medians of alternating rounds, CUDA events, inputs that rotate through three times the second-level cache.",
     ]
     if any(
-        (record.get(name) or {}).get("dry_run") for name in ("ceilings", "matmul", "conv", "layers", "train")
+        (record.get(name) or {}).get("dry_run")
+        for name in ("ceilings", "matmul", "conv", "layers", "recurrent", "train")
     ):
         lines.append("A DRY RUN on the SIMT machine: no time here means anything.")
     ceilings = (record["ceilings"] or {}).get("ceilings") or {}
@@ -214,6 +215,11 @@ def render(record: Record) -> str:
             layer_rows(record),
         ),
         (
+            "Recurrent layers",
+            ["workload", "kernel", "µs", "TFLOP/s", "× best peer", "error", "failure"],
+            conv_rows(record, "recurrent"),
+        ),
+        (
             "Training the MLP",
             ["library", "launch", "µs a step", "s", "accuracy", "failure"],
             train_rows(record),
@@ -238,7 +244,12 @@ def stage_lines(record: Record) -> list[str]:
 def summary(record: Record) -> list[str]:
     """Return the few lines that matter: stages, then the automatic choice beside the best peer."""
     lines = stage_lines(record)
-    for rows, column in ((matmul_rows(record), 4), (conv_rows(record), 4), (layer_rows(record), 5)):
+    for rows, column in (
+        (matmul_rows(record), 4),
+        (conv_rows(record), 4),
+        (layer_rows(record), 5),
+        (conv_rows(record, "recurrent"), 4),
+    ):
         lines += [
             f"{row[0]}: {row[1]}, {row[column]} x best peer, error {row[column + 1]} {row[column + 2]}".rstrip()
             for row in rows

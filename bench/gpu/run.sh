@@ -128,6 +128,7 @@ if stage build 170 bash -c build_extensions; then
   stage matmul 90 bash -c "measure matmul"
   stage conv 80 bash -c "measure conv"
   stage layers 60 bash -c "measure layers"
+  stage recurrent 60 bash -c "measure recurrent"
   stage train 30 bash -c "measure train"
   stage recipe 25 bash -c train
   stage memcheck 45 bash -c "sanitize memcheck"

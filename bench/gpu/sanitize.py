@@ -9,6 +9,7 @@ from conv import DRY, OPERATIONS, Call
 from device import DTYPES, Device
 from layers import BUILDERS
 from matmul import MODES, kernel_call, operand
+from recurrent import CELLS, OTHERS, Layer
 
 
 def main() -> int:
@@ -45,6 +46,15 @@ def main() -> int:
                     print(f"{variant} {shape}: {error}"[:120])
                     continue
                 ran += 1
+    for cell in (*CELLS, *OTHERS):
+        layer = Layer(device, cell, (3, 5, 7, 33))
+        for variant, *_ in device.module.recurrent_variants():
+            try:
+                layer.kernels(variant, 0, True)()
+            except ValueError as error:  # does not take it
+                print(f"{variant} {cell}: {error}"[:120])
+                continue
+            ran += 1
     if not device.dry_run:
         torch.cuda.synchronize()
     print(f"{ran} kernels ran, types {sorted(DTYPES.values())}")

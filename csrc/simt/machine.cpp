@@ -228,6 +228,7 @@ void Machine::start_blocks(std::uint64_t first, std::uint64_t last) {
     }
     Block& block = *blocks_[b];
     block.index = unflatten(first + b, launch->grid);
+    block.number = static_cast<std::uint32_t>(b);
     block.live = static_cast<int>(count);
     block.waiting = block.any = block.count = 0;
     block.all = 1;
@@ -265,6 +266,8 @@ void Machine::run(Launch& of, std::uint64_t first, std::uint64_t last) {
   launch = &of;
   last_operand_ = nullptr;
   at_grid_barrier_ = 0;
+  grid_time_ = 1;
+  global_.clear();
   ready_.clear();
   counters = {};
   start_blocks(first, last);
@@ -375,6 +378,7 @@ void Machine::release_block(Block& block) {
 
 void Machine::release_grid() {
   at_grid_barrier_ = 0;
+  ++grid_time_;
   for (std::size_t b = 0; b < active_; ++b) {
     Block& block = *blocks_[b];
     count_block(block);

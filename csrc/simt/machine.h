@@ -10,12 +10,14 @@
 // change only where they wait, so that a kernel runs the same way every time.
 #pragma once
 
+#include <array>
 #include <atomic>
 #include <csetjmp>
 #include <cstdint>
 #include <deque>
 #include <mutex>
 #include <string>
+#include <unordered_map>
 #include <vector>
 
 #include "core/cuda/operands.h"
@@ -62,6 +64,15 @@ struct Cell {
 };
 constexpr std::uint16_t kSeveral = 0xFFFF;
 
+// What is known of two bytes of global memory, where blocks run at one time. Times count barriers of the grid.
+struct GlobalCell {
+  std::uint32_t write_time = 0, read_time = 0;
+  std::uint32_t writer = 0, reader = 0;  // blocks
+  bool by_atomic = false;
+};
+constexpr std::uint32_t kSeveralBlocks = ~std::uint32_t{0};
+constexpr std::size_t kLine = 16;  // bytes
+
 struct SharedArray {
   const void* key;
   const char* name;
@@ -81,6 +92,7 @@ struct PendingLoad {
 
 struct Block {
   uint3 index;
+  std::uint32_t number = 0;  // of those that run at one time
   std::vector<Thread*> threads;
   int live = 0, waiting = 0;
   int any = 0, all = 1, count = 0;  // of the values at a barrier that reduces
@@ -179,6 +191,7 @@ class Machine {
   Thread& thread_of_pool(std::size_t i);
   void look_at(std::uintptr_t address, std::size_t bytes, bool write, bool atomic, std::uintptr_t place);
   void access_shared(std::uintptr_t offset, std::size_t bytes, bool write, bool atomic);
+  void access_global(std::uintptr_t address, std::size_t bytes, bool write, bool atomic);
   bool is_operand(std::uintptr_t address, std::size_t bytes, bool write);
   [[noreturn]] void fail_access(std::uintptr_t address, std::size_t bytes, bool write);
 
@@ -188,6 +201,8 @@ class Machine {
   std::deque<Thread*> ready_;
   std::jmp_buf scheduler_;
   int at_grid_barrier_ = 0;
+  std::uint32_t grid_time_ = 1;
+  std::unordered_map<std::uintptr_t, std::array<GlobalCell, kLine / 2>> global_;  // by line, of cooperative launches
   const Operand* last_operand_ = nullptr;
 };
 

@@ -9,7 +9,7 @@
 //
 // Races: between two barriers that order them, two threads touch the same byte of shared memory and one writes. Found
 // whichever of them runs first. Memory is ordered by block barriers, and within a warp by warp barriers; not by
-// shuffles.
+// shuffles. The same of global memory and the blocks of a cooperative launch, which the grid's barriers order.
 #include <link.h>
 
 #include <algorithm>
@@ -103,6 +103,35 @@ void Machine::fail_access(std::uintptr_t address, std::size_t bytes, bool write)
   const auto offset = static_cast<std::intptr_t>(address - reinterpret_cast<std::uintptr_t>(nearest->data));
   fail(does + " at offset " + std::to_string(offset) + " of " + nearest->name + ", which has " +
        bytes_text(nearest->bytes));
+}
+
+// Of an operand that may be written, last_operand_.
+void Machine::access_global(std::uintptr_t address, std::size_t bytes, bool write, bool atomic) {
+  const std::uint32_t me = current->block->number;
+  const auto race = [&](const char* did, std::uint32_t who) {
+    const std::string other =
+        who == kSeveralBlocks ? "other blocks have " : "block " + coordinates(blocks_[who]->index) + " has ";
+    fail(std::string("race: ") + (write ? "writes " : "reads ") + bytes_text(bytes) + " at offset " +
+         std::to_string(address - reinterpret_cast<std::uintptr_t>(last_operand_->data)) + " of " +
+         last_operand_->name + ", which " + other + did + " since the last barrier of the grid");
+  };
+  for (std::uintptr_t at = address / 2 * 2; at < address + bytes;) {
+    auto& line = global_[at / kLine];
+    for (const std::uintptr_t end = std::min(at / kLine * kLine + kLine, address + bytes); at < end; at += 2) {
+      GlobalCell& cell = line[at % kLine / 2];
+      if (cell.write_time == grid_time_ && cell.writer != me && !(atomic && cell.by_atomic))
+        race("written", cell.writer);
+      if (write) {
+        if (cell.read_time == grid_time_ && cell.reader != me && !atomic) race("read", cell.reader);
+        cell.write_time = grid_time_;
+        cell.writer = me;
+        cell.by_atomic = atomic;
+      } else {
+        cell.reader = cell.read_time == grid_time_ && cell.reader != me ? kSeveralBlocks : me;
+        cell.read_time = grid_time_;
+      }
+    }
+  }
 }
 
 // --- Shared memory ---------------------------------------------------------------------------------------------------
@@ -200,6 +229,8 @@ void Machine::look_at(std::uintptr_t address, std::size_t bytes, bool write, boo
       access_shared(offset, bytes, write, atomic);
     else if (!is_operand(address, bytes, write))
       fail_access(address, bytes, write);
+    else if (active_ > 1 && last_operand_->writable)
+      access_global(address, bytes, write, atomic);
   }
   if (launch->mode.count) {
     const EventKind kind = shared   ? atomic  ? EventKind::shared_atomic

@@ -74,6 +74,16 @@ __global__ void neighbours(const Real* x, Real* y) {
 
 // --- With a fault ----------------------------------------------------------------------------------------------------
 
+// As neighbours, without a barrier between writing and reading.
+__global__ void race_grid(const Real* x, Real* y) {
+  const int n = static_cast<int>(gridDim.x * blockDim.x);
+  const int i = static_cast<int>(blockIdx.x * blockDim.x + threadIdx.x);
+  y[i] = x[i];
+  const Real next = y[(i + kBlock) % n];
+  grid_sync();
+  y[i] = next;
+}
+
 __global__ void reads_past_end(const Real* x, Real* y, int n) {
   const int i = static_cast<int>(blockIdx.x * blockDim.x + threadIdx.x);
   y[i] = x[i + (i == n - 1)];
@@ -246,6 +256,12 @@ const std::vector<Specimen>& specimens() {
       {"race_read", "fault: no barrier between writing and reading", DLKIT_FAULT(race_read)},
       {"race_write", "fault: no barrier between reading and writing again", DLKIT_FAULT(race_write)},
       {"race_warps", "fault: a warp barrier where a block barrier is needed", DLKIT_FAULT(race_warps)},
+      {"race_grid", "fault: no barrier of the grid between writing and another block's reading",
+       [](const float* x, float* y, int n) {
+         LaunchShape shape = over(n);
+         shape.cooperative = true;
+         launch("race_grid", race_grid, shape, nullptr, in(x), out(y));
+       }},
       {"barrier_not_reached", "fault: a thread has returned before the barrier", DLKIT_FAULT(barrier_not_reached)},
       {"barriers_differ", "fault: threads wait at different barriers", DLKIT_FAULT(barriers_differ)},
       {"shuffle_with_ended", "fault: a shuffle names a lane that has returned", DLKIT_FAULT(shuffle_with_ended)},

@@ -119,6 +119,7 @@ def record() -> dict[str, Any]:
         "matmul": {"rows": [matmul, {**matmul, "results": [], "failure": "no time left"}]},
         "conv": {"rows": [conv, {**conv, "results": [], "failure": "no time left"}]},
         "layers": {"rows": [layer]},
+        "recurrent": {"rows": [{**conv, "operation": "lstm forward", "choice": "persistent"}]},
         "train": {"rows": [{"library": "dlkit", "launch": "eager", "failure": "boom"}]},
         "stages": [{"name": "build", "code": 0, "seconds": 9.0, "last": "done"},
                    {"name": "tests", "code": 124, "seconds": 60.0, "last": ""}],
@@ -135,6 +136,12 @@ def test_convolution_is_held_to_the_better_layout() -> None:
     rows = {row[1]: row for row in report.conv_rows(record())}
     assert rows["automatic (winograd)"][2:5] == ["1.0", "0.00", "2.00"]
     assert rows["torch"][4] == "0.67"
+
+
+def test_recurrent_layers() -> None:
+    rows = {row[1]: row for row in report.conv_rows(record(), "recurrent")}
+    assert rows["automatic (persistent)"][0] == "lstm forward 1x2, float32"
+    assert "## Recurrent layers" in report.render(record())
 
 
 def test_a_wrong_result_has_no_time() -> None:

@@ -21,6 +21,20 @@ SMALL: dict[str, list[str]] = {
     "perceptron": ["--epochs", "1"],
     "xor": ["--epochs", "5", "--perceptron-epochs", "5"],
     "gradient-descent": ["--epochs", "1", "--batch-size", "128", "--online-lr", "0.01"],
+    "lm": [
+        "--hidden",
+        "6",
+        "--dimensions",
+        "5",
+        "--layers",
+        "1",
+        "--batch-size",
+        "4",
+        "--steps",
+        "9",
+        "--epochs",
+        "1",
+    ],
     "graph": [],
 }
 
@@ -30,7 +44,7 @@ def _few_samples(monkeypatch: pytest.MonkeyPatch) -> None:
     """Of the digits, 96 to train on and 32 to test; of sentences, ten a class: emulation is slow."""
     import dataclasses
 
-    from dlkit.data import registry, text_registry
+    from dlkit.data import corpora, registry, text_registry
     from dlkit.data.digits import load_digits
     from dlkit.data.python_docs import load_python_docs
 
@@ -50,12 +64,17 @@ def _few_samples(monkeypatch: pytest.MonkeyPatch) -> None:
         short = [topics.sentences[i][:12] for i in rows]
         return dataclasses.replace(topics, sentences=short, labels=topics.labels[rows], official=None)
 
+    def few_lines() -> Any:
+        lines = [sentence for sentence in few_sentences().sentences if len(sentence) > 3]
+        return lines[:20], lines[20:24], lines[20:24]
+
+    monkeypatch.setattr(corpora, "_documentation", few_lines)
     monkeypatch.setitem(registry._LOADERS, "digits", few)
     monkeypatch.setitem(text_registry._LOADERS, "topics", few_sentences)
 
 
 #: What has no kernels for devices yet, and says so.
-CPU_ALONE = ("lm", "ngram", "tagger", "vanishing-gradients")
+CPU_ALONE = ("ngram", "tagger", "vanishing-gradients")
 
 
 @pytest.mark.parametrize("name", CPU_ALONE)
@@ -82,6 +101,33 @@ def test_every_recipe(simt: Any, tmp_path: Any, capsys: pytest.CaptureFixture[st
     for key, expected in results[0].items():
         if isinstance(expected, float) and key.endswith("loss"):
             assert results[1][key] == pytest.approx(expected, rel=1e-2), key
+
+
+def test_a_language_model_with_another_softmax_says_so(
+    simt: Any, tmp_path: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = ["--no-progress", "--run-dir", str(tmp_path / "run")]
+    assert main(["train", "lm", "--device", "simt", "--softmax", "adaptive", *folder]) == 2
+    assert "lm: device is simt and softmax is adaptive, expected cpu or full" in " ".join(
+        capsys.readouterr().err.split()
+    )
+
+
+def test_a_language_model_is_resumed_on_another_device(
+    simt: Any, tmp_path: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The state that it carries along goes with it; asked afterwards, each device says the same."""
+    from dlkit.recipes.language_predictor import load_language_model
+
+    folder = tmp_path / "run"
+    begin = ["train", "lm", "--no-progress", "--run-dir", str(folder), *SMALL["lm"][:-2]]
+    assert main([*begin, "--device", "simt", "--epochs", "1"]) == 0
+    again = ["train", "lm", "--no-progress", "--run-dir", str(folder), "--resume"]
+    assert main([*again, "--epochs", "2", "--device", "cpu"]) == 0, capsys.readouterr().err
+    expected, found = (load_language_model(folder, device) for device in ("cpu", "simt"))
+    text = "the of a"
+    np.testing.assert_allclose(found.surprise(text).bits, expected.surprise(text).bits, rtol=1e-4)
+    assert found.go_on(text, 5, seed=1) == expected.go_on(text, 5, seed=1)
 
 
 def test_a_run_is_resumed_where_it_was_and_elsewhere_if_asked(

@@ -21,6 +21,8 @@ FAULTS = {
     "race_read": r"race: reads .* of tile, shared, 1024 bytes, which thread \(0, 0, 0\) has written since",
     "race_write": r"race: writes .* of tile, shared, 1024 bytes, which thread .* has read since the last barrier",
     "race_warps": r"race: .* of tile, shared, 1024 bytes, which thread .* since the last barrier",
+    "race_grid": r"race: writes 4 bytes at offset \d+ of y, which block \(\d+, 0, 0\) has read since the last "
+    r"barrier of the grid",
     "barrier_not_reached": r"255 of 256 threads wait at the block barrier .*; thread \(7, 0, 0\) has ended",
     "barriers_differ": r"waits at the block barrier of line \d+, but thread \(0, 0, 0\) at that of line \d+",
     "shuffle_with_ended": r"waits for lane 3 of its warp, which has ended",

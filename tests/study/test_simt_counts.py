@@ -89,6 +89,19 @@ def test_conv() -> None:
         simt_counts.measure("conv", size="8x8")
 
 
+def test_recurrent() -> None:
+    record = simt_counts.measure("recurrent", size="4x2x3-12")
+    assert record["size"] == "4 steps of 2 sequences, 3 → 12"
+    by_name = {row["name"]: row for row in record["rows"]}
+    assert all(row["error"] < 1e-5 for row in record["rows"])
+    # One launch for all steps, instead of two for each; W x of all, and the states before.
+    assert by_name["lstm: persistent"]["launches"] == 3
+    assert by_name["lstm: stepwise"]["launches"] == 2 + 2 * 4 - 1
+    assert by_name["gru, backward: persistent"]["launches"] < by_name["gru, backward: stepwise"]["launches"]
+    with pytest.raises(ValueError, match="size is '8x8'"):
+        simt_counts.measure("recurrent", size="8x8")
+
+
 def test_tables_and_files(matmul: dict[str, Any], tmp_path: Path) -> None:
     assert results.write(matmul, tmp_path) == tmp_path / "simt-matmul.json"
     assert "| naive | 1 | 524,288 | – |" in report.render("simt-matmul", tmp_path)

@@ -14,5 +14,6 @@ PYBIND11_MODULE(DLKIT_DEVICE_MODULE, module) {
   dlkit::bind_device_layers(module);
   dlkit::bind_device_matmul(module);
   dlkit::bind_device_pool(module);
+  dlkit::bind_device_recurrent(module);
   dlkit::bind_device_platform(module);
 }

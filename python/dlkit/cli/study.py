@@ -111,15 +111,30 @@ def conv(
     _count("conv", backend, size, json)
 
 
+@app.command("recurrent")
+def recurrent(
+    backend: Backend = "simt",
+    size: Annotated[
+        str | None,
+        typer.Option(metavar="TxBxI-H", help="Steps, sequences, inputs, units.", show_default="12x4x96-96"),
+    ] = None,
+    json: Json = None,
+) -> None:
+    """Count what each step of the recurrent layers' CUDA ladder does, on the emulated GPU."""
+    _count("recurrent", backend, size, json, times="dlkit bench recurrent")
+
+
 def _progress(line: str) -> None:
     errors().print(line, style="dim", markup=False, highlight=False, soft_wrap=True)
 
 
-def _count(operation: str, backend: str, size: str | None, json_path: Path | None) -> None:
+def _count(
+    operation: str, backend: str, size: str | None, json_path: Path | None, times: str | None = None
+) -> None:
     if backend != "simt":
         raise SettingsError(
             f"study: backend is {backend!r}, expected simt: only the emulated GPU counts (times of the CPU: "
-            f"dlkit study ladder {operation})"
+            f"{times or f'dlkit study ladder {operation}'})"
         )
     from dlkit.study import studies
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from dlkit import _cpu
-from dlkit.kernels.backend import host_array
+from dlkit.kernels.backend import OnDemand, as_array, is_device_array
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -29,6 +29,8 @@ __all__ = [
     "recurrent_backward",
     "rnn",
 ]
+
+devices: Any = OnDemand("dlkit.kernels.device_recurrent")
 
 
 class CellTraits(NamedTuple):
@@ -121,7 +123,8 @@ def recurrent(
     keep : bool
         Keep what `recurrent_backward` needs.
     variant : str, optional
-        One of ``variants("recurrent")``. Default: the fastest for the shape.
+        One of ``variants("recurrent")``, on a device of ``variants("recurrent", "cuda")``. Default: the fastest for the
+        shape.
 
     Returns
     -------
@@ -136,12 +139,19 @@ def recurrent(
     Raises
     ------
     TypeError
-        If dtypes differ or are not float32 or float64, or an array is on a device.
+        If dtypes differ or are not float32 or float64, or arrays are on several devices.
     ValueError
         If shapes do not fit, `batch_sizes` is not as above, or `cell` or `variant` is unknown.
     """
     operation = "recurrent"
-    x = host_array(x, operation, "x")
+    if is_device_array(x):
+        traits, _ = _check(operation, cell, weights)
+        found = devices.recurrent(
+            *(operation, x, weights, batch_sizes, h0, c0, mask, bool(keep), traits),
+            (cell, bool(new_z), variant),
+        )
+        return (*found[:3], None if found[3] is None else RecurrentSaved(found[3]))
+    x = as_array(x, operation, "x")
     traits, hidden = _check(operation, cell, weights)
     if x.ndim != 2:
         raise ValueError(f"{operation}: x is {x.shape}; expected (rows, inputs)")
@@ -224,16 +234,22 @@ def recurrent_backward(
         As for `recurrent`.
     """
     operation = "recurrent_backward"
-    x = host_array(x, operation, "x")
     traits, hidden = _check(operation, cell, weights)
-    y = _outputs(y, (len(x), len(weights) * hidden), operation, "y")
-    dy = None if dy is None else _outputs(dy, y.shape, operation, "dy")
     directions = len(weights)
     if len(saved.reserves) != directions or (out is not None and len(out) != directions):
         name, given = ("saved", saved.reserves) if len(saved.reserves) != directions else ("out", out)
         raise ValueError(
             f"{operation}: {name} is of {len(given or ())} directions and weights of {directions}; expected as many"
         )
+    if is_device_array(x):
+        found = devices.recurrent_backward(
+            *(operation, saved.reserves, x, weights, batch_sizes, y, dy, dhn, dcn, mask, by_x, by_state),
+            *(out, bool(accumulate), traits, (cell, bool(new_z), variant)),
+        )
+        return (*found[:3], tuple(found[3]))
+    x = as_array(x, operation, "x")
+    y = _outputs(y, (len(x), directions * hidden), operation, "y")
+    dy = None if dy is None else _outputs(dy, y.shape, operation, "dy")
     dx = np.empty_like(x, order="C") if by_x else None
     if out is None:
         out = [
@@ -346,7 +362,8 @@ def _stack(
     settings: dict[str, Any],
 ) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any] | None]:
     # `cells`: those that the operation is, the default first.
-    x = host_array(x, operation, "x")
+    if not is_device_array(x):
+        x = as_array(x, operation, "x")
     settings = {"cell": cells[0], **settings}
     batch_sizes = settings.pop("batch_sizes", None)
     if settings["cell"] not in cells:
@@ -406,25 +423,25 @@ def _check(operation: str, cell: str, weights: Sequence[RecurrentWeights]) -> tu
 def _arrays(weights: RecurrentWeights, operation: str) -> RecurrentWeights:
     ih, hh, ih_bias, hh_bias, peepholes = weights
     return RecurrentWeights(
-        host_array(ih, operation, "weight_ih"),
-        host_array(hh, operation, "weight_hh"),
-        None if ih_bias is None else host_array(ih_bias, operation, "bias_ih"),
-        None if hh_bias is None else host_array(hh_bias, operation, "bias_hh"),
-        None if peepholes is None else host_array(peepholes, operation, "peepholes"),
+        as_array(ih, operation, "weight_ih"),
+        as_array(hh, operation, "weight_hh"),
+        None if ih_bias is None else as_array(ih_bias, operation, "bias_ih"),
+        None if hh_bias is None else as_array(hh_bias, operation, "bias_hh"),
+        None if peepholes is None else as_array(peepholes, operation, "peepholes"),
     )
 
 
 def _of(states: Any, direction: int, operation: str, argument: str) -> Any:
     if states is None:
         return None
-    array = host_array(states, operation, argument)
+    array = as_array(states, operation, argument)
     if array.ndim != 3 or direction >= array.shape[0]:
         raise ValueError(f"{operation}: {argument} is {array.shape}; expected (directions, B, H)")
     return array[direction]
 
 
 def _outputs(value: Any, shape: tuple[int, ...], operation: str, argument: str) -> NDArray[Any]:
-    array = host_array(value, operation, argument)
+    array = as_array(value, operation, argument)
     if array.shape != shape:
         raise ValueError(f"{operation}: {argument} is {array.shape}; expected {shape}")
     if array.flags.c_contiguous:

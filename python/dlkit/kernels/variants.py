@@ -41,13 +41,20 @@ def variants(operation: str, backend: str = "cpu") -> list[Variant]:
         chapters = (ladders, conv.ladders, pool.ladders, augment.ladders, recurrent_ladders)
         tables = {"matmul": _cpu.matmul_variants(), **{k: v for each in chapters for k, v in each().items()}}
     else:
-        from dlkit.kernels import device_conv, device_layers, device_matmul, device_pool
+        from dlkit.kernels import (
+            device_conv,
+            device_layers,
+            device_matmul,
+            device_pool,
+            device_recurrent,
+        )
 
         tables = {
             "matmul": device_matmul.variants(backend),
             **device_layers.ladders(backend),
             **device_conv.ladders(backend),
             **device_pool.ladders(backend),
+            **device_recurrent.ladders(backend),
         }
     if operation not in tables:
         names = tuple(tables)

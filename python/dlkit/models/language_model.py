@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from dlkit import nn
 from dlkit.autograd import Tensor, no_grad
+from dlkit.kernels.backend import device_of, move, to_host
 from dlkit.kernels.recurrent import CELLS
 from dlkit.nn import functional as F
 from dlkit.nn import init
@@ -165,14 +166,18 @@ class RecurrentLanguageModel(nn.Module):
             return self.output(rows, y).loss, state
         return self.output(rows, y), state
 
-    def _surprises(self, rows: Tensor, chosen: NDArray[np.int64]) -> NDArray[np.float64]:
+    def _surprises(self, rows: Tensor, chosen: Any) -> NDArray[np.float64]:
         if isinstance(self.output, nn.AdaptiveLogSoftmaxWithLoss):
             costs: Tensor = -self.output(rows, chosen).output
         else:
             costs = F.cross_entropy(
                 F.linear(rows, self.output.weight, self.output.bias), chosen, reduction="none"
             )
-        return np.asarray(costs.numpy(), np.float64)
+        return np.asarray(to_host(costs.data), np.float64)
+
+    def _here(self, tokens: NDArray[np.int64]) -> Any:
+        # On the model's device.
+        return move(tokens, device_of(self.embedding.weight.data))
 
     def surprises(self, tokens: NDArray[np.int64], steps: int = 100) -> NDArray[np.float64]:
         """What each token of a text after the first costs, given all those before it.
@@ -201,8 +206,9 @@ class RecurrentLanguageModel(nn.Module):
             with no_grad():
                 for start in range(0, len(tokens) - 1, steps):
                     inputs = tokens[start : start + steps][: len(tokens) - 1 - start]
-                    rows, state = self.features(inputs[:, None], state)
-                    found.append(self._surprises(rows, tokens[start + 1 : start + 1 + len(inputs)]))
+                    rows, state = self.features(self._here(inputs[:, None]), state)
+                    chosen = self._here(tokens[start + 1 : start + 1 + len(inputs)])
+                    found.append(self._surprises(rows, chosen))
         finally:
             self.train(training)
         return np.concatenate(found)
@@ -249,8 +255,8 @@ class RecurrentLanguageModel(nn.Module):
             with no_grad():
                 inputs, state = start, None
                 for _ in range(count):
-                    logits, state = self(inputs[:, None], state)
-                    scores = logits.numpy()[-1].astype(np.float64)
+                    logits, state = self(self._here(inputs[:, None]), state)
+                    scores = to_host(logits.data[-1]).astype(np.float64)
                     scores[list(forbidden)] = -np.inf
                     if temperature == 0:
                         token = int(scores.argmax())

@@ -10,6 +10,7 @@ import numpy as np
 from dlkit.autograd.arrangement import cat
 from dlkit.autograd.base import TensorBase, make
 from dlkit.autograd.tensor import Tensor
+from dlkit.kernels.backend import namespace
 from dlkit.kernels.recurrent import CELLS, CellTraits, RecurrentWeights
 from dlkit.nn import functional, init
 from dlkit.nn.linear import positive_integer
@@ -225,7 +226,7 @@ class Recurrent(Module):
             settings: dict[str, Any] = {
                 "cell": self.cell,
                 "new_z": self.new_z,
-                "mask": self._mask(batch, rows.dtype),
+                "mask": self._mask(batch, rows._array),
             }
             run: Callable[..., RecurrentState] = functional.recurrent
             if self.layer_norm:
@@ -273,10 +274,11 @@ class Recurrent(Module):
             states = tuple(s.reshape(count, 1, self.hidden_size) for s in states)
         return states[0], states[1] if self.has_c else None
 
-    def _mask(self, batch: int, dtype: Any) -> Any:
+    def _mask(self, batch: int, like: Any) -> Any:
         if not (self.training and self.recurrent_dropout):
             return None
-        ones = make(np.ones((self.directions, batch, self.hidden_size), dtype))
+        shape = self.directions, batch, self.hidden_size
+        ones = make(namespace(like).ones(shape, like.dtype))
         return functional.dropout(ones, self.recurrent_dropout, True)._array
 
     def extra_repr(self) -> str:

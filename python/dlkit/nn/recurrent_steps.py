@@ -9,6 +9,7 @@ import numpy as np
 
 from dlkit.autograd.arrangement import cat
 from dlkit.autograd.base import make
+from dlkit.kernels.backend import namespace
 from dlkit.kernels.recurrent import CELLS, RecurrentWeights
 from dlkit.nn import functional
 from dlkit.nn.recurrent_functional import RecurrentState
@@ -72,7 +73,7 @@ def recurrent_steps(
             by_input = _normalised(by_input, hidden, norm.ih)
         if w.ih_bias is not None:
             by_input = by_input + w.ih_bias
-        zeros = make(np.zeros((batch, hidden), x.dtype))
+        zeros = make(namespace(x._array).zeros((batch, hidden), x.dtype))
         begin = tuple(zeros if s is None else s[d] for s in (h0, c0))
         visible = None if mask is None else make(mask[d])
         steps: list[Any] = [None] * len(batch_sizes)

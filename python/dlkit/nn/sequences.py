@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from dlkit.autograd.arrangement import cat
 from dlkit.autograd.base import TensorBase, as_array, make
 from dlkit.autograd.tensor import Tensor
+from dlkit.kernels.backend import namespace, to_host
 
 __all__ = [
     "PackedSequence",
@@ -54,7 +55,7 @@ def invert_permutation(permutation: NDArray[np.int64] | None) -> NDArray[np.int6
 
 def _lengths(lengths: Any, operation: str, batch: int, longest: int) -> NDArray[np.int64]:
     if isinstance(lengths, TensorBase):
-        lengths = lengths._array
+        lengths = to_host(lengths._array)
     array = as_array(lengths, operation, "lengths")
     if array.dtype.kind not in "iu":
         raise TypeError(f"{operation}: lengths has dtype {array.dtype}; expected integers")
@@ -163,7 +164,7 @@ def pad_packed_sequence(
     if batch_first:
         index = index.T
     if (index == rows).any():
-        padding = make(np.full((1, *data.shape[1:]), padding_value, data.dtype))
+        padding = make(namespace(data._array).full((1, *data.shape[1:]), padding_value, data.dtype))
         data = cat([data, padding])
     return data[index.ravel()].reshape(*index.shape, *data.shape[1:]), lengths
 

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dlkit.data.corpora import END, UNITS, UNKNOWN
+from dlkit.kernels.backend import resolve_device
 from dlkit.models import RecurrentLanguageModel
 from dlkit.models.language_model import count_weights
 
@@ -67,10 +68,15 @@ class LanguagePredictor:
         What its numbers stand for.
     units
         "words" or "characters".
+    device
+        Where to compute.
     """
 
-    def __init__(self, model: RecurrentLanguageModel, words: list[str], units: str) -> None:
-        self.model = model.eval()
+    def __init__(
+        self, model: RecurrentLanguageModel, words: list[str], units: str, device: str = "cpu"
+    ) -> None:
+        self.device = resolve_device(device, "predict")
+        self.model = model.eval().to(self.device)
         self.words, self.units = words, units
         self._number = {word: i for i, word in enumerate(words)}
         self._end = "\n" if units == "characters" else END
@@ -115,10 +121,9 @@ def load_language_model(folder: str | os.PathLike[str], device: str = "cpu") -> 
     CardError
         Its card is damaged.
     PredictorError
-        There is no trained model, its weights do not fit the card, or the device is no CPU.
+        There is no trained model, its weights do not fit the card, or the device lacks its softmax.
     """
     path = Path(folder)
-    only_on_cpu(device, "recurrent layers")
     card = read_format(find_card(path), FORMAT, "a card of a language model")
     arguments, words, units = card.get("arguments"), card.get("words"), card.get("units")
     if not isinstance(arguments, dict) or not _ARGUMENTS <= set(arguments) <= _ARGUMENTS | _LATER:
@@ -129,10 +134,12 @@ def load_language_model(folder: str | os.PathLike[str], device: str = "cpu") -> 
         raise CardError(
             f"{path / FILE}: {len(words)} words in {units!r} do not fit arguments or repeat themselves"
         )
+    if arguments.get("softmax", "full") != "full":
+        only_on_cpu(device, "adaptive and sampled softmax")
     model = with_weights(
         path,
         trained_weights(path),
         lambda: count_weights(**arguments),
         lambda: RecurrentLanguageModel(**arguments),
     )
-    return LanguagePredictor(model, words, units)
+    return LanguagePredictor(model, words, units, device)

@@ -14,6 +14,7 @@ from dlkit import kernels, nn, optim
 from dlkit.autograd import Tensor, no_grad
 from dlkit.data import StreamBatches, load_corpus
 from dlkit.data.corpora import CORPORA, END, UNITS, UNKNOWN, Corpus
+from dlkit.kernels.backend import move, to_host
 from dlkit.kernels.recurrent import CELLS
 from dlkit.models import RecurrentLanguageModel
 from dlkit.models.language_model import SOFTMAXES
@@ -132,7 +133,7 @@ class CarriedState(Callback):
 
     def state_dict(self) -> dict[str, Any]:
         """The state after the last batch."""
-        return {"arrays": list(self.arrays)}
+        return {"arrays": [to_host(array) for array in self.arrays]}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Go on after it."""
@@ -152,7 +153,7 @@ class LanguageTrainer(Trainer):
 
     def train_batch(self, x: Any, y: Any) -> tuple[Any, Any]:
         """Learn from one batch, and keep the state; gradients end at its beginning."""
-        state: Any = tuple(Tensor(array) for array in self.carried.arrays) or None
+        state: Any = tuple(Tensor(move(array, self.device)) for array in self.carried.arrays) or None
         if state is not None and len(state) == 1:
             state = state[0]
         assert isinstance(self.model, RecurrentLanguageModel)
@@ -179,9 +180,10 @@ class LanguageTrainer(Trainer):
 
 def train(settings: LMSettings, options: RunOptions) -> Result:
     """Train it, measure its perplexity, let it write."""
-    if options.device != "cpu":
+    if options.device != "cpu" and settings.softmax != "full":
         raise SettingsError(
-            f"lm: device is {options.device}, expected cpu: recurrent layers have no kernels for devices yet"
+            f"lm: device is {options.device} and softmax is {settings.softmax}, expected cpu or full: the others have "
+            "no kernels for devices"
         )
     corpus = load_corpus(settings.data, settings.units)
     cutoffs = [cutoff for cutoff in settings.cutoffs if cutoff < len(corpus.words)]

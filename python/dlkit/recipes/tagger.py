@@ -192,7 +192,7 @@ def train(settings: TaggerSettings, options: RunOptions) -> Result:
     """Train it, tag the test sentences."""
     if options.device != "cpu":
         raise SettingsError(
-            f"tagger: device is {options.device}, expected cpu: recurrent layers have no kernels for devices yet"
+            f"tagger: device is {options.device}, expected cpu: taggers are trained there alone"
         )
     dataset = load_tagged(settings.data)
     features, vectors = _features(settings, dataset)

@@ -195,7 +195,7 @@ def load_tagger(folder: str | os.PathLike[str], device: str = "cpu") -> TaggerPr
     PredictorError
         There is no trained model, its weights do not fit the card, or the device is no CPU.
     """
-    only_on_cpu(device, "recurrent layers")
+    only_on_cpu(device, "conditional random fields")
     path = Path(folder)
     card = read_format(find_card(path), FORMAT, "a card of a tagger")
     arguments, task, cutting = card.get("arguments"), card.get("task"), card.get("cutting")

@@ -292,8 +292,8 @@ def train(settings: VanishingSettings, options: RunOptions) -> Result:
     """Train each part, measure how far its gradients reach before and after, draw."""
     if options.device != "cpu":
         raise SettingsError(
-            f"vanishing-gradients: device is {options.device}, expected cpu: recurrent layers have no kernels for "
-            f"devices yet"
+            f"vanishing-gradients: device is {options.device}, expected cpu: gradients over time are "
+            f"measured there alone"
         )
     parts = parts_of(settings)
     task = _task(settings)

@@ -63,9 +63,12 @@ def _parser() -> argparse.ArgumentParser:
     command.set_defaults(run=_study, study="augment")
     _common(command)
     command = commands.add_parser("simt", help="the CUDA ladders on the SIMT machine, counted")
-    command.add_argument("operation", nargs="?", default="matmul", choices=("matmul", "layers", "conv"))
     command.add_argument(
-        "--size", help="MxKxN or one number; of layers the number of elements; of conv NxCxHxW-FxK"
+        "operation", nargs="?", default="matmul", choices=("matmul", "layers", "conv", "recurrent")
+    )
+    command.add_argument(
+        "--size",
+        help="MxKxN or one number; of layers the number of elements; of conv NxCxHxW-FxK; of recurrent TxBxI-H",
     )
     command.add_argument("--json", help="a file or a folder for the results")
     command.set_defaults(run=_simt)

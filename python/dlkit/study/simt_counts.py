@@ -21,11 +21,12 @@ from dlkit.study.ladder_layers import cases
 from dlkit.study.results import today
 from dlkit.study.workloads import make_inputs, matmul, parse_shape
 
-OPERATIONS = ("matmul", "layers", "conv")
+OPERATIONS = ("matmul", "layers", "conv", "recurrent")
 
 SHAPE = "256x256x256"
 COUNT = 20_000
 CONV = "2x32x14x14-64x3"
+RECURRENT = "12x4x96-96"
 
 #: Tiles by name, beside what the library chooses for the shape; each follows the step that it belongs to.
 TILES = ("warp_tiled/128x128", "warp_tiled/256x128", "mma_tf32/128x256", "mma_16bit/128x256")
@@ -52,11 +53,11 @@ def measure(
 
     Parameters
     ----------
-    operation : {"matmul", "layers", "conv"}
+    operation : {"matmul", "layers", "conv", "recurrent"}
     size : str, optional
         Of ``matmul`` a shape as `dlkit.study.workloads.parse_shape` reads it, or one number for a square; of
         ``layers`` how many elements the arrays have, about; of ``conv`` images, filters and the extent of the kernel,
-        NxCxHxW-FxK.
+        NxCxHxW-FxK; of ``recurrent`` steps, sequences, inputs and units, TxBxI-H.
     progress : callable, optional
         Called with one line before each step.
     command : str
@@ -87,6 +88,8 @@ def measure(
             name, rows, absent = _matmul(machine, size or SHAPE, say)
         elif operation == "conv":
             name, rows, absent = _conv(machine, size or CONV, say)
+        elif operation == "recurrent":
+            name, rows, absent = _recurrent(machine, size or RECURRENT, say)
         else:
             name, rows, absent = _layers(machine, size or str(COUNT), say)
     finally:
@@ -192,6 +195,55 @@ def _conv(machine: Any, size: str, say: Callable[[str], None]) -> tuple[str, lis
                 tile = next((name for name in row["kernels"] if name.startswith(f"{step.name}/")), step.name)
                 rows.append({"name": f"{what}: {tile}", "idea": step.idea, "dtype": "float32", **row})
     return f"{n}×{channels}×{height}×{width} → {filters}, {kernel}×{kernel}", rows, []
+
+
+def _recurrent(
+    machine: Any, size: str, say: Callable[[str], None]
+) -> tuple[str, list[dict[str, Any]], list[str]]:
+    found = re.fullmatch(r"(\d+)x(\d+)x(\d+)-(\d+)", size)
+    numbers = [int(text) for text in found.groups()] if found else [0]
+    if min(numbers) < 1:
+        raise ValueError(
+            f"study: size is {size!r}; expected TxBxI-H of numbers from 1, such as {RECURRENT}: steps, sequences, "
+            "inputs, units"
+        )
+    steps, batch, inputs, hidden = numbers
+    rng = np.random.default_rng(0)
+    rows: list[dict[str, Any]] = []
+    for cell in ("tanh", "gru", "lstm"):
+        gates, bound = K.CELLS[cell].gates, hidden**-0.5
+        shapes = (gates * hidden, inputs), (gates * hidden, hidden), (gates * hidden,), (gates * hidden,)
+        arrays = [rng.standard_normal((steps * batch, inputs)), rng.standard_normal((steps * batch, hidden))]
+        arrays += [rng.uniform(-bound, bound, shape) for shape in shapes]
+
+        def both(put: Callable[[Any], Any], cell: str, variant: str | None, given: list[Any]) -> Any:
+            # Returns the two passes, so that each can be counted alone.
+            x, dy, *parts = map(put, given)
+            layer, sizes = [K.RecurrentWeights(*parts)], [batch] * steps
+            settings: dict[str, Any] = {"cell": cell, "variant": variant}
+            kept: list[Any] = []
+
+            def forward() -> Any:
+                y, hn, _, saved = K.recurrent(x, layer, sizes, keep=True, **settings)
+                kept[:] = saved, y
+                return y, hn
+
+            def backward() -> Any:
+                saved, y = kept
+                return K.recurrent_backward(saved, x, layer, sizes, y, dy, **settings)
+
+            return forward, backward
+
+        exact = [run() for run in both(np.asarray, cell, "naive", arrays)]
+        single = [array.astype(np.float32) for array in arrays]
+        for step in K.variants("recurrent", "simt"):
+            say(f"recurrent on the SIMT machine, {size}, {cell}, {step.name}")
+            passes = both(simt.array, cell, step.name, single)
+            for run, reference, what in zip(passes, exact, ("", ", backward"), strict=True):
+                row = _counted(machine, run, reference)
+                name = f"{cell}{what}: {step.name}"
+                rows.append({"name": name, "idea": step.idea, "dtype": "float32", **row})
+    return f"{steps} steps of {batch} sequences, {inputs} → {hidden}", rows, []
 
 
 def _exact(array: Any) -> Any:

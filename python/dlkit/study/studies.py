@@ -35,9 +35,10 @@ _SHOWN: dict[str, tuple[ModuleType, str]] = {
     "simt-matmul": (simt_counts, ""),
     "simt-layers": (simt_counts, ""),
     "simt-conv": (simt_counts, ""),
+    "simt-recurrent": (simt_counts, ""),
 }
 #: Studies whose records are one, whatever the number of threads: for a machine, or for all.
-THREADLESS = frozenset(("footprint", "simt-matmul", "simt-layers", "simt-conv"))
+THREADLESS = frozenset(("footprint", "simt-matmul", "simt-layers", "simt-conv", "simt-recurrent"))
 
 LADDERS = ("matmul", "layers", "conv")
 

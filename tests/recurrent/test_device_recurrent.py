@@ -1,0 +1,247 @@
+"""The CUDA kernels of recurrent layers against the CPU in float64: on the SIMT machine, on a GPU where there is one."""
+
+from __future__ import annotations
+
+from importlib.util import module_from_spec, spec_from_file_location
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import dlkit.kernels as K
+from dlkit.kernels import CELLS, RecurrentWeights
+from dlkit.kernels.backend import backend_named, resolve_device, to_host, why_not
+
+# The cases of the CPU's tests, and the arguments that are wrong.
+_spec = spec_from_file_location("recurrent_cases", Path(__file__).with_name("test_recurrent.py"))
+_cases = module_from_spec(_spec)
+_spec.loader.exec_module(_cases)
+Case, errors, everything, make = _cases.Case, _cases.errors, _cases.everything, _cases.make
+
+VARIANTS = [] if why_not("simt") else [step.name for step in K.variants("recurrent", "simt")]
+ALONE = {"persistent": {"gru_reset_first"}}
+
+
+class Device:
+    def __init__(self, name: str) -> None:
+        self.backend = backend_named(name)
+        self.name = resolve_device(name, "test")
+
+    def put(self, array: Any) -> Any:
+        return None if array is None else self.backend.from_host(array, self.name)
+
+    def case(self, case: Case) -> Case:
+        """The same case in the device's memory."""
+        return case._replace(
+            x=self.put(case.x),
+            weights=[RecurrentWeights(*map(self.put, w)) for w in case.weights],
+            h0=self.put(case.h0),
+            c0=self.put(case.c0),
+            settings={k: self.put(v) if k == "mask" else v for k, v in case.settings.items()},
+            dy=self.put(case.dy),
+            dhn=self.put(case.dhn),
+            dcn=self.put(case.dcn),
+        )
+
+
+@pytest.fixture(params=["simt", "cuda"])
+def device(request: pytest.FixtureRequest) -> Device:
+    reason = why_not(request.param)
+    if reason is not None:
+        pytest.skip(reason)
+    return Device(request.param)
+
+
+def single(case: Case) -> Case:
+    def narrow(value: Any) -> Any:
+        return None if value is None else np.asarray(value, np.float32)
+
+    return case._replace(
+        x=narrow(case.x),
+        weights=[RecurrentWeights(*map(narrow, w)) for w in case.weights],
+        h0=narrow(case.h0),
+        c0=narrow(case.c0),
+        settings={k: narrow(v) if k == "mask" else v for k, v in case.settings.items()},
+        dy=narrow(case.dy),
+        dhn=narrow(case.dhn),
+        dcn=narrow(case.dcn),
+    )
+
+
+def assert_close(found: list[Any], expected: list[Any], tolerance: float) -> None:
+    assert len(found) == len(expected)
+    for i, (a, b) in enumerate(zip(found, expected, strict=True)):
+        host = to_host(a)
+        assert host.shape == b.shape
+        assert np.linalg.norm(host - b) <= tolerance * (np.linalg.norm(b) + 1e-30), i
+
+
+def check(device: Device, case: Case, variant: str | None, backward: str | None = None) -> None:
+    """In float64 and in float32 a device gives what the definition on the CPU gives in float64."""
+    exact = everything(case, "naive")
+    assert_close(everything(device.case(case), variant, backward), exact, 1e-11)
+    assert_close(everything(device.case(single(case)), variant, backward), exact, 5e-6)
+
+
+def cases(cell: str) -> list[Case]:
+    return [
+        make(cell, [5, 3, 3, 1], 5, 9, seed=1),
+        make(cell, [2, 2, 2, 2, 2], 3, 8, directions=1, mask=True, seed=2),
+        make(cell, [3, 1], 0, 13, bias=False, states=False, new_z=True, seed=3),
+    ]
+
+
+@pytest.mark.parametrize("cell", list(CELLS))
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_variants_agree_with_the_definition(device: Device, cell: str, variant: str) -> None:
+    if cell in ALONE.get(variant, ()):
+        pytest.skip(f"{variant} does not take {cell}")
+    for case in cases(cell):
+        check(device, case, variant)
+
+
+@settings(max_examples=12)
+@given(
+    cell=st.sampled_from(list(CELLS)),
+    lengths=st.lists(st.integers(1, 5), min_size=1, max_size=6),
+    inputs=st.integers(0, 9),
+    hidden=st.integers(1, 40),
+    directions=st.integers(1, 2),
+    bias=st.booleans(),
+    states=st.booleans(),
+    mask=st.booleans(),
+    new_z=st.booleans(),
+    variants=st.tuples(*2 * [st.sampled_from([None, *VARIANTS])]),
+    seed=st.integers(0, 2**16),
+)
+def test_any_shape(
+    cell: str, lengths: list[int], inputs: int, hidden: int, variants: Any, **options: Any
+) -> None:
+    """Forward and backward may be of different variants."""
+    if why_not("simt"):
+        pytest.skip("needs dlkit._simt, the emulated GPU")
+    case = make(cell, lengths, inputs, hidden, **options)
+    chosen = [None if v is not None and cell in ALONE.get(v, ()) else v for v in variants]
+    check(Device("simt"), case, *chosen)
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_inference_is_what_training_computes(device: Device, variant: str) -> None:
+    case = device.case(make("lstm", [4, 4, 2], 3, 9, dtype=np.float32))
+    y, hn, cn, saved = K.recurrent(*case[:5], variant=variant, **case.settings)
+    assert saved is None
+    kept = K.recurrent(*case[:5], keep=True, variant=variant, **case.settings)
+    for a, b in zip((y, hn, cn), kept, strict=False):
+        np.testing.assert_array_equal(to_host(a), to_host(b))
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_same_bits_every_time(device: Device, variant: str) -> None:
+    case = device.case(make("gru", [4, 3], 3, 21, dtype=np.float32))
+    first, again = (everything(case, variant) for _ in range(2))
+    for a, b in zip(first, again, strict=True):
+        np.testing.assert_array_equal(to_host(a), to_host(b))
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_gradients_are_added_to_what_is_there(device: Device, variant: str) -> None:
+    case = make("lstm", [4, 2], 3, 10, directions=1)
+    x, weights, sizes, h0, c0, settings, dy, _, _ = device.case(case)
+    results = []
+    for accumulate in (False, True):
+        y, _, _, saved = K.recurrent(x, weights, sizes, h0, c0, keep=True, variant=variant, **settings)
+        out = [RecurrentWeights(*(device.put(np.ones(a.shape)) for a in weights[0]))]
+        K.recurrent_backward(
+            *(saved, x, weights, sizes, y, dy), out=out, accumulate=accumulate, variant=variant, **settings
+        )
+        results.append([to_host(a) for a in out[0]])
+    for once, added in zip(*results, strict=True):
+        np.testing.assert_allclose(added, once + 1, atol=1e-12)
+
+
+def test_only_what_is_wanted(device: Device) -> None:
+    """Gradients by some of the weights alone, neither by the input nor by the states."""
+    case = make("lstm", [3, 2], 3, 6, directions=1)
+    expected = everything(case, "naive")
+    x, weights, sizes, h0, c0, settings, dy, dhn, dcn = device.case(case)
+    for variant in VARIANTS:
+        y, _, _, saved = K.recurrent(x, weights, sizes, h0, c0, keep=True, variant=variant, **settings)
+        wanted = [RecurrentWeights(None, device.put(np.empty(case.weights[0].hh.shape)))]
+        dx, dh0, dc0, (found,) = K.recurrent_backward(
+            *(saved, x, weights, sizes, y, dy, dhn, dcn),
+            **{"by_x": False, "by_state": False, "out": wanted, "variant": variant, **settings},
+        )
+        assert dx is dh0 is dc0 is found.ih is None
+        np.testing.assert_allclose(to_host(found.hh), expected[7], atol=1e-12)
+
+
+def test_stacks(device: Device) -> None:
+    """Several layers, and one of several directions, by the names of the cells."""
+    rng = np.random.default_rng(0)
+    x = rng.standard_normal((4, 2, 3)).astype(np.float32)
+    for call, cell in ((K.lstm, "lstm"), (K.gru, "gru"), (K.rnn, "tanh")):
+        layers = [make(cell, [1], n, 5, dtype=np.float32).weights for n in (3, 10)]
+        h0 = rng.standard_normal((4, 2, 5)).astype(np.float32)
+        expected = call(x, layers, h0)
+        there = [[RecurrentWeights(*map(device.put, w)) for w in layer] for layer in layers]
+        found = call(device.put(x), there, device.put(h0))
+        for a, b in zip(found, expected, strict=True):
+            assert a.shape == b.shape
+            np.testing.assert_allclose(to_host(a), b, rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.parametrize(("kind", "change"), [e[1:3] for e in errors()], ids=[e[0] for e in errors()])
+def test_errors_are_those_of_the_cpu(device: Device, kind: type[Exception], change: dict[str, Any]) -> None:
+    weights = make("lstm", [1], 3, 4, directions=1).weights
+    given: dict[str, Any] = {"x": np.zeros((4, 3)), "weights": weights, "batch_sizes": [2, 2], **change}
+    with pytest.raises(kind) as expected:
+        K.recurrent(**given)
+
+    def there(name: str, value: Any) -> Any:
+        if name == "weights":
+            return [
+                type(w)(*map(device.put, w)) if hasattr(w, "_fields") else tuple(map(device.put, w))
+                for w in value
+            ]
+        return device.put(value) if isinstance(value, np.ndarray) else value
+
+    with pytest.raises(kind) as found:
+        K.recurrent(**{name: there(name, value) for name, value in given.items()})
+    if "variant" not in change:  # whose names are the device's own
+        assert str(found.value) == str(expected.value)
+
+
+def test_arrays_of_two_devices(simt: Any) -> None:
+    case = make("lstm", [2, 2], 3, 4, directions=1, dtype=np.float32)
+    there = Device("simt").case(case)
+    with pytest.raises(TypeError, match=r"recurrent: weight_ih is on simt but the other arrays are on cpu"):
+        K.recurrent(case.x, there.weights, case.sizes)
+    with pytest.raises(TypeError, match=r"recurrent: x is on simt but weight_ih is on cpu"):
+        K.recurrent(there.x, case.weights, case.sizes)
+
+
+def test_what_the_persistent_kernel_does_not_take(simt: Any) -> None:
+    case = Device("simt").case(make("gru_reset_first", [2, 2], 3, 4, dtype=np.float32))
+    with pytest.raises(ValueError, match="variant 'persistent' needs a cell other than gru_reset_first"):
+        K.recurrent(*case[:4], variant="persistent", **case.settings)
+
+
+def test_gradients_have_memory_of_their_own(simt: Any) -> None:
+    case = Device("simt").case(make("tanh", [2, 2], 4, 4, directions=1, dtype=np.float32))
+    y, _, _, saved = K.recurrent(*case[:4], keep=True, **case.settings)
+    w = case.weights[0]
+    with pytest.raises(ValueError, match="dweight_ih overlaps weight_ih; expected memory of its own"):
+        K.recurrent_backward(
+            saved, *case[:3], y, case.dy, out=[RecurrentWeights(w.ih, None)], **case.settings
+        )
+    with pytest.raises(ValueError, match=r"dweight_hh is \(4, 3\); expected \(4, 4\)"):
+        K.recurrent_backward(
+            *(saved, *case[:3], y, case.dy), out=[RecurrentWeights(None, w.hh[:, :3])], **case.settings
+        )
+    with pytest.raises(ValueError, match="dweight_hh is not contiguous"):
+        K.recurrent_backward(
+            *(saved, *case[:3], y, case.dy), out=[RecurrentWeights(None, w.hh.T)], **case.settings
+        )
