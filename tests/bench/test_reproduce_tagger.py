@@ -1,24 +1,11 @@
 from __future__ import annotations
 
-import importlib
-import sys
-from pathlib import Path
-
 import pytest
-
-_BENCH = Path(__file__).resolve().parents[2] / "bench"
 
 
 @pytest.fixture
-def reproduce(monkeypatch, tmp_path):
-    monkeypatch.syspath_prepend(str(_BENCH))
-    sys.modules.pop("reproduce_tagger", None)
-    module = importlib.import_module("reproduce_tagger")
-    page = tmp_path / "page.md"
-    page.write_text("before\n<!-- reproduce-tagger:begin -->\nold\n<!-- reproduce-tagger:end -->\nafter\n")
-    monkeypatch.setattr(module, "PAGE", page)
-    monkeypatch.setattr(module, "FILE", tmp_path / "results.json")
-    return module
+def reproduce(script):
+    return script("reproduce_tagger")
 
 
 class _Recipe:
