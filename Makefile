@@ -25,7 +25,7 @@ NVCC := $(shell command -v nvcc 2>/dev/null)
 CUDA_ARCHITECTURES ?= 90a-real
 CUDA_MODULE := build/cuda/built
 SANITIZE_VENV := .venv-sanitize
-SANITIZE_TESTS ?= tests/core tests/kernels tests/layers tests/matmul
+SANITIZE_TESTS ?= tests/core tests/kernels tests/layers tests/matmul tests/conv tests/recurrent tests/ngram tests/augment
 
 comma := ,
 extras = $(foreach extra,$(subst $(comma), ,$(1)),$(STAMPS)/extra-$(extra))
@@ -122,7 +122,7 @@ reproduce-lm: $(call extras,cli) ## recurrent language models: the rows of docs/
 sweep-text: $(call extras,cli) ## the settings of sentence classification, one after the other, as plots and a table
 	@$(BIN)/python bench/sweep_text.py $(SWEEP_ARGS)
 
-sanitize: $(SANITIZE_VENV)/stamps/extension ## kernel tests under Address- and UndefinedBehaviorSanitizer (10 to 20 min)
+sanitize: $(SANITIZE_VENV)/stamps/extension ## kernel tests under Address- and UndefinedBehaviorSanitizer (an hour; SANITIZE_TESTS=tests/conv: a part)
 	$(say) "testing under AddressSanitizer and UndefinedBehaviorSanitizer: $(SANITIZE_TESTS)"
 	@LD_PRELOAD="$$($${CXX:-g++} -print-file-name=libasan.so) $$($${CXX:-g++} -print-file-name=libstdc++.so)" \
 	ASAN_OPTIONS=detect_leaks=0:allocator_may_return_null=1 UBSAN_OPTIONS=print_stacktrace=1:halt_on_error=1 \
