@@ -40,6 +40,7 @@ class Axis:
     name: str
     values: Sequence[Any]
     baseline: Any
+    ordered: bool = True
 
 
 # Baseline: regions 3, 4, 5 with 100 filters each, ReLU, 1-max pooling, dropout 0.5 (Kim 2014).
@@ -52,9 +53,10 @@ AXES = (
         "regions",
         [(3, 4, 5), (2, 3, 4, 5), (7, 7, 7), (5, 6, 7), (7, 8, 9), (10, 10, 10)],
         (3, 4, 5),
+        ordered=False,
     ),
     Axis("filters of each size", "filters", [10, 50, 100, 200, 400], 100),
-    Axis("activation", "activation", ["relu", "tanh", "softplus", "identity"], "relu"),
+    Axis("activation", "activation", ["relu", "tanh", "softplus", "identity"], "relu", ordered=False),
     Axis("k of k-max pooling", "k", [1, 2, 5, 10], 1),
     Axis("dropout", "dropout", [0.0, 0.1, 0.3, 0.5, 0.7, 0.9], 0.5),
 )
@@ -134,6 +136,48 @@ def table(record: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
+def measure(
+    data: str, axes: Sequence[Axis], common: dict[str, Any], repeats: int, kept: Path | None
+) -> dict[str, Any]:
+    """Train the baseline and every value of every setting; what is in `kept` already is not trained again."""
+    measured = Measured(data, kept)
+    baseline = measured.accuracies(common, repeats)
+    written = []
+    for axis in axes:
+        points = []
+        for value in axis.values:
+            settings = common if value == axis.baseline else {**common, axis.name: value}
+            points.append({"value": value, "accuracies": measured.accuracies(settings, repeats)})
+        written.append({"title": axis.title, "name": axis.name, "ordered": axis.ordered, "points": points})
+    described = environment()
+    described["command"] = "make sweep-text"
+    return {
+        "benchmark": "sweep-text",
+        "data": data,
+        "repeats": repeats,
+        "of": "seeds" if measured.official else "folds",
+        "common": common,
+        "environment": described,
+        "baseline": baseline,
+        "axes": written,
+    }
+
+
+def draw(record: dict[str, Any], path: Path) -> None:
+    """One panel a setting; values without an order are not joined by a line."""
+    settings = [
+        Setting(
+            axis["title"],
+            [text_of(point["value"]) for point in axis["points"]],
+            [point["accuracies"] for point in axis["points"]],
+            axis["ordered"],
+        )
+        for axis in record["axes"]
+    ]
+    title = f"text-cnn on {record['data']}: one setting at a time"
+    sweep_panels(settings, path, baseline=fmean(record["baseline"]), title=title)
+
+
 def main() -> int:
     """Train, write, draw."""
     parser = argparse.ArgumentParser(
@@ -147,6 +191,7 @@ def main() -> int:
     parser.add_argument(
         "--runs", type=Path, default=Path("runs/sweep-text"), help="folder of what has been measured"
     )
+    parser.add_argument("--redraw", action="store_true", help="only draw, from the results in bench/results")
     parser.add_argument("--dry-run", action="store_true", help="print the table and draw, write no results")
     parser.add_argument("--quick", action="store_true", help="a few small networks on topics, in a minute")
     chosen = parser.parse_args()
@@ -159,43 +204,18 @@ def main() -> int:
     if chosen.quick:
         data, axes, common, repeats = "topics", _QUICK_AXES, {**_QUICK, "filters": 10}, 2
 
-    measured = Measured(data, None if chosen.quick else chosen.runs / f"{data}.json")
-    drawn, written = [], []
+    file = RESULTS / f"sweep-text-{data}.json"
+    if chosen.redraw:
+        draw(json.loads(file.read_text(encoding="utf-8")), chosen.figure)
+        return 0
     try:
-        baseline = measured.accuracies(common, repeats)
-        for axis in axes:
-            points = []
-            for value in axis.values:
-                settings = common if value == axis.baseline else {**common, axis.name: value}
-                points.append({"value": value, "accuracies": measured.accuracies(settings, repeats)})
-            written.append({"title": axis.title, "name": axis.name, "points": points})
-            drawn.append(
-                Setting(
-                    axis.title,
-                    [text_of(point["value"]) for point in points],
-                    [point["accuracies"] for point in points],
-                )
-            )
+        record = measure(data, axes, common, repeats, None if chosen.quick else chosen.runs / f"{data}.json")
     except DataError as error:
         raise SystemExit(f"sweep-text: {error}") from error
-    described = environment()
-    described["command"] = "make sweep-text"
-    record = {
-        "benchmark": "sweep-text",
-        "data": data,
-        "repeats": repeats,
-        "of": "seeds" if data in ("topics", "trec", "sst2", "sst5") else "folds",
-        "common": common,
-        "environment": described,
-        "baseline": baseline,
-        "axes": written,
-    }
     print(table(record))
-    sweep_panels(
-        drawn, chosen.figure, baseline=fmean(baseline), title=f"text-cnn on {data}: one setting at a time"
-    )
+    draw(record, chosen.figure)
     if not chosen.dry_run and not chosen.quick:
-        write_results(RESULTS / f"sweep-text-{data}.json", record)
+        write_results(file, record)
         put_between_markers(PAGE, "sweep-text", table(record))
     return 0
 

@@ -35,5 +35,9 @@ def test_pictures(tmp_path):
     ]
     assert colours(saliency_lines(sentences, tmp_path / "s.png", title="t")) > 50
     assert colours(fold_accuracies([0.7, 0.8], tmp_path / "f.png", title="t")) > 20
-    settings = [Setting("k", ["1", "2"], [[0.7, 0.75], [0.6]]), Setting("d", ["0"], [[0.5]])]
+    settings = [
+        Setting("k", ["1", "2"], [[0.7, 0.75], [0.6]]),
+        Setting("d", ["0"], [[0.5]]),
+        Setting("activation", ["relu", "tanh"], [[0.7], [0.6]], joined=False),
+    ]
     assert colours(sweep_panels(settings, tmp_path / "w.png", baseline=0.7, title="t")) > 20

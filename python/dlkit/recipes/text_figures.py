@@ -191,11 +191,14 @@ class Setting:
         As text.
     accuracies
         For each value, those of its folds or seeds.
+    joined
+        Whether the values have an order, so that a line may join them.
     """
 
     title: str
     values: Sequence[str]
     accuracies: Sequence[Sequence[float]]
+    joined: bool = True
 
 
 def sweep_panels(
@@ -216,7 +219,9 @@ def sweep_panels(
         axes.axhline(100 * baseline, color="#888888", linewidth=0.9, linestyle=":")
         for place, each in zip(places, setting.accuracies, strict=True):
             axes.vlines(place, 100 * min(each), 100 * max(each), color=PALETTE[4], linewidth=5, alpha=0.5)
-        axes.plot(places, means, "o-", color=PALETTE[0], linewidth=1.4, markersize=4.5)
+        style = "o-" if setting.joined else "o"
+        axes.plot(places, means, style, color=PALETTE[0], linewidth=1.4, markersize=4.5)
+        axes.set_xlim(-0.5, len(setting.values) - 0.5)
         axes.set_xticks(places, setting.values, fontsize=8, rotation=25 if len(setting.values) > 4 else 0)
         axes.set_ylim(low - margin, high + margin)
         axes.set_title(setting.title, fontsize=9.5, loc="left")
