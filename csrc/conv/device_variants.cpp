@@ -9,56 +9,73 @@ constexpr const char* kTilesNeed =
 
 bool any(const DeviceConv&) { return true; }
 
+// The steps, of which the three operations differ in the idea alone.
+DeviceConvVariant naive(const char* idea) { return {"naive", idea, "", any, nullptr, device::conv_naive}; }
+
+DeviceConvVariant implicit_gemm(const char* idea) {
+  return {"implicit_gemm",
+          idea,
+          kTilesNeed,
+          device::fits_tiles,
+          device::conv_implicit_gemm_workspace,
+          device::conv_implicit_gemm,
+          device::kImplicitGemmTiles};
+}
+
+DeviceConvVariant tensor_tf32() {
+  return {"tensor_tf32",
+          "the same by tensor cores, operands rounded to TF32",
+          kTilesNeed,
+          device::fits_tiles,
+          device::conv_tensor_tf32_workspace,
+          device::conv_tensor_tf32,
+          device::kTensorTf32Tiles};
+}
+
+DeviceConvVariant tensor_bf16() {
+  return {"tensor_bf16",
+          "the same by tensor cores, operands rounded to bfloat16",
+          kTilesNeed,
+          device::fits_tiles,
+          device::conv_tensor_bf16_workspace,
+          device::conv_tensor_bf16,
+          device::kTensorBf16Tiles};
+}
+
+DeviceConvVariant winograd(const char* idea) {
+  return {"winograd",
+          idea,
+          "float32, a kernel of 3 x 3, stride and dilation 1, extents below 2^30",
+          device::fits_winograd,
+          device::conv_winograd_workspace,
+          device::conv_winograd};
+}
+
+DeviceConvVariant depthwise(const char* idea) {
+  return {"depthwise",
+          idea,
+          "one channel in each group, extents below 2^30",
+          device::fits_depthwise,
+          device::conv_depthwise_workspace,
+          device::conv_depthwise};
+}
+
 }  // namespace
 
 const std::vector<DeviceConvVariant>& device_conv_variants(ConvOperation operation) {
   static const std::vector<DeviceConvVariant> tables[3] = {
-      {
-          {"naive", "one thread for each element of the output", "", any, nullptr, device::conv_naive},
-          {"implicit_gemm",
-           "a matrix product whose panels of patches are gathered into shared memory, never written out", kTilesNeed,
-           device::fits_tiles, device::conv_implicit_gemm_workspace, device::conv_implicit_gemm,
-           device::kImplicitGemmTiles},
-          {"tensor_tf32", "the same by tensor cores, operands rounded to TF32", kTilesNeed, device::fits_tiles,
-           device::conv_tensor_tf32_workspace, device::conv_tensor_tf32, device::kTensorTf32Tiles},
-          {"tensor_bf16", "the same by tensor cores, operands rounded to bfloat16", kTilesNeed, device::fits_tiles,
-           device::conv_tensor_bf16_workspace, device::conv_tensor_bf16, device::kTensorBf16Tiles},
-          {"winograd", "F(2x2, 3x3): 16 multiplications for 36, transforms and products in one kernel",
-           "float32, a kernel of 3 x 3, stride and dilation 1, extents below 2^30", device::fits_winograd,
-           device::conv_winograd_workspace, device::conv_winograd},
-          {"depthwise", "a thread a column of 4 rows, taps in registers",
-           "one channel in each group, extents below 2^30", device::fits_depthwise, device::conv_depthwise_workspace,
-           device::conv_depthwise},
-      },
-      {
-          {"naive", "one thread for each element of the input's gradient", "", any, nullptr, device::conv_naive},
-          {"implicit_gemm", "the same on the gradient, with the taps backwards; strides by phases", kTilesNeed,
-           device::fits_tiles, device::conv_implicit_gemm_workspace, device::conv_implicit_gemm,
-           device::kImplicitGemmTiles},
-          {"tensor_tf32", "the same by tensor cores, operands rounded to TF32", kTilesNeed, device::fits_tiles,
-           device::conv_tensor_tf32_workspace, device::conv_tensor_tf32, device::kTensorTf32Tiles},
-          {"tensor_bf16", "the same by tensor cores, operands rounded to bfloat16", kTilesNeed, device::fits_tiles,
-           device::conv_tensor_bf16_workspace, device::conv_tensor_bf16, device::kTensorBf16Tiles},
-          {"winograd", "F(2x2, 3x3) with the kernel turned",
-           "float32, a kernel of 3 x 3, stride and dilation 1, extents below 2^30", device::fits_winograd,
-           device::conv_winograd_workspace, device::conv_winograd},
-          {"depthwise", "the same with the taps backwards, summed over the filters of a group",
-           "one channel in each group, extents below 2^30", device::fits_depthwise, device::conv_depthwise_workspace,
-           device::conv_depthwise},
-      },
-      {
-          {"naive", "one thread for each weight, which goes through all images", "", any, nullptr, device::conv_naive},
-          {"implicit_gemm", "the gradient times gathered patches, summed over places in slices", kTilesNeed,
-           device::fits_tiles, device::conv_implicit_gemm_workspace, device::conv_implicit_gemm,
-           device::kImplicitGemmTiles},
-          {"tensor_tf32", "the same by tensor cores, operands rounded to TF32", kTilesNeed, device::fits_tiles,
-           device::conv_tensor_tf32_workspace, device::conv_tensor_tf32, device::kTensorTf32Tiles},
-          {"tensor_bf16", "the same by tensor cores, operands rounded to bfloat16", kTilesNeed, device::fits_tiles,
-           device::conv_tensor_bf16_workspace, device::conv_tensor_bf16, device::kTensorBf16Tiles},
-          {"depthwise", "a block a filter, 9 taps in the registers of each thread",
-           "one channel in each group, extents below 2^30", device::fits_depthwise, device::conv_depthwise_workspace,
-           device::conv_depthwise},
-      },
+      {naive("one thread for each element of the output"),
+       implicit_gemm("a matrix product whose panels of patches are gathered into shared memory, never written out"),
+       tensor_tf32(), tensor_bf16(),
+       winograd("F(2x2, 3x3): 16 multiplications for 36, transforms and products in one kernel"),
+       depthwise("a thread a column of 4 rows, taps in registers")},
+      {naive("one thread for each element of the input's gradient"),
+       implicit_gemm("the same on the gradient, with the taps backwards; strides by phases"), tensor_tf32(),
+       tensor_bf16(), winograd("F(2x2, 3x3) with the kernel turned"),
+       depthwise("the same with the taps backwards, summed over the filters of a group")},
+      {naive("one thread for each weight, which goes through all images"),
+       implicit_gemm("the gradient times gathered patches, summed over places in slices"), tensor_tf32(), tensor_bf16(),
+       depthwise("a block a filter, 9 taps in the registers of each thread")},
   };
   return tables[static_cast<int>(operation)];
 }

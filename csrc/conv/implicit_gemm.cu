@@ -27,22 +27,22 @@
 // processing", 2006, for im2col; S. Chetlur et al., "cuDNN: efficient primitives for deep learning", 2014, for doing
 // without its matrix.
 #include "conv/device_weight_tile.h"
-#include "conv/fma_tile.h"
 #include "conv/gather_tile.h"
+#include "matmul/warp_sums.h"
 
 namespace dlkit::device {
 namespace {
 
 using T = real<float>;
 
-//                         tile     of a warp  lanes stages blocks
-using Tile128x128 = FmaTile<128, 128, 64, 32, 8, 4, 2>;
-using Tile64x64 = FmaTile<64, 64, 32, 32, 4, 4, 5>;
-using Tile32x64 = FmaTile<32, 64, 16, 32, 4, 4, 8>;
+//                          tile     of a warp   lanes  depth  stages  blocks
+using Tile128x128 = WarpTile<128, 128, 64, 32, 8, 8, 4, 2>;
+using Tile64x64 = WarpTile<64, 64, 32, 32, 4, 8, 4, 5>;
+using Tile32x64 = WarpTile<32, 64, 16, 32, 4, 8, 4, 8>;
 
-constexpr TileFacts kTiles[] = {fma_facts<Tile128x128>(kImplicitGemmTiles[0], 0.82),
-                                fma_facts<Tile64x64>(kImplicitGemmTiles[1], 0.66),
-                                fma_facts<Tile32x64>(kImplicitGemmTiles[2], 0.48)};
+constexpr TileFacts kTiles[] = {warp_facts<Tile128x128>(kImplicitGemmTiles[0], 0.82),
+                                warp_facts<Tile64x64>(kImplicitGemmTiles[1], 0.66),
+                                warp_facts<Tile32x64>(kImplicitGemmTiles[2], 0.48)};
 const TileFamily kFamily = {kTiles, 128, 8, nullptr};
 
 template <class Tile>
@@ -59,7 +59,7 @@ __global__ void __launch_bounds__(Tile::kThreads, Tile::kBlocks)
   constexpr int kStep = Tile::kThreads / Tile::kCols;
   Reader reader(g, o.source, o.taps, tile, k);
 
-  FmaSums<Tile> sums;
+  WarpSums<T, Tile> sums;
   sums.add(
       shared, (tile.depth + kDepth - 1) / kDepth,
       [&](int, int stage) {
@@ -98,7 +98,7 @@ __global__ void __launch_bounds__(Tile::kThreads, Tile::kBlocks)
 #pragma unroll
   for (int e = 0; e < kEachB; ++e) columns[e] = WeightColumn(w, tile.col + x + e * kStep);
 
-  FmaSums<Tile> sums;
+  WarpSums<T, Tile> sums;
   T bias(0);
   const bool adds_bias = w.with_bias && tile.col == 0 && thread < Tile::kRows;
   sums.add(

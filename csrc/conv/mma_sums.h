@@ -84,18 +84,7 @@ struct MmaSums {
           __syncthreads();  // the next panels are there; these are in everybody's registers
           if (panel + 1 < steps) load(next, 0, 0);
         }
-#pragma unroll
-        for (int r = 0; r < kDown; ++r) Operand::round(a[step % 2][r]);
-#pragma unroll
-        for (int s = 0; s < kAcross; ++s) Operand::round(b[step % 2][s]);
-#pragma unroll
-        for (int r = 0; r < kDown; ++r)
-#pragma unroll
-          for (int s = 0; s < 2 * kAcross; ++s) {
-            const std::uint32_t (&pair)[4] = b[step % 2][s / 2];
-            const std::uint32_t columns[2] = {pair[s % 2 * 2], pair[s % 2 * 2 + 1]};
-            Operand::multiply(sums[r][s], a[step % 2][r], columns);
-          }
+        multiply_fragments<Operand>(sums, a[step % 2], b[step % 2]);
       }
       writing = reading;
       reading = next;

@@ -149,6 +149,24 @@ class MmaCopy {
 // `Operand` says what the tensor cores are given (mma_tf32.cu, mma_16bit.cu): Element; kDepth, the k of one
 // instruction; load_a and load_b, which read the fragments of 16 rows and 16 columns;
 // round, what is done to them when they are there; multiply.
+//
+// Adds the products of Down fragments of rows and Across fragments of columns, each two instructions wide.
+template <class Operand, int Down, int Across>
+__device__ __forceinline__ void multiply_fragments(real<float> (&sums)[Down][2 * Across][4],
+                                                   std::uint32_t (&a)[Down][4], std::uint32_t (&b)[Across][4]) {
+#pragma unroll
+  for (int r = 0; r < Down; ++r) Operand::round(a[r]);
+#pragma unroll
+  for (int s = 0; s < Across; ++s) Operand::round(b[s]);
+#pragma unroll
+  for (int r = 0; r < Down; ++r)
+#pragma unroll
+    for (int s = 0; s < 2 * Across; ++s) {
+      const std::uint32_t columns[2] = {b[s / 2][s % 2 * 2], b[s / 2][s % 2 * 2 + 1]};
+      Operand::multiply(sums[r][s], a[r], columns);
+    }
+}
+
 template <class In, class Out, class Operand, class Tile, bool AAlongK, bool BAlongK>
 __global__ void __launch_bounds__(Tile::kThreads, Tile::kBlocks) mma_tile_kernel(Product<In, Out> p) {
   using T = real<float>;
@@ -244,18 +262,7 @@ __global__ void __launch_bounds__(Tile::kThreads, Tile::kBlocks) mma_tile_kernel
       }
       if constexpr (kAsync)
         if (step == 0) start(panel + kStages - 1, writing);
-#pragma unroll
-      for (int r = 0; r < kDown; ++r) Operand::round(a[step % 2][r]);
-#pragma unroll
-      for (int s = 0; s < kAcross; ++s) Operand::round(b[step % 2][s]);
-#pragma unroll
-      for (int r = 0; r < kDown; ++r)
-#pragma unroll
-        for (int s = 0; s < 2 * kAcross; ++s) {
-          const std::uint32_t (&pair)[4] = b[step % 2][s / 2];
-          const std::uint32_t columns[2] = {pair[s % 2 * 2], pair[s % 2 * 2 + 1]};
-          Operand::multiply(sums[r][s], a[step % 2][r], columns);
-        }
+      multiply_fragments<Operand>(sums, a[step % 2], b[step % 2]);
     }
     writing = reading;
     reading = next;

@@ -2,7 +2,7 @@
 //
 // A warp of `vectorised` reads 16 + 128 elements of each k: slivers of A, whole rows of the panel of B. Lanes that
 // stand 8 x 4 on a tile of 64 x 32 read 64 + 32 different ones, and are numbered so that quarters of the warp ask for
-// the same, which hardware merges (warp_tile.h). Elements of the next k are loaded while those of this one are
+// the same, which hardware merges (warp_sums.h). Elements of the next k are loaded while those of this one are
 // multiplied, and 4 pairs of panels are in flight, so that neither shared memory nor global memory is waited for. The
 // tile of 256 x 128 gives each thread 16 x 8 elements: 6 loads for 128 multiply-adds, 3/4 of the wavefronts even if
 // none are merged, and 43 FLOP per byte of global memory instead of 32, for one block a multiprocessor.
@@ -33,15 +33,10 @@ using Tile64x64 = WarpTile<64, 64, 32, 32, 4, 8, 4, 5>;
 using Tile32x64 = WarpTile<32, 64, 16, 32, 4, 16, 4, 6>;
 using Tile64x32 = WarpTile<64, 32, 32, 16, 8, 16, 4, 6>;
 
-template <class Tile>
-constexpr TileFacts facts(const char* name, double efficiency) {
-  return {name, Tile::kRows, Tile::kCols, Tile::kThreads / kWarp, Tile::kBlocks, efficiency};
-}
-
 constexpr TileFacts kTiles[] = {
-    facts<Tile256x128>("warp_tiled/256x128", 0.90), facts<Tile128x128>("warp_tiled/128x128", 0.88),
-    facts<Tile128x64>("warp_tiled/128x64", 0.84),   facts<Tile64x64>("warp_tiled/64x64", 0.72),
-    facts<Tile32x64>("warp_tiled/32x64", 0.55),     facts<Tile64x32>("warp_tiled/64x32", 0.55),
+    warp_facts<Tile256x128>("warp_tiled/256x128", 0.90), warp_facts<Tile128x128>("warp_tiled/128x128", 0.88),
+    warp_facts<Tile128x64>("warp_tiled/128x64", 0.84),   warp_facts<Tile64x64>("warp_tiled/64x64", 0.72),
+    warp_facts<Tile32x64>("warp_tiled/32x64", 0.55),     warp_facts<Tile64x32>("warp_tiled/64x32", 0.55),
 };
 
 template <class Tile>

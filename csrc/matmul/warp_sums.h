@@ -1,6 +1,6 @@
-// The multiply-adds of a block's tile of rows x columns, from panels of k in shared memory: the scheme of
-// matmul/warp_tile.h (tiles of warps in the tile of the block, stages, elements of the next k loaded while those of
-// this one are multiplied), with any way to copy the panels.
+// The multiply-adds of a block's tile of rows x columns, from panels of k in shared memory: tiles of warps in the tile
+// of the block, panels that are copied stages ahead, elements of the next k loaded while those of this one are
+// multiplied. How panels are copied is the caller's: warp_tile.h reads matrices, conv/implicit_gemm.cu gathers patches.
 #pragma once
 
 #include "core/cuda/launch.h"
@@ -13,42 +13,46 @@ namespace dlkit::device {
 // Panel element (x, k). Rows are 4 words longer than the tile is wide, so that a warp that writes 8 k of 4 x hits 32
 // banks.
 template <int Width>
-struct FmaPanel {
+struct WarpPanel {
   static constexpr int kPitch = Width + 4;
   static __device__ __forceinline__ int offset(int x, int k) { return k * kPitch + x; }
 };
 
-// As matmul's WarpTile.
-template <int Rows, int Cols, int WarpRows, int WarpCols, int LanesDown, int Stages, int Blocks>
-struct FmaTile {
-  static constexpr int kRows = Rows, kCols = Cols, kStages = Stages, kBlocks = Blocks, kDepth = 8;
+// A block's tile is Rows x Cols, a warp's WarpRows x WarpCols, on which its lanes stand LanesDown x (32 / LanesDown).
+// `Stages` pairs of panels, Depth deep, take turns in shared memory; `Blocks` should fit on a multiprocessor.
+template <int Rows, int Cols, int WarpRows, int WarpCols, int LanesDown, int Depth, int Stages, int Blocks>
+struct WarpTile {
+  static constexpr int kRows = Rows, kCols = Cols, kDepth = Depth, kStages = Stages, kBlocks = Blocks;
   static constexpr int kLanesDown = LanesDown, kLanesAcross = kWarp / LanesDown;
   static constexpr int kWarpRows = WarpRows, kWarpCols = WarpCols, kWarpsAcross = Cols / WarpCols;
   static constexpr int kThreads = Rows / WarpRows * kWarpsAcross * kWarp;
+  // A thread's elements: so many groups of 4 rows by so many of 4 columns.
   static constexpr int kDown = WarpRows / (4 * LanesDown), kAcross = WarpCols / (4 * kLanesAcross);
-  using PanelA = FmaPanel<Rows>;
-  using PanelB = FmaPanel<Cols>;
-  static constexpr int kElementsA = kDepth * PanelA::kPitch, kStageElements = kElementsA + kDepth * PanelB::kPitch;
+  using PanelA = WarpPanel<Rows>;
+  using PanelB = WarpPanel<Cols>;
+  static constexpr int kElementsA = kDepth * PanelA::kPitch, kElementsB = kDepth * PanelB::kPitch;
+  static constexpr int kStageElements = kElementsA + kElementsB;
   static constexpr std::size_t kSharedBytes = sizeof(float) * Stages * kStageElements;
 };
 
 template <class Tile>
-constexpr TileFacts fma_facts(const char* name, double efficiency) {
+constexpr TileFacts warp_facts(const char* name, double efficiency) {
   return {name, Tile::kRows, Tile::kCols, Tile::kThreads / kWarp, Tile::kBlocks, efficiency};
 }
 
 // A thread's part of the tile: rows row(r), for r in 0 .. 4 kDown - 1, and of each kAcross times 4 neighbouring columns
 // from column(s) on.
-template <class Tile>
-struct FmaSums {
-  using T = real<float>;
+template <class T, class Tile>
+struct WarpSums {
   static constexpr int kDown = Tile::kDown, kAcross = Tile::kAcross;
   T sums[kDown * 4][kAcross][4];
   int y, x;
 
-  __device__ __forceinline__ FmaSums() {
+  __device__ __forceinline__ WarpSums() {
     const int lane = static_cast<int>(threadIdx.x) % kWarp, warp = static_cast<int>(threadIdx.x) / kWarp;
-    // Lanes are numbered so that loads of 16 bytes of a quarter of a warp mostly ask for the same (warp_tile.h).
+    // A load of 16 bytes takes the lanes in quarters of a warp, and two quarters at once where neighbours in the lane's
+    // lowest bit, or in its second, ask for the same. So the lowest bit counts columns, whose rows of A are the same,
+    // and the second counts rows.
     const int across = (lane & 1) | (lane >> 2) % (Tile::kLanesAcross / 2) << 1;
     const int down = (lane >> 1 & 1) | (lane >> 2) / (Tile::kLanesAcross / 2) << 1;
     y = warp / Tile::kWarpsAcross * Tile::kWarpRows + down * 4;
