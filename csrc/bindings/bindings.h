@@ -17,5 +17,6 @@ void bind_normalisation(pybind11::module_& module);
 void bind_pool(pybind11::module_& module);
 void bind_over_time(pybind11::module_& module);
 void bind_recurrent(pybind11::module_& module);
+void bind_word2vec(pybind11::module_& module);
 
 }  // namespace dlkit

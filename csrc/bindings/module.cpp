@@ -16,4 +16,5 @@ PYBIND11_MODULE(_cpu, module) {
   dlkit::bind_pool(module);
   dlkit::bind_over_time(module);
   dlkit::bind_recurrent(module);
+  dlkit::bind_word2vec(module);
 }

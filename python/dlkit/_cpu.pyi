@@ -474,3 +474,20 @@ class NGramArpa:
     def __init__(self) -> None: ...
     def add(self, piece: bytes) -> None: ...
     def finish(self) -> NGramTable: ...
+
+# Word vectors: csrc/bindings/word2vec.cpp.
+def update_words(
+    operation: str,
+    inputs: NDArray[Any],
+    outputs: NDArray[Any],
+    labels: NDArray[Any],
+    w_in: Any,
+    w_out: Any,
+    lr: float,
+    cbow: bool,
+    mean: bool,
+    divide: bool,
+    variant: str | None,
+    /,
+) -> float: ...
+def word2vec_variants() -> dict[str, list[tuple[str, str, str]]]: ...

@@ -101,6 +101,7 @@ from dlkit.kernels.precision import get_float32_matmul_precision, set_float32_ma
 from dlkit.kernels.random import initial_seed, manual_seed
 from dlkit.kernels.recurrent import CELLS, RecurrentWeights, gru, lstm, recurrent, recurrent_backward, rnn
 from dlkit.kernels.variants import Variant, variants
+from dlkit.kernels.word2vec import cbow_hs_update, cbow_update, sghs_update, sgns_update
 
 __all__ = [
     "ACTIVATIONS",
@@ -126,6 +127,8 @@ __all__ = [
     "batch_norm",
     "batch_norm_apply",
     "batch_norm_backward",
+    "cbow_hs_update",
+    "cbow_update",
     "clamp_inplace",
     "clip_factor",
     "column_sum",
@@ -192,6 +195,8 @@ __all__ = [
     "set_float32_matmul_precision",
     "set_num_threads",
     "sgd_step",
+    "sghs_update",
+    "sgns_update",
     "show_config",
     "sigmoid",
     "silu",

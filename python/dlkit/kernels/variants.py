@@ -9,6 +9,7 @@ from dlkit.kernels import augment, conv, pool
 from dlkit.kernels.backend import check_backend, nearest
 from dlkit.kernels.layers import ladders
 from dlkit.kernels.recurrent import ladders as recurrent_ladders
+from dlkit.kernels.word2vec import ladders as word2vec_ladders
 
 
 class Variant(NamedTuple):
@@ -38,7 +39,7 @@ def variants(operation: str, backend: str = "cpu") -> list[Variant]:
     check_backend(backend, "variants")
     tables: dict[str, list[tuple[str, str, str]]]
     if backend == "cpu":
-        chapters = (ladders, conv.ladders, pool.ladders, augment.ladders, recurrent_ladders)
+        chapters = (ladders, conv.ladders, pool.ladders, augment.ladders, recurrent_ladders, word2vec_ladders)
         tables = {"matmul": _cpu.matmul_variants(), **{k: v for each in chapters for k, v in each().items()}}
     else:
         from dlkit.kernels import (

@@ -1,0 +1,106 @@
+// Word vectors: what one word of a text changes in them, by negative sampling or hierarchical softmax.
+//
+// An input vector x predicts for each of n rows w of an output matrix whether it is one of the right ones (its label
+// is 1) or not (0). With y = sigmoid(x . w) the loss is -log y or -log(1 - y), and a step of gradient descent
+//
+//   g = lr (label - y),   x += sum over w of g w,   w += g x
+//
+// Skip-gram: each word of the context is an input. CBOW: one input, their sum or mean. Negative sampling: the outputs
+// are the word itself (1) and words drawn at random (0). Hierarchical softmax: the inner nodes on the word's path in a
+// Huffman tree, 1 where it turns left. As in the original program, the context predicts the word in the middle.
+//
+// With CBOW the gradient is the input's step for each word of a sum, and an m-th of it for each of a mean. The original
+// program, and gensim, give each word of a mean all of it (Irsoy, Benton & Stratos 2021: corrected CBOW performs as
+// well as skip-gram).
+//
+// 6 m n dim floating-point operations for m inputs, and (m + n) dim numbers that are read twice and written once.
+//
+// Source: Mikolov, Chen, Corrado & Dean 2013 (efficient estimation); Mikolov, Sutskever, Chen, Corrado & Dean 2013
+// (distributed representations); Goldberg & Levy 2014 (word2vec explained) for the derivation.
+#pragma once
+
+#include <vector>
+
+#include "core/dispatch.h"
+#include "core/view.h"
+
+namespace dlkit {
+
+template <class T>
+struct PairUpdate {
+  const T* const* x;  // m inputs
+  T* const* dx;       // what their steps are added to: the inputs themselves, or memory of its own
+  Index m;
+  T* const* w;      // n rows of the output matrix
+  const T* labels;  // n, each 0 or 1
+  Index n, dim;
+  T lr;
+  T* scratch;  // as much as the variant asks for
+  bool with_loss;
+};
+
+// Rows may stand among the inputs, or among the outputs, more than once.
+struct PairVariant {
+  const char* name;
+  const char* idea;
+  const char* needs;
+  // Elements of scratch memory for so many inputs and outputs.
+  Index (*scratch)(Index m, Index n, Index dim);
+  // The loss before the steps, or 0 where it is not asked for.
+  double (*single_precision)(const PairUpdate<float>&);
+  double (*double_precision)(const PairUpdate<double>&);
+
+  double run(const PairUpdate<float>& p) const { return single_precision(p); }
+  double run(const PairUpdate<double>& p) const { return double_precision(p); }
+};
+
+// The ladder; the last is the default.
+const std::vector<PairVariant>& pair_variants();
+
+// A batch of words, one after the other.
+template <class T>
+struct WordUpdate {
+  T* w_in;
+  T* w_out;
+  Index dim;
+  Index words, most_inputs, most_outputs;
+  const std::int64_t* inputs;   // (words, most_inputs): rows of w_in; -1: none
+  const std::int64_t* outputs;  // (words, most_outputs), or one such row for each input: rows of w_out; -1: none
+  const std::uint8_t* labels;   // alike
+  bool own_outputs;             // each input has outputs of its own
+  bool cbow;                    // the inputs' sum is the one input
+  bool mean;                    // or their mean
+  bool divide;                  // each gets its part of that input's step, not all of it
+  T lr;
+};
+
+// The sum of the losses. Throws std::bad_alloc.
+template <class T>
+double update_words(const WordUpdate<T>& p, const PairVariant& variant);
+
+namespace naive {
+
+template <class T>
+double update_pairs(const PairUpdate<T>& p);
+
+}  // namespace naive
+
+template <class T>
+double update_pairs_by_table(const PairUpdate<T>& p);
+
+// The vector kernels (registers.cpp, matrix.cpp).
+struct PairKernels {
+  double (*single_precision)(const PairUpdate<float>&);
+  double (*double_precision)(const PairUpdate<double>&);
+};
+
+DLKIT_DECLARE_PER_ISA(PairKernels, pair_registers)
+DLKIT_DECLARE_PER_ISA(PairKernels, pair_matrix)
+
+// Elements of a register of any instruction set, at most.
+constexpr Index kMostLanes = 16;
+
+// Of matrix.cpp: the products of all pairs, and a vector of the step of each input and output.
+constexpr Index matrix_scratch(Index m, Index n) { return m * n + 2 * kMostLanes + kMostLanes * (m + n); }
+
+}  // namespace dlkit
