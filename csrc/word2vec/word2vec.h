@@ -97,6 +97,25 @@ struct PairKernels {
 DLKIT_DECLARE_PER_ISA(PairKernels, pair_registers)
 DLKIT_DECLARE_PER_ISA(PairKernels, pair_matrix)
 
+// Sums of rows and their return (bag.cpp).
+template <class T>
+struct BagKernels {
+  // sum = factor times the sum of the m rows
+  void (*sum)(const T* const* rows, Index m, Index dim, T factor, T* sum);
+  // each row += factor step
+  void (*add)(const T* step, T factor, T* const* rows, Index m, Index dim);
+};
+
+struct BagTables {
+  BagKernels<float> single_precision;
+  BagKernels<double> double_precision;
+
+  const BagKernels<float>& get(float) const { return single_precision; }
+  const BagKernels<double>& get(double) const { return double_precision; }
+};
+
+DLKIT_DECLARE_PER_ISA(BagTables, bag_table)
+
 // Elements of a register of any instruction set, at most.
 constexpr Index kMostLanes = 16;
 

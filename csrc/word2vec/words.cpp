@@ -48,16 +48,12 @@ class Words {
   }
 
   double sum(Index inputs, Index word) const {
-    std::fill(input_, input_ + p_.dim, T(0));
-    std::fill(step_, step_ + p_.dim, T(0));
-    for (Index i = 0; i < inputs; ++i)
-      for (Index k = 0; k < p_.dim; ++k) input_[k] += x_[i][k];
+    const BagKernels<T>& kernels = DLKIT_SELECT(bag_table).get(T());
     const T part = 1 / static_cast<T>(inputs);
-    if (p_.mean)
-      for (Index k = 0; k < p_.dim; ++k) input_[k] *= part;
+    kernels.sum(x_, inputs, p_.dim, p_.mean ? part : T(1), input_);
+    std::fill(step_, step_ + p_.dim, T(0));
     const double loss = pairs(&input_, &step_, 1, word);
-    for (Index i = 0; i < inputs; ++i)
-      for (Index k = 0; k < p_.dim; ++k) x_[i][k] += p_.divide ? part * step_[k] : step_[k];
+    kernels.add(step_, p_.divide ? part : T(1), x_, inputs, p_.dim);
     return loss;
   }
 

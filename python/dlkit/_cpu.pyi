@@ -491,3 +491,39 @@ def update_words(
     /,
 ) -> float: ...
 def word2vec_variants() -> dict[str, list[tuple[str, str, str]]]: ...
+
+class Word2VecEngine:
+    def __init__(
+        self,
+        counts: Sequence[int],
+        skip_gram: bool,
+        mean: bool,
+        divide: bool,
+        negatives: int,
+        hierarchical: bool,
+        window: int,
+        shrink: bool,
+        dim: int,
+        seed: int,
+        sample: float,
+        exponent: float,
+        variant: str | None,
+    ) -> None: ...
+    def train(
+        self,
+        tokens: NDArray[np.int32],
+        w_in: NDArray[np.float32],
+        w_out: NDArray[np.float32] | None,
+        w_nodes: NDArray[np.float32] | None,
+        epoch: int,
+        first_rate: float,
+        last_rate: float,
+        words: int,
+        before: int,
+        total: int,
+        workers: int,
+    ) -> bool: ...
+    def draw(self, bits: Sequence[int]) -> list[int]: ...
+    def path(self, word: int) -> tuple[list[int], list[int]]: ...
+    def stop(self) -> None: ...
+    def progress(self) -> tuple[int, int, float, int]: ...
