@@ -84,21 +84,22 @@ template <class T>
 struct WholeColumns {
   Index k;
   DLKIT_INLINE Vec<T> load(const T* row) const { return Vec<T>::load(row + k); }
-  DLKIT_INLINE void add(Vec<T> step, T* row) const { (Vec<T>::load(row + k) + step).store(row + k); }
+  DLKIT_INLINE void store(Vec<T> value, T* row) const { value.store(row + k); }
 };
 template <class T>
 struct LastColumns {
   Index k;
   typename Vec<T>::Mask mask;
   DLKIT_INLINE Vec<T> load(const T* row) const { return Vec<T>::load(row + k, mask); }
-  DLKIT_INLINE void add(Vec<T> step, T* row) const { (load(row) + step).store(row + k, mask); }
+  DLKIT_INLINE void store(Vec<T> value, T* row) const { value.store(row + k, mask); }
 };
 
-// What C outputs from `first` on and all inputs add to each other in one register of columns. The steps of the inputs
-// are added to what is in `steps`, or begin there; those of the outputs are written behind them.
+// What C outputs from `first` on and all inputs add to each other in one register of columns. The inputs' steps wait in
+// `steps` for the last block, since each block needs the inputs as they were.
 template <class T, int C, class Columns>
 DLKIT_INLINE void step_block(const PairUpdate<T>& p, Index first, const Columns& at, const T* g, T* steps) {
   using V = Vec<T>;
+  const bool last = first + C == p.n;
   V w[C], dw[C];
 #pragma GCC unroll 8
   for (int c = 0; c < C; ++c) {
@@ -115,10 +116,39 @@ DLKIT_INLINE void step_block(const PairUpdate<T>& p, Index first, const Columns&
       dx = V::fma(factor, w[c], dx);
       dw[c] = V::fma(factor, x, dw[c]);
     }
-    dx.store(steps + i * V::lanes);
+    if (last)
+      at.store((p.dx[i] == p.x[i] ? x : at.load(p.dx[i])) + dx, p.dx[i]);
+    else
+      dx.store(steps + i * V::lanes);
   }
 #pragma GCC unroll 8
-  for (int c = 0; c < C; ++c) dw[c].store(steps + (p.m + first + c) * V::lanes);
+  for (int c = 0; c < C; ++c) at.store(w[c] + dw[c], p.w[first + c]);
+}
+
+// The same where a row is there twice: no row changes before all steps are known.
+template <class T, class Columns>
+DLKIT_INLINE void step_repeated(const PairUpdate<T>& p, const Columns& at, const T* g, T* steps) {
+  using V = Vec<T>;
+  for (Index i = 0; i < p.m; ++i) {
+    V dx = V::zero();
+    for (Index j = 0; j < p.n; ++j) dx = V::fma(V::broadcast(g[i * p.n + j]), at.load(p.w[j]), dx);
+    dx.store(steps + i * V::lanes);
+  }
+  for (Index j = 0; j < p.n; ++j) {
+    V dw = V::zero();
+    for (Index i = 0; i < p.m; ++i) dw = V::fma(V::broadcast(g[i * p.n + j]), at.load(p.x[i]), dw);
+    dw.store(steps + (p.m + j) * V::lanes);
+  }
+  for (Index i = 0; i < p.m; ++i) at.store(at.load(p.dx[i]) + V::load(steps + i * V::lanes), p.dx[i]);
+  for (Index j = 0; j < p.n; ++j) at.store(at.load(p.w[j]) + V::load(steps + (p.m + j) * V::lanes), p.w[j]);
+}
+
+template <class T>
+__attribute__((noinline)) void repeated(const PairUpdate<T>& p, const T* g, T* steps) {
+  using V = Vec<T>;
+  const Index whole = p.dim / V::lanes * V::lanes;
+  for (Index k = 0; k < whole; k += V::lanes) step_repeated(p, WholeColumns<T>{k}, g, steps);
+  if (whole < p.dim) step_repeated(p, LastColumns<T>{whole, V::first(p.dim - whole)}, g, steps);
 }
 
 // Tail: outputs that are left after blocks of kOutputs, or 0.
@@ -154,12 +184,13 @@ __attribute__((noinline)) double update(const PairUpdate<T>& p) {
       for (Index i = 0; i < p.m; ++i) s[i * p.n + j] += p.lr;
 
   T* const steps = s + (pairs + V::lanes - 1) / V::lanes * V::lanes;
+  if (!p.distinct) {
+    repeated(p, s, steps);
+    return loss;
+  }
   const auto columns = [&](const auto& at) __attribute__((always_inline)) {
     for (Index first = 0; first < blocks; first += C) step_block<T, C>(p, first, at, s, steps);
     if constexpr (Tail > 0) step_block<T, Tail>(p, blocks, at, s, steps);
-    // Only now: a row may be there twice.
-    for (Index i = 0; i < p.m; ++i) at.add(V::load(steps + i * V::lanes), p.dx[i]);
-    for (Index j = 0; j < p.n; ++j) at.add(V::load(steps + (p.m + j) * V::lanes), p.w[j]);
   };
   const Index whole = p.dim / V::lanes * V::lanes;
   for (Index k = 0; k < whole; k += V::lanes) columns(WholeColumns<T>{k});

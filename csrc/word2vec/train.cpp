@@ -144,6 +144,7 @@ class Worker {
 
   void update(Index i, const float* const* x, float* const* dx, Index m) {
     const std::int32_t word = kept_[static_cast<std::size_t>(i)];
+    const bool inputs_differ = all_differ(dx, m);
     if (s_.negatives > 0) {
       outputs_[0] = w_out_ + word * s_.dim;
       labels_[0] = 1;
@@ -153,7 +154,7 @@ class Worker {
           labels_[static_cast<std::size_t>(n)] = 0;
           outputs_[static_cast<std::size_t>(n++)] = w_out_ + other * s_.dim;
         }
-      pairs(x, dx, m, n);
+      pairs(x, dx, m, n, inputs_differ && all_differ(outputs_.data(), n));
     }
     if (s_.hierarchical) {
       Index n = 0;
@@ -161,13 +162,13 @@ class Worker {
         labels_[static_cast<std::size_t>(n)] = t_.tree_.codes[j] == 0 ? 1.0f : 0.0f;
         outputs_[static_cast<std::size_t>(n)] = w_nodes_ + t_.tree_.nodes[j] * s_.dim;
       }
-      if (n > 0) pairs(x, dx, m, n);
+      if (n > 0) pairs(x, dx, m, n, inputs_differ);
     }
   }
 
-  void pairs(const float* const* x, float* const* dx, Index m, Index n) {
+  void pairs(const float* const* x, float* const* dx, Index m, Index n, bool distinct) {
     loss_ += s_.variant->run(
-        PairUpdate<float>{x, dx, m, outputs_.data(), labels_.data(), n, s_.dim, rate_, scratch_, with_loss_});
+        PairUpdate<float>{x, dx, m, outputs_.data(), labels_.data(), n, s_.dim, rate_, scratch_, with_loss_, distinct});
     if (with_loss_) pairs_ += static_cast<std::uint64_t>(m);
   }
 

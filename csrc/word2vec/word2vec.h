@@ -37,9 +37,17 @@ struct PairUpdate {
   T lr;
   T* scratch;  // as much as the variant asks for
   bool with_loss;
+  bool distinct;  // neither the steps' rows nor the outputs' stand there twice; false where that is not known
 };
 
-// Rows may stand among the inputs, or among the outputs, more than once.
+template <class T>
+bool all_differ(T* const* rows, Index count) {
+  for (Index i = 1; i < count; ++i)
+    for (Index j = 0; j < i; ++j)
+      if (rows[i] == rows[j]) return false;
+  return true;
+}
+
 struct PairVariant {
   const char* name;
   const char* idea;

@@ -210,12 +210,15 @@ def test_one_sentence_over_several_pieces(rng: np.random.Generator) -> None:
 
 def test_several_workers_take_every_sentence_once(rng: np.random.Generator) -> None:
     case = Case(rng, tokens=5 * PIECE)
-    engine = case.engine()
-    got = case.run(engine, workers=2)
-    assert engine.progress()[0] == case.words
-    alone = case.run(case.engine())
-    # Lost steps and another order change little.
-    assert np.linalg.norm(got[0] - alone[0]) < 0.3 * np.linalg.norm(alone[0] - case.w_in)
+    losses = []
+    for workers in (1, 2):
+        engine = case.engine()
+        case.run(engine, workers=workers)
+        words, _, loss, pairs = engine.progress()
+        assert words == case.words
+        losses.append(loss / pairs)
+    # Lost steps and another order change little, even with so few words.
+    np.testing.assert_allclose(losses[1], losses[0], rtol=0.05)
 
 
 def test_the_same_seed_gives_the_same_bits(rng: np.random.Generator) -> None:
