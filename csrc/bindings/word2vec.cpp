@@ -43,10 +43,11 @@ ArrayArg changed_matrix(PyObject* object, const char* operation, const char* arg
   return array;
 }
 
-// update_words(operation, inputs, outputs, labels, w_in, w_out, lr, cbow, mean, divide, variant) returns the loss
+// update_words(operation, inputs, outputs, labels, w_in, w_out, lr, cbow, mean, divide, with_loss, variant) returns the
+// loss, or 0
 PyObject* update_words_call(PyObject*, PyObject* const* args, Py_ssize_t given) {
   return guarded([&]() -> PyObject* {
-    check_count("update_words", given, 11);
+    check_count("update_words", given, 12);
     const std::string name = py::cast<std::string>(py::handle(args[0]));
     const char* const operation = name.c_str();
     const ArrayArg w_in = changed_matrix(args[4], operation, "w_in"),
@@ -68,7 +69,7 @@ PyObject* update_words_call(PyObject*, PyObject* const* args, Py_ssize_t given) 
     const double lr = as_double(args[6], operation, "lr");
     check_setting(operation, "lr", lr, finite_and_not_negative(lr), "0 or more");
     const bool cbow = as_bool(args[7]), mean = as_bool(args[8]), divide = as_bool(args[9]);
-    const PairVariant* const variant = variant_named(args[10], pair_variants(), operation);
+    const PairVariant* const variant = variant_named(args[11], pair_variants(), operation);
     double loss = 0;
     with_dtype(w_in.dtype, [&](auto zero) {
       using T = decltype(zero);
@@ -85,7 +86,8 @@ PyObject* update_words_call(PyObject*, PyObject* const* args, Py_ssize_t given) 
                                   cbow,
                                   mean,
                                   divide,
-                                  static_cast<T>(lr)};
+                                  static_cast<T>(lr),
+                                  as_bool(args[10])};
       const auto pairs = static_cast<std::uint64_t>(work.words * (cbow ? 1 : work.most_inputs) * work.most_outputs);
       const auto rows = static_cast<std::uint64_t>(work.words * (work.most_inputs + work.most_outputs));
       const auto dim = static_cast<std::uint64_t>(work.dim);
@@ -99,7 +101,7 @@ PyObject* update_words_call(PyObject*, PyObject* const* args, Py_ssize_t given) 
 
 PyMethodDef methods[] = {
     {"update_words", fastcall(update_words_call), METH_FASTCALL,
-     "update_words(operation, inputs, outputs, labels, w_in, w_out, lr, cbow, mean, divide, variant)"},
+     "update_words(operation, inputs, outputs, labels, w_in, w_out, lr, cbow, mean, divide, with_loss, variant)"},
     {nullptr, nullptr, 0, nullptr},
 };
 

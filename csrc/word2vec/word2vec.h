@@ -80,6 +80,7 @@ struct WordUpdate {
   bool mean;                    // or their mean
   bool divide;                  // each gets its part of that input's step, not all of it
   T lr;
+  bool with_loss;
 };
 
 // The sum of the losses. Throws std::bad_alloc.

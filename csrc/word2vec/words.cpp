@@ -44,9 +44,9 @@ class Words {
       labels_[n] = static_cast<T>(p_.labels[j]);
       w_[n++] = p_.w_out + p_.outputs[j] * p_.dim;
     }
-    return n == 0 ? 0
-                  : variant_.run(PairUpdate<T>{x, dx, m, w_, labels_, n, p_.dim, p_.lr, scratch_, true,
-                                               all_differ(dx, m) && all_differ(w_, n)});
+    if (n == 0) return 0;
+    const bool distinct = all_differ(dx, m) && all_differ(w_, n);
+    return variant_.run(PairUpdate<T>{x, dx, m, w_, labels_, n, p_.dim, p_.lr, scratch_, p_.with_loss, distinct});
   }
 
   double sum(Index inputs, Index word) const {

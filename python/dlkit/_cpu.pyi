@@ -487,6 +487,7 @@ def update_words(
     cbow: bool,
     mean: bool,
     divide: bool,
+    with_loss: bool,
     variant: str | None,
     /,
 ) -> float: ...

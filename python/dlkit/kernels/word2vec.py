@@ -75,7 +75,7 @@ def sgns_update(
     """
     inputs, outputs, labels = _sampled("sgns_update", center, contexts, negatives, may_own=True)
     return _cpu.update_words(
-        "sgns_update", inputs, outputs, labels, w_in, w_out, lr, False, False, False, variant
+        "sgns_update", inputs, outputs, labels, w_in, w_out, lr, False, False, False, True, variant
     )
 
 
@@ -125,7 +125,7 @@ def cbow_update(
     """
     inputs, outputs, labels = _sampled("cbow_update", center, contexts, negatives, may_own=False)
     return _cpu.update_words(
-        "cbow_update", inputs, outputs, labels, w_in, w_out, lr, True, bool(mean), bool(divide), variant
+        "cbow_update", inputs, outputs, labels, w_in, w_out, lr, True, bool(mean), bool(divide), True, variant
     )
 
 
@@ -174,7 +174,7 @@ def sghs_update(
     """
     inputs, outputs, labels = _path("sghs_update", contexts, nodes, codes)
     return _cpu.update_words(
-        "sghs_update", inputs, outputs, labels, w_in, w_nodes, lr, False, False, False, variant
+        "sghs_update", inputs, outputs, labels, w_in, w_nodes, lr, False, False, False, True, variant
     )
 
 
@@ -197,7 +197,18 @@ def cbow_hs_update(
     """
     inputs, outputs, labels = _path("cbow_hs_update", contexts, nodes, codes)
     return _cpu.update_words(
-        "cbow_hs_update", inputs, outputs, labels, w_in, w_nodes, lr, True, bool(mean), bool(divide), variant
+        "cbow_hs_update",
+        inputs,
+        outputs,
+        labels,
+        w_in,
+        w_nodes,
+        lr,
+        True,
+        bool(mean),
+        bool(divide),
+        True,
+        variant,
     )
 
 
