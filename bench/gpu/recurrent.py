@@ -172,9 +172,9 @@ def measure(device: Device, deadline: Deadline) -> dict[str, Any]:
     for (mode, precision), cell, shape, directions in plan:
         torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = mode == "tf32"
         for training in (False, True):
-            what = "training step" if training else "forward"
+            what = ", both directions" * (directions - 1) + (" training step" if training else " forward")
             row: dict[str, Any] = {
-                "mode": mode, "operation": f"{cell}{', both directions' * (directions - 1)} {what}", "shape": "x".join(map(str, shape)), "left_out": {},
+                "mode": mode, "operation": f"{cell}{what}", "shape": "x".join(map(str, shape)), "left_out": {},
             }  # fmt: skip
             rows.append(row)
             if deadline.left() == 0:
