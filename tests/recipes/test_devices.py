@@ -35,6 +35,22 @@ SMALL: dict[str, list[str]] = {
         "--epochs",
         "1",
     ],
+    "tagger": [
+        "--dimensions",
+        "5",
+        "--hidden",
+        "6",
+        "--character-dimensions",
+        "3",
+        "--character-features",
+        "4",
+        "--epochs",
+        "1",
+        "--output",
+        "crf",
+        "--batch-size",
+        "8",
+    ],
     "graph": [],
 }
 
@@ -44,9 +60,11 @@ def _few_samples(monkeypatch: pytest.MonkeyPatch) -> None:
     """Of the digits, 96 to train on and 32 to test; of sentences, ten a class: emulation is slow."""
     import dataclasses
 
-    from dlkit.data import corpora, registry, text_registry
+    from dlkit.data import corpora, registry, tagged_registry, text_registry
     from dlkit.data.digits import load_digits
     from dlkit.data.python_docs import load_python_docs
+    from dlkit.data.python_tokens import load_python_tokens
+    from dlkit.data.tagged_set import TaggedSet
 
     def few() -> Any:
         digits = load_digits()
@@ -68,13 +86,21 @@ def _few_samples(monkeypatch: pytest.MonkeyPatch) -> None:
         lines = [sentence for sentence in few_sentences().sentences if len(sentence) > 3]
         return lines[:20], lines[20:24], lines[20:24]
 
+    def few_tagged() -> Any:
+        found = load_python_tokens()
+        parts = [
+            [s for s in part if len(s.tokens) < 13 and max(map(len, s.tokens)) < 13] for part in (found.train, found.validation, found.test)
+        ]
+        return TaggedSet("python", "tokens", parts[0][:40], parts[0][:6], parts[0][6:12], "here")
+
+    monkeypatch.setitem(tagged_registry._LOADERS, "python", few_tagged)
     monkeypatch.setattr(corpora, "_documentation", few_lines)
     monkeypatch.setitem(registry._LOADERS, "digits", few)
     monkeypatch.setitem(text_registry._LOADERS, "topics", few_sentences)
 
 
 #: What has no kernels for devices yet, and says so.
-CPU_ALONE = ("ngram", "tagger", "vanishing-gradients")
+CPU_ALONE = ("ngram", "vanishing-gradients")
 
 
 @pytest.mark.parametrize("name", CPU_ALONE)
