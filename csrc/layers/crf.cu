@@ -12,8 +12,8 @@
 // every time.
 //
 // Bound: latency. A step is two passes over K / lanes tags and a barrier, some 0.3 us for 17 tags, and a batch of 32
-// sequences keeps 32 of 132 multiprocessors busy; beside the recurrent layer's step of 2 us or more it is little. A path
-// is followed back by one thread, a load from the second-level cache for each step.
+// sequences keeps 32 of 132 multiprocessors busy; beside the recurrent layer's step of 2 us or more it is little. A
+// path is followed back by one thread, a load from the second-level cache for each step.
 #include "layers/crf.h"
 
 #include <algorithm>
@@ -30,7 +30,7 @@ namespace {
 using D = real<double>;
 
 constexpr int kCrfThreads = 256;
-constexpr std::size_t kTableBytes = 64 << 10;      // of shared memory, for what has K^2 numbers
+constexpr std::size_t kTableBytes = 64 << 10;       // of shared memory, for what has K^2 numbers
 constexpr Index kMostPartialSums = Index{1} << 20;  // numbers, of all blocks together
 
 template <class T>
@@ -43,7 +43,7 @@ struct CrfWork {
   const T* weights;
   T *d_emissions, *partial;  // (blocks, K K + 2 K)
   T* forward;                // (rows, K)
-  D* offsets;           // (rows): what to add to them
+  D* offsets;                // (rows): what to add to them
   std::int64_t* best;        // the path that is found
   int* from;                 // (rows, K)
 };
@@ -178,8 +178,7 @@ __global__ void __launch_bounds__(kCrfThreads) crf_loss_kernel(const CrfWork<T> 
       offset += D(most);
       for (int first = 0; first < tags; first += groups) {
         const int j = first + group, tag = j < tags ? j : tags - 1;
-        const LogSum<T> sum =
-            log_sum<T>(tags, lanes, [&](int i) { return before[i] - most + transitions(i, tag); });
+        const LogSum<T> sum = log_sum<T>(tags, lanes, [&](int i) { return before[i] - most + transitions(i, tag); });
         if (j < tags && lane == 0) {
           const T value = p.emissions[row * tags + j] + sum.value();
           now[j] = value;
@@ -226,8 +225,7 @@ __global__ void __launch_bounds__(kCrfThreads) crf_loss_kernel(const CrfWork<T> 
       T* const before = scores[(t - 1) % 2];
       const T least = greatest(beta, tags);
       offset += D(least);
-      for (int j = thread; j < tags; j += kCrfThreads)
-        behind[j] = p.emissions[s.row(t) * tags + j] + (beta[j] - least);
+      for (int j = thread; j < tags; j += kCrfThreads) behind[j] = p.emissions[s.row(t) * tags + j] + (beta[j] - least);
       __syncthreads();
       const std::int64_t tag = tag_at(t), tag_before = tag_at(t - 1);
       for (int first = 0; first < tags; first += groups) {
@@ -416,9 +414,9 @@ void crf_decode(Stream stream, const DeviceCrf<T>& p, std::int64_t* path, T* sco
     launch("crf decode", crf_decode_kernel<false, R>, shape, stream, w);
 }
 
-#define DLKIT_INSTANTIATE(T)                                                                                          \
-  template void crf_loss(Stream, const DeviceCrf<T>&, const std::int64_t*, T*, const T*, T*, T*, void*);              \
-  template std::size_t crf_loss_scratch<T>(Index, Index, Index, bool);                                                \
+#define DLKIT_INSTANTIATE(T)                                                                             \
+  template void crf_loss(Stream, const DeviceCrf<T>&, const std::int64_t*, T*, const T*, T*, T*, void*); \
+  template std::size_t crf_loss_scratch<T>(Index, Index, Index, bool);                                   \
   template void crf_decode(Stream, const DeviceCrf<T>&, std::int64_t*, T*, void*);
 DLKIT_INSTANTIATE(float)
 DLKIT_INSTANTIATE(double)

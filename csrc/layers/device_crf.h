@@ -23,8 +23,8 @@ struct DeviceCrf {
 };
 
 // path null: the loss is log Z alone. A tag that is none gives a loss of NaN, and its sequence gradients of log Z times
-// the weight. weights null: no gradients; else d_emissions (rows, K) and sums (K K + 2 K), the gradients by transitions,
-// start and end one after another.
+// the weight. weights null: no gradients; else d_emissions (rows, K) and sums (K K + 2 K), the gradients by
+// transitions, start and end one after another.
 template <class T>
 void crf_loss(Stream stream, const DeviceCrf<T>& p, const std::int64_t* path, T* losses, const T* weights,
               T* d_emissions, T* sums, void* scratch);

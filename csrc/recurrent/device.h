@@ -18,8 +18,9 @@ namespace dlkit::device {
 using Stream = void*;  // cudaStream_t
 
 // How a layer goes about it, in one direction or in two, whose shapes are the same but for the direction: passes[0] and
-// passes[1], of which the second may add to the first one's dx. A function that is given no scratch memory launches nothing; each returns how many bytes it
-// takes, which depend on the shape, on the precision and on which pointers are null.
+// passes[1], of which the second may add to the first one's dx. A function that is given no scratch memory launches
+// nothing; each returns how many bytes it takes, which depend on the shape, on the precision and on which pointers are
+// null.
 template <class T>
 struct RecurrentVariant {
   const char* name;

@@ -213,8 +213,8 @@ std::size_t forward_at_once(RecurrentRung rung, Stream stream, const RecurrentFo
   products.work_in(parts.take<char>(0));
   if (launches)
     for (int d = 0; d < directions; ++d)
-      begin_states<T>(stream, {passes[d].h0, passes[d].c0, nullptr, passes[d].hn, passes[d].cn, nullptr,
-                               batch * s.hidden});
+      begin_states<T>(stream,
+                      {passes[d].h0, passes[d].c0, nullptr, passes[d].hn, passes[d].cn, nullptr, batch * s.hidden});
   const std::size_t steps = plans[0].steps.size();
   for (std::size_t begin = 0, end = 0; begin < steps; begin = end) {
     // As many steps as fit for each direction.
@@ -229,7 +229,12 @@ std::size_t forward_at_once(RecurrentRung rung, Stream stream, const RecurrentFo
       ForwardPlan<T>& plan = plans[static_cast<std::size_t>(d)];
       const RecurrentForward<T>& p = passes[d];
       const Index first = plan.prepare(products, p, begin, end, count[d]);
-      launched[d] = {plan.cell, p.weights.hh, p.weights.hh_bias, plan.exchange, plan.rest, static_cast<int>(batch),
+      launched[d] = {plan.cell,
+                     p.weights.hh,
+                     p.weights.hh_bias,
+                     plan.exchange,
+                     plan.rest,
+                     static_cast<int>(batch),
                      runs_of(plan.steps, begin, end, false, p.shape.reverse, count[d])};
       launched[d].cell.gates = plan.prepared;
       launched[d].cell.y = p.y + first * p.y_stride;
@@ -383,7 +388,12 @@ std::size_t backward_at_once(RecurrentRung rung, Stream stream, const RecurrentB
     plan.cell.kept = p.reserve;
     plan.cell.y = p.y;
     plan.cell.dy = p.dy;
-    launched[d] = {plan.cell, p.weights.hh, plan.exchange, plan.rest, static_cast<int>(s.batch()), p.dh0 != nullptr,
+    launched[d] = {plan.cell,
+                   p.weights.hh,
+                   plan.exchange,
+                   plan.rest,
+                   static_cast<int>(s.batch()),
+                   p.dh0 != nullptr,
                    runs_of(plan.steps, 0, plan.steps.size(), true, !p.shape.reverse, s.rows())};
   }
   if (launches) (streams ? streamed_backward<T> : persistent_backward<T>)(stream, s, launched, directions);
@@ -450,9 +460,8 @@ std::size_t forward_pass(RecurrentRung rung, Stream stream, const RecurrentForwa
     return forward_at_once(rung, stream, passes, directions, precision, scratch);
   std::size_t bytes = 0;
   for (int d = 0; d < directions; ++d)
-    bytes = std::max(bytes, is_persistent(rung)
-                                ? forward_at_once(rung, stream, passes + d, 1, precision, scratch)
-                                : forward_step_by_step(rung, stream, passes[d], precision, scratch));
+    bytes = std::max(bytes, is_persistent(rung) ? forward_at_once(rung, stream, passes + d, 1, precision, scratch)
+                                                : forward_step_by_step(rung, stream, passes[d], precision, scratch));
   return bytes;
 }
 
@@ -463,15 +472,14 @@ std::size_t backward_pass(RecurrentRung rung, Stream stream, const RecurrentBack
     return backward_at_once(rung, stream, passes, directions, precision, scratch);
   std::size_t bytes = 0;
   for (int d = 0; d < directions; ++d)
-    bytes = std::max(bytes, is_persistent(rung)
-                                ? backward_at_once(rung, stream, passes + d, 1, precision, scratch)
-                                : backward_step_by_step(rung, stream, passes[d], precision, scratch));
+    bytes = std::max(bytes, is_persistent(rung) ? backward_at_once(rung, stream, passes + d, 1, precision, scratch)
+                                                : backward_step_by_step(rung, stream, passes[d], precision, scratch));
   return bytes;
 }
 
-#define DLKIT_INSTANTIATE(T)                                                                                    \
-  template bool at_once<T>(RecurrentRung, const RecurrentShape&, bool);                                         \
-  template std::size_t forward_pass(RecurrentRung, Stream, const RecurrentForward<T>*, int, Precision, void*);  \
+#define DLKIT_INSTANTIATE(T)                                                                                   \
+  template bool at_once<T>(RecurrentRung, const RecurrentShape&, bool);                                        \
+  template std::size_t forward_pass(RecurrentRung, Stream, const RecurrentForward<T>*, int, Precision, void*); \
   template std::size_t backward_pass(RecurrentRung, Stream, const RecurrentBackward<T>*, int, Precision, void*);
 DLKIT_INSTANTIATE(float)
 DLKIT_INSTANTIATE(double)

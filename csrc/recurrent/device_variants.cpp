@@ -43,9 +43,9 @@ double stepwise_microseconds(const RecurrentShape& s, double rows, Precision pre
   p.tile = -1;
   const TileFamily* const family = family_of(p);
   const double product =
-      family == nullptr ? std::max(sizeof(T) * weights / kCacheBytesPerMicrosecond, 2 * weights * rows / 20e6)
-                        : std::min(plan_tiles(p, *family, false).cycles, plan_tiles(p, *family, true).cycles) /
-                              kCyclesPerMicrosecond;
+      family == nullptr
+          ? std::max(sizeof(T) * weights / kCacheBytesPerMicrosecond, 2 * weights * rows / 20e6)
+          : std::min(plan_tiles(p, *family, false).cycles, plan_tiles(p, *family, true).cycles) / kCyclesPerMicrosecond;
   return kLaunches + product;
 }
 
@@ -94,9 +94,9 @@ const RecurrentVariant<T>& choose_recurrent(const RecurrentShape& s, int directi
   using enum RecurrentRung;
   const double rows = static_cast<double>(s.rows()) / static_cast<double>(s.steps());
   const auto& table = recurrent_variants<T>();
-  const double stepwise_all =
-      directions * static_cast<double>(s.steps()) * stepwise_microseconds<T>(s, rows, precision) *
-      (s.cell == Cell::gru_reset_first ? 1.5 : 1);
+  const double stepwise_all = directions * static_cast<double>(s.steps()) *
+                              stepwise_microseconds<T>(s, rows, precision) *
+                              (s.cell == Cell::gru_reset_first ? 1.5 : 1);
   const RecurrentVariant<T>* best = &table[1];
   for (const RecurrentRung rung : {persistent, streamed}) {
     const RecurrentVariant<T>& variant = table[static_cast<std::size_t>(rung)];

@@ -48,9 +48,9 @@ void persistent_backward(Stream stream, const RecurrentShape& shape, const Persi
   persistent::launch_backward<false>(stream, shape, passes, directions);
 }
 
-#define DLKIT_INSTANTIATE(T)                                                                       \
-  template PersistentFacts persistent_facts<T>(const RecurrentShape&, int, bool, bool);            \
-  template void persistent_forward(Stream, const RecurrentShape&, const Persistent<T>*, int);      \
+#define DLKIT_INSTANTIATE(T)                                                                  \
+  template PersistentFacts persistent_facts<T>(const RecurrentShape&, int, bool, bool);       \
+  template void persistent_forward(Stream, const RecurrentShape&, const Persistent<T>*, int); \
   template void persistent_backward(Stream, const RecurrentShape&, const PersistentBack<T>*, int);
 DLKIT_INSTANTIATE(float)
 DLKIT_INSTANTIATE(double)

@@ -520,10 +520,10 @@ void launch_forward(Stream stream, const RecurrentShape& shape, const Persistent
   const Layout layout = layout_of<T>(shape, directions, false, kStreams);
   const Forward<T> both{{passes[0], passes[directions - 1]}};
   with_cell(shape.cell, [&]<Cell kCell>() {
-    launch(kStreams ? "streamed" : "persistent", forward_kernel<kCell, kStreams, real<T>>,
-           {dim3(static_cast<unsigned>(layout.blocks), static_cast<unsigned>(directions)), kBlock<T>, layout.shared,
-            true},
-           stream, std::bit_cast<Forward<real<T>>>(both), layout);
+    launch(
+        kStreams ? "streamed" : "persistent", forward_kernel<kCell, kStreams, real<T>>,
+        {dim3(static_cast<unsigned>(layout.blocks), static_cast<unsigned>(directions)), kBlock<T>, layout.shared, true},
+        stream, std::bit_cast<Forward<real<T>>>(both), layout);
   });
 }
 
@@ -532,10 +532,10 @@ void launch_backward(Stream stream, const RecurrentShape& shape, const Persisten
   const Layout layout = layout_of<T>(shape, directions, true, kStreams);
   const Backward<T> both{{passes[0], passes[directions - 1]}};
   with_cell(shape.cell, [&]<Cell kCell>() {
-    launch(kStreams ? "streamed backward" : "persistent backward", backward_kernel<kCell, kStreams, real<T>>,
-           {dim3(static_cast<unsigned>(layout.blocks), static_cast<unsigned>(directions)), kBlock<T>, layout.shared,
-            true},
-           stream, std::bit_cast<Backward<real<T>>>(both), layout);
+    launch(
+        kStreams ? "streamed backward" : "persistent backward", backward_kernel<kCell, kStreams, real<T>>,
+        {dim3(static_cast<unsigned>(layout.blocks), static_cast<unsigned>(directions)), kBlock<T>, layout.shared, true},
+        stream, std::bit_cast<Backward<real<T>>>(both), layout);
   });
 }
 

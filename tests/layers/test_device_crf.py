@@ -84,9 +84,7 @@ def test_tables_that_shared_memory_does_not_hold(put: Put, tags: int) -> None:
     borders=st.booleans(),
     seed=st.integers(0, 2**16),
 )
-def test_any_shape(
-    lengths: list[int], tags: int, dtype: Any, scale: float, borders: bool, seed: int
-) -> None:
+def test_any_shape(lengths: list[int], tags: int, dtype: Any, scale: float, borders: bool, seed: int) -> None:
     if why_not("simt"):
         pytest.skip("needs dlkit._simt, the emulated GPU")
     check(putter("simt"), lengths, tags, dtype, scale, seed, borders)

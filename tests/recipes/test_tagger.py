@@ -154,7 +154,7 @@ def test_vectors_from_a_file(tmp_path, small):
         ({"patience": 2, "average": 0.9}, "patience and average are both given"),
         ({"characters": "lstm", "character_features": 5}, "expected an even number"),
         ({"dropout": 1.0}, "dropout"),
-        ({"device": "simt"}, "expected cpu"),
+        ({"device": "gpu"}, "device is 'gpu'"),
     ],
 )
 def test_bad_settings(tmp_path, settings, text):

@@ -36,9 +36,8 @@ std::size_t crf_loss_scratch_call(int dtype, Index rows, Index tags, Index batch
   const Arguments a("crf_loss");
   check_sizes(a, rows, 1, batch, tags);
   std::size_t bytes = 0;
-  a.with_dtype(dtype, [&](auto zero) {
-    bytes = device::crf_loss_scratch<decltype(zero)>(rows, tags, batch, gradients);
-  });
+  a.with_dtype(dtype,
+               [&](auto zero) { bytes = device::crf_loss_scratch<decltype(zero)>(rows, tags, batch, gradients); });
   return bytes;
 }
 
@@ -49,8 +48,7 @@ void crf_loss_call(Address stream, int dtype, Index rows, Index steps, Index bat
   check_sizes(a, rows, steps, batch, tags);
   a.with_dtype(dtype, [&](auto zero) {
     using T = decltype(zero);
-    const auto model =
-        model_of<T>(a, rows, steps, batch, tags, emissions, transitions, start, end, first_row);
+    const auto model = model_of<T>(a, rows, steps, batch, tags, emissions, transitions, start, end, first_row);
     const auto* const tags_of = a.in_or_null<std::int64_t>("tags", path, rows);
     T* const out = a.out<T>("losses", losses, batch);
     const T* const of = a.in_or_null<T>("weights", weights, batch);
@@ -61,9 +59,7 @@ void crf_loss_call(Address stream, int dtype, Index rows, Index steps, Index bat
       by_model = a.out<T>("sums", sums, tags * tags + 2 * tags);
       memory = a.scratch(scratch, device::crf_loss_scratch<T>(rows, tags, batch, true));
     }
-    a.run([&] {
-      device::crf_loss<T>(stream_of(stream), model, tags_of, out, of, by_emissions, by_model, memory);
-    });
+    a.run([&] { device::crf_loss<T>(stream_of(stream), model, tags_of, out, of, by_emissions, by_model, memory); });
   });
 }
 
@@ -74,8 +70,7 @@ void crf_decode_call(Address stream, int dtype, Index rows, Index steps, Index b
   check_sizes(a, rows, steps, batch, tags);
   a.with_dtype(dtype, [&](auto zero) {
     using T = decltype(zero);
-    const auto model =
-        model_of<T>(a, rows, steps, batch, tags, emissions, transitions, start, end, first_row);
+    const auto model = model_of<T>(a, rows, steps, batch, tags, emissions, transitions, start, end, first_row);
     auto* const best = a.out<std::int64_t>("path", path, rows);
     T* const out = a.out<T>("scores", scores, batch);
     void* const memory = a.scratch(scratch, device::crf_decode_scratch(rows, tags));

@@ -131,9 +131,7 @@ def crf_loss_and_gradients(
     operation = "crf_loss"
     if is_device_array(emissions):
         device_rung_of(variant, "crf", emissions)
-        losses, *gradients = devices.crf_loss(
-            emissions, tags, batch_sizes, transitions, start, end, weights
-        )
+        losses, *gradients = devices.crf_loss(emissions, tags, batch_sizes, transitions, start, end, weights)
         return losses, CrfGradients(*gradients)
     arrays = _model(operation, emissions, batch_sizes, transitions, start, end)
     if isinstance(weights, (int, float)):

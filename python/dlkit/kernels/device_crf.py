@@ -111,9 +111,7 @@ def crf_loss(
     return losses, by_emissions, by_transitions, sums[square : square + model.tags], sums[-model.tags :]
 
 
-def crf_decode(
-    emissions: Any, batch_sizes: Any, transitions: Any, start: Any, end: Any
-) -> tuple[Any, Any]:
+def crf_decode(emissions: Any, batch_sizes: Any, transitions: Any, start: Any, end: Any) -> tuple[Any, Any]:
     """As `dlkit.kernels.crf_decode`."""
     model = _Model("crf_decode", emissions, batch_sizes, transitions, start, end)
     backend, xp = model.backend, model.backend.xp

@@ -17,6 +17,7 @@ from dlkit.data.tagged_set import TaggedSentence, TaggedSet
 from dlkit.data.tagger_batches import TaggerBatches
 from dlkit.data.tagger_features import EncodedSentence, SpellingTable, TaggerFeatures
 from dlkit.data.vocabulary import Vocabulary
+from dlkit.kernels.backend import move
 from dlkit.models import SequenceTagger
 from dlkit.models.sequence_tagger import CHARACTER_MODES, TAGGER_CELLS
 from dlkit.train import AverageWeights, Callback, EarlyStopping, RunFolder, Trainer, plots
@@ -158,8 +159,8 @@ class TaggerTrainer(Trainer):
     table: SpellingTable
     watched: _Watched
 
-    def _moved(self, x: Any) -> Any:
-        return x  # the tagger takes numbers of the host
+    def _moved(self, x: Any, y: Any) -> tuple[Any, Any]:
+        return x, move(y, self.device)  # the tagger takes numbers of the host
 
     def train_batch(self, x: Any, y: Any) -> tuple[Any, Any]:
         """Learn from one batch."""
