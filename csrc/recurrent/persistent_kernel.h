@@ -292,26 +292,32 @@ class Products {
   // Sends for a chunk. They come in the order in which the products take them, the same in every step: so those of the
   // next step are on their way while the blocks wait for each other.
   __device__ __forceinline__ void issue() {
-    const Part<T>& w = kCount == 1 || part_ == 0 ? parts_[0] : parts_[kCount - 1];
-    const int col0 = wave_ * w.across * kTileCols, lane = threadIdx.x % kWarp;
-    const int left = w.cols - col0, cols = left < w.across * kTileCols ? left : w.across * kTileCols;
+    const int most = now(&Part<T>::across) * kTileCols, kept = now(&Part<T>::kept), depth = now(&Part<T>::depth);
+    const int col0 = wave_ * most, lane = threadIdx.x % kWarp;
+    const int left = now(&Part<T>::cols) - col0, cols = left < most ? left : most;
     T* const to = slots_ + issued_ * slot_ + lane * N;
-    const int pitch = w.depth - w.kept, k = k_ - w.kept + lane * N;
+    const int pitch = depth - kept, k = k_ - kept + lane * N;
     if (k < pitch)
       for (int c = threadIdx.x / kWarp; c < cols; c += kWarps<T>)
-        cp_async<16>(to + c * kChunk<T>, w.rest + static_cast<Index>(col0 + c) * pitch + k);
+        cp_async<16>(to + c * kChunk<T>, now(&Part<T>::rest) + static_cast<Index>(col0 + c) * pitch + k);
     cp_async_commit();  // an empty group too: their number is what is waited for
     issued_ = issued_ + 1 == kStages ? 0 : issued_ + 1;
     k_ += kChunk<T>;
-    if (k_ < w.depth) return;
-    if (++wave_ == w.waves) {
+    if (k_ < depth) return;
+    if (++wave_ == now(&Part<T>::waves)) {
       wave_ = 0;
       if (++group_ == groups_) {
         group_ = 0;
         part_ = part_ + 1 == kCount ? 0 : part_ + 1;
       }
     }
-    k_ = (kCount == 1 || part_ == 0 ? parts_[0] : parts_[kCount - 1]).kept;
+    k_ = now(&Part<T>::kept);
+  }
+
+  // Of the part whose chunk is sent for: a value, since an address would put the parts into local memory.
+  template <class Member>
+  __device__ __forceinline__ Member now(Member Part<T>::* member) const {
+    return kCount == 1 || part_ == 0 ? parts_[0].*member : parts_[kCount - 1].*member;
   }
 
   Part<T> parts_[kCount];

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from dlkit.kernels.backend import Backend, is_device_array
+from dlkit.kernels.backend import is_device_array
 from dlkit.kernels.device_operands import code, common_backend, contiguous, pointer, same_dtype, text
 
 _MOST_TAGS = 4096
