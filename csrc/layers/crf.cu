@@ -144,7 +144,7 @@ template <bool kKept, class T>
 __global__ void __launch_bounds__(kCrfThreads) crf_loss_kernel(const CrfWork<T> p) {
   DLKIT_DYNAMIC_SHARED(T, memory);
   const int tags = p.tags, lanes = p.lanes, thread = static_cast<int>(threadIdx.x);
-  T* scores[2] = {memory, memory + tags};
+  const auto scores = [&](Index t) { return memory + (t % 2 == 0 ? 0 : tags); };  // of a step and the one before
   T* const behind = memory + 2 * tags;
   const Table<T> transitions = table_of(p, memory + 3 * tags, kKept);
   const bool gradients = p.weights != nullptr;
@@ -166,14 +166,14 @@ __global__ void __launch_bounds__(kCrfThreads) crf_loss_kernel(const CrfWork<T> 
     for (int j = thread; j < tags; j += kCrfThreads) {
       const Index at = s.row(0) * tags + j;
       const T value = p.emissions[at] + (p.start == nullptr ? T(0) : p.start[j]);
-      scores[0][j] = value;
+      scores(0)[j] = value;
       if (gradients) p.forward[at] = value;
     }
     if (gradients && thread == 0) p.offsets[s.row(0)] = D(0);
     __syncthreads();
     for (Index t = 1; t < s.length; ++t) {
-      const T *const before = scores[(t - 1) % 2], most = greatest(before, tags);
-      T* const now = scores[t % 2];
+      const T *const before = scores(t - 1), most = greatest(before, tags);
+      T* const now = scores(t);
       const Index row = s.row(t);
       offset += D(most);
       for (int first = 0; first < tags; first += groups) {
@@ -188,7 +188,7 @@ __global__ void __launch_bounds__(kCrfThreads) crf_loss_kernel(const CrfWork<T> 
       if (gradients && thread == 0) p.offsets[row] = offset;
       __syncthreads();
     }
-    const T* const last = scores[(s.length - 1) % 2];
+    const T* const last = scores(s.length - 1);
     const T most = greatest(last, tags);
     // By each warp alone.
     const LogSum<T> all =
@@ -215,14 +215,14 @@ __global__ void __launch_bounds__(kCrfThreads) crf_loss_kernel(const CrfWork<T> 
     // `scores`: beta of a step.
     for (int j = thread; j < tags; j += kCrfThreads) {
       const T beta = p.end == nullptr ? T(0) : p.end[j];
-      scores[(s.length - 1) % 2][j] = beta;
+      scores(s.length - 1)[j] = beta;
       put_share(s.length - 1, j, share_of(s.length - 1, j, beta, D(0)));
     }
     offset = D(0);
     __syncthreads();
     for (Index t = s.length - 1; t > 0; --t) {
-      const T* const beta = scores[t % 2];
-      T* const before = scores[(t - 1) % 2];
+      const T* const beta = scores(t);
+      T* const before = scores(t - 1);
       const T least = greatest(beta, tags);
       offset += D(least);
       for (int j = thread; j < tags; j += kCrfThreads) behind[j] = p.emissions[s.row(t) * tags + j] + (beta[j] - least);
@@ -276,17 +276,17 @@ template <bool kKept, class T>
 __global__ void __launch_bounds__(kCrfThreads) crf_decode_kernel(const CrfWork<T> p) {
   DLKIT_DYNAMIC_SHARED(T, memory);
   const int tags = p.tags, lanes = p.lanes, thread = static_cast<int>(threadIdx.x);
-  T* scores[2] = {memory, memory + tags};
+  const auto scores = [&](Index t) { return memory + (t % 2 == 0 ? 0 : tags); };  // of a step and the one before
   const Table<T> transitions = table_of(p, memory + 2 * tags, kKept);
   const int groups = kCrfThreads / lanes, group = thread / lanes, lane = thread % lanes;
   for (Index number = blockIdx.x; number < p.batch; number += gridDim.x) {
     const Sequence s(p.first_row, p.steps, number);
     for (int j = thread; j < tags; j += kCrfThreads)
-      scores[0][j] = (p.start == nullptr ? T(0) : p.start[j]) + p.emissions[s.row(0) * tags + j];
+      scores(0)[j] = (p.start == nullptr ? T(0) : p.start[j]) + p.emissions[s.row(0) * tags + j];
     __syncthreads();
     for (Index t = 1; t < s.length; ++t) {
-      const T* const before = scores[(t - 1) % 2];
-      T* const now = scores[t % 2];
+      const T* const before = scores(t - 1);
+      T* const now = scores(t);
       for (int first = 0; first < tags; first += groups) {
         const int j = first + group, tag = j < tags ? j : tags - 1;
         Best<T> best = {-infinity<T>(), 0};
@@ -303,7 +303,7 @@ __global__ void __launch_bounds__(kCrfThreads) crf_decode_kernel(const CrfWork<T
       __syncthreads();
     }
     if (thread < kWarp) {
-      const T* const last = scores[(s.length - 1) % 2];
+      const T* const last = scores(s.length - 1);
       Best<T> best = {-infinity<T>(), 0};
       for (int j = thread; j < tags; j += kWarp) {
         const T candidate = last[j] + (p.end == nullptr ? T(0) : p.end[j]);
