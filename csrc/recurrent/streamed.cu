@@ -10,9 +10,9 @@
 //
 // Up to 64 sequences (4 by 16 warps) a step reads each number that is not kept once; more of them, once for each 64.
 // An LSTM of H = 1500 with B = 20 on an H100: U is 36 MB, of which 125 multiprocessors keep 21.5 (4 KB of each are
-// sums and 36 KB tiles), and 14.5 MB a step at some 5 TB/s are 3 us, beside 36 MB and 7 us step by step. 2 B G H^2 FLOPs,
-// 360 MFLOP or 9 us. Bound: shared memory, as in persistent.cu, as long as streamed bytes / FLOPs < 1 / 8; so it is
-// from B = 4 on or so, and below that the second-level cache, or from 50 MB on (H = 1770) the memory behind it.
+// sums and 36 KB tiles), and 14.5 MB a step at some 5 TB/s are 3 us, beside 36 MB and 7 us step by step. 2 B G H^2
+// FLOPs, 360 MFLOP or 9 us. Bound: shared memory, as in persistent.cu, as long as streamed bytes / FLOPs < 1 / 8; so it
+// is from B = 8 on or so, and below that the second-level cache, or from 50 MB on (H = 1770) the memory behind it.
 #include "recurrent/persistent_kernel.h"
 
 namespace dlkit::device {
