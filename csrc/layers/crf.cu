@@ -6,10 +6,10 @@
 // pairs of neighbours come out of the same exponentials that the way back sums up: p(i, j) = p(i) exp(x_ij) / sum over
 // j of exp(x_ij), with x_ij = transitions_ij + e_j + beta_j. (Rabiner 1989; Lafferty et al. 2001.)
 //
-// Of a row: K^2 exponentials forward, 2 K^2 backward, 10 K^2 FLOPs in all. Bytes: K emissions, forward scores written
-// and read once, K gradients; the transitions and the sums of their gradients are in shared memory up to 64 KB, 89 tags
-// in float32, else in the second-level cache. Sums of blocks are added in the order of the sequences: the same bits
-// every time.
+// Of a row: K^2 exponentials forward, 2 K^2 backward, and some 24 K^2 FLOPs, as each pass makes its terms anew. Bytes:
+// K emissions, forward scores written and read once, K gradients; the transitions and the sums of their gradients are
+// in shared memory up to 64 KB, 89 tags in float32, else in the second-level cache. Sums of blocks are added in the
+// order of the sequences: the same bits every time.
 //
 // Bound: latency. A step is two passes over K / lanes tags and a barrier, some 0.3 us for 17 tags, and a batch of 32
 // sequences keeps 32 of 132 multiprocessors busy; beside the recurrent layer's step of 2 us or more it is little. A
@@ -157,8 +157,9 @@ __global__ void __launch_bounds__(kCrfThreads) crf_loss_kernel(const CrfWork<T> 
     for (int i = thread; i < 2 * tags; i += kCrfThreads) by_start[i] = T(0);
   }
   __syncthreads();
-  // Tags of this thread's group; all groups take as many turns, since warps exchange values.
+  // Tags of this thread's group; all groups of a warp take as many turns, since its lanes exchange values.
   const int groups = kCrfThreads / lanes, group = thread / lanes, lane = thread % lanes;
+  const int first_group = thread / kWarp * (kWarp / lanes);  // of this warp
 
   for (Index number = blockIdx.x; number < p.batch; number += gridDim.x) {
     const Sequence s(p.first_row, p.steps, number);
@@ -176,7 +177,7 @@ __global__ void __launch_bounds__(kCrfThreads) crf_loss_kernel(const CrfWork<T> 
       T* const now = scores(t);
       const Index row = s.row(t);
       offset += D(most);
-      for (int first = 0; first < tags; first += groups) {
+      for (int first = 0; first + first_group < tags; first += groups) {
         const int j = first + group, tag = j < tags ? j : tags - 1;
         const LogSum<T> sum = log_sum<T>(tags, lanes, [&](int i) { return before[i] - most + transitions(i, tag); });
         if (j < tags && lane == 0) {
@@ -200,48 +201,54 @@ __global__ void __launch_bounds__(kCrfThreads) crf_loss_kernel(const CrfWork<T> 
     if (!gradients) continue;
 
     const T weight = p.weights[number];
-    const auto tag_at = [&](Index t) { return p.path == nullptr ? std::int64_t{-1} : p.path[s.row(t)]; };
-    // The share of a tag that the forward and the backward score of a step give, less the path's own.
-    const auto share_of = [&](Index t, int j, T beta, D beta_offset) {
-      const D known = p.offsets[s.row(t)] + beta_offset - log_z;
-      return weight * exp(p.forward[s.row(t) * tags + j] + beta + T(known));
+    const auto tag_of = [&](Index row) { return p.path == nullptr ? std::int64_t{-1} : p.path[row]; };
+    // Of the step that the way back has come to: its row, and the path's tag.
+    Index t = s.length - 1, row = s.row(t);
+    std::int64_t tag = tag_of(row);
+    // The share of a tag that the forward and the backward score of a step give; `known` is what both are relative to.
+    const auto share_of = [&](int j, T beta, T known) {
+      return weight * exp(p.forward[row * tags + j] + beta + known);
     };
-    const auto put_share = [&](Index t, int j, T share) {
-      const T by = tag_at(t) == j ? share - weight : share;
-      p.d_emissions[s.row(t) * tags + j] = by;
+    const auto put_share = [&](int j, T share) {
+      const T by = tag == j ? share - weight : share;  // less the path's own
+      p.d_emissions[row * tags + j] = by;
       if (t == 0) by_start[j] += by;
       if (t + 1 == s.length) by_end[j] += by;
     };
+    const T known_last = T(p.offsets[row] - log_z);
     // `scores`: beta of a step.
     for (int j = thread; j < tags; j += kCrfThreads) {
       const T beta = p.end == nullptr ? T(0) : p.end[j];
-      scores(s.length - 1)[j] = beta;
-      put_share(s.length - 1, j, share_of(s.length - 1, j, beta, D(0)));
+      scores(t)[j] = beta;
+      put_share(j, share_of(j, beta, known_last));
     }
     offset = D(0);
     __syncthreads();
-    for (Index t = s.length - 1; t > 0; --t) {
+    while (t > 0) {
       const T* const beta = scores(t);
       T* const before = scores(t - 1);
       const T least = greatest(beta, tags);
       offset += D(least);
-      for (int j = thread; j < tags; j += kCrfThreads) behind[j] = p.emissions[s.row(t) * tags + j] + (beta[j] - least);
+      for (int j = thread; j < tags; j += kCrfThreads) behind[j] = p.emissions[row * tags + j] + (beta[j] - least);
+      const std::int64_t tag_behind = tag;
+      row = s.row(--t);
+      tag = tag_of(row);
+      const T known = T(p.offsets[row] + offset - log_z);
       __syncthreads();
-      const std::int64_t tag = tag_at(t), tag_before = tag_at(t - 1);
-      for (int first = 0; first < tags; first += groups) {
+      for (int first = 0; first + first_group < tags; first += groups) {
         const int i = first + group, from = i < tags ? i : tags - 1;
         const auto term = [&](int j) { return transitions(from, j) + behind[j]; };
         const LogSum<T> sum = log_sum<T>(tags, lanes, term);
         if (i >= tags) continue;
-        const T value = sum.value(), share = share_of(t - 1, i, value, offset);
+        const T value = sum.value(), share = share_of(i, value, known);
         if (lane == 0) {
           before[i] = value;
-          put_share(t - 1, i, share);
+          put_share(i, share);
         }
         const T by = sum.sum > T(0) || sum.sum != sum.sum ? share / sum.sum : T(0);
         for (int j = lane; j < tags; j += lanes) {
           T& to = pairs[static_cast<Index>(i) * tags + j];
-          to = fma(by, exp(term(j) - sum.most), to) - (i == tag_before && j == tag ? weight : T(0));
+          to = fma(by, exp(term(j) - sum.most), to) - (i == tag && j == tag_behind ? weight : T(0));
         }
       }
       __syncthreads();
@@ -279,6 +286,7 @@ __global__ void __launch_bounds__(kCrfThreads) crf_decode_kernel(const CrfWork<T
   const auto scores = [&](Index t) { return memory + (t % 2 == 0 ? 0 : tags); };  // of a step and the one before
   const Table<T> transitions = table_of(p, memory + 2 * tags, kKept);
   const int groups = kCrfThreads / lanes, group = thread / lanes, lane = thread % lanes;
+  const int first_group = thread / kWarp * (kWarp / lanes);  // of this warp
   for (Index number = blockIdx.x; number < p.batch; number += gridDim.x) {
     const Sequence s(p.first_row, p.steps, number);
     for (int j = thread; j < tags; j += kCrfThreads)
@@ -287,7 +295,8 @@ __global__ void __launch_bounds__(kCrfThreads) crf_decode_kernel(const CrfWork<T
     for (Index t = 1; t < s.length; ++t) {
       const T* const before = scores(t - 1);
       T* const now = scores(t);
-      for (int first = 0; first < tags; first += groups) {
+      const Index row = s.row(t);
+      for (int first = 0; first + first_group < tags; first += groups) {
         const int j = first + group, tag = j < tags ? j : tags - 1;
         Best<T> best = {-infinity<T>(), 0};
         for (int i = lane; i < tags; i += lanes) {
@@ -296,8 +305,8 @@ __global__ void __launch_bounds__(kCrfThreads) crf_decode_kernel(const CrfWork<T
         }
         best = group_best(best, lanes);
         if (j < tags && lane == 0) {
-          now[j] = best.score + p.emissions[s.row(t) * tags + j];
-          p.from[s.row(t) * tags + j] = best.tag;
+          now[j] = best.score + p.emissions[row * tags + j];
+          p.from[row * tags + j] = best.tag;
         }
       }
       __syncthreads();

@@ -161,6 +161,30 @@ def test_errors_are_those_of_the_cpu(
         kernels.crf_loss(**there)
 
 
+def test_work_is_that_of_the_algorithm(simt: Any) -> None:
+    """Three exponentials for each pair of tags and row; no table is read from global memory in a step."""
+    from dlkit import _simt
+
+    emissions, path, sizes, model = problem([12] * 4, 40, np.float32)
+    put = putter("simt")
+    there = [put(a) for a in (emissions, *model)]
+    before = _simt.get_mode()
+    _simt.set_mode("both")
+    _simt.reset_counters()
+    try:
+        kernels.crf_loss_and_gradients(there[0], path, sizes, *there[1:])
+        counts = {launch["kernel"]: launch for launch in _simt.counters()}
+    finally:
+        _simt.set_mode(before)
+        _simt.reset_counters()
+    pairs = emissions.size * 40
+    found = counts["crf loss"]
+    assert 2.75 * pairs < found["special"] < 3.5 * pairs
+    assert found["flops"] < 30 * pairs
+    assert found["global_store_bytes"] < 3 * 4 * emissions.size + 4 * 4 * (40 * 40 + 80) * 2 + 1000
+    assert set(counts) == {"crf loss", "column sum"}
+
+
 def test_arrays_of_two_devices(simt: Any) -> None:
     emissions, path, sizes, model = problem([3, 2], 3, np.float32)
     put = putter("simt")
