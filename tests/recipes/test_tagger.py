@@ -166,8 +166,8 @@ def test_damaged_runs(tmp_path, small):
     with pytest.raises(PredictorError, match="has no run in it"):
         load_tagger(tmp_path)
     run(tmp_path, data="wnut17")
-    with pytest.raises(PredictorError, match="device is simt, expected cpu"):
-        load_tagger(tmp_path, "simt")
+    with pytest.raises(ValueError, match="predict: device is 'gpu'"):
+        load_tagger(tmp_path, "gpu")
     predictor = load_tagger(tmp_path)
     with pytest.raises(PredictorError, match="no sentence"):
         predictor.predict([])
