@@ -350,6 +350,49 @@ def _sgd(device: Device, rows: int, cols: int) -> Operation:
     return Operation("sgd_step with momentum", 20 * value.numel(), run, lambda: (optimizer.step(), keep))
 
 
+def _crf_by_torch(x: torch.Tensor, transitions: torch.Tensor, tags: torch.Tensor) -> torch.Tensor:
+    """The gradient by emissions (steps, batch, K) of the sum of the losses: the forward algorithm, step by step."""
+    leaf = x.detach().requires_grad_()
+    alpha = leaf[0]
+    score = leaf.gather(2, tags[:, :, None]).sum()
+    for t in range(1, len(leaf)):
+        alpha = torch.logsumexp(alpha[:, :, None] + transitions, 1) + leaf[t]
+        score = score + transitions[tags[t - 1], tags[t]].sum()
+    (torch.logsumexp(alpha, 1).sum() - score).backward()
+    assert leaf.grad is not None
+    return leaf.grad
+
+
+def _crf(device: Device, rows: int, cols: int) -> Operation:
+    m = device.module
+    steps, batch, k = (32, 512, 50) if rows > 1000 else (25, 32, 17) if rows > 10 else (3, 2, 5)
+    count = steps * batch
+    x, transitions, grad = device.random(count, k), device.random(k, k), device.empty(count, k)
+    tags = torch.randint(k, (count,), device=device.torch)
+    first = torch.arange(0, count + 1, batch, device=device.torch)
+    losses, sums, weights = device.empty(1, batch), device.empty(1, k * k + 2 * k), device.empty(1, batch)
+    weights.fill_(1)
+    scratch = device.bytes(m.crf_loss_scratch(FLOAT, count, k, batch, True))
+
+    def run(rung: int) -> None:
+        m.crf_loss(
+            *(device.stream(), FLOAT, count, steps, batch, k, x.data_ptr(), transitions.data_ptr(), 0, 0),
+            *(first.data_ptr(), tags.data_ptr(), losses.data_ptr(), weights.data_ptr(), grad.data_ptr()),
+            *(sums.data_ptr(), scratch.data_ptr()),
+        )
+
+    numbers, shape = tags.view(steps, batch), (steps, batch, k)
+    return Operation(
+        f"crf loss and gradients, {steps} steps of {batch}, {k} tags",
+        8 * count * k,
+        run,
+        lambda: _crf_by_torch(x.view(shape), transitions, numbers),
+        grad,
+        lambda: _crf_by_torch(x.double().view(shape), transitions.double(), numbers).view(count, k),
+        rungs=(AUTOMATIC,),
+    )
+
+
 def _plane(cols: int) -> tuple[int, int]:
     width = 64 if cols >= 128 else 4
     return max(2, cols // width // 2 * 2), width
@@ -437,7 +480,7 @@ BUILDERS: list[Builder] = [
     _activation("relu"), _softmax(False), _cross_entropy, _layer_norm, _adam, _column_sum, _dropout,
     _activation("tanh"), _activation("gelu"), _activation("sigmoid"), _tanh_backward, _softmax(True),
     _softmax_backward, _layer_norm_backward, _batch_norm, _max_pool, _max_pool_backward, _avg_pool,
-    _embedding, _embedding_backward, _sgd,
+    _embedding, _embedding_backward, _sgd, _crf,
 ]  # fmt: skip
 SIZES = [(16384, 4096), (64, 512)]  # of memory's speed, and of the course's
 

@@ -1,4 +1,4 @@
-"""Recurrent layers over whole sequences, forward and a training step, against cuDNN through PyTorch."""
+"""Recurrent layers over whole sequences, of one direction and of both, forward and a training step, against cuDNN."""
 
 from __future__ import annotations
 
@@ -17,12 +17,17 @@ SHAPES = [
     (35, 64, 650, 650),
     (35, 64, 1024, 1024),
     (35, 20, 1500, 1500),
+    (35, 64, 1500, 1500),
+    (20, 20, 2048, 2048),
+    (35, 4, 2048, 2048),
     (50, 32, 100, 128),
     (28, 128, 28, 128),
     (100, 1, 128, 128),
 ]
 DRY = [(3, 2, 3, 10)]
 CELLS = {"lstm": torch.nn.LSTM, "gru": torch.nn.GRU, "tanh": torch.nn.RNN}
+#: Of layers of both directions.
+BOTH = [(50, 32, 100, 128), (35, 20, 650, 650), (35, 20, 1024, 1024)]
 #: Cells that cuDNN has not, and what stands for it.
 OTHERS = ("coupled_lstm", "gru_reset_first", "input_gate", "interpolate")
 GATES = {
@@ -47,29 +52,31 @@ MODES = [("float32", 0), ("tf32", 1)]
 
 
 class Layer:
-    """One layer in one direction: its arrays, and how the module and PyTorch run it."""
+    """One layer: its arrays, and how the module and PyTorch run it."""
 
-    def __init__(self, device: Device, cell: str, shape: tuple[int, int, int, int]) -> None:
-        self.device, self.cell = device, cell
+    def __init__(
+        self, device: Device, cell: str, shape: tuple[int, int, int, int], directions: int = 1
+    ) -> None:
+        self.device, self.cell, self.directions = device, cell, directions
         steps, batch, inputs, hidden = self.shape = shape
         rows, width = steps * batch, GATES[cell] * hidden
-        self.x, self.dy = device.random(rows, inputs), device.random(rows, hidden)
-        sizes = (width, inputs), (width, hidden), (width,), (width,)
+        self.x, self.dy = device.random(rows, inputs), device.random(rows, directions * hidden)
+        sizes = directions * ((width, inputs), (width, hidden), (width,), (width,))
         self.weights = [device.random(*size) * hidden**-0.5 for size in sizes]
         self.gradients = [torch.empty_like(w) for w in self.weights]
-        self.y, self.dx = device.empty(rows, hidden), device.empty(rows, inputs)
-        self.hn, self.cn = device.empty(batch, hidden), device.empty(batch, hidden)
-        self.reserve = device.empty(rows, SLOTS[cell] * hidden)
+        self.y, self.dx = device.empty(rows, directions * hidden), device.empty(rows, inputs)
+        self.hn, self.cn = (device.empty(directions * batch, hidden) for _ in range(2))
+        self.reserve = device.empty(directions * rows, SLOTS[cell] * hidden)
         self.peer: Any = None
         if cell in CELLS:
-            self.peer = CELLS[cell](inputs, hidden).to(device.torch)
+            self.peer = CELLS[cell](inputs, hidden, bidirectional=directions == 2).to(device.torch)
             with torch.no_grad():
                 for parameter, weight in zip(self.peer.parameters(), self.weights, strict=True):
                     parameter.copy_(weight)
             self.peer.flatten_parameters()
         self.input = self.x.view(steps, batch, inputs).clone().requires_grad_()
         self.choice = ""
-        self.flops = 2 * rows * width * (inputs + hidden)
+        self.flops = 2 * directions * rows * width * (inputs + hidden)
 
     def torch_step(self, training: bool, layer: Any = None, x: Any = None) -> torch.Tensor:
         """Run PyTorch's layer."""
@@ -90,32 +97,41 @@ class Layer:
 
         def settings() -> tuple[Any, ...]:
             return (
-                *(device.stream(), 0, precision, variant, self.cell, False, False),
+                *(device.stream(), 0, precision, variant, self.cell, False),
                 *([batch] * steps, steps * batch, inputs, hidden),
             )
 
-        weights = (*(w.data_ptr() for w in self.weights), 0)
-        forward = (
-            *(weights, self.x.data_ptr(), 0, 0, 0, self.y.data_ptr(), hidden, self.hn.data_ptr()),
-            *(self.cn.data_ptr() if has_c else 0, self.reserve.data_ptr() if training else 0),
-        )
-        backward = (
-            *(weights, self.x.data_ptr(), 0, self.y.data_ptr(), hidden, self.reserve.data_ptr()),
-            *(self.dy.data_ptr(), hidden, 0, 0, self.dx.data_ptr(), False, 0, 0),
-            *((*(g.data_ptr() for g in self.gradients), 0), False),
-        )
-        module = device.module
+        def at(array: torch.Tensor, direction: int, size: int) -> int:
+            return array.data_ptr() + array.element_size() * direction * size
+
+        def four(arrays: list[torch.Tensor], direction: int) -> tuple[int, ...]:
+            return (*(array.data_ptr() for array in arrays[4 * direction : 4 * direction + 4]), 0)
+
+        forward, backward, stride = [], [], self.directions * hidden
+        for d in range(self.directions):
+            y, dy = at(self.y, d, hidden), at(self.dy, d, hidden)
+            reserve = at(self.reserve, d, steps * batch * self.reserve.shape[1]) if training else 0
+            hn, cn = (at(states, d, batch * hidden) for states in (self.hn, self.cn))
+            weights, x = four(self.weights, d), self.x.data_ptr()
+            forward.append((weights, x, 0, 0, 0, y, stride, hn, cn if has_c else 0, reserve))
+            backward.append(
+                (
+                    *(weights, x, 0, y, stride, reserve, dy, stride, 0, 0),
+                    *(self.dx.data_ptr(), 0, 0, four(self.gradients, d)),
+                )
+            )
+        module, passes, back = device.module, tuple(forward), tuple(backward)
         if variant is None:
-            self.choice = module.recurrent_choice(settings())
-        sizes = [module.recurrent(settings(), *forward, 0, 0)]
+            self.choice = module.recurrent_choice(settings(), self.directions)
+        sizes = [module.recurrent(settings(), passes, 0, 0)]
         if training:
-            sizes.append(module.recurrent_backward(settings(), *backward, 0, 0))
+            sizes.append(module.recurrent_backward(settings(), back, False, 0, 0))
         scratch = device.bytes(max(sizes))
 
         def call() -> None:
-            module.recurrent(settings(), *forward, scratch.data_ptr(), sizes[0])
+            module.recurrent(settings(), passes, scratch.data_ptr(), sizes[0])
             if training:
-                module.recurrent_backward(settings(), *backward, scratch.data_ptr(), sizes[1])
+                module.recurrent_backward(settings(), back, False, scratch.data_ptr(), sizes[1])
 
         return call
 
@@ -123,7 +139,8 @@ class Layer:
         """Return what compares the last call's results with PyTorch's in float64."""
         if self.peer is None:
             return lambda: 0.0 if bool(torch.isfinite(self.y).all()) else float("nan")
-        wide = CELLS[self.cell](*self.shape[2:]).double().to(self.device.torch)
+        wide = CELLS[self.cell](*self.shape[2:], bidirectional=self.directions == 2)
+        wide = wide.double().to(self.device.torch)
         wide.load_state_dict({name: value.double() for name, value in self.peer.state_dict().items()})
         x = self.input.detach().double().requires_grad_()
         pairs = [(self.y, self.torch_step(training, wide, x).detach().view_as(self.y))]
@@ -145,21 +162,27 @@ def measure(device: Device, deadline: Deadline) -> dict[str, Any]:
     rows = []
     variants = [name for name, *_ in device.module.recurrent_variants()]
     shapes = DRY if device.dry_run else SHAPES
-    plan = [(mode, cell, shape) for mode in MODES for cell in CELLS for shape in shapes]
-    plan += [(MODES[0], cell, shape) for cell in OTHERS for shape in shapes[:2]]
-    for (mode, precision), cell, shape in plan:
+    plan = [(mode, cell, shape, 1) for mode in MODES for cell in CELLS for shape in shapes]
+    both = DRY if device.dry_run else BOTH
+    plan[len(shapes) :] = [
+        *((MODES[0], cell, shape, 2) for cell in ("lstm", "gru") for shape in both),
+        *((MODES[0], cell, shape, 1) for cell in OTHERS for shape in shapes[:2]),
+        *plan[len(shapes) :],
+    ]
+    for (mode, precision), cell, shape, directions in plan:
         torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = mode == "tf32"
         for training in (False, True):
-            what = "training step" if training else "forward"
+            what = ", both directions" * (directions - 1) + (" training step" if training else " forward")
             row: dict[str, Any] = {
-                "mode": mode, "operation": f"{cell} {what}", "shape": "x".join(map(str, shape)), "left_out": {},
+                "mode": mode, "operation": f"{cell}{what}", "shape": "x".join(map(str, shape)), "left_out": {},
             }  # fmt: skip
             rows.append(row)
             if deadline.left() == 0:
                 row["failure"] = "no time left"
                 continue
             try:
-                _measure_row(device, deadline, row, Layer(device, cell, shape), precision, training, variants)
+                layer = Layer(device, cell, shape, directions)
+                _measure_row(device, deadline, row, layer, precision, training, variants)
             except Exception as error:
                 row["failure"] = f"{type(error).__name__}: {error}"[:300]
     return {"rows": rows}

@@ -46,8 +46,9 @@ def main() -> int:
                     print(f"{variant} {shape}: {error}"[:120])
                     continue
                 ran += 1
-    for cell in (*CELLS, *OTHERS):
-        layer = Layer(device, cell, (3, 5, 7, 33))
+    layers = [(cell, 1) for cell in (*CELLS, *OTHERS)] + [("lstm", 2), ("gru", 2)]
+    for cell, directions in layers:
+        layer = Layer(device, cell, (3, 5, 7, 33), directions)
         for variant, *_ in device.module.recurrent_variants():
             try:
                 layer.kernels(variant, 0, True)()

@@ -12,6 +12,7 @@ constexpr LayerVariant kLayerVariants[] = {
     {"softmax", "fused", "a row in the registers of a few lanes, a warp or a block; read once", ""},
     {"cross_entropy", "naive", "a thread for each row", ""},
     {"cross_entropy", "fused", "losses and gradient of a row while it is in registers", ""},
+    {"crf", "fused", "a block for each sequence, lanes share the sums of a step; in logarithms", ""},
     {"dropout", "naive", "a Philox block for each element", ""},
     {"dropout", "fused", "four elements from each Philox block", ""},
     {"column_sum", "naive", "a thread for each column", ""},

@@ -208,6 +208,28 @@ __device__ __forceinline__ void step_unit(const CellStep<T>& p, int row, int j, 
   p.y[row * p.y_stride + j] = unit.h;
 }
 
+// r and z of gru_reset_first from what U made of them; returns r h' as U sees it.
+template <class T>
+__device__ __forceinline__ T reset_unit(const CellStep<T>& p, int row, int j, T of_r, T of_z) {
+  const Index hidden = p.hidden, at = row * hidden + j;
+  T* const gates = p.gates + row * p.gates_stride + j;
+  const T r = sigmoid_of(gates[0] + of_r), z = sigmoid_of(gates[hidden] + of_z);
+  gates[0] = r;
+  gates[hidden] = p.new_z ? T(1) - z : z;
+  return r * (p.mask == nullptr ? p.h[at] : p.h[at] * p.mask[at]);
+}
+
+// The gradient by r's pre-activation, from d, that by r h'; dh gets its share.
+template <class T>
+__device__ __forceinline__ T reset_unit_back(const CellStepBack<T>& p, int row, int j, T d) {
+  constexpr int kSlots = CellFacts<Cell::gru_reset_first>::kSlots;
+  const Index hidden = p.hidden, at = row * hidden + j;
+  T* const kept = p.kept + row * p.kept_stride + j;
+  const T r = kept[0], seen = kept[(kSlots - 1) * hidden];  // h' times the mask
+  p.dh[at] += p.mask == nullptr ? d * r : d * r * p.mask[at];
+  return kept[0] = by_sigmoid(d * seen, r);
+}
+
 // The same backward. `through`: the unit's share of what came through U, before the mask.
 template <Cell kCell, class T>
 __device__ __forceinline__ void step_unit_back(const CellStepBack<T>& p, int row, int j, T through) {
@@ -233,7 +255,7 @@ __device__ __forceinline__ void step_unit_back(const CellStepBack<T>& p, int row
 #pragma unroll
   for (int g = 0; g < Facts::kGates; ++g) {
     kept[g * hidden] = by.gate[g];
-    if (p.exchange != nullptr) p.exchange[row * p.exchange_stride + g * hidden + j] = by.gate[g];
+    if (p.exchange != nullptr) p.exchange[row * p.exchange_stride + g * p.exchange_gate + j] = by.gate[g];
   }
   if constexpr (kCell == Cell::gru) kept[3 * hidden] = by.extra;
   if (p.mask != nullptr) kept[(Facts::kSlots - 1) * hidden] = old * mask;  // as U saw it

@@ -46,7 +46,7 @@ struct CellStepBack {
   T* dpeepholes;  // (rows, 3, hidden), added to; or null
   const T* mask;  // or null
   T* exchange;    // the gradients by the pre-activations once more, or null
-  Index exchange_stride;
+  Index exchange_stride, exchange_gate;
 };
 
 // The states before the first step: copies, or zeros where there is nothing to copy; and what U sees of h.

@@ -45,17 +45,12 @@ template <class T>
 __global__ void __launch_bounds__(kThreads) reset_kernel(const CellStep<T> p) {
   const Place place(p.rows, p.hidden);
   if (!place.inside) return;
-  const Index hidden = p.hidden, at = place.row * hidden + place.unit;
-  T* const gates = p.gates + place.row * p.gates_stride + place.unit;
   T u[2] = {T(0), T(0)};
   if (p.product != nullptr) {
     u[0] = p.product[place.row * p.product_stride + place.unit];
-    u[1] = p.product[place.row * p.product_stride + hidden + place.unit];
+    u[1] = p.product[place.row * p.product_stride + p.hidden + place.unit];
   }
-  const T r = sigmoid_of(gates[0] + u[0]), z = sigmoid_of(gates[hidden] + u[1]);
-  gates[0] = r;
-  gates[hidden] = p.new_z ? T(1) - z : z;
-  p.reset[place.row * p.reset_stride + place.unit] = r * (p.mask == nullptr ? p.h[at] : p.h[at] * p.mask[at]);
+  p.reset[place.row * p.reset_stride + place.unit] = reset_unit(p, place.row, place.unit, u[0], u[1]);
 }
 
 template <Cell kCell, class T>
@@ -68,12 +63,7 @@ template <class T>
 __global__ void __launch_bounds__(kThreads) reset_back_kernel(const CellStepBack<T> p) {
   const Place place(p.rows, p.hidden);
   if (!place.inside) return;
-  constexpr int kSlots = CellFacts<Cell::gru_reset_first>::kSlots;
-  const Index hidden = p.hidden, at = place.row * hidden + place.unit;
-  T* const kept = p.kept + place.row * p.kept_stride + place.unit;
-  const T r = kept[0], d = p.through[at], seen = kept[(kSlots - 1) * hidden];  // h' times the mask
-  p.dh[at] += p.mask == nullptr ? d * r : d * r * p.mask[at];
-  kept[0] = by_sigmoid(d * seen, r);
+  reset_unit_back(p, place.row, place.unit, p.through[place.row * static_cast<Index>(p.hidden) + place.unit]);
 }
 
 template <class T>

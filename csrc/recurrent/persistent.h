@@ -1,4 +1,4 @@
-// All steps of a sequence in one launch (persistent.cu).
+// All steps of a sequence in one launch (persistent_kernel.h, persistent.cu, streamed.cu).
 #pragma once
 
 #include <cstddef>
@@ -18,10 +18,11 @@ struct StepRuns {
 
 template <class T>
 struct Persistent {
-  CellStep<T> cell;  // gates and y of the first row; seen is not used
+  CellStep<T> cell;  // gates and y of the first row; seen and reset are not used
   const T* hh;
   const T* hh_bias;  // or null
-  T* exchange;       // twice (batch, persistent_pitch)
+  T* exchange;       // twice (batch, pitch); of gru_reset_first three times
+  T* rest;           // of weights that are streamed
   int batch;
   StepRuns runs;
 };
@@ -30,23 +31,41 @@ template <class T>
 struct PersistentBack {
   CellStepBack<T> cell;  // kept, y and dy of the first row; through and exchange are not used
   const T* hh;
-  T* exchange;
+  T* exchange;  // twice (batch, G pitch)
+  T* rest;
   int batch;
   bool by_state;  // whether dh is wanted at the end
   StepRuns runs;
 };
 
-// Elements from row to row of what blocks exchange: of the state, or of the gradients by its gates.
+// Elements from row to row of a state that blocks exchange, or of one gate's gradients.
 template <class T>
-Index persistent_pitch(Index width);
+constexpr Index persistent_pitch(Index hidden) {
+  constexpr Index kPacked = 16 / static_cast<Index>(sizeof(T));
+  return (hidden + kPacked - 1) / kPacked * kPacked;
+}
 
-// Whether the recurrent weights fit in the multiprocessors, forward and backward.
+// Of a direction, where so many run at once: whether a pass can be done, what it keeps in all multiprocessors and what
+// it reads anew in each step, in elements.
+struct PersistentFacts {
+  bool fits;
+  Index kept, streamed;  // of U
+  Index rest;            // elements of Persistent::rest
+};
 template <class T>
-bool fits_persistent(const RecurrentShape& shape);
+PersistentFacts persistent_facts(const RecurrentShape& shape, int directions, bool backward, bool streams);
 
+// Whether the steps have few enough different batch sizes.
+bool few_runs(const RecurrentShape& shape);
+
+// `directions`: how many passes, one or two, of one shape but for its direction.
 template <class T>
-void persistent_forward(Stream stream, const Persistent<T>& p);
+void persistent_forward(Stream stream, const RecurrentShape& shape, const Persistent<T>* passes, int directions);
 template <class T>
-void persistent_backward(Stream stream, const PersistentBack<T>& p);
+void persistent_backward(Stream stream, const RecurrentShape& shape, const PersistentBack<T>* passes, int directions);
+template <class T>
+void streamed_forward(Stream stream, const RecurrentShape& shape, const Persistent<T>* passes, int directions);
+template <class T>
+void streamed_backward(Stream stream, const RecurrentShape& shape, const PersistentBack<T>* passes, int directions);
 
 }  // namespace dlkit::device

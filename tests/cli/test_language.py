@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 
 import pytest
 
@@ -40,11 +39,3 @@ def test_json(model, capsys):
 def test_what_is_not_for_it(model, capsys):
     assert command(["predict", model, "a list", "--invert"]) == 2
     assert "--invert is for images" in capsys.readouterr().err
-
-
-def test_an_adaptive_softmax_is_for_the_cpu(model, tmp_path, capsys):
-    card = json.loads((Path(model) / "model.json").read_text())
-    card["arguments"]["softmax"] = "adaptive"
-    (tmp_path / "model.json").write_text(json.dumps(card))
-    assert command(["predict", str(tmp_path), "a list", "--device", "simt"]) == 1
-    assert "device is simt, expected cpu: adaptive and sampled softmax" in capsys.readouterr().err

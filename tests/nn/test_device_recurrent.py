@@ -63,6 +63,24 @@ def test_modules(simt: Any, name: str, packed: bool, rng: np.random.Generator) -
         np.testing.assert_allclose(found[key], value, rtol=1e-4, atol=1e-5, err_msg=key)
 
 
+@pytest.mark.parametrize("kind", [nn.RNN, nn.LSTM, nn.GRU])
+def test_both_directions_of_a_module_are_one_launch(simt: Any, kind: Any) -> None:
+    from dlkit import _simt
+
+    module = kind(4, 128, bidirectional=True).to("simt")
+    before = _simt.get_mode()
+    _simt.set_mode("both")
+    _simt.reset_counters()
+    try:
+        y, _ = module(dl.zeros(2, 2, 4, device="simt"))
+        y.sum().backward()
+        names = [launch["kernel"] for launch in _simt.counters()]
+    finally:
+        _simt.set_mode(before)
+        _simt.reset_counters()
+    assert names.count("persistent") == names.count("persistent backward") == 1
+
+
 @pytest.mark.parametrize("kind", [nn.RNNCell, nn.LSTMCell, nn.GRUCell])
 def test_cells(simt: Any, kind: Any, rng: np.random.Generator) -> None:
     cell = kind(3, 5)

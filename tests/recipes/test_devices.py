@@ -35,6 +35,22 @@ SMALL: dict[str, list[str]] = {
         "--epochs",
         "1",
     ],
+    "tagger": [
+        "--dimensions",
+        "5",
+        "--hidden",
+        "6",
+        "--character-dimensions",
+        "3",
+        "--character-features",
+        "4",
+        "--epochs",
+        "1",
+        "--output",
+        "crf",
+        "--batch-size",
+        "8",
+    ],
     "graph": [],
 }
 
@@ -44,9 +60,11 @@ def _few_samples(monkeypatch: pytest.MonkeyPatch) -> None:
     """Of the digits, 96 to train on and 32 to test; of sentences, ten a class: emulation is slow."""
     import dataclasses
 
-    from dlkit.data import corpora, registry, text_registry
+    from dlkit.data import corpora, registry, tagged_registry, text_registry
     from dlkit.data.digits import load_digits
     from dlkit.data.python_docs import load_python_docs
+    from dlkit.data.python_tokens import load_python_tokens
+    from dlkit.data.tagged_set import TaggedSet
 
     def few() -> Any:
         digits = load_digits()
@@ -68,13 +86,22 @@ def _few_samples(monkeypatch: pytest.MonkeyPatch) -> None:
         lines = [sentence for sentence in few_sentences().sentences if len(sentence) > 3]
         return lines[:20], lines[20:24], lines[20:24]
 
+    def few_tagged() -> Any:
+        found = load_python_tokens()
+        parts = [
+            [s for s in part if len(s.tokens) < 13 and max(map(len, s.tokens)) < 13]
+            for part in (found.train, found.validation, found.test)
+        ]
+        return TaggedSet("python", "tokens", parts[0][:40], parts[0][:6], parts[0][6:12], "here")
+
+    monkeypatch.setitem(tagged_registry._LOADERS, "python", few_tagged)
     monkeypatch.setattr(corpora, "_documentation", few_lines)
     monkeypatch.setitem(registry._LOADERS, "digits", few)
     monkeypatch.setitem(text_registry._LOADERS, "topics", few_sentences)
 
 
 #: What has no kernels for devices yet, and says so.
-CPU_ALONE = ("ngram", "tagger", "vanishing-gradients")
+CPU_ALONE = ("ngram", "vanishing-gradients")
 
 
 @pytest.mark.parametrize("name", CPU_ALONE)
@@ -103,14 +130,23 @@ def test_every_recipe(simt: Any, tmp_path: Any, capsys: pytest.CaptureFixture[st
             assert results[1][key] == pytest.approx(expected, rel=1e-2), key
 
 
-def test_a_language_model_with_another_softmax_says_so(
-    simt: Any, tmp_path: Any, capsys: pytest.CaptureFixture[str]
+@pytest.mark.parametrize(
+    "more", [["--softmax", "adaptive", "--cutoffs", "20,60"], ["--softmax", "sampled", "--samples", "9"]]
+)
+def test_language_models_with_another_softmax(
+    simt: Any, tmp_path: Any, capsys: pytest.CaptureFixture[str], more: list[str]
 ) -> None:
-    folder = ["--no-progress", "--run-dir", str(tmp_path / "run")]
-    assert main(["train", "lm", "--device", "simt", "--softmax", "adaptive", *folder]) == 2
-    assert "lm: device is simt and softmax is adaptive, expected cpu or full" in " ".join(
-        capsys.readouterr().err.split()
-    )
+    from dlkit.recipes.language_predictor import load_language_model
+
+    losses = []
+    for device in ("cpu", "simt"):
+        folder = tmp_path / device
+        command = ["train", "lm", "--device", device, "--no-progress", "--run-dir", str(folder)]
+        assert main([*command, *SMALL["lm"], *more]) == 0, capsys.readouterr().err
+        losses.append(json.loads((folder / "result.json").read_text())["test_loss"])
+    assert losses[1] == pytest.approx(losses[0], rel=1e-3)
+    expected, found = (load_language_model(tmp_path / "simt", device) for device in ("cpu", "simt"))
+    np.testing.assert_allclose(found.surprise("the of a").bits, expected.surprise("the of a").bits, rtol=1e-4)
 
 
 def test_a_language_model_is_resumed_on_another_device(
@@ -152,6 +188,18 @@ def test_a_run_is_resumed_where_it_was_and_elsewhere_if_asked(
         assert json.loads((folder / "settings.json").read_text())["device"] == device
     records = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
     assert [record["epoch"] for record in records] == [1, 2, 3]
+
+
+def test_tags_are_those_of_the_cpu(simt: Any, tmp_path: Any) -> None:
+    from dlkit.recipes.tagger_predictor import load_tagger
+
+    small = {"dimensions": 5, "hidden": 6, "character_dimensions": 3, "character_features": 4, "epochs": 1}
+    for output in ("softmax", "crf"):
+        folder = tmp_path / output
+        get("tagger").run(run_dir=folder, progress=False, output=output, **small)
+        expected, got = (load_tagger(folder, device).predict(["x = y + 1"]) for device in ("cpu", "simt"))
+        assert got[0].tags == expected[0].tags
+        np.testing.assert_allclose(got[0].confidence, expected[0].confidence, rtol=1e-4)
 
 
 def test_predictions(simt: Any, tmp_path: Any, capsys: pytest.CaptureFixture[str]) -> None:

@@ -154,7 +154,7 @@ def test_vectors_from_a_file(tmp_path, small):
         ({"patience": 2, "average": 0.9}, "patience and average are both given"),
         ({"characters": "lstm", "character_features": 5}, "expected an even number"),
         ({"dropout": 1.0}, "dropout"),
-        ({"device": "simt"}, "expected cpu"),
+        ({"device": "gpu"}, "device is 'gpu'"),
     ],
 )
 def test_bad_settings(tmp_path, settings, text):
@@ -166,8 +166,8 @@ def test_damaged_runs(tmp_path, small):
     with pytest.raises(PredictorError, match="has no run in it"):
         load_tagger(tmp_path)
     run(tmp_path, data="wnut17")
-    with pytest.raises(PredictorError, match="device is simt, expected cpu"):
-        load_tagger(tmp_path, "simt")
+    with pytest.raises(ValueError, match="predict: device is 'gpu'"):
+        load_tagger(tmp_path, "gpu")
     predictor = load_tagger(tmp_path)
     with pytest.raises(PredictorError, match="no sentence"):
         predictor.predict([])

@@ -22,7 +22,6 @@ _spec.loader.exec_module(_cases)
 Case, errors, everything, make = _cases.Case, _cases.errors, _cases.everything, _cases.make
 
 VARIANTS = [] if why_not("simt") else [step.name for step in K.variants("recurrent", "simt")]
-ALONE = {"persistent": {"gru_reset_first"}}
 
 
 class Device:
@@ -97,8 +96,6 @@ def cases(cell: str) -> list[Case]:
 @pytest.mark.parametrize("cell", list(CELLS))
 @pytest.mark.parametrize("variant", VARIANTS)
 def test_variants_agree_with_the_definition(device: Device, cell: str, variant: str) -> None:
-    if cell in ALONE.get(variant, ()):
-        pytest.skip(f"{variant} does not take {cell}")
     for case in cases(cell):
         check(device, case, variant)
 
@@ -124,8 +121,7 @@ def test_any_shape(
     if why_not("simt"):
         pytest.skip("needs dlkit._simt, the emulated GPU")
     case = make(cell, lengths, inputs, hidden, **options)
-    chosen = [None if v is not None and cell in ALONE.get(v, ()) else v for v in variants]
-    check(Device("simt"), case, *chosen)
+    check(Device("simt"), case, *variants)
 
 
 @pytest.mark.parametrize("variant", VARIANTS)
@@ -223,10 +219,76 @@ def test_arrays_of_two_devices(simt: Any) -> None:
         K.recurrent(there.x, case.weights, case.sizes)
 
 
-def test_what_the_persistent_kernel_does_not_take(simt: Any) -> None:
-    case = Device("simt").case(make("gru_reset_first", [2, 2], 3, 4, dtype=np.float32))
-    with pytest.raises(ValueError, match="variant 'persistent' needs a cell other than gru_reset_first"):
-        K.recurrent(*case[:4], variant="persistent", **case.settings)
+def launches(run: Any) -> list[str]:
+    """The kernels that a call starts on the emulated GPU."""
+    from dlkit import _simt
+
+    before = _simt.get_mode()
+    _simt.set_mode("both")
+    _simt.reset_counters()
+    try:
+        run()
+        return [launch["kernel"] for launch in _simt.counters()]
+    finally:
+        _simt.set_mode(before)
+        _simt.reset_counters()
+
+
+@pytest.mark.parametrize("variant", ["persistent", "streamed"])
+def test_both_directions_are_one_launch(simt: Any, variant: str) -> None:
+    case = Device("simt").case(make("gru", [3, 3, 1], 3, 9, dtype=np.float32))
+    names = launches(lambda: everything(case, variant))
+    assert names.count(variant) == names.count(f"{variant} backward") == 1
+
+
+@pytest.mark.parametrize(("variant", "hidden"), [("persistent", 220), ("streamed", 300)])
+def test_directions_that_do_not_fit_side_by_side_take_turns(simt: Any, variant: str, hidden: int) -> None:
+    case = make("gru", [2, 1], 3, hidden, seed=6)
+    there = Device("simt").case(single(case))
+    exact, found = everything(case, "naive"), []
+    names = launches(lambda: found.extend(everything(there, variant)))
+    assert_close(found, exact, 5e-6)
+    assert names.count(variant) == (2 if variant == "persistent" else 1)
+
+
+@pytest.mark.parametrize("cell", ["lstm", "gru_reset_first", "tanh"])
+def test_weights_that_do_not_fit(simt: Any, cell: str) -> None:
+    """A part of each row stays in shared memory, the rest comes anew in each step; sums are added in the same order."""
+    hidden = {"lstm": 250, "gru_reset_first": 300, "tanh": 500}[cell]
+    case = make(cell, [3, 3, 1], 4, hidden, directions=1, mask=cell == "lstm", seed=4)
+    device = Device("simt")
+    exact = everything(case, "naive")
+    there = device.case(single(case))
+    with pytest.raises(ValueError, match="variant 'persistent' needs at most 64"):
+        everything(there, "persistent")
+    assert_close(everything(there, "streamed"), exact, 5e-6)
+
+
+def test_streaming_does_not_change_a_bit(simt: Any) -> None:
+    case = Device("simt").case(make("gru", [5, 4, 2], 3, 150, directions=1, dtype=np.float32))
+    for a, b in zip(everything(case, "persistent"), everything(case, "streamed"), strict=True):
+        np.testing.assert_array_equal(to_host(a), to_host(b))
+
+
+@pytest.mark.parametrize("cell", ["gru", "gru_reset_first"])
+def test_more_sequences_than_warps_take_at_once(simt: Any, cell: str) -> None:
+    case = make(cell, [70, 66, 3], 2, 7, directions=1, seed=5)
+    exact = everything(case, "naive")
+    assert_close(everything(Device("simt").case(single(case)), "streamed"), exact, 5e-6)
+
+
+def test_the_choice_by_size(simt: Any) -> None:
+    """As estimated for an H100, but that the emulated GPU has four multiprocessors."""
+    from dlkit import _simt
+
+    def choice(cell: str, sizes: list[int], hidden: int, directions: int = 1, dtype: int = 0) -> str:
+        settings = (0, dtype, 0, None, cell, False, sizes, sum(sizes), 100, hidden)
+        return _simt.recurrent_choice(settings, directions)
+
+    assert choice("lstm", [20] * 35, 128) == choice("lstm", [20] * 35, 128, 2) == "persistent"
+    assert choice("gru_reset_first", [2] * 9, 64) == "persistent"
+    assert choice("lstm", [4] * 35, 300) == "streamed"
+    assert choice("lstm", list(range(100, 0, -1)), 128) == "stepwise"  # of so many sizes
 
 
 def test_gradients_have_memory_of_their_own(simt: Any) -> None:

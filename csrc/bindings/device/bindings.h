@@ -6,6 +6,7 @@
 namespace dlkit {
 
 void bind_device_conv(pybind11::module_& module);
+void bind_device_crf(pybind11::module_& module);
 void bind_device_layers(pybind11::module_& module);
 void bind_device_matmul(pybind11::module_& module);
 void bind_device_pool(pybind11::module_& module);

@@ -11,6 +11,7 @@ PYBIND11_MODULE(DLKIT_DEVICE_MODULE, module) {
   module.doc() = "dlkit's CUDA kernels. Use them through dlkit.kernels.";
   pybind11::register_local_exception<dlkit::DeviceError>(module, "DeviceError", PyExc_RuntimeError);
   dlkit::bind_device_conv(module);
+  dlkit::bind_device_crf(module);
   dlkit::bind_device_layers(module);
   dlkit::bind_device_matmul(module);
   dlkit::bind_device_pool(module);

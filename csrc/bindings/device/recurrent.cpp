@@ -16,6 +16,7 @@ namespace {
 // What both passes are given: how to go about it, and the shape.
 struct RecurrentCall {
   const char* operation;
+  int directions;
   Address stream;
   int dtype;
   Precision precision;
@@ -23,9 +24,11 @@ struct RecurrentCall {
   RecurrentShape shape;
   Index width, rows, batch, hidden, inputs;
 
-  // settings: (stream, dtype, precision, variant, cell, new_z, reverse, batch_sizes, rows, inputs, hidden)
-  RecurrentCall(const char* name, const py::tuple& settings) : operation(name) {
-    if (settings.size() != 11) fail(operation, "settings has another length than 11");
+  // settings: (stream, dtype, precision, variant, cell, new_z, batch_sizes, rows, inputs, hidden)
+  RecurrentCall(const char* name, const py::tuple& settings, std::size_t count)
+      : operation(name), directions(static_cast<int>(count)) {
+    if (settings.size() != 10) fail(operation, "settings has another length than 10");
+    if (count < 1 || count > 2) fail(operation, "passes is of " + std::to_string(count) + "; expected one or two");
     stream = settings[0].cast<Address>();
     dtype = settings[1].cast<int>();
     const int rounding = settings[2].cast<int>();
@@ -35,11 +38,11 @@ struct RecurrentCall {
     variant = settings[3];
     shape.cell = cell_named(py::object(settings[4]).ptr(), operation);
     shape.new_z = settings[5].cast<bool>();
-    shape.reverse = settings[6].cast<bool>();
-    rows = settings[8].cast<Index>();
-    shape.batch_sizes = batch_sizes_of(py::object(settings[7]).ptr(), operation, rows);
-    shape.inputs = inputs = settings[9].cast<Index>();
-    shape.hidden = hidden = settings[10].cast<Index>();
+    shape.reverse = false;
+    rows = settings[7].cast<Index>();
+    shape.batch_sizes = batch_sizes_of(py::object(settings[6]).ptr(), operation, rows);
+    shape.inputs = inputs = settings[8].cast<Index>();
+    shape.hidden = hidden = settings[9].cast<Index>();
     batch = shape.batch();
     width = shape.gates() * hidden;
     const Arguments a(operation);
@@ -55,7 +58,7 @@ struct RecurrentCall {
   template <class T>
   const device::RecurrentVariant<T>& chosen() const {
     const auto* named = variant_named(variant.ptr(), device::recurrent_variants<T>(), operation);
-    if (named == nullptr) return device::choose_recurrent<T>(shape, precision);
+    if (named == nullptr) return device::choose_recurrent<T>(shape, directions, precision);
     if (!named->takes(shape)) fail(operation, std::string("variant '") + named->name + "' needs " + named->needs);
     return *named;
   }
@@ -69,11 +72,24 @@ struct RecurrentCall {
   }
 };
 
-// With scratch at address 0 nothing is launched. Returns the bytes of scratch memory that are needed.
-std::size_t forward_call(const py::tuple& settings, const py::tuple& weights, Address x, Address mask, Address h0,
-                         Address c0, Address y, Index y_stride, Address hn, Address cn, Address reserve,
-                         Address scratch, std::size_t scratch_bytes) {
-  const RecurrentCall call("recurrent", settings);
+// Calls a variant's function with all passes; with scratch at address 0 nothing is launched. Returns the bytes of
+// scratch memory that are needed.
+template <class Run>
+std::size_t run_passes(const RecurrentCall& call, Arguments& a, Address scratch, std::size_t scratch_bytes,
+                       const Run& run) {
+  const std::size_t needed = run(nullptr, nullptr);
+  if (scratch == 0) return needed;
+  a.expect(scratch_bytes >= needed, "scratch_bytes", std::to_string(scratch_bytes), "what the first call returned");
+  a.expect(scratch % 16 == 0, "scratch", std::to_string(scratch), "a multiple of 16");
+  void* const memory = a.scratch(scratch, needed);
+  a.run([&] { run(stream_of(call.stream), memory); });
+  return needed;
+}
+
+// Of each pass: (weights, x, mask, h0, c0, y, y_stride, hn, cn, reserve). The second one goes from the end.
+std::size_t forward_call(const py::tuple& settings, const py::tuple& passes, Address scratch,
+                         std::size_t scratch_bytes) {
+  const RecurrentCall call("recurrent", settings, passes.size());
   Arguments a(call.operation);
   const Index states = call.batch * call.hidden;
   const bool has_c = traits(call.shape.cell).has_c;
@@ -81,35 +97,42 @@ std::size_t forward_call(const py::tuple& settings, const py::tuple& weights, Ad
   a.with_dtype(call.dtype, [&](auto zero) {
     using T = decltype(zero);
     const device::RecurrentVariant<T>& variant = call.chosen<T>();
-    RecurrentForward<T> p = {};
-    p.shape = call.shape;
-    p.weights = call.weights<T>(a, weights);
-    p.x = a.in<T>("x", x, call.rows * call.inputs);
-    p.x_stride = call.inputs;
-    p.mask = a.in_or_null<T>("mask", mask, states);
-    p.h0 = a.in_or_null<T>("h0", h0, states);
-    p.c0 = has_c ? a.in_or_null<T>("c0", c0, states) : nullptr;
-    a.expect(y_stride >= call.hidden, "y_stride", std::to_string(y_stride), "H or more");
-    p.y = a.out<T>("y", y, a.strided("y", call.rows, call.hidden, y_stride));
-    p.y_stride = y_stride;
-    p.hn = a.out<T>("hn", hn, states);
-    p.cn = has_c ? a.out<T>("cn", cn, states) : nullptr;
-    p.reserve = a.out_or_null<T>("reserve", reserve, call.rows * call.shape.slots() * call.hidden);
-    needed = variant.forward(nullptr, p, call.precision, nullptr);
-    if (scratch == 0) return;
-    a.expect(scratch_bytes >= needed, "scratch_bytes", std::to_string(scratch_bytes), "what the first call returned");
-    a.expect(scratch % 16 == 0, "scratch", std::to_string(scratch), "a multiple of 16");
-    void* const memory = a.scratch(scratch, needed);
-    a.run([&] { variant.forward(stream_of(call.stream), p, call.precision, memory); });
+    RecurrentForward<T> both[2] = {};
+    for (int d = 0; d < call.directions; ++d) {
+      const py::tuple given = passes[static_cast<std::size_t>(d)].cast<py::tuple>();
+      if (given.size() != 10) fail(call.operation, "a pass has another length than 10");
+      const auto at = [&](std::size_t i) { return given[i].cast<Address>(); };
+      const Index y_stride = given[6].cast<Index>();
+      RecurrentForward<T>& p = both[d];
+      p.shape = call.shape;
+      p.shape.reverse = d == 1;
+      p.weights = call.weights<T>(a, given[0].cast<py::tuple>());
+      p.x = a.in<T>("x", at(1), call.rows * call.inputs);
+      p.x_stride = call.inputs;
+      p.mask = a.in_or_null<T>("mask", at(2), states);
+      p.h0 = a.in_or_null<T>("h0", at(3), states);
+      p.c0 = has_c ? a.in_or_null<T>("c0", at(4), states) : nullptr;
+      a.expect(y_stride >= call.hidden, "y_stride", std::to_string(y_stride), "H or more");
+      p.y = a.out<T>("y", at(5), a.strided("y", call.rows, call.hidden, y_stride));
+      p.y_stride = y_stride;
+      p.hn = a.out<T>("hn", at(7), states);
+      p.cn = has_c ? a.out<T>("cn", at(8), states) : nullptr;
+      p.reserve = a.out_or_null<T>("reserve", at(9), call.rows * call.shape.slots() * call.hidden);
+      if ((p.reserve == nullptr) != (both[0].reserve == nullptr))
+        fail(call.operation, "reserve is given for one direction alone; expected both or none");
+    }
+    needed = run_passes(call, a, scratch, scratch_bytes, [&](device::Stream stream, void* memory) {
+      return variant.forward(stream, both, call.directions, call.precision, memory);
+    });
   });
   return needed;
 }
 
-std::size_t backward_call(const py::tuple& settings, const py::tuple& weights, Address x, Address mask, Address y,
-                          Index y_stride, Address reserve, Address dy, Index dy_stride, Address dhn, Address dcn,
-                          Address dx, bool add_to_dx, Address dh0, Address dc0, const py::tuple& gradients,
-                          bool accumulate, Address scratch, std::size_t scratch_bytes) {
-  const RecurrentCall call("recurrent_backward", settings);
+// Of each pass: (weights, x, mask, y, y_stride, reserve, dy, dy_stride, dhn, dcn, dx, dh0, dc0, gradients). Where both
+// have dx, the second one adds to it.
+std::size_t backward_call(const py::tuple& settings, const py::tuple& passes, bool accumulate, Address scratch,
+                          std::size_t scratch_bytes) {
+  const RecurrentCall call("recurrent_backward", settings, passes.size());
   Arguments a(call.operation);
   const Index states = call.batch * call.hidden;
   const bool has_c = traits(call.shape.cell).has_c;
@@ -117,41 +140,47 @@ std::size_t backward_call(const py::tuple& settings, const py::tuple& weights, A
   a.with_dtype(call.dtype, [&](auto zero) {
     using T = decltype(zero);
     const device::RecurrentVariant<T>& variant = call.chosen<T>();
-    const auto at = [&](int i) { return gradients[static_cast<std::size_t>(i)].cast<Address>(); };
-    RecurrentBackward<T> p = {};
-    p.shape = call.shape;
-    p.weights = call.weights<T>(a, weights);
-    p.x = a.in<T>("x", x, call.rows * call.inputs);
-    p.x_stride = call.inputs;
-    p.mask = a.in_or_null<T>("mask", mask, states);
-    a.expect(y_stride >= call.hidden, "y_stride", std::to_string(y_stride), "H or more");
-    p.y = a.in<T>("y", y, a.strided("y", call.rows, call.hidden, y_stride));
-    p.y_stride = y_stride;
-    p.reserve = a.out<T>("reserve", reserve, call.rows * call.shape.slots() * call.hidden);
-    if (dy != 0) {
-      a.expect(dy_stride >= call.hidden, "dy_stride", std::to_string(dy_stride), "H or more");
-      p.dy = a.in<T>("dy", dy, a.strided("dy", call.rows, call.hidden, dy_stride));
-      p.dy_stride = dy_stride;
+    RecurrentBackward<T> both[2] = {};
+    for (int d = 0; d < call.directions; ++d) {
+      const py::tuple given = passes[static_cast<std::size_t>(d)].cast<py::tuple>();
+      if (given.size() != 14) fail(call.operation, "a pass has another length than 14");
+      const auto at = [&](std::size_t i) { return given[i].cast<Address>(); };
+      const py::tuple gradients = given[13].cast<py::tuple>();
+      const auto by = [&](std::size_t i) { return gradients[i].cast<Address>(); };
+      const Index y_stride = given[4].cast<Index>(), dy_stride = given[7].cast<Index>();
+      RecurrentBackward<T>& p = both[d];
+      p.shape = call.shape;
+      p.shape.reverse = d == 1;
+      p.weights = call.weights<T>(a, given[0].cast<py::tuple>());
+      p.x = a.in<T>("x", at(1), call.rows * call.inputs);
+      p.x_stride = call.inputs;
+      p.mask = a.in_or_null<T>("mask", at(2), states);
+      a.expect(y_stride >= call.hidden, "y_stride", std::to_string(y_stride), "H or more");
+      p.y = a.in<T>("y", at(3), a.strided("y", call.rows, call.hidden, y_stride));
+      p.y_stride = y_stride;
+      p.reserve = a.out<T>("reserve", at(5), call.rows * call.shape.slots() * call.hidden);
+      if (at(6) != 0) {
+        a.expect(dy_stride >= call.hidden, "dy_stride", std::to_string(dy_stride), "H or more");
+        p.dy = a.in<T>("dy", at(6), a.strided("dy", call.rows, call.hidden, dy_stride));
+        p.dy_stride = dy_stride;
+      }
+      p.dhn = a.in_or_null<T>("dhn", at(8), states);
+      p.dcn = has_c ? a.in_or_null<T>("dcn", at(9), states) : nullptr;
+      p.dx = a.out_or_null<T>("dx", at(10), call.rows * call.inputs);
+      p.dx_stride = call.inputs;
+      p.add_to_dx = d == 1 && both[0].dx != nullptr;
+      p.dh0 = a.out_or_null<T>("dh0", at(11), states);
+      p.dc0 = has_c ? a.out_or_null<T>("dc0", at(12), states) : nullptr;
+      p.dih = a.out_or_null<T>("dweight_ih", by(0), call.width * call.inputs);
+      p.dhh = a.out_or_null<T>("dweight_hh", by(1), call.width * call.hidden);
+      p.dih_bias = a.out_or_null<T>("dbias_ih", by(2), call.width);
+      p.dhh_bias = a.out_or_null<T>("dbias_hh", by(3), call.width);
+      p.dpeepholes = has_c ? a.out_or_null<T>("dpeepholes", by(4), 3 * call.hidden) : nullptr;
+      p.accumulate = accumulate;
     }
-    p.dhn = a.in_or_null<T>("dhn", dhn, states);
-    p.dcn = has_c ? a.in_or_null<T>("dcn", dcn, states) : nullptr;
-    p.dx = a.out_or_null<T>("dx", dx, call.rows * call.inputs);
-    p.dx_stride = call.inputs;
-    p.add_to_dx = add_to_dx;
-    p.dh0 = a.out_or_null<T>("dh0", dh0, states);
-    p.dc0 = has_c ? a.out_or_null<T>("dc0", dc0, states) : nullptr;
-    p.dih = a.out_or_null<T>("dweight_ih", at(0), call.width * call.inputs);
-    p.dhh = a.out_or_null<T>("dweight_hh", at(1), call.width * call.hidden);
-    p.dih_bias = a.out_or_null<T>("dbias_ih", at(2), call.width);
-    p.dhh_bias = a.out_or_null<T>("dbias_hh", at(3), call.width);
-    p.dpeepholes = has_c ? a.out_or_null<T>("dpeepholes", at(4), 3 * call.hidden) : nullptr;
-    p.accumulate = accumulate;
-    needed = variant.backward(nullptr, p, call.precision, nullptr);
-    if (scratch == 0) return;
-    a.expect(scratch_bytes >= needed, "scratch_bytes", std::to_string(scratch_bytes), "what the first call returned");
-    a.expect(scratch % 16 == 0, "scratch", std::to_string(scratch), "a multiple of 16");
-    void* const memory = a.scratch(scratch, needed);
-    a.run([&] { variant.backward(stream_of(call.stream), p, call.precision, memory); });
+    needed = run_passes(call, a, scratch, scratch_bytes, [&](device::Stream stream, void* memory) {
+      return variant.backward(stream, both, call.directions, call.precision, memory);
+    });
   });
   return needed;
 }
@@ -160,12 +189,9 @@ std::size_t backward_call(const py::tuple& settings, const py::tuple& weights, A
 
 void bind_device_recurrent(py::module_& module) {
   using py::arg;
-  module.def("recurrent", forward_call, arg("settings"), arg("weights"), arg("x"), arg("mask"), arg("h0"), arg("c0"),
-             arg("y"), arg("y_stride"), arg("hn"), arg("cn"), arg("reserve"), arg("scratch"), arg("scratch_bytes"),
-             "A layer in one direction; with scratch 0 only the bytes of scratch memory that it takes.");
-  module.def("recurrent_backward", backward_call, arg("settings"), arg("weights"), arg("x"), arg("mask"), arg("y"),
-             arg("y_stride"), arg("reserve"), arg("dy"), arg("dy_stride"), arg("dhn"), arg("dcn"), arg("dx"),
-             arg("add_to_dx"), arg("dh0"), arg("dc0"), arg("gradients"), arg("accumulate"), arg("scratch"),
+  module.def("recurrent", forward_call, arg("settings"), arg("passes"), arg("scratch"), arg("scratch_bytes"),
+             "A layer in one direction or two; with scratch 0 only the bytes of scratch memory that it takes.");
+  module.def("recurrent_backward", backward_call, arg("settings"), arg("passes"), arg("accumulate"), arg("scratch"),
              arg("scratch_bytes"), "Its gradients; with scratch 0 only the bytes of scratch memory that it takes.");
   module.def(
       "recurrent_variants",
@@ -186,12 +212,13 @@ void bind_device_recurrent(py::module_& module) {
       arg("batch_sizes"), arg("rows"), arg("operation"), "The sizes as integers, checked.");
   module.def(
       "recurrent_choice",
-      [](const py::tuple& settings) {
-        const RecurrentCall call("recurrent", settings);
-        return std::string(call.dtype == 0 ? device::choose_recurrent<float>(call.shape, call.precision).name
-                                           : device::choose_recurrent<double>(call.shape, call.precision).name);
+      [](const py::tuple& settings, int directions) {
+        const RecurrentCall call("recurrent", settings, static_cast<std::size_t>(directions));
+        return std::string(call.dtype == 0
+                               ? device::choose_recurrent<float>(call.shape, directions, call.precision).name
+                               : device::choose_recurrent<double>(call.shape, directions, call.precision).name);
       },
-      arg("settings"), "Name of the variant that runs where none is named.");
+      arg("settings"), arg("directions"), "Name of the variant that runs where none is named.");
 }
 
 }  // namespace dlkit

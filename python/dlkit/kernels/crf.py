@@ -12,13 +12,15 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from dlkit import _cpu
-from dlkit.kernels.backend import host_array
-from dlkit.kernels.layers import rung_of
+from dlkit.kernels.backend import OnDemand, host_array, is_device_array
+from dlkit.kernels.layers import device_rung_of, rung_of
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 __all__ = ["CrfGradients", "crf_decode", "crf_loss", "crf_loss_and_gradients"]
+
+devices: Any = OnDemand("dlkit.kernels.device_crf")
 
 
 class CrfGradients(NamedTuple):
@@ -66,6 +68,7 @@ def crf_loss(
     start, end : arrays of shape (K,), optional
         Of the first and the last tag. Default: zeros.
     variant : {"naive", "fused"}, optional
+        On a device ``"fused"``.
 
     Returns
     -------
@@ -75,15 +78,20 @@ def crf_loss(
     Raises
     ------
     TypeError
-        If dtypes differ or are not float32 or float64; if tags are no integers; if an array is on a device.
+        If dtypes differ or are not float32 or float64; if tags are no integers; if arrays are on different devices.
     ValueError
-        If shapes do not fit, a tag is out of range, or batch sizes increase or do not add up.
+        If shapes do not fit, a tag is out of range, or batch sizes increase or do not add up. (Of tags on a device,
+        where to raise would mean to wait, one that is out of range makes its sequence's loss NaN.)
 
     Notes
     -----
     Lafferty, McCallum & Pereira, ICML 2001. Whatever the scores: what does not fit the range of `emissions`' dtype in
     probabilities is computed in logarithms.
     """
+    if is_device_array(emissions):
+        device_rung_of(variant, "crf", emissions)
+        found: NDArray[Any] = devices.crf_loss(emissions, tags, batch_sizes, transitions, start, end, None)[0]
+        return found
     arrays = _model("crf_loss", emissions, batch_sizes, transitions, start, end)
     return _cpu.crf_loss(*arrays, _tags(tags), None, rung_of(variant, "crf"))[0]
 
@@ -121,6 +129,10 @@ def crf_loss_and_gradients(
         As `crf_loss` does.
     """
     operation = "crf_loss"
+    if is_device_array(emissions):
+        device_rung_of(variant, "crf", emissions)
+        losses, *gradients = devices.crf_loss(emissions, tags, batch_sizes, transitions, start, end, weights)
+        return losses, CrfGradients(*gradients)
     arrays = _model(operation, emissions, batch_sizes, transitions, start, end)
     if isinstance(weights, (int, float)):
         weights = np.full(
@@ -166,6 +178,10 @@ def crf_decode(
     TypeError, ValueError
         As `crf_loss` does.
     """
+    if is_device_array(emissions):
+        device_rung_of(variant, "crf", emissions)
+        path, scores = devices.crf_decode(emissions, batch_sizes, transitions, start, end)
+        return path, scores
     arrays = _model("crf_decode", emissions, batch_sizes, transitions, start, end)
     return _cpu.crf_decode(*arrays, rung_of(variant, "crf"))
 

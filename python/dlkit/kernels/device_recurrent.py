@@ -1,4 +1,4 @@
-"""Recurrent layers of device arrays: checks, scratch memory, and one call of the kernels for each direction.
+"""Recurrent layers of device arrays: checks, scratch memory, and one call of the kernels for all directions.
 
 Every function takes what those of `dlkit.kernels.recurrent` hand over, where the texts are. Errors are in the words
 that the CPU's kernels use. Nothing waits for the device.
@@ -107,11 +107,11 @@ class _Layer:
         columns = [array[:, d * self.hidden : (d + 1) * self.hidden] for d in range(len(self.weights))]
         return array, columns, array.shape[1]
 
-    def settings(self, direction: int) -> tuple[Any, ...]:
+    def settings(self) -> tuple[Any, ...]:
         """Return what the module of kernels takes first."""
         return (
             *(self.backend.stream(self.x), self.dtype, self.precision, self.variant, self.cell, self.new_z),
-            *(direction == 1, self.batch_sizes, self.rows, self.inputs, self.hidden),
+            *(self.batch_sizes, self.rows, self.inputs, self.hidden),
         )
 
     def addresses(self, direction: int) -> tuple[int, ...]:
@@ -152,13 +152,15 @@ def recurrent(
     reserves = [
         xp.empty((layer.rows, traits.slots, layer.hidden), x.dtype) if keep else None for _ in weights
     ]
-    for d in range(directions):
-        layer.run(
-            backend.library.recurrent,
-            *(layer.settings(d), layer.addresses(d), pointer(layer.input), pointer(layer.mask[d])),
+    passes = tuple(
+        (
+            *(layer.addresses(d), pointer(layer.input), pointer(layer.mask[d])),
             *(pointer(first_h[d]), pointer(first_c[d]), pointer(columns[d]), stride),
             *(pointer(hn[d]), pointer(None if cn is None else cn[d]), pointer(reserves[d])),
         )
+        for d in range(directions)
+    )
+    layer.run(backend.library.recurrent, layer.settings(), passes)
     return y, hn, cn, tuple(reserves) if keep else None
 
 
@@ -209,15 +211,17 @@ def recurrent_backward(
     state = directions, layer.batch, layer.hidden
     dh0 = xp.empty(state, x.dtype) if by_state else None
     dc0 = xp.empty(state, x.dtype) if by_state and traits.has_c else None
-    for d in range(directions):
-        layer.run(
-            backend.library.recurrent_backward,
-            *(layer.settings(d), layer.addresses(d), pointer(layer.input), pointer(layer.mask[d])),
+    passes = tuple(
+        (
+            *(layer.addresses(d), pointer(layer.input), pointer(layer.mask[d])),
             *(pointer(y_columns[d]), y_stride, pointer(reserves[d]), pointer(dy_columns[d]), dy_stride),
-            *(pointer(last_h[d]), pointer(last_c[d]), pointer(dx), d == 1),
+            *(pointer(last_h[d]), pointer(last_c[d]), pointer(dx)),
             *(pointer(None if dh0 is None else dh0[d]), pointer(None if dc0 is None else dc0[d])),
-            *(tuple(pointer(array) for array in out[d]), bool(accumulate)),
+            tuple(pointer(array) for array in out[d]),
         )
+        for d in range(directions)
+    )
+    layer.run(backend.library.recurrent_backward, layer.settings(), passes, bool(accumulate))
     return dx, dh0, dc0, out
 
 

@@ -170,9 +170,8 @@ class RecurrentLanguageModel(nn.Module):
         if isinstance(self.output, nn.AdaptiveLogSoftmaxWithLoss):
             costs: Tensor = -self.output(rows, chosen).output
         else:
-            costs = F.cross_entropy(
-                F.linear(rows, self.output.weight, self.output.bias), chosen, reduction="none"
-            )
+            scores = F.linear(rows, self.output.weight, self.output.bias)
+            costs = F.cross_entropy(scores, self._here(chosen), reduction="none")
         return np.asarray(to_host(costs.data), np.float64)
 
     def _here(self, tokens: NDArray[np.int64]) -> Any:
@@ -207,7 +206,7 @@ class RecurrentLanguageModel(nn.Module):
                 for start in range(0, len(tokens) - 1, steps):
                     inputs = tokens[start : start + steps][: len(tokens) - 1 - start]
                     rows, state = self.features(self._here(inputs[:, None]), state)
-                    chosen = self._here(tokens[start + 1 : start + 1 + len(inputs)])
+                    chosen = tokens[start + 1 : start + 1 + len(inputs)]
                     found.append(self._surprises(rows, chosen))
         finally:
             self.train(training)

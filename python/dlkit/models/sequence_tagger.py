@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from dlkit import nn
 from dlkit.autograd import Tensor, cat, no_grad
 from dlkit.autograd.base import mark_changed
+from dlkit.kernels.backend import device_of, move, to_host
 from dlkit.nn import functional as F
 from dlkit.nn.sequences import PackedSequence, pack_padded_sequence
 
@@ -221,7 +222,7 @@ class SequenceTagger(nn.Module):
         numbers = np.asarray(words)
         if numbers.ndim != 1:
             raise ValueError(f"SequenceTagger: words is {numbers.shape}, expected (rows,) of word numbers")
-        parts = [self.embedding(numbers)]
+        parts = [self.embedding(self._here(numbers))]
         if self.characters:
             if spellings is None or spelled is None:
                 raise ValueError("SequenceTagger: spellings or spelled is missing, but it reads characters")
@@ -230,14 +231,14 @@ class SequenceTagger(nn.Module):
                     f"SequenceTagger: spelled is {np.shape(spelled)}, expected {numbers.shape}, as words"
                 )
             # As rows of a table, whose gradient an embedding's kernel adds up.
-            parts.append(F.embedding(np.asarray(spelled), self.spell(spellings)))
+            parts.append(F.embedding(self._here(np.asarray(spelled)), self.spell(spellings)))
         if self.bigrams:
             if bigrams is None or np.shape(bigrams) != (len(numbers), 2):
                 raise ValueError(
                     f"SequenceTagger: bigrams is {np.shape(bigrams) if bigrams is not None else None}, expected "
                     f"({len(numbers)}, 2)"
                 )
-            vectors = self.bigram_embedding(np.asarray(bigrams))
+            vectors = self.bigram_embedding(self._here(np.asarray(bigrams)))
             parts.append(vectors.reshape(len(numbers), -1))
         rows = parts[0] if len(parts) == 1 else cat(parts, 1)
         rows = F.dropout(rows, self.dropout, self.training)
@@ -249,6 +250,10 @@ class SequenceTagger(nn.Module):
         states = self.recurrent(PackedSequence(rows, sizes))[0].data
         scores: Tensor = self.output(F.dropout(states, self.dropout, self.training))
         return scores
+
+    def _here(self, numbers: Any) -> Any:
+        # On the model's device.
+        return move(numbers, device_of(self.embedding.weight._array))
 
     def spell(self, spellings: Any) -> Tensor:
         """Return the character features of spellings (spellings, longest): (spellings, character_features).
@@ -266,11 +271,11 @@ class SequenceTagger(nn.Module):
             # any batch.
             region = filters.weight.shape[2]
             numbers = np.pad(numbers, ((0, 0), (region - 1, region)), constant_values=PADDING)
-            vectors = self.character_embedding(numbers)
+            vectors = self.character_embedding(self._here(numbers))
             found: Tensor = F.conv1d_max(vectors, filters.weight, filters.bias)
             return F.relu(found)
         lengths = np.maximum((numbers != PADDING).sum(axis=1), 1)
-        vectors = self.character_embedding(numbers)
+        vectors = self.character_embedding(self._here(numbers))
         packed = pack_padded_sequence(vectors, lengths, batch_first=True, enforce_sorted=False)
         _, (last, _) = self.character_layer(packed)
         return cat([last[0], last[1]], 1)
@@ -278,13 +283,13 @@ class SequenceTagger(nn.Module):
     def loss(self, scores: Tensor, tags: Any, batch_sizes: Sequence[int]) -> Tensor:
         """Return minus the logarithm of the probability of the tags, the mean over tokens."""
         if not self.has_crf:
-            return F.cross_entropy(scores, tags)
+            return F.cross_entropy(scores, self._here(tags))
         crf: Any = self.crf
         borders = (crf.start_transitions, crf.end_transitions)
         return F.crf_loss(scores, tags, batch_sizes, crf.transitions, *borders, "token_mean")
 
     def decode(self, scores: Any, batch_sizes: Sequence[int], allowed: Any = None) -> NDArray[np.int64]:
-        """Return the best tags of scores (rows, tags), in their order.
+        """Return the best tags of scores (rows, tags), in their order, on the host.
 
         Parameters
         ----------
@@ -296,23 +301,24 @@ class SequenceTagger(nn.Module):
             Which tags may follow each other, [before, after], which may begin, and which may end a sentence. Then the
             best of the sequences that they allow, with or without a conditional random field.
         """
-        array = np.asarray(scores._array if isinstance(scores, Tensor) else scores)
+        array = scores._array if isinstance(scores, Tensor) else scores
         if not self.has_crf and allowed is None:
-            return np.asarray(array.argmax(axis=1), np.int64)
-        kind = array.dtype.type
+            return np.asarray(to_host(array).argmax(axis=1), np.int64)
+        there = device_of(array)
         if self.has_crf:
             crf: Any = self.crf
             tables = [crf.transitions._array, crf.start_transitions._array, crf.end_transitions._array]
         else:
             shapes: list[Any] = [(self.tags, self.tags), self.tags, self.tags]
-            tables = [np.zeros(shape, array.dtype) for shape in shapes]
+            tables = [move(np.zeros(shape, array.dtype), there) for shape in shapes]
         if allowed is not None:
             tables = [
-                np.where(mask, table, kind(-np.inf)) for mask, table in zip(allowed, tables, strict=True)
+                np.where(move(mask, there), table, float("-inf")).astype(array.dtype, copy=False)
+                for mask, table in zip(allowed, tables, strict=True)
             ]
         from dlkit import kernels
 
-        return kernels.crf_decode(array, batch_sizes, *tables)[0]
+        return to_host(kernels.crf_decode(array, batch_sizes, *tables)[0])
 
     def set_vectors(self, table: NDArray[Any]) -> None:
         """Begin with these word vectors, shape (words, dimensions); that of padding stays 0.

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from dlkit import kernels
 from dlkit.autograd.base import TensorBase, as_array
 from dlkit.autograd.tensor import Tensor
+from dlkit.kernels.backend import device_of, move, to_host
 from dlkit.nn import init
 from dlkit.nn.crf_functional import check_crf_reduction, crf_loss
 from dlkit.nn.linear import positive_integer
@@ -87,14 +88,14 @@ class CRF(Module):
                 raise ValueError(
                     f"CRF: tags is {labels.shape} but emissions is {tuple(emissions.shape)}; expected {shape}"
                 )
-            labels = labels.reshape(-1)[packing]
+            labels = labels.reshape(-1)[move(packing, device_of(labels))]
         return crf_loss(
             *(rows, labels, sizes, self.transitions, self.start_transitions, self.end_transitions),
             self.reduction,
         )
 
     def decode(self, emissions: Any, lengths: Any = None, allowed: Any = None) -> list[NDArray[np.int64]]:
-        """Return the likeliest tags of each sequence, in the order of the batch.
+        """Return the likeliest tags of each sequence, in the order of the batch: arrays of the host.
 
         Parameters
         ----------
@@ -105,7 +106,7 @@ class CRF(Module):
         """
         rows, sizes, _ = self._rows(emissions, lengths)
         best, _ = kernels.crf_decode(rows._array, sizes, self.scores(allowed), *self._borders())
-        return self._unpacked(best, emissions, sizes, lengths)
+        return self._unpacked(to_host(best), emissions, sizes, lengths)
 
     def decode_rows(self, rows: Any, batch_sizes: Any, allowed: Any = None) -> NDArray[np.int64]:
         """As `decode`, of packed rows, in their order: (rows,)."""
@@ -113,12 +114,12 @@ class CRF(Module):
         return kernels.crf_decode(array, batch_sizes, self.scores(allowed), *self._borders())[0]
 
     def marginals(self, emissions: Any, lengths: Any = None) -> list[NDArray[Any]]:
-        """Return the probability of each tag at each step, given the whole sequence: (n, K) for each sequence."""
+        """Return the probability of each tag at each step, given the whole sequence: (n, K) for each, on the host."""
         rows, sizes, _ = self._rows(emissions, lengths)
         _, found = kernels.crf_loss_and_gradients(
             rows._array, None, sizes, self.transitions._array, *self._borders()
         )
-        return self._unpacked(found.emissions, emissions, sizes, lengths)
+        return self._unpacked(to_host(found.emissions), emissions, sizes, lengths)
 
     def scores(self, allowed: Any = None) -> NDArray[Any]:
         """Return the transitions, minus infinity where they are not allowed."""
@@ -128,7 +129,8 @@ class CRF(Module):
         mask = np.asarray(allowed)
         if mask.dtype != bool or mask.shape != table.shape:
             raise ValueError(f"CRF: allowed is {mask.shape} of {mask.dtype}; expected {table.shape} of bool")
-        return np.where(mask, table, table.dtype.type(-np.inf))
+        allowed_there = move(mask, device_of(table))
+        return np.where(allowed_there, table, float("-inf")).astype(table.dtype, copy=False)
 
     def _borders(self) -> tuple[NDArray[Any], NDArray[Any]]:
         return self.start_transitions._array, self.end_transitions._array
@@ -154,7 +156,8 @@ class CRF(Module):
             places = np.arange(steps * batch, dtype=np.int64).reshape(emissions.shape[:2])
             packed = pack_padded_sequence(Tensor(places), given, self.batch_first, False)
             sizes, packing = packed.batch_sizes, packed.data._array
-            rows = emissions.reshape(steps * batch, emissions.shape[2])[packing]
+            there = move(packing, device_of(emissions._array))
+            rows = emissions.reshape(steps * batch, emissions.shape[2])[there]
         if rows.shape[-1] != self.num_tags or len(rows.shape) != 2:
             raise ValueError(
                 f"CRF: emissions have shape {tuple(rows.shape)} in rows; expected num_tags, {self.num_tags}, of them"

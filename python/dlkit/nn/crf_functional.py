@@ -9,6 +9,7 @@ import numpy as np
 
 from dlkit import kernels
 from dlkit.autograd.base import TensorBase, make, record
+from dlkit.autograd.engine import unit
 from dlkit.autograd.mode import mode
 
 if TYPE_CHECKING:
@@ -94,7 +95,8 @@ def crf_loss(
     gradients = _wanted(ready, given)
 
     def backward(g: Array) -> tuple[Array | None, ...]:
-        if g == 1:
+        # On a device only by identity: to look at the number means to wait for it.
+        if g is unit(x) or (g.__class__ is np.ndarray and g == 1):
             return gradients
         return tuple(None if each is None else each * g for each in gradients)
 
@@ -114,4 +116,5 @@ def _reduced(losses: Array, rows: int, reduction: str) -> Array:
         return losses
     total = losses.sum(dtype=np.float64)
     over = {"mean": len(losses), "token_mean": rows, "sum": 1}[reduction]
-    return np.asarray(total / over, losses.dtype)
+    mean = total / over
+    return np.asarray(mean, losses.dtype) if losses.__class__ is np.ndarray else mean.astype(losses.dtype)

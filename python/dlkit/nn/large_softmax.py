@@ -10,6 +10,7 @@ from dlkit.autograd.arrangement import cat
 from dlkit.autograd.base import make, shape_text
 from dlkit.autograd.elementwise import masked_fill
 from dlkit.autograd.tensor import Tensor
+from dlkit.kernels.backend import device_of, is_device_array, move, namespace, to_host
 from dlkit.kernels.random import generator
 from dlkit.nn import functional as F
 from dlkit.nn.container import ModuleList, Sequential
@@ -117,6 +118,7 @@ class AdaptiveLogSoftmaxWithLoss(Module):
         ----------
         x : Tensor of shape (N, in_features)
         target : integers of shape (N,)
+            On the host, where they are sorted by cluster; to copy them there from a device means to wait for it.
 
         Returns
         -------
@@ -131,19 +133,23 @@ class AdaptiveLogSoftmaxWithLoss(Module):
         labels = _labels(target, rows, self.n_classes, "AdaptiveLogSoftmaxWithLoss")
         clusters = np.searchsorted(self.cutoffs, labels, side="right")  # 0: the shortlist
         heads = np.where(clusters == 0, labels, self.shortlist + clusters - 1)
-        costs = F.cross_entropy(self.head(rows), heads, reduction="none")
-        behind, places, seen = [], np.zeros(len(labels), np.int64), 1
+        order = np.argsort(clusters, kind="stable")
+        starts = np.searchsorted(clusters[order], np.arange(len(self.tail) + 2))
+        # Row n has what is at places[n]: 0 for those of the shortlist.
+        places = np.empty(len(labels), np.int64)
+        places[order] = np.maximum(np.arange(len(labels)) - starts[1] + 1, 0)
+        within = labels[order] - np.array([0, *self.cutoffs])[clusters[order]]
+        of_rows, order, within, places = _there([heads, order, within, places], rows)
+        costs = F.cross_entropy(self.head(rows), of_rows, reduction="none")
+        behind = []
         for i, cluster in enumerate(self.tail):
-            chosen = np.flatnonzero(clusters == i + 1)
-            if not len(chosen):
+            part = slice(int(starts[i + 1]), int(starts[i + 2]))
+            if part.start == part.stop:
                 continue
-            scores = cluster(F.embedding(chosen, rows))
-            behind.append(F.cross_entropy(scores, labels[chosen] - self.cutoffs[i], reduction="none"))
-            places[chosen] = np.arange(seen, seen + len(chosen))
-            seen += len(chosen)
+            scores = cluster(F.embedding(order[part], rows))
+            behind.append(F.cross_entropy(scores, within[part], reduction="none"))
         if behind:
-            # Row n has what is at places[n]: 0 for those of the shortlist.
-            nothing = make(np.zeros(1, rows.data.dtype))
+            nothing = make(namespace(rows.data).zeros(1, rows.data.dtype))
             costs = costs + F.embedding(places, cat([nothing, *behind]).reshape(-1, 1)).reshape(-1)
         return AdaptiveOutput(-costs, costs.mean())
 
@@ -234,26 +240,27 @@ class SampledSoftmaxLoss(Module):
         self._log_expected = np.log(expected)
 
     def forward(self, x: Any, target: Any) -> Tensor:
-        """The mean loss of rows (N, in_features) and integers (N,)."""
+        """The mean loss of rows (N, in_features) and integers (N,), which are wanted on the host as the draws are."""
         rows = _rows(x, self.in_features, "SampledSoftmaxLoss")
         labels = _labels(target, rows, self.n_classes, "SampledSoftmaxLoss")
         if not self.training:
-            return F.cross_entropy(F.linear(rows, self.weight, self.bias), labels)
+            return F.cross_entropy(F.linear(rows, self.weight, self.bias), _there([labels], rows)[0])
         drawn = np.unique(np.searchsorted(self._up_to, generator().random(self.n_samples), side="right"))
         drawn = np.minimum(drawn, self.n_classes - 1)  # the last sum may be rounded to less than 1
         count, kind = len(labels), rows.data.dtype
         both = np.concatenate([labels, drawn])
+        shifts = make(move(self._log_expected[both].astype(kind), device_of(rows.data)))
+        (both,) = _there([both], rows)
         weights = F.embedding(both, self.weight)
         biases = F.embedding(both, self.bias.reshape(-1, 1)).reshape(-1)
-        shifts = make(self._log_expected[both].astype(kind))
         biases = biases - shifts
         of_target = (rows * weights[:count]).sum(1) + biases[:count]
         of_drawn = F.linear(rows, weights[count:], biases[count:])
-        hits = labels[:, None] == drawn
-        if hits.any():
+        hits = both[:count, None] == both[None, count:]
+        if hits.__class__ is not np.ndarray or hits.any():  # not to wait for a device
             of_drawn = masked_fill(of_drawn, hits, -np.inf)
         scores = cat([of_target.reshape(-1, 1), of_drawn], 1)
-        return F.cross_entropy(scores, np.zeros(count, np.int64))
+        return F.cross_entropy(scores, namespace(rows.data).zeros(count, np.int64))
 
     def log_prob(self, x: Any) -> Tensor:
         """Log-probabilities of all classes: (N, in_features) to (N, n_classes)."""
@@ -273,8 +280,19 @@ def _rows(x: Any, features: int, operation: str) -> Tensor:
     return rows
 
 
+def _there(numbers: Sequence[NDArray[np.int64]], rows: Tensor) -> list[Any]:
+    # Integers of the host where the rows are, in one copy.
+    device = device_of(rows.data)
+    if device == "cpu":
+        return list(numbers)
+    together = move(np.concatenate(numbers), device)
+    ends = np.cumsum([len(part) for part in numbers]).tolist()
+    return [together[end - len(part) : end] for part, end in zip(numbers, ends, strict=True)]
+
+
 def _labels(target: Any, rows: Tensor, classes: int, operation: str) -> NDArray[np.int64]:
-    labels: Array = target.data if isinstance(target, Tensor) else np.asarray(target)
+    given = target.data if isinstance(target, Tensor) else target
+    labels: Array = to_host(given) if is_device_array(given) else np.asarray(given)
     if labels.dtype.kind not in "iu":
         raise TypeError(f"{operation}: target is of dtype {labels.dtype}; expected integers")
     if labels.shape != rows.data.shape[:1]:

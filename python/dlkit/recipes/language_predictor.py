@@ -16,7 +16,7 @@ from dlkit.models import RecurrentLanguageModel
 from dlkit.models.language_model import count_weights
 
 from .card import FILE, CardError, read_format
-from .predictor import PredictorError, find_card, only_on_cpu, trained_weights, with_weights
+from .predictor import PredictorError, find_card, trained_weights, with_weights
 
 FORMAT = "dlkit-language-model-1"
 _ARGUMENTS = {
@@ -121,7 +121,7 @@ def load_language_model(folder: str | os.PathLike[str], device: str = "cpu") -> 
     CardError
         Its card is damaged.
     PredictorError
-        There is no trained model, its weights do not fit the card, or the device lacks its softmax.
+        There is no trained model, or its weights do not fit the card.
     """
     path = Path(folder)
     card = read_format(find_card(path), FORMAT, "a card of a language model")
@@ -134,8 +134,6 @@ def load_language_model(folder: str | os.PathLike[str], device: str = "cpu") -> 
         raise CardError(
             f"{path / FILE}: {len(words)} words in {units!r} do not fit arguments or repeat themselves"
         )
-    if arguments.get("softmax", "full") != "full":
-        only_on_cpu(device, "adaptive and sampled softmax")
     model = with_weights(
         path,
         trained_weights(path),

@@ -151,6 +151,11 @@ class LanguageTrainer(Trainer):
 
     carried: CarriedState
 
+    def _moved(self, x: Any, y: Any) -> tuple[Any, Any]:
+        # A softmax that is not full sorts the targets on the host.
+        assert isinstance(self.model, RecurrentLanguageModel)
+        return move(x, self.device), y if self.model.softmax != "full" else move(y, self.device)
+
     def train_batch(self, x: Any, y: Any) -> tuple[Any, Any]:
         """Learn from one batch, and keep the state; gradients end at its beginning."""
         state: Any = tuple(Tensor(move(array, self.device)) for array in self.carried.arrays) or None
@@ -180,11 +185,6 @@ class LanguageTrainer(Trainer):
 
 def train(settings: LMSettings, options: RunOptions) -> Result:
     """Train it, measure its perplexity, let it write."""
-    if options.device != "cpu" and settings.softmax != "full":
-        raise SettingsError(
-            f"lm: device is {options.device} and softmax is {settings.softmax}, expected cpu or full: the others have "
-            "no kernels for devices"
-        )
     corpus = load_corpus(settings.data, settings.units)
     cutoffs = [cutoff for cutoff in settings.cutoffs if cutoff < len(corpus.words)]
     if settings.softmax == "adaptive" and not cutoffs:

@@ -17,6 +17,7 @@ from dlkit.data.tagged_set import TaggedSentence, TaggedSet
 from dlkit.data.tagger_batches import TaggerBatches
 from dlkit.data.tagger_features import EncodedSentence, SpellingTable, TaggerFeatures
 from dlkit.data.vocabulary import Vocabulary
+from dlkit.kernels.backend import move
 from dlkit.models import SequenceTagger
 from dlkit.models.sequence_tagger import CHARACTER_MODES, TAGGER_CELLS
 from dlkit.train import AverageWeights, Callback, EarlyStopping, RunFolder, Trainer, plots
@@ -158,6 +159,9 @@ class TaggerTrainer(Trainer):
     table: SpellingTable
     watched: _Watched
 
+    def _moved(self, x: Any, y: Any) -> tuple[Any, Any]:
+        return x, move(y, self.device)  # the tagger takes numbers of the host
+
     def train_batch(self, x: Any, y: Any) -> tuple[Any, Any]:
         """Learn from one batch."""
         words = x.words
@@ -190,10 +194,6 @@ class TaggerTrainer(Trainer):
 
 def train(settings: TaggerSettings, options: RunOptions) -> Result:
     """Train it, tag the test sentences."""
-    if options.device != "cpu":
-        raise SettingsError(
-            f"tagger: device is {options.device}, expected cpu: taggers are trained there alone"
-        )
     dataset = load_tagged(settings.data)
     features, vectors = _features(settings, dataset)
     run = open_run("tagger", settings, options, may_change=settings.may_change)
@@ -220,6 +220,7 @@ def train(settings: TaggerSettings, options: RunOptions) -> Result:
     model = SequenceTagger(**arguments)
     if vectors is not None:
         model.set_vectors(vectors)
+    model.to(options.device)
     cutting = "characters" if dataset.task == "segmentation" else _CUTTING.get(dataset.name, "spaces")
     card = {"format": FORMAT, "model": "SequenceTagger", "arguments": arguments}
     write_json(run, FILE, {**card, "task": dataset.task, "cutting": cutting})

@@ -18,11 +18,12 @@ from dlkit.data.python_tokens import tagged_lines
 from dlkit.data.tagged_set import TASKS
 from dlkit.data.tagger_batches import pack_tagged
 from dlkit.data.tagger_features import EncodedSentence, SpellingTable, TaggerFeatures
+from dlkit.kernels.backend import resolve_device, to_host
 from dlkit.models import SequenceTagger
 from dlkit.models.sequence_tagger import count_weights
 
 from .card import FILE, CardError, read_format
-from .predictor import PredictorError, find_card, only_on_cpu, trained_weights, with_weights
+from .predictor import PredictorError, find_card, trained_weights, with_weights
 from .tagger_scores import allowed_tags
 
 FORMAT = "dlkit-sequence-tagger-1"
@@ -96,15 +97,15 @@ def run_tagger(
     return tags, confidence, total / tokens if tokens else float("nan")
 
 
-def _shares(model: SequenceTagger, scores: NDArray[Any], batch_sizes: list[int]) -> NDArray[np.float64]:
+def _shares(model: SequenceTagger, scores: Any, batch_sizes: list[int]) -> NDArray[np.float64]:
     from dlkit import kernels
 
     if not model.has_crf:
-        return kernels.softmax(scores).astype(np.float64)
+        return to_host(kernels.softmax(scores)).astype(np.float64)
     crf: Any = model.crf
     borders = (crf.start_transitions._array, crf.end_transitions._array)
     _, found = kernels.crf_loss_and_gradients(scores, None, batch_sizes, crf.transitions._array, *borders)
-    return np.clip(found.emissions.astype(np.float64), 0, 1)
+    return np.clip(to_host(found.emissions).astype(np.float64), 0, 1)
 
 
 class TaggerPredictor:
@@ -120,10 +121,16 @@ class TaggerPredictor:
         One of `dlkit.data.tagged_set.TASKS`.
     cutting
         One of `CUTTING`: how a text becomes tokens.
+    device
+        Where to compute: ``"cpu"``, ``"cuda"`` or ``"simt"``.
     """
 
-    def __init__(self, model: SequenceTagger, features: TaggerFeatures, task: str, cutting: str) -> None:
+    def __init__(
+        self, model: SequenceTagger, features: TaggerFeatures, task: str, cutting: str, device: str = "cpu"
+    ) -> None:
+        self.device = resolve_device(device, "predict")
         self.model, self.features, self.task, self.cutting = model.eval(), features, task, cutting
+        self.model.to(self.device)
         self._allowed = allowed_tags(task, features.tags)
 
     def tokens(self, text: str) -> list[str]:
@@ -193,9 +200,8 @@ def load_tagger(folder: str | os.PathLike[str], device: str = "cpu") -> TaggerPr
     CardError
         Its card is damaged.
     PredictorError
-        There is no trained model, its weights do not fit the card, or the device is no CPU.
+        There is no trained model, or its weights do not fit the card.
     """
-    only_on_cpu(device, "conditional random fields")
     path = Path(folder)
     card = read_format(find_card(path), FORMAT, "a card of a tagger")
     arguments, task, cutting = card.get("arguments"), card.get("task"), card.get("cutting")
@@ -216,4 +222,4 @@ def load_tagger(folder: str | os.PathLike[str], device: str = "cpu") -> TaggerPr
     if wrong:
         raise CardError(f"{path / FILE}: {', '.join(wrong)} do not fit {FEATURES}")
     model = with_weights(path, state, lambda: count_weights(**arguments), lambda: SequenceTagger(**arguments))
-    return TaggerPredictor(model, features, task, cutting)
+    return TaggerPredictor(model, features, task, cutting, device)

@@ -210,16 +210,17 @@ def _recurrent(
     steps, batch, inputs, hidden = numbers
     rng = np.random.default_rng(0)
     rows: list[dict[str, Any]] = []
-    for cell in ("tanh", "gru", "lstm"):
+    for cell, directions in (("tanh", 1), ("gru", 1), ("lstm", 1), ("lstm", 2)):
         gates, bound = K.CELLS[cell].gates, hidden**-0.5
         shapes = (gates * hidden, inputs), (gates * hidden, hidden), (gates * hidden,), (gates * hidden,)
-        arrays = [rng.standard_normal((steps * batch, inputs)), rng.standard_normal((steps * batch, hidden))]
-        arrays += [rng.uniform(-bound, bound, shape) for shape in shapes]
+        arrays = [rng.standard_normal((steps * batch, size)) for size in (inputs, directions * hidden)]
+        arrays += [rng.uniform(-bound, bound, shape) for shape in directions * shapes]
 
         def both(put: Callable[[Any], Any], cell: str, variant: str | None, given: list[Any]) -> Any:
             # Returns the two passes, so that each can be counted alone.
             x, dy, *parts = map(put, given)
-            layer, sizes = [K.RecurrentWeights(*parts)], [batch] * steps
+            layer = [K.RecurrentWeights(*parts[at : at + 4]) for at in range(0, len(parts), 4)]
+            sizes = [batch] * steps
             settings: dict[str, Any] = {"cell": cell, "variant": variant}
             kept: list[Any] = []
 
@@ -239,9 +240,10 @@ def _recurrent(
         for step in K.variants("recurrent", "simt"):
             say(f"recurrent on the SIMT machine, {size}, {cell}, {step.name}")
             passes = both(simt.array, cell, step.name, single)
+            of = cell + ", both directions" * (directions - 1)
             for run, reference, what in zip(passes, exact, ("", ", backward"), strict=True):
                 row = _counted(machine, run, reference)
-                name = f"{cell}{what}: {step.name}"
+                name = f"{of}{what}: {step.name}"
                 rows.append({"name": name, "idea": step.idea, "dtype": "float32", **row})
     return f"{steps} steps of {batch} sequences, {inputs} → {hidden}", rows, []
 

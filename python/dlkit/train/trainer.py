@@ -546,7 +546,7 @@ class Trainer:
         self._loop_start = perf_counter()
         for x, y in self._batches:
             if device != "cpu":
-                x, y = move(x, device), move(y, device)
+                x, y = self._moved(x, y)
             value, outputs = train_batch(x, y)
             if step_scheduler is not None:
                 step_scheduler.step()
@@ -578,6 +578,10 @@ class Trainer:
                 raise TrainError(f"fit: batches yields no batch in epoch {self.epoch + 1}")
             return True
         return False
+
+    def _moved(self, x: Any, y: Any) -> tuple[Any, Any]:
+        # What a batch holds, on the trainer's device, another than the CPU.
+        return move(x, self.device), move(y, self.device)
 
     def _end_epoch(self, validation: tuple[ArrayLike, ArrayLike] | None) -> None:
         """Validate, record, step the schedule, tell the callbacks."""
