@@ -1,4 +1,4 @@
-"""Pooling of device arrays: checks, and one call of a kernel each.
+"""Pooling of device arrays by windows that step over planes: checks, and one call of a kernel each.
 
 Every function takes what the one of that name in `dlkit.kernels.pool` takes, with windows as pairs, where the texts
 are. Nothing waits for the device, so that an index out of range raises nothing: its gradient goes nowhere.
@@ -18,20 +18,25 @@ from dlkit.kernels.device_operands import (
     contiguous,
     overlap,
     pointer,
+    same_dtype,
     same_shape,
     text,
 )
 
-_OPERATIONS = ("max_pool2d", "max_pool2d_backward", "avg_pool2d", "avg_pool2d_backward")
-_NAIVE, _PACKS, _AUTOMATIC = range(3)
+_NAIVE, _PACKS, _WARPS, _AUTOMATIC = range(4)
 _MOST = 2**30 - 1
 _PLACES = 255
 
 
 def ladders(backend: str) -> dict[str, list[tuple[str, str, str]]]:
     """Return (name, idea, needs) of each variant of each operation that a backend has."""
-    rows = [tuple(row) for row in backend_named(backend).library.pool_variants()]
-    return {operation: list(rows) for operation in _OPERATIONS}
+    tables = {}
+    for operation, rows in backend_named(backend).library.pool_variants().items():
+        steps = [(name, idea, needs) for name, idea, needs, _ in rows]
+        tables[operation] = steps
+        if operation.startswith(("max_pool2d", "avg_pool2d", "adaptive_")):
+            tables[operation.replace("pool2d", "pool1d")] = steps
+    return tables
 
 
 def max_pool2d(
@@ -52,11 +57,8 @@ def max_pool2d(
     backend = common_backend(operation, ("x", x), ("out", out))
     dtype = code(operation, "x", x)
     numbers = _numbers(operation, x, None, kernel_size, stride, padding, dilation, ceil_mode)
-    if return_indices == "places" and numbers[3] * numbers[4] > _PLACES:
-        raise ValueError(
-            f"{operation}: the window has {numbers[3]} x {numbers[4]} elements; expected at most 255 for places of "
-            "one byte"
-        )
+    if return_indices == "places":
+        _check_places(operation, numbers)
     step = _step(operation, backend, variant, dtype, numbers, 0)
     shape = (*x.shape[:2], *numbers[-2:])
     output = Output(backend, operation, out, shape, x.dtype, (("x", x),), in_place=False)
@@ -178,6 +180,100 @@ def avg_pool2d_backward(
     return output.done()
 
 
+def stochastic_pool2d(
+    x: Any,
+    kernel_size: Any,
+    stride: Any,
+    padding: Any,
+    ceil_mode: bool,
+    *,
+    seed: int,
+    offset: int,
+    variant: str | None = None,
+) -> tuple[Any, Any]:
+    """As `dlkit.kernels.stochastic_pool2d`."""
+    operation = "stochastic_pool2d"
+    backend = common_backend(operation, ("x", x))
+    dtype = code(operation, "x", x)
+    numbers = _numbers(operation, x, None, kernel_size, stride, padding, (1, 1), ceil_mode)
+    _check_places(operation, numbers)
+    step = _step(operation, backend, variant, dtype, numbers, 0)
+    stream = _unsigned(operation, "seed", seed), _unsigned(operation, "offset", offset)
+    shape = (*x.shape[:2], *numbers[-2:])
+    y, places = backend.xp.empty(shape, x.dtype), backend.xp.empty(shape, np.uint8)
+    if y.size:
+        source = contiguous(backend, x)
+        addresses = (pointer(array) for array in (source, y, places))
+        backend.library.stochastic_pool(backend.stream(x), dtype, numbers, *addresses, *stream, step)
+    return y, places
+
+
+def stochastic_average2d(
+    x: Any, kernel_size: Any, stride: Any, padding: Any, ceil_mode: bool, *, variant: str | None = None
+) -> Any:
+    """As `dlkit.kernels.stochastic_average2d`."""
+    operation = "stochastic_pool2d"
+    backend = common_backend(operation, ("x", x))
+    dtype = code(operation, "x", x)
+    numbers = _numbers(operation, x, None, kernel_size, stride, padding, (1, 1), ceil_mode)
+    step = _step("stochastic_average2d", backend, variant, dtype, numbers, 0)
+    y = backend.xp.empty((*x.shape[:2], *numbers[-2:]), x.dtype)
+    if y.size:
+        source = contiguous(backend, x)
+        backend.library.stochastic_average(
+            backend.stream(x), dtype, numbers, pointer(source), pointer(y), step
+        )
+    return y
+
+
+def stochastic_average2d_backward(
+    grad: Any,
+    x: Any,
+    kernel_size: Any,
+    stride: Any,
+    padding: Any,
+    ceil_mode: bool,
+    *,
+    variant: str | None = None,
+) -> Any:
+    """As `dlkit.kernels.stochastic_average2d_backward`."""
+    operation = "stochastic_pool2d_backward"
+    backend = common_backend(operation, ("grad", grad), ("x", x))
+    dtype = code(operation, "grad", grad)
+    same_dtype(operation, ("x", x), ("grad", grad))
+    numbers = _numbers(operation, x, None, kernel_size, stride, padding, (1, 1), ceil_mode)
+    _check_output(operation, grad, (*x.shape[:2], *numbers[-2:]))
+    step = _step("stochastic_average2d_backward", backend, variant, dtype, numbers, 0)
+    dx = backend.xp.empty(x.shape, x.dtype)
+    if dx.size:
+        given, source = contiguous(backend, grad), contiguous(backend, x)
+        scratch = backend.scratch(2 * given.size * given.itemsize)
+        addresses = (pointer(array) for array in (given, source, dx, scratch))
+        backend.library.stochastic_average_backward(backend.stream(grad), dtype, numbers, *addresses, step)
+    return dx
+
+
+def _unsigned(operation: str, argument: str, value: Any) -> int:
+    if not hasattr(value, "__index__") or not 0 <= value.__index__() < 2**64:
+        raise TypeError(f"{operation}: {argument} is {value!r}; expected an integer from 0 to 2^64 - 1")
+    return int(value.__index__())
+
+
+def _check_places(operation: str, numbers: tuple[int, ...]) -> None:
+    if numbers[3] * numbers[4] > _PLACES:
+        raise ValueError(
+            f"{operation}: the window has {numbers[3]} x {numbers[4]} elements; expected at most 255 for places of "
+            "one byte"
+        )
+
+
+def _check_output(operation: str, grad: Any, expected: tuple[int, ...]) -> None:
+    if tuple(grad.shape) != expected:
+        raise ValueError(
+            f"{operation}: grad is {text(grad.shape)}; expected {text(expected)}, the shape of the output"
+        )
+
+
 def _check_planes(operation: str, argument: str, array: Any) -> None:
     if array.ndim != 4:
         raise ValueError(
@@ -257,27 +353,35 @@ def _of_gradient(
     operation: str, grad: Any, size: Any, kernel: Any, stride: Any, padding: Any, dilation: Any, ceil: bool
 ) -> tuple[int, ...]:
     numbers = _numbers(operation, grad, _input_size(operation, size), kernel, stride, padding, dilation, ceil)
-    expected = (*grad.shape[:2], *numbers[-2:])
-    if tuple(grad.shape) != expected:
-        raise ValueError(
-            f"{operation}: grad is {text(grad.shape)}; expected {text(expected)}, the shape of the output"
-        )
+    _check_output(operation, grad, (*grad.shape[:2], *numbers[-2:]))
     return numbers
 
 
 def _step(
     operation: str, backend: Any, variant: str | None, dtype: int, numbers: tuple[int, ...], divisor: int
 ) -> int:
-    if variant is None:
-        return _AUTOMATIC
-    rows = backend.library.pool_variants()
-    names = tuple(row[0] for row in rows)
-    if variant not in names:
-        raise ValueError(
-            f"{operation}: variant is {variant!r}; expected None or one of {', '.join(names)}"
-            + nearest(str(variant), names)
-        )
-    step = names.index(variant)
+    step, needs = step_named(operation, backend, variant)
     if step == _PACKS and not backend.library.takes_packs(dtype, numbers, divisor):
-        raise ValueError(f"{operation}: variant 'packs' needs {rows[step][2]}")
+        raise ValueError(f"{operation}: variant 'packs' needs {needs}")
     return step
+
+
+def step_named(operation: str, backend: Any, variant: str | None) -> tuple[int, str]:
+    """Return the number of a step of an operation's ladder, and what it needs; for None that of the automatic choice.
+
+    Raises
+    ------
+    ValueError
+        If there is no such step.
+    """
+    if variant is None:
+        return _AUTOMATIC, ""
+    rows = backend.library.pool_variants()[operation]
+    for name, _, needs, step in rows:
+        if variant == name:
+            return step, needs
+    names = tuple(row[0] for row in rows)
+    raise ValueError(
+        f"{operation}: variant is {variant!r}; expected None or one of {', '.join(names)}"
+        + nearest(str(variant), names)
+    )
