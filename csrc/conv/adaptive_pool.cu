@@ -1,20 +1,32 @@
-// Windows that divide planes into a given number, with out 1 x 1 global pooling: means, maxima, and the means' gradient.
+// Windows that divide planes into a given number, with out 1 x 1 global pooling: means, maxima, and the means'
+// gradient.
 //
 // `naive` is a thread for each window, that goes through it row by row: neighbouring lanes read neighbouring windows,
 // so that a request of small windows finds whole sectors, and one of windows of 8 elements or more a sector for each
-// lane. `warps` is a warp for each window: its 32 lanes read neighbouring elements, 4 sectors a request, whatever the
-// window; what each has found is put together in 5 exchanges (10 of a maximum, which carries its place along).
+// lane. `warps` has lanes side by side in a window, 8 or, from 256 elements, 32, and puts together what they have found
+// in 3 or 5 exchanges. 8 lanes read a sector of each of four windows; the rest of those that begin within a sector is
+// in the cache for their next request.
 //
 // Bytes: x read once, an element and for maxima 8 bytes of index written for each window. An addition or comparison an
-// element. Bound: memory; 32 lanes with 4 elements each on their way are 512 bytes a warp, 32 KB a multiprocessor, of
-// the 18 KB that an H100 needs.
+// element. Bound: memory. Windows of 7 x 7 take about 170 instructions for four, 784 bytes, of the 210 for which an
+// H100's memory leaves time; all 32 lanes for each would need about 130 for one. 2048 threads with up to 4 elements
+// each are 32 KB of a multiprocessor on their way, of the 18 that it needs.
 //
-// The gradient is gathered by pixels: a pixel's windows follow from its place, at most two along an axis where there
-// are no more windows than pixels. Stores are of neighbouring elements; bytes: dx once, and grad, which is small, from
-// the caches. Divisions by extents are products by their inverses (divisor.h), or of 64 bits where they would not fit.
+// The gradient of windows that do not overlap, as global ones, is a value that `warps` fills them with: 4 bytes written
+// an element, bound by memory. Others gather by pixels: a pixel's windows follow from its place, at most two along an
+// axis where there are no more windows than pixels; about 60 instructions for the 4 bytes, which bound it at half of
+// memory's speed. Divisions by extents are products by their inverses (divisor.h), or of 64 bits where those would not
+// fit.
+//
+//   sm_90a, float32: `warps` 30 registers of means and 36 of maxima, `naive` 30 and 39, the gradient 28 and 56: 64
+//   warps a multiprocessor, 48 of maxima, 32 of the gathered gradient; no shared memory.
 #include "conv/device_windows.h"
 
-namespace dlkit::device {
+namespace dlkit {
+
+bool takes_warps(const DeviceAdaptivePool& p) { return p.height % p.out_h == 0 && p.width % p.out_w == 0; }
+
+namespace device {
 namespace {
 
 // Windows along one axis: window i is [floor(i extent / out), ceil((i + 1) extent / out)).
@@ -105,33 +117,53 @@ __global__ void __launch_bounds__(kConvThreads)
 
 constexpr int kInFlight = 4;  // elements of a lane
 
-template <class T, Of Kind>
+// One of `Lanes` lanes that walk over a window side by side. Lanes past the last window have nothing to walk over, but
+// take part in exchanges.
+template <int Lanes>
+struct Walk {
+  int lane;
+  Index number;  // of the window
+  bool active;
+  Spot spot;
+  Window window;
+  int wide, more_rows, more_cols, h, w;
+
+  __device__ __forceinline__ explicit Walk(const Adaptive& s)
+      : lane(static_cast<int>(threadIdx.x) % Lanes), number(conv_thread() / Lanes), active(number < s.threads),
+        spot(s, active ? number : 0), window(s, spot.row, spot.col), wide(window.right - window.left) {
+    const bool narrow = wide < Lanes;
+    more_rows = narrow ? Lanes / wide : 0;
+    more_cols = Lanes - more_rows * wide;
+    const int down = narrow ? lane / wide : 0;
+    h = active ? window.top + down : window.bottom;
+    w = window.left + lane - down * wide;
+  }
+  __device__ __forceinline__ bool goes_on() const { return h < window.bottom; }
+  __device__ __forceinline__ void step() {
+    h += more_rows;
+    w += more_cols;
+    if (w >= window.right) {
+      w -= wide;
+      ++h;
+    }
+  }
+};
+
+template <class T, Of Kind, int Lanes>
 __global__ void __launch_bounds__(kConvThreads)
     adaptive_warps_kernel(const __grid_constant__ Adaptive s, const T* x, T* y, std::int64_t* indices) {
-  const int lane = static_cast<int>(threadIdx.x) % kWarp;
-  const Index number = conv_thread() / kWarp;
-  if (number >= s.threads) return;
-  const Spot spot(s, number);
-  const Window window(s, spot.row, spot.col);
-  x += spot.plane * s.plane_size();
-  const int wide = window.right - window.left;
-  const int more_rows = kWarp / wide, more_cols = kWarp - more_rows * wide;
-  int h = window.top + lane / wide, w = window.left + lane % wide;
+  Walk<Lanes> walk(s);
+  x += walk.spot.plane * s.plane_size();
   T sum(0);
   Largest<T> most;
-  while (h < window.bottom) {
+  while (walk.goes_on()) {
     T value[kInFlight];
     Index at[kInFlight];
 #pragma unroll
     for (int j = 0; j < kInFlight; ++j) {
-      at[j] = h < window.bottom ? static_cast<Index>(h) * s.across.extent + w : -1;
+      at[j] = walk.goes_on() ? static_cast<Index>(walk.h) * s.across.extent + walk.w : -1;
       if (at[j] >= 0) value[j] = x[at[j]];
-      h += more_rows;
-      w += more_cols;
-      if (w >= window.right) {
-        w -= wide;
-        ++h;
-      }
+      walk.step();
     }
 #pragma unroll
     for (int j = 0; j < kInFlight; ++j) {
@@ -142,16 +174,28 @@ __global__ void __launch_bounds__(kConvThreads)
         most.take(value[j], at[j]);
     }
   }
+  if constexpr (Kind == Of::mean)
+    sum = warp_sum<Lanes>(sum);
+  else
+    most.template reduce<Lanes>();
+  if (walk.lane != 0 || !walk.active) return;
   if constexpr (Kind == Of::mean) {
-    sum = warp_sum(sum);
-    if (lane == 0) y[number] = sum / window.count<T>();
+    y[walk.number] = sum / walk.window.template count<T>();
   } else {
-    most.template reduce<kWarp>();
-    if (lane == 0) {
-      y[number] = most.value;
-      indices[number] = most.at;
-    }
+    y[walk.number] = most.value;
+    indices[walk.number] = most.at;
   }
+}
+
+// Windows that do not overlap: each fills its elements of dx.
+template <class T, int Lanes>
+__global__ void __launch_bounds__(kConvThreads)
+    adaptive_fill_kernel(const __grid_constant__ Adaptive s, const T* grad, T* dx) {
+  Walk<Lanes> walk(s);
+  if (!walk.active) return;
+  const T share = grad[walk.number] / walk.window.template count<T>();
+  dx += walk.spot.plane * s.plane_size();
+  for (; walk.goes_on(); walk.step()) dx[static_cast<Index>(walk.h) * s.across.extent + walk.w] = share;
 }
 
 template <class T>
@@ -169,21 +213,28 @@ __global__ void __launch_bounds__(kConvThreads)
   dx[thread] = sum;
 }
 
-// Windows from which `naive` leaves most of each sector to later requests, if the cache still has it then.
-constexpr Index kLargeWindow = 32;
+// Elements of a window from which lanes walk over it side by side, and from which all lanes of a warp do.
+constexpr Index kLargeWindow = 32, kWarpsWindow = 256;
+constexpr int kFewLanes = 8;
+
+bool windows_have(const DeviceAdaptivePool& p, Index elements) {
+  return p.height * p.width / elements >= p.out_h * p.out_w;
+}
 
 template <Of Kind, class T>
 void adaptive_pool(void* stream, const DeviceAdaptivePool& p, const T* x, T* y, std::int64_t* indices, PoolStep step) {
   using R = real<T>;
   if (p.out_elements() == 0) return;
   const Adaptive s(p, p.out_h, p.out_w);
-  const bool large = p.height * p.width / kLargeWindow >= p.out_h * p.out_w;
-  const bool warps = step == PoolStep::warps || (step == PoolStep::automatic && large);
+  const bool warps = step == PoolStep::warps || (step == PoolStep::automatic && windows_have(p, kLargeWindow));
+  const int lanes = !warps ? 1 : windows_have(p, kWarpsWindow) ? kWarp : kFewLanes;
+  const auto kernel = lanes == 1       ? adaptive_kernel<R, Kind>
+                      : lanes == kWarp ? adaptive_warps_kernel<R, Kind, kWarp>
+                                       : adaptive_warps_kernel<R, Kind, kFewLanes>;
   const char* const name = Kind == Of::mean ? warps ? "adaptive_avg_pool_warps" : "adaptive_avg_pool"
                            : warps          ? "adaptive_max_pool_warps"
                                             : "adaptive_max_pool";
-  launch(name, warps ? adaptive_warps_kernel<R, Kind> : adaptive_kernel<R, Kind>,
-         one_each(name, warps ? s.threads * kWarp : s.threads), stream, s, reinterpret_cast<const R*>(x),
+  launch(name, kernel, one_each(name, s.threads * lanes), stream, s, reinterpret_cast<const R*>(x),
          reinterpret_cast<R*>(y), indices);
 }
 
@@ -201,19 +252,29 @@ void adaptive_max_pool(void* stream, const DeviceAdaptivePool& p, const T* x, T*
 }
 
 template <class T>
-void adaptive_avg_pool_backward(void* stream, const DeviceAdaptivePool& p, const T* grad, T* dx) {
+void adaptive_avg_pool_backward(void* stream, const DeviceAdaptivePool& p, const T* grad, T* dx, PoolStep step) {
   using R = real<T>;
   if (p.in_elements() == 0) return;
+  const auto* const from = reinterpret_cast<const R*>(grad);
+  auto* const to = reinterpret_cast<R*>(dx);
+  if (step != PoolStep::naive && takes_warps(p) && (step == PoolStep::warps || windows_have(p, kLargeWindow))) {
+    const Adaptive s(p, p.out_h, p.out_w);
+    const bool few = !windows_have(p, kWarpsWindow);
+    const char* const name = "adaptive_avg_pool_warps_backward";
+    return launch(name, few ? adaptive_fill_kernel<R, kFewLanes> : adaptive_fill_kernel<R, kWarp>,
+                  one_each(name, s.threads * (few ? kFewLanes : kWarp)), stream, s, from, to);
+  }
   const Adaptive s(p, p.height, p.width);
   launch("adaptive_avg_pool_backward", adaptive_backward_kernel<R>, one_each("adaptive_avg_pool_backward", s.threads),
-         stream, s, reinterpret_cast<const R*>(grad), reinterpret_cast<R*>(dx));
+         stream, s, from, to);
 }
 
 #define DLKIT_INSTANTIATE(T)                                                                                \
   template void adaptive_avg_pool(void*, const DeviceAdaptivePool&, const T*, T*, PoolStep);                \
   template void adaptive_max_pool(void*, const DeviceAdaptivePool&, const T*, T*, std::int64_t*, PoolStep); \
-  template void adaptive_avg_pool_backward(void*, const DeviceAdaptivePool&, const T*, T*);
+  template void adaptive_avg_pool_backward(void*, const DeviceAdaptivePool&, const T*, T*, PoolStep);
 DLKIT_INSTANTIATE(float)
 DLKIT_INSTANTIATE(double)
 
-}  // namespace dlkit::device
+}  // namespace device
+}  // namespace dlkit

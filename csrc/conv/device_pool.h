@@ -1,6 +1,7 @@
 // Pooling on a GPU, or on the SIMT machine: maxima, means and draws over windows that step over planes, windows that
-// adapt to planes, the largest of rows and of groups, and their gradients, on device pointers. What they are is said in pool.h, whose order among equals and NaN they keep: of equal elements
-// the first, of NaN the last. Taps outside of the plane are left out.
+// adapt to planes, the largest of rows and of groups, and their gradients, on device pointers. What they are is said in
+// pool.h, whose order among equals and NaN they keep: of equal elements the first, of NaN the last. Taps outside of the
+// plane are left out.
 //
 // A gradient is gathered by its pixel from the windows that have it, so that nothing is added by atomics, and each
 // element is written once. Arrays are contiguous, float or double; results overlap no input.
@@ -48,8 +49,10 @@ inline constexpr DevicePoolVariant kDeviceReducingVariants[] = {
     {PoolStep::warps, "warps", "the lanes of a warp side by side in a window or row", ""},
 };
 // Of the gradient of adaptive means.
-inline constexpr DevicePoolVariant kDeviceGatheringVariants[] = {
+inline constexpr DevicePoolVariant kDeviceFillingVariants[] = {
     {PoolStep::naive, "naive", "one thread for each element of the result", ""},
+    {PoolStep::warps, "warps", "the lanes of a warp fill a window side by side",
+     "an output size that divides the input's"},
 };
 inline constexpr DevicePoolVariant kDeviceMaxoutVariants[] = {
     {PoolStep::naive, "naive", "one thread for each element of the result", ""},
@@ -77,7 +80,6 @@ void avg_pool(void* stream, const DevicePool& pool, const T* x, T* y, PoolStep s
 template <class T>
 void avg_pool_backward(void* stream, const DevicePool& pool, const T* grad, T* dx, PoolStep step);
 
-
 // stochastic_pool.cu. Element e of y takes number offset + e of the Philox stream of the seed, as on the CPU.
 template <class T>
 void stochastic_pool(void* stream, const DevicePool& pool, const T* x, T* y, std::uint8_t* places, std::uint64_t seed,
@@ -99,6 +101,9 @@ struct DeviceAdaptivePool {
   Index out_elements() const { return planes * out_h * out_w; }
 };
 
+// Whether extents allow the step of the means' gradient: windows do not overlap.
+bool takes_warps(const DeviceAdaptivePool& pool);
+
 // Rows of `cols` elements; `rows_per_length` rows have one length.
 struct DeviceRows {
   Index rows, cols, rows_per_length;
@@ -117,7 +122,7 @@ namespace device {
 template <class T>
 void adaptive_avg_pool(void* stream, const DeviceAdaptivePool& pool, const T* x, T* y, PoolStep step);
 template <class T>
-void adaptive_avg_pool_backward(void* stream, const DeviceAdaptivePool& pool, const T* grad, T* dx);
+void adaptive_avg_pool_backward(void* stream, const DeviceAdaptivePool& pool, const T* grad, T* dx, PoolStep step);
 // Its gradient is max_unpool, as are those of the next two.
 template <class T>
 void adaptive_max_pool(void* stream, const DeviceAdaptivePool& pool, const T* x, T* y, std::int64_t* indices,

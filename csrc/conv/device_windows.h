@@ -1,4 +1,5 @@
-// What the kernels of pooling share: windows as kernels take them, the numbers of threads, and maxima with their places.
+// What the kernels of pooling share: windows as kernels take them, the numbers of threads, and maxima with their
+// places.
 #pragma once
 
 #include "conv/device_ladder.h"

@@ -3,8 +3,9 @@
 //
 // Bytes: rows read once, y and 8 bytes of index for each written; about a comparison an element. A thread for each row
 // (`naive`) reads at a distance of a row from its neighbours: a sector for each lane, of which the caches keep the rest
-// for the next requests if they can. `warps` reads 32 neighbouring elements at a time (8 of each of four rows where rows
-// are short): 4 sectors or 5 a request. Bound: memory.
+// for the next requests if they can. `warps` reads 8 neighbouring elements of each of four rows at a time, or from 256
+// columns 32 of one: 4 sectors a request, up to 8 where rows begin within one, of which the cache keeps the rest.
+// Bound: memory; 54 columns (216 bytes) take about 45 instructions a row of the 58 for which an H100 leaves time.
 //
 // The k largest of a row are those above a threshold, and of those equal to it the first. Numbers become integers that
 // are ordered as they are, of which each lane keeps up to 8 in registers (256 columns; longer rows are read again, from
@@ -14,7 +15,7 @@
 // numbers: 3 instructions each, so that up to 60 for 128 bytes; an H100 issues about 900 G a second, 1.9 TB/s. Bound:
 // instructions, at half of memory's speed. `naive` counts for each element those above it: cols^2 comparisons.
 //
-// float32: k-max of 256 columns in registers 40, 1536 threads of a multiprocessor by estimate; no shared memory.
+//   sm_90a, float32: k-max 30 registers up to 64 columns, 61 up to 256, 46 beyond; over time 31; no shared memory.
 #include <cstdint>
 
 #include "conv/device_windows.h"
@@ -135,8 +136,7 @@ __global__ void __launch_bounds__(kConvThreads)
   int placed = 0, equal = 0;
   keys.each([&](int first, Key own) {
     const unsigned same = __ballot_sync(kFullMask, own == least && first + lane < cols);
-    const bool takes = first + lane < cols &&
-                       (own > least || (own == least && equal + __popc(same & before) < equals));
+    const bool takes = first + lane < cols && (own > least || (own == least && equal + __popc(same & before) < equals));
     const unsigned all = __ballot_sync(kFullMask, takes);
     if (takes) {
       const int to = placed + __popc(all & before);
@@ -197,7 +197,7 @@ __global__ void __launch_bounds__(kConvThreads)
 }
 
 constexpr int kFewLanes = 8;
-constexpr Index kShortRow = 32;  // columns that as few lanes read
+constexpr Index kLongRow = 256;  // columns from which a warp reads a row
 
 }  // namespace
 
@@ -227,14 +227,14 @@ void max_over_time(void* stream, const DeviceRows& p, const T* x, const std::int
   if (step == PoolStep::naive)
     return launch("max_over_time", over_time_kernel<R>, one_each("max_over_time", p.rows), stream, p.rows, p.cols,
                   p.rows_per_length, from, lengths, to, indices);
-  const bool few = p.cols <= kShortRow;
+  const bool few = p.cols < kLongRow;
   launch("max_over_time_warps", few ? over_time_warps_kernel<R, kFewLanes> : over_time_warps_kernel<R, kWarp>,
          one_each("max_over_time_warps", p.rows * (few ? kFewLanes : kWarp)), stream, p.rows, p.cols, p.rows_per_length,
          from, lengths, to, indices);
 }
 
-#define DLKIT_INSTANTIATE(T)                                                                                        \
-  template void k_max_pool(void*, const DeviceRows&, Index, const T*, T*, std::int64_t*, PoolStep);                 \
+#define DLKIT_INSTANTIATE(T)                                                                        \
+  template void k_max_pool(void*, const DeviceRows&, Index, const T*, T*, std::int64_t*, PoolStep); \
   template void max_over_time(void*, const DeviceRows&, const T*, const std::int64_t*, T*, std::int64_t*, PoolStep);
 DLKIT_INSTANTIATE(float)
 DLKIT_INSTANTIATE(double)

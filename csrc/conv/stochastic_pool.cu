@@ -13,8 +13,10 @@
 //
 // The gradient of the average, m = sum x^2 / sum x, is (2 x - m) grad / sum for each element above 0 of the window.
 // Where windows overlap, elements gather from all windows that have them, in order, no atomics: a first kernel leaves m
-// and grad / sum of each window in scratch memory (two elements each), a second adds up. `packs` does both in registers:
-// x and grad read, dx written once, 36 bytes a window.
+// and grad / sum of each window in scratch memory (two elements each), a second adds up. `packs` does both in
+// registers: x and grad read, dx written once, 36 bytes a window.
+//
+//   sm_90a, float32: 26 to 32 registers, the gather 40: 64 warps a multiprocessor, 48; no shared memory.
 #include "conv/device_windows.h"
 #include "core/philox.h"
 
@@ -284,10 +286,10 @@ void stochastic_average_backward(void* stream, const DevicePool& p, const T* gra
          means, scales, to);
 }
 
-#define DLKIT_INSTANTIATE(T)                                                                                    \
-  template void stochastic_pool(void*, const DevicePool&, const T*, T*, std::uint8_t*, std::uint64_t,           \
-                                std::uint64_t, PoolStep);                                                       \
-  template void stochastic_average(void*, const DevicePool&, const T*, T*, PoolStep);                           \
+#define DLKIT_INSTANTIATE(T)                                                                                         \
+  template void stochastic_pool(void*, const DevicePool&, const T*, T*, std::uint8_t*, std::uint64_t, std::uint64_t, \
+                                PoolStep);                                                                           \
+  template void stochastic_average(void*, const DevicePool&, const T*, T*, PoolStep);                                \
   template void stochastic_average_backward(void*, const DevicePool&, const T*, const T*, T*, T*, PoolStep);
 DLKIT_INSTANTIATE(float)
 DLKIT_INSTANTIATE(double)

@@ -53,7 +53,7 @@ def run(call: Any, *args: Any, **settings: Any) -> Any:
     try:
         return call(*args, **settings)
     except ValueError as error:
-        if "variant 'packs' needs" in str(error):
+        if f"variant '{settings['variant']}' needs" in str(error):
             pytest.skip(str(error))
         raise
 
@@ -67,6 +67,7 @@ SIZES: list[tuple[Any, Any]] = [
     ((5, 67), (1, 1)),
     ((3, 130), (1, 2)),
     ((12, 18), (4, 3)),
+    ((40, 36), (2, 2)),
     ((13, 10), (5, 7)),
     ((3, 4), (5, 9)),
     ((9, 8), (2, 8)),
@@ -95,9 +96,8 @@ def test_adaptive_means(
     assert K.adaptive_avg_pool2d(device.put(x), out_size, out=out, variant=variant) is out
     tolerance = {"rtol": 4 * RTOL[dtype], "atol": 4 * RTOL[dtype]}
     np.testing.assert_allclose(device.get(out), y, **tolerance)
-    if variant != "warps":
-        got = K.adaptive_avg_pool2d_backward(device.put(grad), size, variant=variant)
-        np.testing.assert_allclose(device.get(got), dx, **tolerance)
+    got = run(K.adaptive_avg_pool2d_backward, device.put(grad), size, variant=variant)
+    np.testing.assert_allclose(device.get(got), dx, **tolerance)
 
 
 @pytest.mark.parametrize(("size", "out_size"), SIZES, ids=str)
@@ -165,7 +165,7 @@ def test_k_max(
 
 
 @reducing
-@pytest.mark.parametrize("length", [1, 7, 16, 33, 56, 131])
+@pytest.mark.parametrize("length", [1, 7, 16, 33, 56, 300])
 def test_max_over_time(
     device: Device, variant: Any, length: int, dtype: Any, rng: np.random.Generator
 ) -> None:
@@ -470,7 +470,7 @@ def test_what_moves(counted: Any, rng: np.random.Generator) -> None:
     assert count(lambda: K.adaptive_avg_pool2d(there, 1, variant="naive"))[0] == x.size
     grad = put(np.ones((2, 8, 1, 1), np.float32))
     loads, stores = count(lambda: K.adaptive_avg_pool2d_backward(grad, (16, 16)))
-    assert (loads, stores) == (size // 4, size)  # a sector of grad for each warp
+    assert (loads, stores) == (16, size)  # a sector of grad for each plane
     # y is half of x; a byte of place for each
     assert count(lambda: K.maxout(there, 2, return_indices="places")) == (size, size // 2 + size // 8)
     y, places = K.maxout(there, 2, return_indices="places")
@@ -482,7 +482,7 @@ def test_what_moves(counted: Any, rng: np.random.Generator) -> None:
     y = K.stochastic_average2d(there, 2)
     assert count(lambda: K.stochastic_average2d_backward(y, there, 2)) == (size + size // 4, size)
     rows = put(x.reshape(64, 1, 64))
-    assert count(lambda: K.max_over_time(rows)) == (size, 128)
+    assert count(lambda: K.max_over_time(rows)) == (size, 32)  # y and indices of four rows at a time
     # read once for the keys, and sectors again that have a result
     loads, stores = count(lambda: K.k_max_pool1d(rows, 3))
     assert size <= loads <= size + 64 * 3

@@ -176,7 +176,7 @@ void adaptive_avg_pool_call(Address stream, int dtype, const AdaptiveNumbers& nu
     T* const to = a.out<T>("out", y, backward ? p.in_elements() : p.out_elements());
     a.run([&] {
       if (backward)
-        device::adaptive_avg_pool_backward<T>(stream_of(stream), p, from, to);
+        device::adaptive_avg_pool_backward<T>(stream_of(stream), p, from, to, how);
       else
         device::adaptive_avg_pool<T>(stream_of(stream), p, from, to, how);
     });
@@ -197,8 +197,8 @@ void adaptive_max_pool_call(Address stream, int dtype, const AdaptiveNumbers& nu
   });
 }
 
-void k_max_pool_call(Address stream, int dtype, Index rows, Index cols, Index k, Address x, Address y,
-                     Address indices, int step) {
+void k_max_pool_call(Address stream, int dtype, Index rows, Index cols, Index k, Address x, Address y, Address indices,
+                     int step) {
   Arguments a("k_max_pool1d");
   a.expect(cols >= 1 && cols <= kMostExtentOfDevice, "cols", std::to_string(cols), kOneToMost);
   a.expect(k >= 1 && k <= cols, "k", std::to_string(k), "1 to as many as there are columns");
@@ -213,8 +213,8 @@ void k_max_pool_call(Address stream, int dtype, Index rows, Index cols, Index k,
   });
 }
 
-void max_over_time_call(Address stream, int dtype, Index count, Index channels, Index cols, Address x,
-                        Address lengths, Address y, Address indices, int step) {
+void max_over_time_call(Address stream, int dtype, Index count, Index channels, Index cols, Address x, Address lengths,
+                        Address y, Address indices, int step) {
   Arguments a("max_over_time");
   a.expect(cols >= 1 && cols <= kMostExtentOfDevice, "cols", std::to_string(cols), kOneToMost);
   const Index elements = a.count("(count, channels, cols)", count, channels, cols);
@@ -288,13 +288,12 @@ void bind_device_pool(py::module_& module) {
       "pool_variants",
       [] {
         py::dict tables;
-        for (const char* operation :
-             {"max_pool2d", "max_pool2d_backward", "avg_pool2d", "avg_pool2d_backward", "stochastic_pool2d",
-              "stochastic_average2d", "stochastic_average2d_backward"})
+        for (const char* operation : {"max_pool2d", "max_pool2d_backward", "avg_pool2d", "avg_pool2d_backward",
+                                      "stochastic_pool2d", "stochastic_average2d", "stochastic_average2d_backward"})
           tables[operation] = ladder(kDevicePoolVariants);
         for (const char* operation : {"adaptive_avg_pool2d", "adaptive_max_pool2d", "k_max_pool1d", "max_over_time"})
           tables[operation] = ladder(kDeviceReducingVariants);
-        tables["adaptive_avg_pool2d_backward"] = ladder(kDeviceGatheringVariants);
+        tables["adaptive_avg_pool2d_backward"] = ladder(kDeviceFillingVariants);
         for (const char* operation : {"maxout", "maxout_backward"}) tables[operation] = ladder(kDeviceMaxoutVariants);
         return tables;
       },

@@ -22,7 +22,7 @@ from dlkit.kernels.device_operands import (
 from dlkit.kernels.device_pool import step_named
 
 _MOST = 2**30 - 1
-_PACKS = 1
+_PACKS, _WARPS = 1, 2
 _PLACES = 255
 
 
@@ -53,7 +53,11 @@ def adaptive_avg_pool_backward(
     backend = common_backend(operation, ("grad", grad), ("out", out))
     dtype = code(operation, "grad", grad)
     numbers = _adaptive(operation, dims, "grad", grad, input_size, _extents(dims, grad))
-    step, _ = step_named("adaptive_avg_pool2d_backward", backend, variant)
+    step, needs = step_named("adaptive_avg_pool2d_backward", backend, variant)
+    if step == _WARPS and any(
+        extent % windows for extent, windows in zip(numbers[1:3], numbers[3:], strict=True)
+    ):
+        raise ValueError(f"{operation}: variant 'warps' needs {needs}")
     shape = _shape(dims, grad, input_size)
     output = Output(backend, operation, out, shape, grad.dtype, (("grad", grad),), in_place=False)
     if output.target.size:
