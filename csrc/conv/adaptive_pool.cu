@@ -8,15 +8,15 @@
 // in the cache for their next request.
 //
 // Bytes: x read once, an element and for maxima 8 bytes of index written for each window. An addition or comparison an
-// element. Bound: memory. Windows of 7 x 7 take about 170 instructions for four, 784 bytes, of the 210 for which an
-// H100's memory leaves time; all 32 lanes for each would need about 130 for one. 2048 threads with up to 4 elements
+// element. Bound: memory. Windows of 7 x 7 take, by estimate, 170 instructions for four, 784 bytes, of the 210 for
+// which an H100's memory leaves time; all 32 lanes for each would need 130 for one. 2048 threads with up to 4 elements
 // each are 32 KB of a multiprocessor on their way, of the 18 that it needs.
 //
 // The gradient of windows that do not overlap, as global ones, is a value that `warps` fills them with: 4 bytes written
 // an element, bound by memory. Others gather by pixels: a pixel's windows follow from its place, at most two along an
-// axis where there are no more windows than pixels; about 60 instructions for the 4 bytes, which bound it at half of
-// memory's speed. Divisions by extents are products by their inverses (divisor.h), or of 64 bits where those would not
-// fit.
+// axis where there are no more windows than pixels; 60 instructions by estimate for the 4 bytes, which bound it at half
+// of memory's speed. Divisions by extents are products by their inverses (divisor.h), or of 64 bits where those would
+// not fit.
 //
 //   sm_90a, float32: `warps` 30 registers of means and 36 of maxima, `naive` 30 and 39, the gradient 28 and 56: 64
 //   warps a multiprocessor, 48 of maxima, 32 of the gathered gradient; no shared memory.

@@ -209,9 +209,7 @@ def test_convolution_and_maximum(device: Device, dtype: Any, rng: np.random.Gene
             np.testing.assert_allclose(device.get(one), other, **tolerance)
     sums = device.put(np.ones_like(weight)), device.put(np.ones_like(bias))
     arrays = device.put(grad), where, *there[:2]
-    dx, *both = K.conv1d_max_backward(
-        *arrays, by_x=False, out=sums[0], out_bias=sums[1], accumulate=True
-    )
+    dx, *both = K.conv1d_max_backward(*arrays, by_x=False, out=sums[0], out_bias=sums[1], accumulate=True)
     assert dx is None
     for one, other in zip(both, expected[1:], strict=True):
         np.testing.assert_allclose(device.get(one), 1 + other, **tolerance)
@@ -431,7 +429,11 @@ def test_refused_by_devices_alone(device: Device) -> None:
         (lambda: K.adaptive_avg_pool2d(x, 2, variant="warp"), ValueError, "did you mean 'warps'"),
         (lambda: K.maxout(x, 2, variant="packs"), ValueError, "variant 'packs' needs a stride"),
         (lambda: K.stochastic_pool2d(x, 2, variant="packs", **STREAM), ValueError, "needs windows of 2 x 2"),
-        (lambda: K.k_max_pool1d_backward(s, S.astype(int), 9), TypeError, "indices is on cpu; expected arrays on"),
+        (
+            lambda: K.k_max_pool1d_backward(s, S.astype(int), 9),
+            TypeError,
+            "indices is on cpu; expected arrays on",
+        ),
         (lambda: K.maxout_backward(X, device.put(X), 2), TypeError, "grad is on cpu"),
         (lambda: K.maxout_backward(x, x, 2), TypeError, "places has dtype float32; expected uint8 or int64"),
         (lambda: K.stochastic_average2d_backward(x, X, 2), TypeError, "x is on cpu"),

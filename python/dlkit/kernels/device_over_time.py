@@ -102,6 +102,4 @@ def _check(operation: str, x: Any, weight: Any) -> None:
             "(x has time before channels)"
         )
     if not 1 <= weight.shape[2] <= x.shape[1]:
-        raise ValueError(
-            f"{given}a window of {weight.shape[2]} does not fit into a length of {x.shape[1]}"
-        )
+        raise ValueError(f"{given}a window of {weight.shape[2]} does not fit into a length of {x.shape[1]}")

@@ -242,9 +242,7 @@ def _lengths(operation: str, backend: Any, x: Any, lengths: Any) -> Any:
         return contiguous(backend, lengths)
     wrong = lengths[(lengths < 1) | (lengths > cols)]
     if wrong.size:
-        raise ValueError(
-            f"{operation}: lengths holds {wrong[0]}; expected 1 to {cols}, the length of x"
-        )
+        raise ValueError(f"{operation}: lengths holds {wrong[0]}; expected 1 to {cols}, the length of x")
     return backend.from_host(lengths, backend.device(x))
 
 

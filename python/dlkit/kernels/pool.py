@@ -528,9 +528,7 @@ def _adaptive_avg_backward(dims: int, grad: Any, input_size: Any, out: Any, vari
     size = several(input_size, dims, operation, "input_size", 1)
     if is_device_array(grad):
         return others.adaptive_avg_pool_backward(dims, grad, size, out=out, variant=variant)
-    return _cpu.adaptive_avg_pool_backward(
-        dims, as_array(grad, operation, "grad"), *size, out, variant
-    )
+    return _cpu.adaptive_avg_pool_backward(dims, as_array(grad, operation, "grad"), *size, out, variant)
 
 
 def _adaptive_max(dims: int, x: Any, output_size: Any, variant: Any) -> tuple[Any, Any]:
