@@ -440,7 +440,7 @@ def _stochastic_pool(device: Device, rows: int, cols: int) -> Operation:
 
     def run(rung: int) -> None:
         addresses = (array.data_ptr() for array in (x, y, places))
-        m.stochastic_pool(device.stream(), FLOAT, numbers, *addresses, 7, 0, _step(rung))
+        m.stochastic_pool(device.stream(), FLOAT, numbers, *addresses, 7, 0, 0, _step(rung))
 
     def peer() -> torch.Tensor:
         # PyTorch has none: windows side by side, an element of each drawn.

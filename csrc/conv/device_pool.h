@@ -80,10 +80,11 @@ void avg_pool(void* stream, const DevicePool& pool, const T* x, T* y, PoolStep s
 template <class T>
 void avg_pool_backward(void* stream, const DevicePool& pool, const T* grad, T* dx, PoolStep step);
 
-// stochastic_pool.cu. Element e of y takes number offset + e of the Philox stream of the seed, as on the CPU.
+// stochastic_pool.cu. Element e of y takes number offset + e of the Philox stream of the seed, as on the CPU; offset +
+// *offset_pointer + e where that is not null, which may change between the replays of a graph.
 template <class T>
 void stochastic_pool(void* stream, const DevicePool& pool, const T* x, T* y, std::uint8_t* places, std::uint64_t seed,
-                     std::uint64_t offset, PoolStep step);
+                     std::uint64_t offset, const std::uint64_t* offset_pointer, PoolStep step);
 template <class T>
 void stochastic_average(void* stream, const DevicePool& pool, const T* x, T* y, PoolStep step);
 // `scratch`: two elements for each of y.

@@ -76,9 +76,10 @@ struct Draw {
 template <class T>
 __global__ void __launch_bounds__(kConvThreads)
     stochastic_pool_kernel(const __grid_constant__ Windows s, const T* x, T* y, std::uint8_t* places,
-                           std::uint64_t seed, std::uint64_t offset) {
+                           std::uint64_t seed, std::uint64_t offset, const std::uint64_t* offset_pointer) {
   const Index thread = conv_thread();
   if (thread >= s.threads) return;
+  if (offset_pointer != nullptr) offset += *offset_pointer;
   const Spot spot(s, thread);
   x += spot.plane * s.height * s.width;
   T sum(0);
@@ -177,10 +178,11 @@ struct Squares {
 template <class T>
 __global__ void __launch_bounds__(kConvThreads)
     stochastic_packs_kernel(const __grid_constant__ Windows s, const T* x, T* y, std::uint8_t* places,
-                            std::uint64_t seed, std::uint64_t offset) {
+                            std::uint64_t seed, std::uint64_t offset, const std::uint64_t* offset_pointer) {
   constexpr int N = kWindows<T>;
   const Index thread = conv_thread();
   if (thread >= s.threads) return;
+  if (offset_pointer != nullptr) offset += *offset_pointer;
   const Squares<T> squares(s, thread, x);
   std::uint64_t element = offset + static_cast<std::uint64_t>(thread) * N;
   Philox block = block_of(seed, element);
@@ -240,14 +242,14 @@ __global__ void __launch_bounds__(kConvThreads)
 
 template <class T>
 void stochastic_pool(void* stream, const DevicePool& p, const T* x, T* y, std::uint8_t* places, std::uint64_t seed,
-                     std::uint64_t offset, PoolStep step) {
+                     std::uint64_t offset, const std::uint64_t* offset_pointer, PoolStep step) {
   using R = real<T>;
   if (p.out_elements() == 0) return;
   const bool packs = in_packs(p, step, x, y, places);
   const Windows s = packs ? each_pack<T>(p) : each_result(p);
   const char* const name = packs ? "stochastic_pool_packs" : "stochastic_pool";
   launch(name, packs ? stochastic_packs_kernel<R> : stochastic_pool_kernel<R>, one_each(name, s.threads), stream, s,
-         reinterpret_cast<const R*>(x), reinterpret_cast<R*>(y), places, seed, offset);
+         reinterpret_cast<const R*>(x), reinterpret_cast<R*>(y), places, seed, offset, offset_pointer);
 }
 
 template <class T>
@@ -288,7 +290,7 @@ void stochastic_average_backward(void* stream, const DevicePool& p, const T* gra
 
 #define DLKIT_INSTANTIATE(T)                                                                                         \
   template void stochastic_pool(void*, const DevicePool&, const T*, T*, std::uint8_t*, std::uint64_t, std::uint64_t, \
-                                PoolStep);                                                                           \
+                                const std::uint64_t*, PoolStep);                                                     \
   template void stochastic_average(void*, const DevicePool&, const T*, T*, PoolStep);                                \
   template void stochastic_average_backward(void*, const DevicePool&, const T*, const T*, T*, T*, PoolStep);
 DLKIT_INSTANTIATE(float)

@@ -148,6 +148,7 @@ def stochastic_pool(
     places: int,
     seed: int,
     offset: int,
+    offset_pointer: int,
     step: int,
 ) -> None: ...
 def stochastic_average(

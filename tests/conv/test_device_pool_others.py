@@ -132,6 +132,16 @@ def test_adaptive_sequences(device: Device, rng: np.random.Generator) -> None:
     assert K.adaptive_avg_pool2d(there[None], (None, 3)).shape == (1, 2, 3, 3)
 
 
+def test_windows_whose_ends_need_64_bits(device: Device, rng: np.random.Generator) -> None:
+    """The product of both extents is beyond 2^31."""
+    x, grad = rng.standard_normal((1, 1, 46500)), rng.standard_normal((1, 1, 46400))
+    y = K.adaptive_avg_pool1d(device.put(x), 46400)
+    np.testing.assert_allclose(device.get(y), K.adaptive_avg_pool1d(x, 46400), rtol=1e-13, atol=1e-15)
+    dx = K.adaptive_avg_pool1d_backward(device.put(grad), 46500)
+    expected = K.adaptive_avg_pool1d_backward(grad, 46500)
+    np.testing.assert_allclose(device.get(dx), expected, rtol=1e-13, atol=1e-15)
+
+
 def test_indices_in_any_order_and_more_than_once(device: Device, rng: np.random.Generator) -> None:
     """What the gradients by index add up, of small planes and of large ones."""
     for size, count in (((5, 6), 40), ((40, 31), 300)):

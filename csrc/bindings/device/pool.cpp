@@ -110,7 +110,7 @@ constexpr Index kMostExtentOfDevice = (Index{1} << 30) - 1;
 constexpr const char* kOneToMost = "1 to 1073741823";
 
 void stochastic_pool_call(Address stream, int dtype, const Numbers& numbers, Address x, Address y, Address places,
-                          std::uint64_t seed, std::uint64_t offset, int step) {
+                          std::uint64_t seed, std::uint64_t offset, Address offset_pointer, int step) {
   Arguments a("stochastic_pool2d");
   const DevicePool p = pool_of(a, numbers);
   const PoolStep how = step_of(a, step);
@@ -121,7 +121,8 @@ void stochastic_pool_call(Address stream, int dtype, const Numbers& numbers, Add
     const T* const from = a.in<T>("x", x, p.in_elements());
     T* const to = a.out<T>("out", y, p.out_elements());
     auto* const tap = a.out<std::uint8_t>("places", places, p.out_elements());
-    a.run([&] { device::stochastic_pool<T>(stream_of(stream), p, from, to, tap, seed, offset, how); });
+    const auto* const more = a.in_or_null<std::uint64_t>("offset_pointer", offset_pointer, 1);
+    a.run([&] { device::stochastic_pool<T>(stream_of(stream), p, from, to, tap, seed, offset, more, how); });
   });
 }
 
@@ -313,7 +314,8 @@ void bind_device_pool(py::module_& module) {
              arg("x"), arg("y"), arg("backward"), arg("step"),
              "Means of windows, or of their gradient `x` that by the plane.");
   module.def("stochastic_pool", stochastic_pool_call, arg("stream"), arg("dtype"), arg("numbers"), arg("x"), arg("y"),
-             arg("places"), arg("seed"), arg("offset"), arg("step"));
+             arg("places"), arg("seed"), arg("offset"), arg("offset_pointer"), arg("step"),
+             "`offset_pointer`: 0, or where a number lies that is added to the offset.");
   module.def("stochastic_average", stochastic_average_call, arg("stream"), arg("dtype"), arg("numbers"), arg("x"),
              arg("y"), arg("step"));
   module.def("stochastic_average_backward", stochastic_average_backward_call, arg("stream"), arg("dtype"),

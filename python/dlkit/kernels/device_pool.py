@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from dlkit.kernels import recording
 from dlkit.kernels.backend import backend_named, nearest
 from dlkit.kernels.device_operands import (
     Output,
@@ -191,20 +192,23 @@ def stochastic_pool2d(
     offset: int,
     variant: str | None = None,
 ) -> tuple[Any, Any]:
-    """As `dlkit.kernels.stochastic_pool2d`."""
+    """As `dlkit.kernels.stochastic_pool2d`. In a recording, the offset is counted from where a replay begins."""
     operation = "stochastic_pool2d"
     backend = common_backend(operation, ("x", x))
     dtype = code(operation, "x", x)
     numbers = _numbers(operation, x, None, kernel_size, stride, padding, (1, 1), ceil_mode)
     _check_places(operation, numbers)
     step = _step(operation, backend, variant, dtype, numbers, 0)
-    stream = _unsigned(operation, "seed", seed), _unsigned(operation, "offset", offset)
+    seed, offset = _unsigned(operation, "seed", seed), _unsigned(operation, "offset", offset)
     shape = (*x.shape[:2], *numbers[-2:])
     y, places = backend.xp.empty(shape, x.dtype), backend.xp.empty(shape, np.uint8)
     if y.size:
         source = contiguous(backend, x)
+        first, counter = recording.offset(offset)
         addresses = (pointer(array) for array in (source, y, places))
-        backend.library.stochastic_pool(backend.stream(x), dtype, numbers, *addresses, *stream, step)
+        backend.library.stochastic_pool(
+            backend.stream(x), dtype, numbers, *addresses, seed, first, pointer(counter), step
+        )
     return y, places
 
 
