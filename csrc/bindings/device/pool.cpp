@@ -34,7 +34,6 @@ DevicePool pool_of(const Arguments& a, const Numbers& n, bool include_pad = true
                     reach + last + at(1) + at(7) <= kMost;
     a.expect(ok, "window", std::to_string(at(3)), "one that stays below 1073741823 elements of an axis");
   }
-  a.expect(divisor >= 0, "divisor", std::to_string(divisor), "0 or more");
   DevicePool p = {n[0], n[1], n[2],  n[3],  n[4],  n[5],        n[6],   n[7],
                   n[8], n[9], n[10], n[11], n[12], include_pad, divisor};
   a.count("(planes, height, width)", p.planes, p.height, p.width);

@@ -52,16 +52,17 @@ def max_pool2d(
     activation: str | None = None,
     out: Any = None,
     variant: str | None = None,
+    dims: int = 2,
 ) -> Any:
-    """As `dlkit.kernels.max_pool2d`."""
-    operation = "max_pool2d"
+    """As `dlkit.kernels.max_pool2d`, and with `dims` 1 as `max_pool1d`."""
+    operation = f"max_pool{dims}d"
     backend = common_backend(operation, ("x", x), ("out", out))
     dtype = code(operation, "x", x)
-    numbers = _numbers(operation, x, None, kernel_size, stride, padding, dilation, ceil_mode)
+    numbers = _numbers(operation, x, None, kernel_size, stride, padding, dilation, ceil_mode, dims)
     if return_indices == "places":
         _check_places(operation, numbers)
-    step = _step(operation, backend, variant, dtype, numbers, 0)
-    shape = (*x.shape[:2], *numbers[-2:])
+    step = _step("max_pool2d", backend, variant, dtype, numbers, 0, operation)
+    shape = (*x.shape[:2], *numbers[-dims:])
     output = Output(backend, operation, out, shape, x.dtype, (("x", x),), in_place=False)
     kept = None
     if return_indices:
@@ -87,12 +88,13 @@ def max_pool2d_backward(
     *,
     out: Any = None,
     variant: str | None = None,
+    dims: int = 2,
 ) -> Any:
-    """As `dlkit.kernels.max_pool2d_backward`."""
-    operation = "max_pool2d_backward"
+    """As `dlkit.kernels.max_pool2d_backward`, and with `dims` 1 as `max_pool1d_backward`."""
+    operation = f"max_pool{dims}d_backward"
     backend = common_backend(operation, ("grad", grad), ("indices", indices), ("out", out))
     dtype = code(operation, "grad", grad)
-    _check_planes(operation, "grad", grad)
+    _check_planes(operation, "grad", grad, dims)
     same_shape(operation, ("grad", grad), ("indices", indices))
     by_place = indices.dtype == np.uint8
     if not by_place and indices.dtype != np.int64:
@@ -100,14 +102,17 @@ def max_pool2d_backward(
     if kernel_size is None:
         if by_place:
             raise ValueError(
-                f"{operation}: indices is uint8, which needs kernel_size; expected that of the window"
+                f"{operation}: indices are uint8 places within the window and kernel_size is None; expected the "
+                "window"
             )
         height, width = _input_size(operation, input_size)
-        numbers = (grad.shape[0] * grad.shape[1], height, width, *(1,) * 4, 0, 0, 1, 1, *grad.shape[2:])
+        outputs = (1, *grad.shape[2:])[-2:]
+        numbers = (grad.shape[0] * grad.shape[1], height, width, *(1,) * 4, 0, 0, 1, 1, *outputs)
     else:
-        numbers = _of_gradient(operation, grad, input_size, kernel_size, stride, padding, dilation, ceil_mode)
-    step = _step(operation, backend, variant, dtype, numbers, 0)
-    shape = (*grad.shape[:2], *numbers[1:3])
+        settings = kernel_size, stride, padding, dilation, ceil_mode
+        numbers = _of_gradient(operation, grad, input_size, *settings, dims)
+    step = _step("max_pool2d_backward", backend, variant, dtype, numbers, 0, operation)
+    shape = (*grad.shape[:2], *numbers[3 - dims : 3])
     output = Output(backend, operation, out, shape, grad.dtype, (("grad", grad),), in_place=False)
     if out is not None and overlap(out, indices):
         raise ValueError(f"{operation}: out overlaps indices; expected memory of its own")
@@ -132,14 +137,15 @@ def avg_pool2d(
     *,
     out: Any = None,
     variant: str | None = None,
+    dims: int = 2,
 ) -> Any:
-    """As `dlkit.kernels.avg_pool2d`."""
-    operation = "avg_pool2d"
+    """As `dlkit.kernels.avg_pool2d`, and with `dims` 1 as `avg_pool1d`."""
+    operation = f"avg_pool{dims}d"
     backend = common_backend(operation, ("x", x), ("out", out))
     dtype, divisor = code(operation, "x", x), _divisor(operation, divisor_override)
-    numbers = _numbers(operation, x, None, kernel_size, stride, padding, (1, 1), ceil_mode)
-    step = _step(operation, backend, variant, dtype, numbers, divisor)
-    shape = (*x.shape[:2], *numbers[-2:])
+    numbers = _numbers(operation, x, None, kernel_size, stride, padding, (1, 1), ceil_mode, dims)
+    step = _step("avg_pool2d", backend, variant, dtype, numbers, divisor, operation)
+    shape = (*x.shape[:2], *numbers[-dims:])
     output = Output(backend, operation, out, shape, x.dtype, (("x", x),), in_place=False)
     if output.target.size:
         source = contiguous(backend, x)
@@ -162,15 +168,17 @@ def avg_pool2d_backward(
     *,
     out: Any = None,
     variant: str | None = None,
+    dims: int = 2,
 ) -> Any:
-    """As `dlkit.kernels.avg_pool2d_backward`."""
-    operation = "avg_pool2d_backward"
+    """As `dlkit.kernels.avg_pool2d_backward`, and with `dims` 1 as `avg_pool1d_backward`."""
+    operation = f"avg_pool{dims}d_backward"
     backend = common_backend(operation, ("grad", grad), ("out", out))
     dtype, divisor = code(operation, "grad", grad), _divisor(operation, divisor_override)
-    _check_planes(operation, "grad", grad)
-    numbers = _of_gradient(operation, grad, input_size, kernel_size, stride, padding, (1, 1), ceil_mode)
-    step = _step(operation, backend, variant, dtype, numbers, divisor)
-    shape = (*grad.shape[:2], *numbers[1:3])
+    _check_planes(operation, "grad", grad, dims)
+    settings = kernel_size, stride, padding, (1, 1), ceil_mode
+    numbers = _of_gradient(operation, grad, input_size, *settings, dims)
+    step = _step("avg_pool2d_backward", backend, variant, dtype, numbers, divisor, operation)
+    shape = (*grad.shape[:2], *numbers[3 - dims : 3])
     output = Output(backend, operation, out, shape, grad.dtype, (("grad", grad),), in_place=False)
     if output.target.size:
         given = contiguous(backend, grad)
@@ -278,11 +286,10 @@ def _check_output(operation: str, grad: Any, expected: tuple[int, ...]) -> None:
         )
 
 
-def _check_planes(operation: str, argument: str, array: Any) -> None:
-    if array.ndim != 4:
-        raise ValueError(
-            f"{operation}: {argument} is {text(array.shape)}; expected (N, channels, height, width)"
-        )
+def _check_planes(operation: str, argument: str, array: Any, dims: int) -> None:
+    if array.ndim != dims + 2:
+        axes = "height, width" if dims == 2 else "length"
+        raise ValueError(f"{operation}: {argument} is {text(array.shape)}; expected (N, channels, {axes})")
 
 
 def _input_size(operation: str, size: Any) -> tuple[int, int]:
@@ -293,19 +300,31 @@ def _input_size(operation: str, size: Any) -> tuple[int, int]:
     return height, width
 
 
-def _divisor(operation: str, divisor: int | None) -> int:
-    if divisor is not None and divisor < 1:
-        raise ValueError(f"{operation}: divisor_override is {divisor}; expected 1 or more, or None")
-    return divisor or 0
+def _divisor(operation: str, divisor: Any) -> int:
+    if divisor is None:
+        return 0
+    if not hasattr(divisor, "__index__"):
+        raise TypeError(f"{operation}: divisor_override is {divisor!r}; expected an integer of 64 bits")
+    if divisor == 0:
+        raise ValueError(f"{operation}: divisor_override is 0; expected another integer, or None")
+    return int(divisor)
 
 
 def _numbers(
-    operation: str, x: Any, size: Any, kernel: Any, stride: Any, padding: Any, dilation: Any, ceil: bool
+    operation: str,
+    x: Any,
+    size: Any,
+    kernel: Any,
+    stride: Any,
+    padding: Any,
+    dilation: Any,
+    ceil: bool,
+    dims: int = 2,
 ) -> tuple[int, ...]:
     # What the kernels take: planes, extents, the window and how often it fits.
     if size is None:
-        _check_planes(operation, "x", x)
-        size = x.shape[2:]
+        _check_planes(operation, "x", x, dims)
+        size = (1, *x.shape[2:])[-2:]
     windows = []
     for name, value, least in (
         ("kernel_size", kernel, 1),
@@ -323,16 +342,15 @@ def _numbers(
         windows.append(pair)
     (k_h, k_w), (s_h, s_w), (p_h, p_w), (d_h, d_w) = windows
     extents = (
-        _fits(operation, 0, size[0], k_h, s_h, p_h, d_h, ceil),
-        _fits(operation, 1, size[1], k_w, s_w, p_w, d_w, ceil),
+        _fits(operation, "height", size[0], k_h, s_h, p_h, d_h, ceil),
+        _fits(operation, "width" if dims == 2 else "length", size[1], k_w, s_w, p_w, d_w, ceil),
     )
     return (x.shape[0] * x.shape[1], *size, *(number for pair in windows for number in pair), *extents)
 
 
 def _fits(
-    operation: str, axis: int, extent: int, kernel: int, stride: int, pad: int, dilation: int, ceil: bool
+    operation: str, name: str, extent: int, kernel: int, stride: int, pad: int, dilation: int, ceil: bool
 ) -> int:
-    name = ("height", "width")[axis]
     reach, padded = dilation * (kernel - 1) + 1, extent + 2 * pad
     if pad > reach // 2:
         raise ValueError(
@@ -354,24 +372,44 @@ def _fits(
 
 
 def _of_gradient(
-    operation: str, grad: Any, size: Any, kernel: Any, stride: Any, padding: Any, dilation: Any, ceil: bool
+    operation: str,
+    grad: Any,
+    size: Any,
+    kernel: Any,
+    stride: Any,
+    padding: Any,
+    dilation: Any,
+    ceil: bool,
+    dims: int,
 ) -> tuple[int, ...]:
-    numbers = _numbers(operation, grad, _input_size(operation, size), kernel, stride, padding, dilation, ceil)
-    _check_output(operation, grad, (*grad.shape[:2], *numbers[-2:]))
+    extents = _input_size(operation, size)
+    numbers = _numbers(operation, grad, extents, kernel, stride, padding, dilation, ceil, dims)
+    _check_output(operation, grad, (*grad.shape[:2], *numbers[-dims:]))
     return numbers
 
 
 def _step(
-    operation: str, backend: Any, variant: str | None, dtype: int, numbers: tuple[int, ...], divisor: int
+    ladder: str,
+    backend: Any,
+    variant: str | None,
+    dtype: int,
+    numbers: tuple[int, ...],
+    divisor: int,
+    operation: str | None = None,
 ) -> int:
-    step, needs = step_named(operation, backend, variant)
+    operation = operation or ladder
+    step, needs = step_named(ladder, backend, variant, operation)
     if step == _PACKS and not backend.library.takes_packs(dtype, numbers, divisor):
         raise ValueError(f"{operation}: variant 'packs' needs {needs}")
     return step
 
 
-def step_named(operation: str, backend: Any, variant: str | None) -> tuple[int, str]:
+def step_named(
+    ladder: str, backend: Any, variant: str | None, operation: str | None = None
+) -> tuple[int, str]:
     """Return the number of a step of an operation's ladder, and what it needs; for None that of the automatic choice.
+
+    `operation` is what errors call it, by default the ladder's name.
 
     Raises
     ------
@@ -380,12 +418,12 @@ def step_named(operation: str, backend: Any, variant: str | None) -> tuple[int, 
     """
     if variant is None:
         return _AUTOMATIC, ""
-    rows = backend.library.pool_variants()[operation]
+    rows = backend.library.pool_variants()[ladder]
     for name, _, needs, step in rows:
         if variant == name:
             return step, needs
     names = tuple(row[0] for row in rows)
     raise ValueError(
-        f"{operation}: variant is {variant!r}; expected None or one of {', '.join(names)}"
+        f"{operation or ladder}: variant is {variant!r}; expected None or one of {', '.join(names)}"
         + nearest(str(variant), names)
     )

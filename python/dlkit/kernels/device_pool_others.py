@@ -34,7 +34,7 @@ def adaptive_avg_pool(
     backend = common_backend(operation, ("x", x), ("out", out))
     dtype = code(operation, "x", x)
     numbers = _adaptive(operation, dims, "x", x, _extents(dims, x), output_size)
-    step, _ = step_named("adaptive_avg_pool2d", backend, variant)
+    step, _ = step_named("adaptive_avg_pool2d", backend, variant, operation)
     shape = _shape(dims, x, output_size)
     output = Output(backend, operation, out, shape, x.dtype, (("x", x),), in_place=False)
     if output.target.size:
@@ -53,7 +53,7 @@ def adaptive_avg_pool_backward(
     backend = common_backend(operation, ("grad", grad), ("out", out))
     dtype = code(operation, "grad", grad)
     numbers = _adaptive(operation, dims, "grad", grad, input_size, _extents(dims, grad))
-    step, needs = step_named("adaptive_avg_pool2d_backward", backend, variant)
+    step, needs = step_named("adaptive_avg_pool2d_backward", backend, variant, operation)
     if step == _WARPS and any(
         extent % windows for extent, windows in zip(numbers[1:3], numbers[3:], strict=True)
     ):
@@ -76,7 +76,7 @@ def adaptive_max_pool(
     backend = common_backend(operation, ("x", x))
     dtype = code(operation, "x", x)
     numbers = _adaptive(operation, dims, "x", x, _extents(dims, x), output_size)
-    step, _ = step_named("adaptive_max_pool2d", backend, variant)
+    step, _ = step_named("adaptive_max_pool2d", backend, variant, operation)
     shape = _shape(dims, x, output_size)
     y, indices = backend.xp.empty(shape, x.dtype), backend.xp.empty(shape, np.int64)
     if y.size:

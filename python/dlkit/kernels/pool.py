@@ -283,7 +283,7 @@ def _max_pool(
     if type(x) is not _ndarray:
         if is_device_array(x):
             more = (*_window(pool_geometry(operation, dims, *settings)), return_indices)
-            return _on_device(dims, devices.max_pool2d, (x,), more, out, variant, activation=activation)
+            return devices.max_pool2d(x, *more, activation=activation, out=out, variant=variant, dims=dims)
         x = as_array(x, operation, "x")
     geometry = pool_geometry(operation, dims, *settings)
     return _max(dims, x, geometry, keep, activation == "relu", out, variant)
@@ -297,35 +297,15 @@ def _max_pool_backward(
     if type(grad) is not _ndarray:
         if is_device_array(grad):
             window = () if settings[0] is None else _window(pool_geometry(operation, dims, *settings))
-            arrays, more = (grad, indices), ((height, width), *window)
-            return _on_device(dims, devices.max_pool2d_backward, arrays, more, out, variant)
+            more = (indices, (height, width), *window)
+            return devices.max_pool2d_backward(grad, *more, out=out, variant=variant, dims=dims)
         grad = as_array(grad, operation, "grad")
     geometry = None if settings[0] is None else pool_geometry(operation, dims, *settings)
     return _max_backward(dims, grad, indices, height, width, geometry, out, variant)
 
 
-def _on_device(
-    dims: int, function: Any, arrays: Sequence[Any], more: Sequence[Any], out: Any, variant: Any, **named: Any
-) -> Any:
-    # The functions are of two dimensions: sequences are images of height 1 to them.
-    if dims == 1:
-        arrays, out = [_raised(array) for array in arrays], None if out is None else _raised(out)
-    y = function(*arrays, *more, out=out, variant=variant, **named)
-    if dims == 2:
-        return y
-    return tuple(_lowered(part) for part in y) if isinstance(y, tuple) else _lowered(y)
-
-
 def _window(g: PoolGeometry) -> tuple[Any, ...]:
     return g[:2], g[2:4], g[4:6], g[6:8], g[8]
-
-
-def _raised(array: Any) -> Any:
-    return array.reshape(*array.shape[:-1], 1, array.shape[-1])
-
-
-def _lowered(array: Any) -> Any:
-    return array.reshape(*array.shape[:-2], array.shape[-1])
 
 
 def avg_pool2d(
@@ -427,7 +407,7 @@ def _avg_pool(dims: int, x: Any, settings: Any, out: Any, variant: Any) -> Any:
     if type(x) is not _ndarray:
         if is_device_array(x):
             more = (g[:2], g[2:4], g[4:6], g[8], bool(include_pad), divisor)
-            return _on_device(dims, devices.avg_pool2d, (x,), more, out, variant)
+            return devices.avg_pool2d(x, *more, out=out, variant=variant, dims=dims)
         x = as_array(x, operation, "x")
     return _cpu.avg_pool(dims, x, g, bool(include_pad), divisor, out, variant)
 
@@ -440,7 +420,7 @@ def _avg_pool_backward(dims: int, grad: Any, input_size: Any, settings: Any, out
     if type(grad) is not _ndarray:
         if is_device_array(grad):
             more = (size, g[:2], g[2:4], g[4:6], g[8], bool(include_pad), divisor)
-            return _on_device(dims, devices.avg_pool2d_backward, (grad,), more, out, variant)
+            return devices.avg_pool2d_backward(grad, *more, out=out, variant=variant, dims=dims)
         grad = as_array(grad, operation, "grad")
     return _cpu.avg_pool_backward(dims, grad, *size, g, bool(include_pad), divisor, out, variant)
 
