@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -119,6 +120,17 @@ def test_masks_differ_from_replay_to_replay(graphs: FakeGraphs) -> None:
     dl.manual_seed(0)
     assert masks == [tuple(dl.nn.functional.dropout(x, 0.5).tolist()) for _ in range(5)]
     assert len(set(masks)) == 5
+
+
+def test_draws_of_stochastic_pooling_differ_from_replay_to_replay(graphs: FakeGraphs) -> None:
+    dl.manual_seed(0)
+    x = dl.tensor(1 + np.arange(96, dtype=np.float32).reshape(1, 2, 6, 8), device="simt")
+    draw = partial(dl.nn.functional.stochastic_pool2d, x, 2)
+    graph = dl.cuda.Graph(draw, warmup=1, backend="simt")
+    draws = [tuple(graph().cpu().numpy().ravel()) for _ in range(5)]
+    dl.manual_seed(0)
+    assert draws == [tuple(draw().cpu().numpy().ravel()) for _ in range(5)]
+    assert len(set(draws)) == 5
 
 
 def test_results_stay_the_same_tensors(graphs: FakeGraphs) -> None:

@@ -406,7 +406,7 @@ def _pool(device: Device, rows: int, cols: int) -> tuple[Any, tuple[int, ...], t
 
 
 def _step(rung: int) -> int:
-    return 0 if rung == NAIVE else 2  # of pooling: naive, automatic
+    return 0 if rung == NAIVE else 3  # of pooling: naive, automatic
 
 
 def _max_pool(device: Device, rows: int, cols: int) -> Operation:
@@ -438,7 +438,7 @@ def _max_pool_backward(device: Device, rows: int, cols: int) -> Operation:
     y = torch.empty_like(grad)
     _, indices = F.max_pool2d(x, 2, return_indices=True)
     m.max_pool(
-        device.stream(), FLOAT, numbers, x.data_ptr(), y.data_ptr(), places.data_ptr(), 0, False, 2
+        device.stream(), FLOAT, numbers, x.data_ptr(), y.data_ptr(), places.data_ptr(), 0, False, 3
     )  # fmt: skip
 
     def run(rung: int) -> None:
@@ -476,11 +476,159 @@ def _avg_pool(device: Device, rows: int, cols: int) -> Operation:
     )  # fmt: skip
 
 
+def _stochastic_pool(device: Device, rows: int, cols: int) -> Operation:
+    m, numbers, x, y = _pool(device, rows, cols)
+    places = torch.empty_like(y, dtype=torch.uint8)
+    x.abs_()
+
+    def run(rung: int) -> None:
+        addresses = (array.data_ptr() for array in (x, y, places))
+        m.stochastic_pool(device.stream(), FLOAT, numbers, *addresses, 7, 0, 0, _step(rung))
+
+    def peer() -> torch.Tensor:
+        # PyTorch has none: windows side by side, an element of each drawn.
+        h, w = x.shape[2:]
+        windows = x.view(rows, h // 2, 2, w // 2, 2).transpose(2, 3).reshape(-1, 4)
+        return windows.gather(1, torch.multinomial(windows, 1))
+
+    return Operation("stochastic_pool 2x2", 4 * x.numel() + 5 * y.numel(), run, peer)
+
+
+def _stochastic_average(device: Device, rows: int, cols: int) -> Operation:
+    m, numbers, x, y = _pool(device, rows, cols)
+    x.abs_()
+
+    def run(rung: int) -> None:
+        m.stochastic_average(device.stream(), FLOAT, numbers, x.data_ptr(), y.data_ptr(), _step(rung))
+
+    def average(a: torch.Tensor) -> torch.Tensor:
+        return F.avg_pool2d(a * a, 2) / F.avg_pool2d(a, 2)
+
+    return Operation(
+        "stochastic_average 2x2", 4 * (x.numel() + y.numel()), run, lambda: average(x), y,
+        lambda: average(x.double()),
+    )  # fmt: skip
+
+
+def _global_planes(device: Device, rows: int, cols: int) -> tuple[tuple[int, ...], torch.Tensor]:
+    # Planes of 7 x 7, as many as make up the matrix.
+    planes = max(rows * cols // 49, 1)
+    return (planes, 7, 7, 1, 1), device.random(planes, 1, 7, 7)
+
+
+def _global_avg_pool(device: Device, rows: int, cols: int) -> Operation:
+    numbers, x = _global_planes(device, rows, cols)
+    y = device.empty(numbers[0], 1, 1, 1)
+
+    def run(rung: int) -> None:
+        device.module.adaptive_avg_pool(
+            device.stream(), FLOAT, numbers, x.data_ptr(), y.data_ptr(), False, _step(rung)
+        )
+
+    return Operation(
+        "adaptive_avg_pool, global 7x7", 4 * (x.numel() + y.numel()), run,
+        lambda: F.adaptive_avg_pool2d(x, 1), y, lambda: F.adaptive_avg_pool2d(x.double(), 1),
+    )  # fmt: skip
+
+
+def _global_avg_pool_backward(device: Device, rows: int, cols: int) -> Operation:
+    numbers, x = _global_planes(device, rows, cols)
+    grad, dx = device.random(numbers[0], 1, 1, 1), torch.full_like(x, float("nan"))
+
+    def run(rung: int) -> None:
+        device.module.adaptive_avg_pool(
+            device.stream(), FLOAT, numbers, grad.data_ptr(), dx.data_ptr(), True, _step(rung)
+        )
+
+    def peer() -> torch.Tensor:
+        return torch.ops.aten._adaptive_avg_pool2d_backward(grad, x)
+
+    return Operation(
+        "adaptive_avg_pool_backward, global 7x7", 4 * (dx.numel() + grad.numel()), run, peer, dx,
+        lambda: (grad.double() / 49).expand(-1, -1, 7, 7),
+    )  # fmt: skip
+
+
+def _global_max_pool(device: Device, rows: int, cols: int) -> Operation:
+    numbers, x = _global_planes(device, rows, cols)
+    y, indices = (
+        device.empty(numbers[0], 1, 1, 1),
+        torch.empty(numbers[0], dtype=torch.int64, device=x.device),
+    )
+
+    def run(rung: int) -> None:
+        addresses = (array.data_ptr() for array in (x, y, indices))
+        device.module.adaptive_max_pool(device.stream(), FLOAT, numbers, *addresses, _step(rung))
+
+    return Operation(
+        "adaptive_max_pool, global 7x7", 4 * x.numel() + 12 * y.numel(), run,
+        lambda: F.adaptive_max_pool2d(x, 1, return_indices=True), y,
+        lambda: F.adaptive_max_pool2d(x.double(), 1),
+    )  # fmt: skip
+
+
+def _sentences(device: Device, rows: int, cols: int) -> tuple[torch.Tensor, torch.Tensor]:
+    # Answers of filters over sentences of 56 words, as many as make up the matrix; room for as many indices.
+    x = device.random(max(rows * cols // 56, 1), 1, 56)
+    return x, torch.empty(4 * len(x), dtype=torch.int64, device=x.device)
+
+
+def _max_over_time(device: Device, rows: int, cols: int) -> Operation:
+    x, indices = _sentences(device, rows, cols)
+    y = device.empty(len(x), 1)
+
+    def run(rung: int) -> None:
+        addresses = x.data_ptr(), 0, y.data_ptr(), indices.data_ptr()
+        device.module.max_over_time(device.stream(), FLOAT, *x.shape, *addresses, _step(rung))
+
+    return Operation(
+        "max_over_time, 56 steps", 4 * x.numel() + 12 * y.numel(), run, lambda: x.max(2), y,
+        lambda: x.double().max(2)[0],
+    )  # fmt: skip
+
+
+def _k_max_pool(device: Device, rows: int, cols: int) -> Operation:
+    x, indices = _sentences(device, rows, cols)
+    y = device.empty(len(x), 1, 3)
+
+    def run(rung: int) -> None:
+        addresses = x.data_ptr(), y.data_ptr(), indices.data_ptr()
+        device.module.k_max_pool(device.stream(), FLOAT, len(x), 56, 3, *addresses, _step(rung))
+
+    def peer() -> torch.Tensor:
+        return x.gather(2, x.topk(3, 2)[1].sort(2)[0])
+
+    return Operation(
+        "k_max_pool, 3 of 56", 4 * x.numel() + 12 * y.numel(), run, peer, y, lambda: peer().double()
+    )
+
+
+def _maxout(inner: int) -> Builder:
+    def build(device: Device, rows: int, cols: int) -> Operation:
+        outer = max(rows * cols // (2 * inner), 1)
+        x, y = device.random(outer, 2, inner), device.empty(outer, inner)
+        places = torch.empty_like(y, dtype=torch.uint8)
+
+        def run(rung: int) -> None:
+            addresses = x.data_ptr(), y.data_ptr(), places.data_ptr(), 0
+            device.module.maxout(device.stream(), FLOAT, outer, 2, inner, *addresses, _step(rung))
+
+        what = "feature maps" if inner > 1 else "features"
+        return Operation(
+            f"maxout of pairs of {what}", 4 * x.numel() + 5 * y.numel(), run, lambda: x.max(1), y,
+            lambda: x.double().max(1)[0],
+        )  # fmt: skip
+
+    return build
+
+
 BUILDERS: list[Builder] = [
     _activation("relu"), _softmax(False), _cross_entropy, _layer_norm, _adam, _column_sum, _dropout,
     _activation("tanh"), _activation("gelu"), _activation("sigmoid"), _tanh_backward, _softmax(True),
     _softmax_backward, _layer_norm_backward, _batch_norm, _max_pool, _max_pool_backward, _avg_pool,
     _embedding, _embedding_backward, _sgd, _crf,
+    _embedding, _embedding_backward, _sgd, _stochastic_pool, _stochastic_average, _global_avg_pool,
+    _global_avg_pool_backward, _global_max_pool, _max_over_time, _k_max_pool, _maxout(784), _maxout(1),
 ]  # fmt: skip
 SIZES = [(16384, 4096), (64, 512)]  # of memory's speed, and of the course's
 

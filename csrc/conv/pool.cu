@@ -8,13 +8,15 @@
 // 2 loads of 16 bytes a thread, 2048 threads with 64 KB on their way on each multiprocessor, 40 are enough.
 //
 // The gradient is gathered: an element of dx looks at the windows that have it, and takes the gradient of those whose
-// place it is. One window where they do not overlap. No atomics, no zeroing beforehand, the same bits every time.
+// place it is. One window where they do not overlap. No atomics, no zeroing beforehand, the same bits every time. Where
+// no windows are known, but only indices, threads share out the elements of a plane and each looks for its own:
+// max_unpool, for the maxima of adaptive windows, over time and the k largest, of which there are few.
 //
 //   sm_90a, float32: `packs` 26 to 28 registers, `naive` 30 to 32, the gradient of means 46: 64 warps a multiprocessor,
 //   40 for the last; no shared memory. H100: `packs` at most 3.35 TB/s, memory's.
 #include "conv/device_pool.h"
 
-#include "conv/device_ladder.h"
+#include "conv/device_windows.h"
 
 namespace dlkit {
 
@@ -26,55 +28,6 @@ bool takes_packs(const DevicePool& p, std::size_t item) {
 
 namespace device {
 namespace {
-
-// A problem for kernels. `by_row` and `by_plane` split the number of a thread into plane, row and column.
-struct Windows {
-  int height, width, kernel_h, kernel_w, stride_h, stride_w, pad_h, pad_w, dilation_h, dilation_w, out_h, out_w;
-  Index threads;
-  int rows, cols;  // of a plane of threads
-  bool small;      // threads below 2^31
-  Divisor by_row, by_plane;
-  bool include_pad;
-  Index divisor;
-
-  Windows(const DevicePool& p, Index planes_of_rows, Index planes_of_cols)
-      : height(static_cast<int>(p.height)), width(static_cast<int>(p.width)), kernel_h(static_cast<int>(p.kernel_h)),
-        kernel_w(static_cast<int>(p.kernel_w)), stride_h(static_cast<int>(p.stride_h)),
-        stride_w(static_cast<int>(p.stride_w)), pad_h(static_cast<int>(p.pad_h)), pad_w(static_cast<int>(p.pad_w)),
-        dilation_h(static_cast<int>(p.dilation_h)), dilation_w(static_cast<int>(p.dilation_w)),
-        out_h(static_cast<int>(p.out_h)), out_w(static_cast<int>(p.out_w)),
-        threads(p.planes * planes_of_rows * planes_of_cols), rows(static_cast<int>(planes_of_rows)),
-        cols(static_cast<int>(planes_of_cols)),
-        small(threads < (Index{1} << 31) && planes_of_rows * planes_of_cols < (Index{1} << 31)),
-        by_row(small && planes_of_cols > 0 ? planes_of_cols : 1),
-        by_plane(small && planes_of_rows * planes_of_cols > 0 ? planes_of_rows * planes_of_cols : 1),
-        include_pad(p.include_pad), divisor(p.divisor) {}
-};
-
-struct Spot {
-  Index plane;
-  int row, col;
-
-  __device__ __forceinline__ Spot(const Windows& s, Index thread) {
-    if (s.small) {
-      const int number = static_cast<int>(thread), image = quotient(number, s.by_plane);
-      const int rest = number - image * static_cast<int>(s.by_plane.by);
-      plane = image;
-      row = quotient(rest, s.by_row);
-      col = rest - row * s.cols;
-    } else {
-      const Index line = thread / s.cols;
-      col = static_cast<int>(thread - line * s.cols);
-      plane = line / s.rows;
-      row = static_cast<int>(line - plane * s.rows);
-    }
-  }
-};
-
-template <class T>
-__device__ __forceinline__ bool is_larger(T x, T than) {
-  return x > than || x != x;
-}
 
 template <class T>
 __global__ void __launch_bounds__(kConvThreads)
@@ -113,23 +66,6 @@ __global__ void __launch_bounds__(kConvThreads)
   if (indices != nullptr) indices[thread] = index;
 }
 
-// The windows that may have pixel `at` of an axis: from `first` to `last`.
-struct Readers {
-  int first, last;
-  __device__ __forceinline__ Readers(int at, int pad, int kernel, int stride, int dilation, int out) {
-    const int past = at + pad - (kernel - 1) * dilation;
-    first = past <= 0 ? 0 : (past + stride - 1) / stride;
-    last = (at + pad) / stride;
-    if (last >= out) last = out - 1;
-  }
-};
-
-// Which tap of window i has pixel `at`, or -1.
-__device__ __forceinline__ int tap_of(int at, int pad, int i, int stride, int dilation) {
-  const int t = at + pad - i * stride;
-  return t % dilation == 0 ? t / dilation : -1;
-}
-
 template <class T>
 __global__ void __launch_bounds__(kConvThreads)
     max_pool_backward_kernel(const __grid_constant__ Windows s, const T* grad, const std::uint8_t* places,
@@ -154,18 +90,23 @@ __global__ void __launch_bounds__(kConvThreads)
   dx[thread] = sum;
 }
 
-// A block a plane. Indices may come in any order and more than once, so one thread adds them up.
-template <class T>
+// Indices may come in any order and more than once. `Group` threads have a plane, and each of them the elements that
+// have its number modulo `Group`: it clears them, goes through all indices, and adds up those of its own, in order.
+template <class T, int Group>
 __global__ void __launch_bounds__(kConvThreads)
-    max_unpool_kernel(Index size, Index out_size, const T* grad, const std::int64_t* indices, T* dx) {
-  dx += static_cast<Index>(blockIdx.x) * size;
-  grad += static_cast<Index>(blockIdx.x) * out_size;
-  indices += static_cast<Index>(blockIdx.x) * out_size;
-  for (Index i = threadIdx.x; i < size; i += kConvThreads) dx[i] = T(0);
-  __syncthreads();
-  if (threadIdx.x != 0) return;
-  for (Index i = 0; i < out_size; ++i)
-    if (indices[i] >= 0 && indices[i] < size) dx[indices[i]] += grad[i];
+    max_unpool_kernel(Index planes, Index size, Index out_size, const T* grad, const std::int64_t* indices, T* dx) {
+  const int member = static_cast<int>(threadIdx.x) % Group;
+  const Index plane = static_cast<Index>(blockIdx.x) * (kConvThreads / Group) + static_cast<int>(threadIdx.x) / Group;
+  if (plane >= planes) return;
+  dx += plane * size;
+  grad += plane * out_size;
+  indices += plane * out_size;
+  for (Index i = member; i < size; i += Group) dx[i] = T(0);
+#pragma unroll 4
+  for (Index i = 0; i < out_size; ++i) {
+    const std::int64_t at = indices[i];
+    if (at >= 0 && at < size && static_cast<int>(at & (Group - 1)) == member) dx[at] += grad[i];
+  }
 }
 
 // By what the sum over a window is divided. Taps beyond the padding at the end, which rounding up gives, never count.
@@ -216,10 +157,6 @@ __global__ void __launch_bounds__(kConvThreads)
 }
 
 // --- 2 x 2 -------------------------------------------------------------------------------------------------------
-
-// Windows side by side in a thread: 16 bytes of a row.
-template <class T>
-constexpr int kWindows = 8 / static_cast<int>(sizeof(T));
 
 enum class Of2x2 { maximum, mean };
 
@@ -299,22 +236,6 @@ __global__ void __launch_bounds__(kConvThreads)
   store_pack(to + s.width, half[1]);
 }
 
-// -----------------------------------------------------------------------------------------------------------------
-
-Windows each_result(const DevicePool& p) { return Windows(p, p.out_h, p.out_w); }
-Windows each_pixel(const DevicePool& p) { return Windows(p, p.height, p.width); }
-template <class T>
-Windows each_pack(const DevicePool& p) {
-  return Windows(p, p.out_h, p.out_w / kWindows<T>);
-}
-
-template <class T>
-bool in_packs(const DevicePool& p, PoolStep step, const T* wide, const T* narrow, const void* places) {
-  if (step == PoolStep::naive || !takes_packs(p, sizeof(T))) return false;
-  return is_aligned<16 / sizeof(T)>(wide) && is_aligned<8 / sizeof(T)>(narrow) &&
-         reinterpret_cast<std::uintptr_t>(places) % 2 == 0;
-}
-
 }  // namespace
 
 template <class T>
@@ -350,13 +271,18 @@ void max_pool_backward(void* stream, const DevicePool& p, const T* grad, const s
          places, indices, to);
 }
 
+// Planes of more elements have a block of threads each.
+constexpr Index kUnpooledByWarp = 1024;
+
 template <class T>
 void max_unpool(void* stream, const DevicePool& p, const T* grad, const std::int64_t* indices, T* dx) {
   using R = real<T>;
   if (p.in_elements() == 0) return;
-  if (p.planes > 0x7FFFFFFF) throw DeviceError("max_pool2d_backward: more than 2147483647 planes");
-  launch("max_unpool", max_unpool_kernel<R>, {static_cast<unsigned>(p.planes), kConvThreads}, stream,
-         p.height * p.width, p.out_h * p.out_w, reinterpret_cast<const R*>(grad), indices, reinterpret_cast<R*>(dx));
+  const Index size = p.height * p.width, out_size = p.out_h * p.out_w;
+  const bool wide = size > kUnpooledByWarp;
+  const auto kernel = wide ? max_unpool_kernel<R, kConvThreads> : max_unpool_kernel<R, kWarp>;
+  launch("max_unpool", kernel, one_each("max_unpool", p.planes * (wide ? kConvThreads : kWarp)), stream, p.planes, size,
+         out_size, reinterpret_cast<const R*>(grad), indices, reinterpret_cast<R*>(dx));
 }
 
 template <class T>

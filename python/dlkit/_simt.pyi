@@ -101,9 +101,10 @@ def conv(
     workspace: int,
 ) -> None: ...
 
-# Pooling. numbers: planes, height, width, kernel, stride, padding, dilation, extents of the output; step: 0 naive,
-# 1 packs, 2 automatic.
-def pool_variants() -> list[tuple[str, str, str]]: ...
+# Pooling. numbers: planes, height, width, kernel, stride, padding, dilation, extents of the output; of adaptive windows
+# planes and extents of input and output. step: 0 naive, 1 packs, 2 warps, 3 automatic; pool_variants has of each
+# operation name, idea, needs and number of its steps.
+def pool_variants() -> dict[str, list[tuple[str, str, str, int]]]: ...
 def takes_packs(dtype: int, numbers: Sequence[int], divisor: int) -> bool: ...
 def max_pool(
     stream: int,
@@ -136,6 +137,101 @@ def avg_pool(
     x: int,
     y: int,
     backward: bool,
+    step: int,
+) -> None: ...
+def stochastic_pool(
+    stream: int,
+    dtype: int,
+    numbers: Sequence[int],
+    x: int,
+    y: int,
+    places: int,
+    seed: int,
+    offset: int,
+    offset_pointer: int,
+    step: int,
+) -> None: ...
+def stochastic_average(
+    stream: int,
+    dtype: int,
+    numbers: Sequence[int],
+    x: int,
+    y: int,
+    step: int,
+) -> None: ...
+def stochastic_average_backward(
+    stream: int,
+    dtype: int,
+    numbers: Sequence[int],
+    grad: int,
+    x: int,
+    dx: int,
+    scratch: int,
+    step: int,
+) -> None: ...
+def adaptive_avg_pool(
+    stream: int,
+    dtype: int,
+    numbers: Sequence[int],
+    x: int,
+    y: int,
+    backward: bool,
+    step: int,
+) -> None: ...
+def adaptive_max_pool(
+    stream: int,
+    dtype: int,
+    numbers: Sequence[int],
+    x: int,
+    y: int,
+    indices: int,
+    step: int,
+) -> None: ...
+def k_max_pool(
+    stream: int,
+    dtype: int,
+    rows: int,
+    cols: int,
+    k: int,
+    x: int,
+    y: int,
+    indices: int,
+    step: int,
+) -> None: ...
+def max_over_time(
+    stream: int,
+    dtype: int,
+    count: int,
+    channels: int,
+    cols: int,
+    x: int,
+    lengths: int,
+    y: int,
+    indices: int,
+    step: int,
+) -> None: ...
+def maxout(
+    stream: int,
+    dtype: int,
+    outer: int,
+    pieces: int,
+    inner: int,
+    x: int,
+    y: int,
+    places: int,
+    indices: int,
+    step: int,
+) -> None: ...
+def maxout_backward(
+    stream: int,
+    dtype: int,
+    outer: int,
+    pieces: int,
+    inner: int,
+    grad: int,
+    places: int,
+    indices: int,
+    dx: int,
     step: int,
 ) -> None: ...
 

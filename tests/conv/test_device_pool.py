@@ -151,7 +151,9 @@ def test_maxima(device: Device, window: Any, variant: Any, dtype: Any, rng: np.r
     np.testing.assert_allclose(device.get(dx), expected, rtol=rounding, atol=rounding)
 
 
-@pytest.mark.parametrize("means", [{}, {"count_include_pad": False}, {"divisor_override": 4}], ids=str)
+@pytest.mark.parametrize(
+    "means", [{}, {"count_include_pad": False}, {"divisor_override": 4}, {"divisor_override": -3}], ids=str
+)
 def test_means(
     device: Device, window: Any, variant: Any, means: Any, dtype: Any, rng: np.random.Generator
 ) -> None:
@@ -189,6 +191,30 @@ def test_odd_addresses(device: Device, rng: np.random.Generator) -> None:
     np.testing.assert_array_equal(device.get(got), maxima(x, {"kernel_size": (2, 2)})[0])
 
 
+def test_sequences(device: Device, variant: Any, rng: np.random.Generator) -> None:
+    if variant == "packs":
+        pytest.skip("windows of 1 x 2 are no squares")
+    x = rng.standard_normal((2, 3, 17))
+    there = device.put(x)
+    y, places = K.max_pool1d(x, 3, 2, 1, return_indices="places")
+    got, where = K.max_pool1d(there, 3, 2, 1, return_indices="places", variant=variant)
+    np.testing.assert_array_equal(device.get(got), y)
+    np.testing.assert_array_equal(device.get(where), places)
+    indices = K.max_pool1d(there, 3, 2, 1, return_indices=True)[1]
+    grad = rng.standard_normal(y.shape)
+    expected = K.max_pool1d_backward(grad, places, 17, 3, 2, 1)
+    given = device.put(grad)
+    for kept, window in ((where, (3, 2, 1)), (indices, (3, 2, 1)), (indices, ())):
+        out = device.backend.xp.full(x.shape, np.nan, x.dtype)
+        assert K.max_pool1d_backward(given, kept, 17, *window, out=out, variant=variant) is out
+        np.testing.assert_allclose(device.get(out), expected, rtol=1e-14)
+    got = K.avg_pool1d(there, 3, 2, 1, variant=variant)
+    np.testing.assert_allclose(device.get(got), K.avg_pool1d(x, 3, 2, 1), rtol=1e-13, atol=1e-15)
+    got = K.avg_pool1d_backward(given, 17, 3, 2, 1, variant=variant)
+    expected = K.avg_pool1d_backward(grad, 17, 3, 2, 1)
+    np.testing.assert_allclose(device.get(got), expected, rtol=1e-13, atol=1e-15)
+
+
 def test_no_images(device: Device) -> None:
     x = device.put(np.zeros((0, 3, 4, 4), np.float32))
     y, places = P.max_pool2d(x, (2, 2), return_indices="places")
@@ -224,7 +250,7 @@ def test_refused_of_gradients(device: Device) -> None:
     places = device.put(np.zeros((1, 2, 2, 4), np.uint8))
     with pytest.raises(ValueError, match=r"expected \(1, 2, 3, 4\), the shape of the output"):
         P.max_pool2d_backward(grad, places, (6, 8), (2, 2))
-    with pytest.raises(ValueError, match="needs kernel_size"):
+    with pytest.raises(ValueError, match="kernel_size is None; expected the window"):
         P.max_pool2d_backward(grad, places, (4, 8))
     with pytest.raises(ValueError, match="expected one shape"):
         P.max_pool2d_backward(grad, places[:, :1], (4, 8), (2, 2))

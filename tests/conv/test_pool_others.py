@@ -445,21 +445,6 @@ def test_no_planes(planes: Any) -> None:
     assert K.stochastic_average2d_backward(K.stochastic_average2d(x, 2), x, 2).shape == x.shape
 
 
-def test_devices(simt: Any) -> None:
-    x = simt.asarray(S)
-    for call, arguments in (
-        (K.k_max_pool1d, (2,)),
-        (K.max_over_time, ()),
-        (K.adaptive_avg_pool1d, (1,)),
-        (K.maxout, (2,)),
-    ):
-        with pytest.raises(
-            TypeError,
-            match="x is on simt, where there is no kernel for this operation; expected an array of the CPU",
-        ):
-            call(x, *arguments)
-
-
 def test_ladders_begin_with_the_definition() -> None:
     for operation in (
         *("avg_pool2d", "avg_pool1d_backward", "adaptive_avg_pool2d", "adaptive_max_pool1d", "k_max_pool1d"),

@@ -226,9 +226,3 @@ def test_layers_of_a_network(rng: np.random.Generator) -> None:
     assert y.shape == (5, 3)
     (y * y).sum().backward()
     assert all(p.grad is not None for p in model.parameters())
-
-
-def test_one_dimension_of_devices(simt: Any) -> None:
-    x = dl.tensor(np.zeros((1, 2, 4), np.float32)).to("simt")
-    with pytest.raises(TypeError, match="is on simt, where there is no kernel"):
-        F.max_over_time(x)

@@ -113,12 +113,24 @@ def test_recipes_without_device_kernels_say_so(
     assert not (tmp_path / "run").exists()
 
 
-@pytest.mark.parametrize("name", [name for name in names() if name not in CPU_ALONE])
-def test_every_recipe(simt: Any, tmp_path: Any, capsys: pytest.CaptureFixture[str], name: str) -> None:
+#: Poolings that are not the default.
+POOLINGS = [
+    pytest.param("cnn", ["--pooling", "stochastic"], id="cnn, stochastic"),
+    pytest.param("cnn", ["--activation", "maxout", "--pieces", "2"], id="cnn, maxout"),
+    pytest.param("text-cnn", ["--k", "2"], id="text-cnn, k-max"),
+]
+EVERY = [pytest.param(name, [], id=name) for name in names() if name not in CPU_ALONE]
+
+
+@pytest.mark.parametrize(("name", "more"), [*EVERY, *POOLINGS])
+def test_every_recipe(
+    simt: Any, tmp_path: Any, capsys: pytest.CaptureFixture[str], name: str, more: list[str]
+) -> None:
     results = []
     for device in ("cpu", "simt"):
         folder = tmp_path / device
         command = ["train", name, "--device", device, "--no-progress", "--run-dir", str(folder), *SMALL[name]]
+        command += more
         assert main(command) == 0, capsys.readouterr().err
         assert json.loads((folder / "settings.json").read_text())["device"] == device
         starts = json.loads((folder / "environment.json").read_text())["starts"]

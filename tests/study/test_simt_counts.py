@@ -85,6 +85,12 @@ def test_conv() -> None:
     # 9 filters at 6 x 7 places, 4 channels: taps outside of the image are not multiplied.
     inside = (6 * 3 - 2) * (7 * 3 - 2)
     assert by_name["conv2d: naive"]["counts"]["flops"] == 2 * 9 * 4 * inside
+    # Pooling, of images of 8 x 8: whole sectors, each once.
+    for name, row in by_name.items():
+        if name.endswith("2×2: packs"):
+            assert row["load_efficiency"] == row["store_efficiency"] == 1, name
+    wanted = {"k_max_pool1d, 3 of 64: warps", "maxout, pairs: packs", "adaptive_avg_pool2d, global: warps"}
+    assert wanted <= set(by_name)
     with pytest.raises(ValueError, match="size is '8x8'"):
         simt_counts.measure("conv", size="8x8")
 

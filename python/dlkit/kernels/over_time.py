@@ -7,12 +7,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from dlkit import _cpu
-from dlkit.kernels.backend import host_array
+from dlkit.kernels.backend import OnDemand, as_array, is_device_array, mixed_devices
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 __all__ = ["conv1d_max", "conv1d_max_backward"]
+
+devices: Any = OnDemand("dlkit.kernels.device_over_time")
 
 
 def conv1d_max(
@@ -42,17 +44,33 @@ def conv1d_max(
     Raises
     ------
     TypeError
-        If dtypes differ or are not float32 or float64; if an array is on a device.
+        If dtypes differ or are not float32 or float64; if arrays are on several devices.
     ValueError
         If shapes do not fit, or K exceeds L.
 
     Notes
     -----
+    On devices it is `conv1d` and `max_over_time`, one after the other; of several NaN the last has the place.
     Collobert et al., "Natural Language Processing (Almost) from Scratch", JMLR 12, 2011.
     """
-    x, weight = host_array(x, "conv1d_max", "x"), host_array(weight, "conv1d_max", "weight")
-    bias = None if bias is None else host_array(bias, "conv1d_max", "bias")
+    operation = "conv1d_max"
+    if _on_device(operation, ("x", x), ("weight", weight), ("bias", bias)):
+        found: tuple[Any, Any] = devices.conv1d_max(x, weight, bias, variant=variant)
+        return found
+    x, weight = as_array(x, operation, "x"), as_array(weight, operation, "weight")
+    bias = None if bias is None else as_array(bias, operation, "bias")
     return _cpu.conv1d_max(x, weight, bias, variant)
+
+
+def _on_device(operation: str, *arrays: tuple[str, Any]) -> bool:
+    # Whether they are on a device; an error if they are on several.
+    given = [pair for pair in arrays if pair[1] is not None]
+    if not any(is_device_array(array) for _, array in given):
+        return False
+    error = mixed_devices(operation, given)
+    if error is not None:
+        raise error
+    return True
 
 
 def conv1d_max_backward(
@@ -97,11 +115,23 @@ def conv1d_max_backward(
         If dtypes or shapes do not fit, or a place is out of range.
     """
     operation = "conv1d_max_backward"
+    if _on_device(operation, ("grad", grad), ("place", place), ("x", x), ("weight", weight)):
+        result: tuple[Any, Any, Any] = devices.conv1d_max_backward(
+            *(grad, place, x, weight),
+            by_x=bool(by_x),
+            by_weight=bool(by_weight),
+            with_bias=bool(with_bias),
+            out=out,
+            out_bias=out_bias,
+            accumulate=bool(accumulate),
+            variant=variant,
+        )
+        return result
     return _cpu.conv1d_max_backward(
-        host_array(grad, operation, "grad"),
+        as_array(grad, operation, "grad"),
         place,
-        host_array(x, operation, "x"),
-        host_array(weight, operation, "weight"),
+        as_array(x, operation, "x"),
+        as_array(weight, operation, "weight"),
         bool(by_x),
         bool(with_bias),
         out if by_weight else False,

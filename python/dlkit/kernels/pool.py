@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from math import prod
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
 from dlkit import _cpu
-from dlkit.kernels.backend import OnDemand, as_array, host_array, is_device_array
+from dlkit.kernels.backend import OnDemand, as_array, is_device_array, mixed_devices
 from dlkit.kernels.integers import integers
 
 if TYPE_CHECKING:
@@ -47,6 +48,7 @@ __all__ = [
 ]
 
 devices: Any = OnDemand("dlkit.kernels.device_pool")
+others: Any = OnDemand("dlkit.kernels.device_pool_others")
 
 _ndarray = np.ndarray
 _max = _cpu.max_pool
@@ -281,7 +283,7 @@ def _max_pool(
     if type(x) is not _ndarray:
         if is_device_array(x):
             more = (*_window(pool_geometry(operation, dims, *settings)), return_indices)
-            return _on_device(dims, devices.max_pool2d, (x,), more, out, variant, activation=activation)
+            return devices.max_pool2d(x, *more, activation=activation, out=out, variant=variant, dims=dims)
         x = as_array(x, operation, "x")
     geometry = pool_geometry(operation, dims, *settings)
     return _max(dims, x, geometry, keep, activation == "relu", out, variant)
@@ -295,35 +297,15 @@ def _max_pool_backward(
     if type(grad) is not _ndarray:
         if is_device_array(grad):
             window = () if settings[0] is None else _window(pool_geometry(operation, dims, *settings))
-            arrays, more = (grad, indices), ((height, width), *window)
-            return _on_device(dims, devices.max_pool2d_backward, arrays, more, out, variant)
+            more = (indices, (height, width), *window)
+            return devices.max_pool2d_backward(grad, *more, out=out, variant=variant, dims=dims)
         grad = as_array(grad, operation, "grad")
     geometry = None if settings[0] is None else pool_geometry(operation, dims, *settings)
     return _max_backward(dims, grad, indices, height, width, geometry, out, variant)
 
 
-def _on_device(
-    dims: int, function: Any, arrays: Sequence[Any], more: Sequence[Any], out: Any, variant: Any, **named: Any
-) -> Any:
-    # The functions are of two dimensions: sequences are images of height 1 to them.
-    if dims == 1:
-        arrays, out = [_raised(array) for array in arrays], None if out is None else _raised(out)
-    y = function(*arrays, *more, out=out, variant=variant, **named)
-    if dims == 2:
-        return y
-    return tuple(_lowered(part) for part in y) if isinstance(y, tuple) else _lowered(y)
-
-
 def _window(g: PoolGeometry) -> tuple[Any, ...]:
     return g[:2], g[2:4], g[4:6], g[6:8], g[8]
-
-
-def _raised(array: Any) -> Any:
-    return array.reshape(*array.shape[:-1], 1, array.shape[-1])
-
-
-def _lowered(array: Any) -> Any:
-    return array.reshape(*array.shape[:-2], array.shape[-1])
 
 
 def avg_pool2d(
@@ -425,7 +407,7 @@ def _avg_pool(dims: int, x: Any, settings: Any, out: Any, variant: Any) -> Any:
     if type(x) is not _ndarray:
         if is_device_array(x):
             more = (g[:2], g[2:4], g[4:6], g[8], bool(include_pad), divisor)
-            return _on_device(dims, devices.avg_pool2d, (x,), more, out, variant)
+            return devices.avg_pool2d(x, *more, out=out, variant=variant, dims=dims)
         x = as_array(x, operation, "x")
     return _cpu.avg_pool(dims, x, g, bool(include_pad), divisor, out, variant)
 
@@ -438,7 +420,7 @@ def _avg_pool_backward(dims: int, grad: Any, input_size: Any, settings: Any, out
     if type(grad) is not _ndarray:
         if is_device_array(grad):
             more = (size, g[:2], g[2:4], g[4:6], g[8], bool(include_pad), divisor)
-            return _on_device(dims, devices.avg_pool2d_backward, (grad,), more, out, variant)
+            return devices.avg_pool2d_backward(grad, *more, out=out, variant=variant, dims=dims)
         grad = as_array(grad, operation, "grad")
     return _cpu.avg_pool_backward(dims, grad, *size, g, bool(include_pad), divisor, out, variant)
 
@@ -463,36 +445,28 @@ def adaptive_avg_pool2d(
     -------
     array of shape (N, C, OH, OW)
     """
-    x = host_array(x, "adaptive_avg_pool2d", "x")
-    size = _output_size(2, x, output_size, "adaptive_avg_pool2d")
-    return _cpu.adaptive_avg_pool(2, x, *size, out, variant)
+    return _adaptive_avg(2, x, output_size, out, variant)
 
 
 def adaptive_avg_pool1d(
     x: Any, output_size: Any, *, out: Array | None = None, variant: str | None = None
 ) -> Any:
     """Return the means of windows that divide sequences (N, C, L); see `adaptive_avg_pool2d`."""
-    x = host_array(x, "adaptive_avg_pool1d", "x")
-    size = _output_size(1, x, output_size, "adaptive_avg_pool1d")
-    return _cpu.adaptive_avg_pool(1, x, *size, out, variant)
+    return _adaptive_avg(1, x, output_size, out, variant)
 
 
 def adaptive_avg_pool2d_backward(
     grad: Any, input_size: Sequence[int], *, out: Array | None = None, variant: str | None = None
 ) -> Any:
     """Return the gradient of `adaptive_avg_pool2d` by x, (N, C, H, W) with H and W = `input_size`."""
-    size = several(input_size, 2, "adaptive_avg_pool2d_backward", "input_size", 1)
-    grad = host_array(grad, "adaptive_avg_pool2d_backward", "grad")
-    return _cpu.adaptive_avg_pool_backward(2, grad, *size, out, variant)
+    return _adaptive_avg_backward(2, grad, input_size, out, variant)
 
 
 def adaptive_avg_pool1d_backward(
     grad: Any, input_size: Any, *, out: Array | None = None, variant: str | None = None
 ) -> Any:
     """Return the gradient of `adaptive_avg_pool1d` by x, (N, C, L) with L = `input_size`."""
-    size = several(input_size, 1, "adaptive_avg_pool1d_backward", "input_size", 1)
-    grad = host_array(grad, "adaptive_avg_pool1d_backward", "grad")
-    return _cpu.adaptive_avg_pool_backward(1, grad, *size, out, variant)
+    return _adaptive_avg_backward(1, grad, input_size, out, variant)
 
 
 def adaptive_max_pool2d(x: Any, output_size: Any, *, variant: str | None = None) -> tuple[Any, Any]:
@@ -511,17 +485,42 @@ def adaptive_max_pool2d(x: Any, output_size: Any, *, variant: str | None = None)
     indices : array of shape (N, C, OH, OW), int64
         Numbers in the image, for `max_pool2d_backward`.
     """
-    x = host_array(x, "adaptive_max_pool2d", "x")
-    size = _output_size(2, x, output_size, "adaptive_max_pool2d")
-    result: tuple[Any, Any] = _cpu.adaptive_max_pool(2, x, *size, variant)
-    return result
+    return _adaptive_max(2, x, output_size, variant)
 
 
 def adaptive_max_pool1d(x: Any, output_size: Any, *, variant: str | None = None) -> tuple[Any, Any]:
     """Return the maxima of windows that divide sequences (N, C, L), and where; see `adaptive_max_pool2d`."""
-    x = host_array(x, "adaptive_max_pool1d", "x")
-    size = _output_size(1, x, output_size, "adaptive_max_pool1d")
-    result: tuple[Any, Any] = _cpu.adaptive_max_pool(1, x, *size, variant)
+    return _adaptive_max(1, x, output_size, variant)
+
+
+def _adaptive_avg(dims: int, x: Any, output_size: Any, out: Any, variant: Any) -> Any:
+    operation = f"adaptive_avg_pool{dims}d"
+    if is_device_array(x):
+        size = _output_size(dims, x, output_size, operation)
+        return others.adaptive_avg_pool(dims, x, size, out=out, variant=variant)
+    x = as_array(x, operation, "x")
+    size = _output_size(dims, x, output_size, operation)
+    return _cpu.adaptive_avg_pool(dims, x, *size, out, variant)
+
+
+def _adaptive_avg_backward(dims: int, grad: Any, input_size: Any, out: Any, variant: Any) -> Any:
+    operation = f"adaptive_avg_pool{dims}d_backward"
+    size = several(input_size, dims, operation, "input_size", 1)
+    if is_device_array(grad):
+        return others.adaptive_avg_pool_backward(dims, grad, size, out=out, variant=variant)
+    return _cpu.adaptive_avg_pool_backward(dims, as_array(grad, operation, "grad"), *size, out, variant)
+
+
+def _adaptive_max(dims: int, x: Any, output_size: Any, variant: Any) -> tuple[Any, Any]:
+    operation = f"adaptive_max_pool{dims}d"
+    result: tuple[Any, Any]
+    if is_device_array(x):
+        size = _output_size(dims, x, output_size, operation)
+        result = others.adaptive_max_pool(dims, x, size, variant=variant)
+        return result
+    x = as_array(x, operation, "x")
+    size = _output_size(dims, x, output_size, operation)
+    result = _cpu.adaptive_max_pool(dims, x, *size, variant)
     return result
 
 
@@ -552,18 +551,22 @@ def k_max_pool1d(x: Any, k: int, *, variant: str | None = None) -> tuple[Any, An
     -----
     Kalchbrenner, Grefenstette & Blunsom, "A convolutional neural network for modelling sentences", 2014.
     """
-    x = host_array(x, "k_max_pool1d", "x")
-    result: tuple[Any, Any] = _cpu.k_max_pool1d(x, _integer(k, "k_max_pool1d", "k"), variant)
+    result: tuple[Any, Any]
+    if is_device_array(x):
+        result = others.k_max_pool1d(x, _integer(k, "k_max_pool1d", "k"), variant=variant)
+        return result
+    x = as_array(x, "k_max_pool1d", "x")
+    result = _cpu.k_max_pool1d(x, _integer(k, "k_max_pool1d", "k"), variant)
     return result
 
 
 def k_max_pool1d_backward(grad: Any, indices: Any, length: int) -> Any:
     """Return the gradient of `k_max_pool1d` by x, (..., L) with L = `length`, given that by y and the indices."""
     operation = "k_max_pool1d_backward"
-    grad, indices = host_array(grad, operation, "grad"), host_array(indices, operation, "indices")
+    grad, indices = _together(operation, grad, "indices", indices)
     if grad.ndim == 0 or indices.shape != grad.shape:
         raise ValueError(f"{operation}: grad is {grad.shape} and indices {indices.shape}; expected one shape")
-    shape = (1, int(np.prod(grad.shape[:-1])), grad.shape[-1])
+    shape = (1, prod(grad.shape[:-1]), grad.shape[-1])
     dx = max_pool1d_backward(grad.reshape(shape), indices.reshape(shape), length)
     return dx.reshape(*grad.shape[:-1], dx.shape[-1])
 
@@ -575,7 +578,8 @@ def max_over_time(x: Any, lengths: Any | None = None, *, variant: str | None = N
     ----------
     x : array of shape (N, C, L), float32 or float64
     lengths : array of shape (N,), integers from 1 to L, optional
-        How much of each sequence counts; all by default.
+        How much of each sequence counts; all by default. May be on the host where x is on a device; those on a device
+        are not waited for: one out of range counts as the nearest in it.
     variant : str, optional
         One of ``variants("max_over_time")``.
 
@@ -594,7 +598,10 @@ def max_over_time(x: Any, lengths: Any | None = None, *, variant: str | None = N
     -----
     Collobert et al., "Natural language processing (almost) from scratch", 2011.
     """
-    x = host_array(x, "max_over_time", "x")
+    if is_device_array(x):
+        found: tuple[Any, Any] = others.max_over_time(x, lengths, variant=variant)
+        return found
+    x = as_array(x, "max_over_time", "x")
     if lengths is not None:
         lengths = np.asarray(lengths)
         if lengths.dtype.kind not in "iu":
@@ -607,7 +614,7 @@ def max_over_time(x: Any, lengths: Any | None = None, *, variant: str | None = N
 def max_over_time_backward(grad: Any, indices: Any, length: int) -> Any:
     """Return the gradient of `max_over_time` by x, (N, C, L) with L = `length`."""
     operation = "max_over_time_backward"
-    grad, indices = host_array(grad, operation, "grad"), host_array(indices, operation, "indices")
+    grad, indices = _together(operation, grad, "indices", indices)
     if grad.ndim != 2 or indices.shape != grad.shape:
         raise ValueError(f"{operation}: grad is {grad.shape} and indices {indices.shape}; expected (N, C)")
     return max_pool1d_backward(grad[..., None], indices[..., None], length)
@@ -651,9 +658,13 @@ def stochastic_pool2d(
     Zeiler & Fergus, "Stochastic pooling for regularization of deep convolutional neural networks", 2013.
     """
     operation = "stochastic_pool2d"
-    x = host_array(x, operation, "x")
     geometry = pool_geometry(operation, 2, kernel_size, stride, padding, 1, ceil_mode)
-    result: tuple[Any, Any] = _cpu.stochastic_pool(x, geometry, seed, offset, variant)
+    result: tuple[Any, Any]
+    if is_device_array(x):
+        window = _stepping(geometry)
+        result = devices.stochastic_pool2d(x, *window, seed=seed, offset=offset, variant=variant)
+        return result
+    result = _cpu.stochastic_pool(as_array(x, operation, "x"), geometry, seed, offset, variant)
     return result
 
 
@@ -681,9 +692,10 @@ def stochastic_average2d(
     array of shape (N, C, OH, OW)
         The sum of squares over the sum, of elements above 0; 0 where there are none.
     """
-    x = host_array(x, "stochastic_pool2d", "x")
     geometry = pool_geometry("stochastic_pool2d", 2, kernel_size, stride, padding, 1, ceil_mode)
-    return _cpu.stochastic_average(x, geometry, variant)
+    if is_device_array(x):
+        return devices.stochastic_average2d(x, *_stepping(geometry), variant=variant)
+    return _cpu.stochastic_average(as_array(x, "stochastic_pool2d", "x"), geometry, variant)
 
 
 def stochastic_average2d_backward(
@@ -698,9 +710,15 @@ def stochastic_average2d_backward(
 ) -> Any:
     """Return the gradient of `stochastic_average2d` by x, given that by its output. Of negative elements it is 0."""
     operation = "stochastic_pool2d_backward"
-    grad, x = host_array(grad, operation, "grad"), host_array(x, operation, "x")
     geometry = pool_geometry(operation, 2, kernel_size, stride, padding, 1, ceil_mode)
+    if is_device_array(grad) or is_device_array(x):
+        return devices.stochastic_average2d_backward(grad, x, *_stepping(geometry), variant=variant)
+    grad, x = as_array(grad, operation, "grad"), as_array(x, operation, "x")
     return _cpu.stochastic_average_backward(grad, x, geometry, variant)
+
+
+def _stepping(g: PoolGeometry) -> tuple[Any, ...]:
+    return g[:2], g[2:4], g[4:6], g[8]
 
 
 def maxout(
@@ -718,7 +736,7 @@ def maxout(
     return_indices : bool or "places"
         "places": return, too, which of its group each is, as uint8, for at most 255 pieces; True: as int64.
     variant : str, optional
-        One of ``variants("max_pool2d")``, of which this is a case.
+        One of ``variants("max_pool2d")``, of which this is a case; on devices of ``variants("maxout", backend)``.
 
     Returns
     -------
@@ -730,7 +748,10 @@ def maxout(
     -----
     Goodfellow et al., "Maxout networks", 2013.
     """
-    x = host_array(x, "maxout", "x")
+    if is_device_array(x):
+        sizes, result = _maxout_sizes(x.shape, pieces, dim, "maxout")
+        return others.maxout(x, sizes, result, return_indices, variant=variant)
+    x = as_array(x, "maxout", "x")
     shape, window, result = _maxout_shapes(x.shape, pieces, dim, "maxout")
     images = x.reshape(shape)
     keep = "places" if return_indices else False
@@ -763,12 +784,14 @@ def maxout_backward(grad: Any, places: Any, pieces: int, dim: int = 1) -> Any:
     array of the shape of x
     """
     operation = "maxout_backward"
-    grad, places = host_array(grad, operation, "grad"), host_array(places, operation, "places")
+    grad, places = _together(operation, grad, "places", places)
     if places.shape != grad.shape:
         raise ValueError(f"{operation}: grad is {grad.shape} and places {places.shape}; expected one shape")
     pieces = _integer(pieces, operation, "pieces")
     dim = _axis(dim, grad.ndim, operation)
     full = (*grad.shape[:dim], grad.shape[dim] * pieces, *grad.shape[dim + 1 :])
+    if is_device_array(grad):
+        return others.maxout_backward(grad, places, _maxout_sizes(full, pieces, dim, operation)[0], full)
     shape, window, _ = _maxout_shapes(full, pieces, dim, operation)
     small = (*shape[:2], shape[2] // window[0], shape[3] // window[1])
     grad, places = grad.reshape(small), places.reshape(small)
@@ -783,8 +806,18 @@ def maxout_backward(grad: Any, places: Any, pieces: int, dim: int = 1) -> Any:
     return dx.reshape(full)
 
 
-def _maxout_shapes(shape: Any, pieces: Any, dim: Any, operation: str) -> Any:
-    # Images whose windows are the groups, the window, and the result's shape.
+def _together(operation: str, grad: Any, argument: str, kept: Any) -> tuple[Any, Any]:
+    # A gradient and what the forward pass kept, as arrays of one device.
+    if is_device_array(grad) or is_device_array(kept):
+        error = mixed_devices(operation, [("grad", grad), (argument, kept)])
+        if error is not None:
+            raise error
+        return grad, kept
+    return as_array(grad, operation, "grad"), as_array(kept, operation, argument)
+
+
+def _maxout_sizes(shape: Any, pieces: Any, dim: Any, operation: str) -> Any:
+    # (outer, pieces, inner), and the result's shape.
     pieces = _integer(pieces, operation, "pieces")
     dim = _axis(dim, len(shape), operation)
     extent = shape[dim]
@@ -794,9 +827,16 @@ def _maxout_shapes(shape: Any, pieces: Any, dim: Any, operation: str) -> Any:
             "expected pieces that divide it"
         )
     result = (*shape[:dim], extent // pieces, *shape[dim + 1 :])
-    outer, inner = int(np.prod(shape[:dim])), int(np.prod(shape[dim + 1 :]))
+    return (prod(shape[:dim]) * (extent // pieces), pieces, prod(shape[dim + 1 :])), result
+
+
+def _maxout_shapes(shape: Any, pieces: Any, dim: Any, operation: str) -> Any:
+    # Images whose windows are the groups, the window, and the result's shape.
+    (groups, pieces, inner), result = _maxout_sizes(shape, pieces, dim, operation)
     if 0 in shape:
         return (0, 1, pieces, 1), (pieces, 1), result
+    extent = shape[_axis(dim, len(shape), operation)]
+    outer = groups * pieces // extent
     if inner > 1:
         return (1, outer, extent, inner), (pieces, 1), result
     rows = min(outer & -outer, 64)  # a power of two that divides them
@@ -816,7 +856,7 @@ def _integer(value: Any, operation: str, argument: str) -> int:
     return int(value.__index__())
 
 
-def _output_size(dims: int, x: Array, output_size: Any, operation: str) -> tuple[int, int]:
+def _output_size(dims: int, x: Any, output_size: Any, operation: str) -> tuple[int, int]:
     extents = x.shape[2:] if x.ndim == dims + 2 else (1,) * dims
     given = [output_size] * dims if output_size is None or hasattr(output_size, "__index__") else output_size
     if isinstance(given, (list, tuple)) and len(given) == dims:

@@ -200,7 +200,7 @@ class TextCNN(nn.Module):
             parts = [F.conv1d_max(vectors, conv.weight, conv.bias) for conv in convs]
         else:
             turned = vectors.transpose(1, 2)
-            parts = [_k_max(conv(turned), self.k).flatten(1) for conv in self.convs]
+            parts = [F.k_max_pool1d(conv(turned), self.k).flatten(1) for conv in self.convs]
         joined = parts[0] if len(parts) == 1 else cat(parts, 1)
         return _ACTIVATIONS[self.activation](joined)
 
@@ -241,10 +241,3 @@ class TextCNN(nn.Module):
         nn.init.uniform_(layer.weight, -spread, spread)
         layer.weight.data[PADDING] = 0
         mark_changed(layer.weight)
-
-
-def _k_max(x: Tensor, k: int) -> Tensor:
-    """The k largest along the last axis of (N, F, L), in their order: (N, F, k)."""
-    places = np.sort(np.argsort(-x.data, axis=2, kind="stable")[:, :, :k], axis=2)
-    n, f = x.shape[:2]
-    return x[np.arange(n)[:, None, None], np.arange(f)[None, :, None], places]

@@ -57,8 +57,9 @@ def conv1d_max(x: Any, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     inputs, w = x._array, weight._array
     if not inputs.__class__ is w.__class__ is _ndarray:
         from dlkit.nn.conv_functional import conv1d
+        from dlkit.nn.pool_functional import max_over_time
 
-        return conv1d(x.transpose(1, 2), weight, bias).max(dim=2)[0]  # type: ignore[no-any-return]
+        return max_over_time(conv1d(x.transpose(1, 2), weight, bias))
     b = None if bias is None else bias._array
     out, place = kernels.conv1d_max(inputs, w, b)
     tensors = (x, weight) if bias is None else (x, weight, bias)

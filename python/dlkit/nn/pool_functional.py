@@ -5,8 +5,6 @@ from __future__ import annotations
 from math import prod
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from dlkit import kernels
 from dlkit.autograd.base import TensorBase, as_array, make, record, require_float, shape_text
 from dlkit.autograd.mode import mode
@@ -17,8 +15,6 @@ if TYPE_CHECKING:
 
     from dlkit.autograd.base import Array
     from dlkit.autograd.tensor import Tensor
-
-_ndarray = np.ndarray
 
 _MAX = {
     1: (kernels.max_pool1d, kernels.max_pool1d_backward),
@@ -123,10 +119,7 @@ def _max_pool(
     tensor, array, single = _batched(x, operation, dims)
     forward, back = _MAX[dims]
     tracked = mode.enabled and tensor._tracked
-    small = (
-        array.__class__ is _ndarray
-        and prod(several(settings[0], dims, operation, "kernel_size", 1)) <= PLACES
-    )
+    small = prod(several(settings[0], dims, operation, "kernel_size", 1)) <= PLACES
     keep: Any = bool(return_indices) or (tracked and ("places" if small else True))
     result: Any = forward(array, *settings, keep, activation=activation)
     pair: tuple[Any, Any] = result if keep else (result, None)

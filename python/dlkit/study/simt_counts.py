@@ -7,7 +7,7 @@ for docs/matmul.md. Counts are no times: they are the same wherever dlkit was bu
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -57,7 +57,8 @@ def measure(
     size : str, optional
         Of ``matmul`` a shape as `dlkit.study.workloads.parse_shape` reads it, or one number for a square; of
         ``layers`` how many elements the arrays have, about; of ``conv`` images, filters and the extent of the kernel,
-        NxCxHxW-FxK; of ``recurrent`` steps, sequences, inputs and units, TxBxI-H.
+        NxCxHxW-FxK (images that are pooled have the next multiples of 4 as extents); of ``recurrent`` steps, sequences,
+        inputs and units, TxBxI-H.
     progress : callable, optional
         Called with one line before each step.
     command : str
@@ -194,7 +195,52 @@ def _conv(machine: Any, size: str, say: Callable[[str], None]) -> tuple[str, lis
                 )
                 tile = next((name for name in row["kernels"] if name.startswith(f"{step.name}/")), step.name)
                 rows.append({"name": f"{what}: {tile}", "idea": step.idea, "dtype": "float32", **row})
+    wide = -(-height // 4) * 4, -(-width // 4) * 4  # so that planes have rows of 16 bytes
+    rows += _pool(machine, rng.standard_normal((n, channels, *wide)), say)
     return f"{n}×{channels}×{height}×{width} → {filters}, {kernel}×{kernel}", rows, []
+
+
+def _pool(machine: Any, images: Any, say: Callable[[str], None]) -> list[dict[str, Any]]:
+    # Pooling of images: windows of 2×2, whole planes, planes as sequences, pairs of channels.
+    rows: list[dict[str, Any]] = []
+    single = np.maximum(images, 0).astype(np.float32)  # as after ReLU, which drawing is for
+
+    def both(x: Any) -> Iterator[tuple[str, str, Callable[..., Any]]]:
+        n, channels, height, width = x.shape
+        size = height, width
+        y, places = K.max_pool2d(x, 2, return_indices="places")
+        yield "max_pool2d", "2×2", partial(K.max_pool2d, x, 2, return_indices="places")
+        yield "max_pool2d_backward", "2×2", partial(K.max_pool2d_backward, y, places, size, 2)
+        yield "avg_pool2d", "2×2", partial(K.avg_pool2d, x, 2)
+        yield "avg_pool2d_backward", "2×2", partial(K.avg_pool2d_backward, y, size, 2)
+        yield "stochastic_pool2d", "2×2", partial(K.stochastic_pool2d, x, 2, seed=0, offset=0)
+        yield "stochastic_average2d", "2×2", partial(K.stochastic_average2d, x, 2)
+        yield "stochastic_average2d_backward", "2×2", partial(K.stochastic_average2d_backward, y, x, 2)
+        y = K.adaptive_avg_pool2d(x, 1)
+        yield "adaptive_avg_pool2d", "global", partial(K.adaptive_avg_pool2d, x, 1)
+        yield "adaptive_avg_pool2d_backward", "global", partial(K.adaptive_avg_pool2d_backward, y, size)
+        yield "adaptive_max_pool2d", "global", partial(K.adaptive_max_pool2d, x, 1)
+        lines = x.reshape(n, channels, height * width)
+        yield "max_over_time", f"{height * width} steps", partial(K.max_over_time, lines)
+        yield "k_max_pool1d", f"3 of {height * width}", partial(K.k_max_pool1d, lines, 3)
+        if channels % 2 == 0:
+            yield "maxout", "pairs", partial(K.maxout, x, 2, return_indices="places")
+
+    for (operation, what, call), (_, _, exact) in zip(
+        both(simt.array(single)), both(single.astype(np.float64)), strict=True
+    ):
+        reference = exact()
+        for step in K.variants(operation, "simt"):
+            say(f"conv on the SIMT machine, {operation}, {what}, {step.name}")
+            try:
+                row = _counted(machine, partial(call, variant=step.name), reference)
+            except ValueError as error:
+                if f"variant '{step.name}' needs" not in str(error):
+                    raise
+                continue
+            name = f"{operation}, {what}: {step.name}"
+            rows.append({"name": name, "idea": step.idea, "dtype": "float32", **row})
+    return rows
 
 
 def _recurrent(
