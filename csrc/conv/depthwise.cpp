@@ -161,7 +161,9 @@ bool depthwise_rows_pays(const ConvShape& s, ConvPass pass) {
   // Elsewhere lanes are moved by way of memory.
   if (active_isa() != Isa::avx512 || !takes_depthwise_rows<T>(s)) return false;
   (void)pass;
-  return s.stride_h > 1 || s.width <= pixel_kernels<T>().lanes;
+  const Index lanes = pixel_kernels<T>().lanes;
+  if (s.kernel_h == 5 && (s.width > 2 * lanes || s.out_w > lanes)) return false;
+  return s.stride_h > 1 || s.width <= lanes;
 }
 
 bool depthwise_interleaves(const ConvShape& s, ConvPass pass) {

@@ -22,6 +22,7 @@ namespace dlkit::DLKIT_TARGET {
 namespace {
 
 constexpr int kMostK = 5;
+constexpr Index kAhead = 512;  // elements of what is read, that are prefetched
 
 // The lanes [begin, end) of a register, which may lie outside of it.
 template <class T>
@@ -55,6 +56,7 @@ struct Plan {
   Step<T>* steps;
   Source<T>* sources;
   Index count;                // of steps
+  Index out_gap = Vec<T>::lanes;  // from the first register of outputs to the second
   Moves<T> moves[2][kMostK];  // from the lanes of a sum to those of output register 0 or 1, for each column of the kernel
 };
 
@@ -107,12 +109,16 @@ DLKIT_INLINE void take_memory(Plan<T>& plan, Index steps, Index K) {
 }
 
 // Rows [row, row + rows) of planes of `height` rows of `width` elements, from column `left` on: where they are, as a
-// source. False where none is there.
+// source. False, and no lanes, where none is there.
 template <class T>
 DLKIT_INLINE bool source_of(Source<T>& to, Index row, Index rows, Index height, Index width, Index left, bool whole) {
   constexpr Index kLanes = Vec<T>::lanes;
   const Index begin = row < 0 ? -row : 0, end = row + rows > height ? height - row : rows;
-  if (begin >= end) return false;
+  if (begin >= end) {
+    to.at = 0;
+    to.mask[0] = to.mask[1] = Vec<T>::first(0);
+    return false;
+  }
   to.at = row * width + left;
   for (int r = 0; r < 2; ++r)
     to.mask[r] = whole ? lanes_between<T>(begin * width - r * kLanes, end * width - r * kLanes)
@@ -137,11 +143,10 @@ DLKIT_INLINE Tiling<T> plan_forward(Plan<T>& plan, const Extents& e, Index K, In
       step.mask[0] = Vec<T>::first(rows * cols);
       for (Index u = 0; u < K; ++u) {
         Source<T>& source = plan.sources[used];
-        if (!source_of(source, i * stride + u - pad_top, rows, e.height, e.width, t.whole ? 0 : j * stride - pad_left,
-                       t.whole))
-          continue;
         source.tap_row = u;
-        ++used;
+        used += source_of(source, i * stride + u - pad_top, rows, e.height, e.width,
+                          t.whole ? 0 : j * stride - pad_left, t.whole) ||
+                stride == 1;
       }
       step.count = used - step.first;
     }
@@ -153,13 +158,15 @@ DLKIT_INLINE Tiling<T> plan_forward(Plan<T>& plan, const Extents& e, Index K, In
   return t;
 }
 
-// dx from grad: row h of dx has rows (h + pad_top - u) / stride of grad where that divides.
+// dx from grad: row h of dx has rows (h + pad_top - u) / stride of grad where that divides. Of a stride of 2, two rows
+// of grad may be in a register, for rows h and h + 2 of dx, a register each.
 template <class T>
 DLKIT_INLINE Tiling<T> plan_backward(Plan<T>& plan, const Extents& grad, Index K, Index stride, Index pad_top,
                                      Index pad_left) {
   constexpr Index kLanes = Vec<T>::lanes;
   const Index longest = grad.width > grad.out_w ? grad.width : grad.out_w;
   Tiling<T> t = {1, 0, false, 1, 1};
+  bool two_rows = false;
   // Of a tile from column c on (even, where the stride is 2), the first column of grad that it meets is c / stride +
   // ahead; the last must be in the same register.
   const Index ahead = -floor_div(K - 1 - pad_left, stride);
@@ -167,6 +174,10 @@ DLKIT_INLINE Tiling<T> plan_backward(Plan<T>& plan, const Extents& grad, Index K
     t = {smaller(kLanes / longest, grad.out_h), grad.out_w, true, 1, 1};
   } else if (stride == 1) {
     t.cols = kLanes - K + 1;
+  } else if (2 * grad.width <= kLanes && grad.out_w <= kLanes) {
+    t = {2, grad.out_w, true, 1, 2};
+    two_rows = true;
+    plan.out_gap = 2 * grad.out_w;
   } else if (grad.width <= kLanes && grad.out_w <= 2 * kLanes) {
     t = {1, grad.out_w, true, 1, grad.out_w <= kLanes ? 1 : 2};
   } else {
@@ -174,29 +185,37 @@ DLKIT_INLINE Tiling<T> plan_backward(Plan<T>& plan, const Extents& grad, Index K
     while (floor_div(t.cols - 1 + pad_left, stride) - ahead >= kLanes) t.cols -= 2;
     t.out_regs = 2;
   }
-  take_memory(plan, divide_up(grad.out_h, t.rows) * divide_up(grad.out_w, t.cols), K);
+  take_memory(plan, (divide_up(grad.out_h, t.rows) + 1) * divide_up(grad.out_w, t.cols), K);
   Index used = 0;
-  for (Index h = 0; h < grad.out_h; h += t.rows)
-    for (Index w = 0; w < grad.out_w; w += t.cols) {
-      const Index rows = smaller(t.rows, grad.out_h - h), cols = smaller(t.cols, grad.out_w - w);
-      Step<T>& step = plan.steps[plan.count++];
-      step.first = used;
-      step.out = h * grad.out_w + w;
-      for (int r = 0; r < 2; ++r) step.mask[r] = Vec<T>::first(rows * cols - r * kLanes);
-      for (Index u = 0; u < K; ++u) {
-        const Index at = h + pad_top - u;
-        if (floor_div(at, stride) * stride != at) continue;
-        Source<T>& source = plan.sources[used];
-        if (!source_of(source, floor_div(at, stride), rows, grad.height, grad.width, t.whole ? 0 : w / stride + ahead,
-                       t.whole))
-          continue;
-        source.tap_row = u;
-        ++used;
-      }
-      step.count = used - step.first;
+  const auto add_step = [&](Index h, Index w, Index rows) __attribute__((always_inline)) {
+    Step<T>& step = plan.steps[plan.count++];
+    step.first = used;
+    step.out = h * grad.out_w + w;
+    const Index cols = smaller(t.cols, grad.out_w - w);
+    for (int r = 0; r < 2; ++r)
+      step.mask[r] = Vec<T>::first(two_rows ? (r < rows ? cols : 0) : rows * cols - r * kLanes);
+    for (Index u = 0; u < K; ++u) {
+      const Index at = h + pad_top - u;
+      if (floor_div(at, stride) * stride != at) continue;
+      Source<T>& source = plan.sources[used];
+      source.tap_row = u;
+      used += source_of(source, floor_div(at, stride), rows, grad.height, grad.width, t.whole ? 0 : w / stride + ahead,
+                        t.whole) ||
+              stride == 1;
     }
+    step.count = used - step.first;
+  };
+  if (two_rows) {
+    for (Index h = 0; h < grad.out_h; h += 4)
+      for (Index first = h; first < h + 2 && first < grad.out_h; ++first) add_step(first, 0, first + 2 < grad.out_h ? 2 : 1);
+  } else {
+    for (Index h = 0; h < grad.out_h; h += t.rows)
+      for (Index w = 0; w < grad.out_w; w += t.cols) add_step(h, w, smaller(t.rows, grad.out_h - h));
+  }
   set_moves(plan, t.out_regs, K, [&](Index lane, Index v) {
-    const Index row = t.whole ? lane / grad.out_w : 0, at = lane - row * grad.out_w + pad_left - v;
+    if (two_rows && lane % kLanes >= grad.out_w) return Index{-1};
+    const Index row = two_rows ? lane / kLanes : t.whole ? lane / grad.out_w : 0;
+    const Index at = lane - row * (two_rows ? kLanes : grad.out_w) + pad_left - v;
     const Index col = floor_div(at, stride);
     if (row >= t.rows || col * stride != at) return Index{-1};
     if (!t.whole) return col - ahead >= 0 && col - ahead < kLanes ? col - ahead : -1;
@@ -205,60 +224,115 @@ DLKIT_INLINE Tiling<T> plan_backward(Plan<T>& plan, const Extents& grad, Index K
   return t;
 }
 
-template <class T, int K, int InRegs, int OutRegs>
-DLKIT_INLINE void run_plane(const Plan<T>& plan, const T* in, const T* weight, Vec<T> bias, bool relu, T* out) {
+// The lines of a plane to come, for reading or writing.
+template <int kWrite, class T>
+DLKIT_INLINE void prefetch_plane(const T* plane, Index size) {
+  for (Index i = 0; i < size; i += 64 / static_cast<Index>(sizeof(T))) __builtin_prefetch(plane + i, kWrite);
+}
+
+// A kernel of K rows that are all there, on two steps at once: their weights are loaded once.
+template <class T, int K, int Steps>
+DLKIT_INLINE void sum_full(const Plan<T>& plan, const Step<T>* step, const T* from, const T* weight,
+                           Vec<T> (&z)[Steps][K]) {
   using V = Vec<T>;
-  for (Index k = 0; k < plan.count; ++k) {
-    const Step<T>& step = plan.steps[k];
-    V z[InRegs][K];
-#pragma GCC unroll 2
-    for (int r = 0; r < InRegs; ++r)
+  const Source<T>* const source = plan.sources + step->first;
 #pragma GCC unroll 8
-      for (int v = 0; v < K; ++v) z[r][v] = V::zero();
-    const Source<T>* source = plan.sources + step.first;
-    for (Index n = 0; n < step.count; ++n, ++source) {
-      const T* const w = weight + source->tap_row * K;
+  for (int u = 0; u < K; ++u) {
+    V x[Steps];
 #pragma GCC unroll 2
-      for (int r = 0; r < InRegs; ++r) {
-        const V x = V::load(in + source->at + r * V::lanes, source->mask[r]);
+    for (int i = 0; i < Steps; ++i) x[i] = V::load(from + source[i * K + u].at, source[i * K + u].mask[0]);
 #pragma GCC unroll 8
-        for (int v = 0; v < K; ++v) z[r][v] = V::fma(V::broadcast(w[v]), x, z[r][v]);
-      }
-    }
+    for (int v = 0; v < K; ++v) {
+      V w = V::broadcast(weight[u * K + v]);
+      if constexpr (Steps > 1) hold(w);
 #pragma GCC unroll 2
-    for (int r = 0; r < OutRegs; ++r) {
-      V sum = bias;
-#pragma GCC unroll 8
-      for (int v = 0; v < K; ++v) {
-        if constexpr (InRegs == 2)
-          sum = sum + plan.moves[r][v].of(z[0][v], z[1][v]);
-        else
-          sum = sum + plan.moves[r][v].of(z[0][v]);
-      }
-      if (relu) sum = V::max(V::zero(), sum);
-      sum.store(out + step.out + r * V::lanes, step.mask[r]);
+      for (int i = 0; i < Steps; ++i) z[i][v] = u == 0 ? w * x[i] : V::fma(w, x[i], z[i][v]);
     }
   }
 }
 
-template <class T, int K, int InRegs, int OutRegs>
-void run_planes(const ConvShape& s, const Plan<T>& plan, const T* in, Index in_size, const T* weight, const T* bias,
+template <class T, int K, int InRegs, int OutRegs, bool Full>
+void run_planes(const ConvShape& s, const Plan<T>& plan, const T* in, Index in_size, const T* weights, const T* bias,
                 bool relu, T* out, Index out_size, Index begin, Index end) {
+  using V = Vec<T>;
+  const Index ahead = kAhead / in_size > 1 ? kAhead / in_size : 1, steps = plan.count, gap = plan.out_gap;
+  Moves<T> moves[OutRegs][K];
+  for (int r = 0; r < OutRegs; ++r)
+    for (int v = 0; v < K; ++v) moves[r][v] = plan.moves[r][v];
   Index channel = begin % s.channels;
   for (Index plane = begin; plane < end; ++plane) {
-    run_plane<T, K, InRegs, OutRegs>(plan, in + plane * in_size, weight + channel * K * K,
-                                     bias != nullptr ? Vec<T>::broadcast(bias[channel]) : Vec<T>::zero(), relu,
-                                     out + plane * out_size);
+    const T* const from = in + plane * in_size;
+    T* const to = out + plane * out_size;
+    const T* const weight = weights + channel * K * K;
+    const V start = bias != nullptr ? V::broadcast(bias[channel]) : V::zero();
     if (++channel == s.channels) channel = 0;
+    if (plane + ahead < end) {
+      prefetch_plane<0>(from + ahead * in_size, in_size);
+      prefetch_plane<1>(to + ahead * out_size, out_size);
+    }
+    const auto finish = [&](const V(&z)[InRegs][K], const Step<T>& step) __attribute__((always_inline)) {
+#pragma GCC unroll 2
+      for (int r = 0; r < OutRegs; ++r) {
+        V sum = start;
+#pragma GCC unroll 8
+        for (int v = 0; v < K; ++v) {
+          if constexpr (InRegs == 2)
+            sum = sum + moves[r][v].of(z[0][v], z[1][v]);
+          else
+            sum = sum + moves[r][v].of(z[0][v]);
+        }
+        if (relu) sum = V::max(V::zero(), sum);
+        sum.store(to + step.out + r * gap, step.mask[r]);
+      }
+    };
+    const Step<T>* step = plan.steps;
+    const Step<T>* const last = step + steps;
+    if constexpr (Full) {
+      if constexpr (K > 3 && V::registers >= 32) {
+        for (; step + 2 <= last; step += 2) {
+          V z[2][K];
+          sum_full<T, K, 2>(plan, step, from, weight, z);
+          const V one[1][K] = {{z[0][0], z[0][1], z[0][2], z[0][3], z[0][4]}};
+          const V two[1][K] = {{z[1][0], z[1][1], z[1][2], z[1][3], z[1][4]}};
+          finish(one, step[0]);
+          finish(two, step[1]);
+        }
+      }
+      for (; step < last; ++step) {
+        V z[1][K];
+        sum_full<T, K, 1>(plan, step, from, weight, z);
+        finish(z, *step);
+      }
+      continue;
+    }
+    for (; step < last; ++step) {
+      V z[InRegs][K];
+#pragma GCC unroll 2
+      for (int r = 0; r < InRegs; ++r)
+#pragma GCC unroll 8
+        for (int v = 0; v < K; ++v) z[r][v] = V::zero();
+      const Source<T>* source = plan.sources + step->first;
+      for (Index n = 0; n < step->count; ++n, ++source) {
+        const T* const w = weight + source->tap_row * K;
+#pragma GCC unroll 2
+        for (int r = 0; r < InRegs; ++r) {
+          const V x = V::load(from + source->at + r * V::lanes, source->mask[r]);
+#pragma GCC unroll 8
+          for (int v = 0; v < K; ++v) z[r][v] = V::fma(V::broadcast(w[v]), x, z[r][v]);
+        }
+      }
+      finish(z, *step);
+    }
   }
 }
 
 template <class T>
 DLKIT_INLINE auto runner(const ConvShape& s, const Tiling<T>& t) {
   const bool three = s.kernel_h == 3;
-  if (t.in_regs == 2) return three ? run_planes<T, 3, 2, 1> : run_planes<T, 5, 2, 1>;
-  if (t.out_regs == 2) return three ? run_planes<T, 3, 1, 2> : run_planes<T, 5, 1, 2>;
-  return three ? run_planes<T, 3, 1, 1> : run_planes<T, 5, 1, 1>;
+  if (s.stride_h == 1) return three ? run_planes<T, 3, 1, 1, true> : run_planes<T, 5, 1, 1, true>;
+  if (t.in_regs == 2) return three ? run_planes<T, 3, 2, 1, false> : run_planes<T, 5, 2, 1, false>;
+  if (t.out_regs == 2) return three ? run_planes<T, 3, 1, 2, false> : run_planes<T, 5, 1, 2, false>;
+  return three ? run_planes<T, 3, 1, 1, false> : run_planes<T, 5, 1, 1, false>;
 }
 
 template <class T>
@@ -320,6 +394,10 @@ void add_planes(const ConvBackwardWeight<T>& p, const Plan<T>& plan, Index begin
       bias = first == 0 ? V::zero() : V::load(to + K * K * V::lanes);
       for (Index n = first; n < last; ++n) {
         const Index plane = n * s.channels + c;
+        if (c + 1 < end) {
+          prefetch_plane<0>(p.x + (plane + 1) * s.in_size(), s.in_size());
+          prefetch_plane<0>(p.grad + (plane + 1) * s.out_size(), s.out_size());
+        }
         add_plane<T, K, Regs>(plan, p.x + plane * s.in_size(), p.grad + plane * s.out_size(), sum, bias);
       }
 #pragma GCC unroll 32
@@ -357,11 +435,8 @@ void backward_weight(const ConvBackwardWeight<T>& p, Index begin, Index end) {
       step.out = i * e.out_w + j;
       step.mask[0] = Vec<T>::first(rows * cols);
       for (Index u = 0; u < K; ++u)
-        if (!source_of(source[u], i * stride + u - s.pad_top, rows, e.height, e.width,
-                       t.whole ? 0 : j * stride - s.pad_left, t.whole)) {
-          source[u].at = 0;
-          source[u].mask[0] = source[u].mask[1] = Vec<T>::first(0);
-        }
+        source_of(source[u], i * stride + u - s.pad_top, rows, e.height, e.width, t.whole ? 0 : j * stride - s.pad_left,
+                  t.whole);
     }
   // Lane of what a tap reads, from that of the gradient.
   set_moves(plan, t.in_regs, K, [&](Index lane, Index v) {
