@@ -255,7 +255,8 @@ template <class T, int K, int InRegs, int OutRegs, bool Full>
 void run_planes(const ConvShape& s, const Plan<T>& plan, const T* in, Index in_size, const T* weights, const T* bias,
                 bool relu, T* out, Index out_size, Index begin, Index end) {
   using V = Vec<T>;
-  const Index ahead = kAhead / in_size > 1 ? kAhead / in_size : 1, steps = plan.count, gap = plan.out_gap;
+  const Index most = in_size > out_size ? in_size : out_size;
+  const Index ahead = kAhead / most > 1 ? kAhead / most : 1, steps = plan.count, gap = plan.out_gap;
   Moves<T> moves[OutRegs][K];
   for (int r = 0; r < OutRegs; ++r)
     for (int v = 0; v < K; ++v) moves[r][v] = plan.moves[r][v];
