@@ -8,6 +8,7 @@
 //
 // Operations for each register of results: a load and an addition for each row of a window (maxima: a comparison and an
 // addition for each tap), a shuffle and an addition for each column. Bytes: each array once, in order. Bound: memory.
+#include "conv/interleave.h"
 #include "conv/pool_kernels.h"
 #include "conv/row_plan.h"
 
@@ -245,6 +246,116 @@ DLKIT_INLINE void run_means(const MeanPlan<T>& plan, bool two, const T* in, Inde
   run(plan, in, in_size, out, out_size, begin, end);
 }
 
+// --- gradients of windows far apart ---------------------------------------------------------------------------------
+
+// Registers of a plane's gradients, from the two registers of outputs, wherever these are, that hold the windows of its
+// elements: move m of lane e is its m-th window, of which it is tap `tap`. Of small planes.
+struct Span {
+  Index first, count;
+};
+
+template <class T>
+struct FlatTile {
+  Index left, moves;
+  Moves<T> move[kMostMoves];
+  alignas(64) T tap[kMostMoves][Vec<T>::lanes];
+  alignas(64) T read[2 * Vec<T>::lanes];
+  typename Vec<T>::Mask in[2], out;
+};
+
+constexpr Index kMostFlat = 32;  // tiles
+
+template <class T>
+struct FlatPlan {
+  FlatTile<T>* tiles;
+  Index count;
+  bool two;
+};
+
+// False where a register of elements has windows too many, or too far apart. first(h), count(h): windows of a row;
+// tap(h, i, w, j): of the window at row i and column j, which that at (h, w) is; factor(i, j): of an output.
+template <class T, class Rows, class Cols, class Tap, class Factor>
+DLKIT_INLINE bool plan_flat(FlatPlan<T>& plan, const PoolShape& s, const Rows& rows, const Cols& cols, const Tap& tap,
+                            const Factor& factor) {
+  constexpr Index kLanes = Vec<T>::lanes;
+  const Index size = s.in_size();
+  plan.count = divide_up(size, kLanes);
+  plan.two = false;
+  if (plan.count > kMostFlat) return false;
+  plan.tiles = static_cast<FlatTile<T>*>(
+      scratch_bytes(Slot::pack_b, static_cast<std::size_t>(plan.count) * sizeof(FlatTile<T>)));
+  for (Index k = 0; k < plan.count; ++k) {
+    FlatTile<T>& tile = plan.tiles[k];
+    const Index begin = k * kLanes, end = smaller(begin + kLanes, size);
+    Index left = s.out_size(), right = 0, most = 1;
+    for (Index e = begin; e < end; ++e) {
+      const auto row = rows(e / s.width), col = cols(e % s.width);
+      if (row.count == 0 || col.count == 0) continue;
+      if (row.count * col.count > most) most = row.count * col.count;
+      const Index from = row.first * s.out_w + col.first;
+      const Index until = (row.first + row.count - 1) * s.out_w + col.first + col.count;
+      if (from < left) left = from;
+      if (until > right) right = until;
+    }
+    if (right == 0) left = 0;
+    if (most > kMostMoves || right - left > 2 * kLanes) return false;
+    plan.two = plan.two || right - left > kLanes;
+    tile.left = left;
+    tile.moves = most;
+    for (Index m = 0; m < most; ++m) {
+      Index lane[kLanes];
+      for (Index i = 0; i < kLanes; ++i) {
+        lane[i] = -1;
+        tile.tap[m][i] = T(-1);
+        if (begin + i >= end) continue;
+        const Index h = (begin + i) / s.width, w = (begin + i) % s.width;
+        const auto row = rows(h), col = cols(w);
+        if (m >= row.count * col.count) continue;
+        const Index a = row.first + m / col.count, b = col.first + m % col.count;
+        lane[i] = a * s.out_w + b - left;
+        tile.tap[m][i] = static_cast<T>(tap(h, a, w, b));
+      }
+      tile.move[m].set(lane);
+    }
+    for (Index i = 0; i < 2 * kLanes; ++i)
+      tile.read[i] = left + i < s.out_size() ? factor((left + i) / s.out_w, (left + i) % s.out_w) : T(0);
+    for (Index r = 0; r < 2; ++r) tile.in[r] = Vec<T>::first(s.out_size() - left - r * kLanes);
+    tile.out = Vec<T>::first(end - begin);
+  }
+  return true;
+}
+
+template <class T, int Regs>
+void run_flat_means(const FlatPlan<T>& plan, const T* in, Index in_size, T* out, Index out_size, Index begin,
+                    Index end) {
+  using V = Vec<T>;
+  const Index ahead = kAhead / out_size > 1 ? kAhead / out_size : 1;
+  for (Index plane = begin; plane < end; ++plane) {
+    const T* const from = in + plane * in_size;
+    T* const to = out + plane * out_size;
+    if (plane + ahead < end) {
+      prefetch_plane<0>(from + ahead * in_size, in_size);
+      prefetch_plane<1>(to + ahead * out_size, out_size);
+    }
+    for (Index k = 0; k < plan.count; ++k) {
+      const FlatTile<T>& tile = plan.tiles[k];
+      V g[2];
+#pragma GCC unroll 2
+      for (int r = 0; r < Regs; ++r)
+        g[r] = V::load(from + tile.left + r * V::lanes, tile.in[r]) * V::load(tile.read + r * V::lanes);
+      const auto moved = [&](Index m) __attribute__((always_inline)) {
+        return Regs == 2 ? tile.move[m].of(g[0], g[1]) : tile.move[m].of(g[0]);
+      };
+      V sum = moved(0);
+      if (tile.moves == 4)
+        sum = ((sum + moved(1)) + moved(2)) + moved(3);
+      else
+        for (Index m = 1; m < tile.moves; ++m) sum = sum + moved(m);
+      sum.store(to + k * V::lanes, tile.out);
+    }
+  }
+}
+
 // set(rows, cols): the windows of a shape. tall, as plan_means has it, where the factors of rows are alike.
 template <class T, bool kForward, class Set>
 DLKIT_INLINE void means(const PoolShape& s, const T* in, T* out, Index tall, Index pad, const Set& set, Index begin,
@@ -262,6 +373,18 @@ DLKIT_INLINE void means(const PoolShape& s, const T* in, T* out, Index tall, Ind
     const bool two = plan_means(plan, rows, cols, row_holders, col_holders, true, pad, together);
     run_means<T, true>(plan, two, in, s.in_size(), out, s.out_size(), begin, end);
   } else {
+    FlatPlan<T> flat;
+    const bool few = row_holders.most() * col_holders.most() <= 4 && together == 0;
+    const auto holder = [](const Windows<T>& windows) {
+      return [&windows](Index e) __attribute__((always_inline)) {
+        return Span{windows.first[e], windows.count[e]};
+      };
+    };
+    if (few && plan_flat(
+                   flat, s, holder(row_holders), holder(col_holders), [](Index, Index, Index, Index) { return 0; },
+                   [&](Index i, Index j) __attribute__((always_inline)) { return rows.factor[i] * cols.factor[j]; }))
+      return (flat.two ? run_flat_means<T, 2> : run_flat_means<T, 1>)(flat, in, s.out_size(), out, s.in_size(), begin,
+                                                                     end);
     const bool two = plan_means(plan, row_holders, col_holders, rows, cols, false, together - 1 - pad, together);
     run_means<T, false>(plan, two, in, s.out_size(), out, s.in_size(), begin, end);
   }
@@ -374,10 +497,61 @@ void run_maxima(const MaxPoolBackward<T>& p, const Plan<T>& plan, Index begin, I
   }
 }
 
+template <class T, int Regs>
+void run_flat_maxima(const MaxPoolBackward<T>& p, const FlatPlan<T>& plan, Index begin, Index end) {
+  using V = Vec<T>;
+  const Index in_size = p.shape.out_size(), out_size = p.shape.in_size();
+  const Index ahead = kAhead / out_size > 1 ? kAhead / out_size : 1;
+  for (Index plane = begin; plane < end; ++plane) {
+    const T* const grad = p.grad + plane * in_size;
+    const std::uint8_t* const places = p.places + plane * in_size;
+    T* const to = p.dx + plane * out_size;
+    if (plane + ahead < end) {
+      prefetch_plane<0>(grad + ahead * in_size, in_size);
+      prefetch_plane<0>(places + ahead * in_size, in_size);
+      prefetch_plane<1>(to + ahead * out_size, out_size);
+    }
+    for (Index k = 0; k < plan.count; ++k) {
+      const FlatTile<T>& tile = plan.tiles[k];
+      V g[2], place[2];
+#pragma GCC unroll 2
+      for (int r = 0; r < Regs; ++r) {
+        g[r] = V::load(grad + tile.left + r * V::lanes, tile.in[r]);
+        place[r] = load_numbers<T>(places + tile.left + r * V::lanes, in_size - tile.left - r * V::lanes);
+      }
+      V sum = V::zero();
+      for (Index m = 0; m < tile.moves; ++m) {
+        const Moves<T>& move = tile.move[m];
+        const V at = Regs == 2 ? move.of(place[0], place[1]) : move.of(place[0]), tap = V::load(tile.tap[m]);
+        const auto here = both(V::less_equal(at, tap), V::less_equal(tap, at));
+        sum = add_where(here, sum, Regs == 2 ? move.of(g[0], g[1]) : move.of(g[0]));
+      }
+      sum.store(to + k * V::lanes, tile.out);
+    }
+  }
+}
+
+// The windows of an axis that hold element e.
+DLKIT_INLINE Span holders_of(Index e, Index kernel, Index stride, Index pad, Index outputs) {
+  const Index before = e + pad - kernel + 1, first = before > 0 ? (before + stride - 1) / stride : 0;
+  const Index last = smaller((e + pad) / stride + 1, outputs);
+  return {first, last > first ? last - first : 0};
+}
+
 template <class T>
 void max_backward(const MaxPoolBackward<T>& p, Index begin, Index end) {
   const PoolShape& s = p.shape;
   const Index K = s.kernel_h;
+  FlatPlan<T> flat;
+  if (s.stride_h == 2 &&
+      plan_flat(
+          flat, s,
+          [&](Index h) __attribute__((always_inline)) { return holders_of(h, K, 2, s.pad_h, s.out_h); },
+          [&](Index w) __attribute__((always_inline)) { return holders_of(w, K, 2, s.pad_w, s.out_w); },
+          [&](Index h, Index i, Index w, Index j)
+              __attribute__((always_inline)) { return (h + s.pad_h - 2 * i) * K + w + s.pad_w - 2 * j; },
+          [](Index, Index) { return T(1); }))
+    return (flat.two ? run_flat_maxima<T, 2> : run_flat_maxima<T, 1>)(p, flat, begin, end);
   Plan<T> plan;
   const Tiling<T> t =
       plan_backward(plan, Extents{s.out_h, s.out_w, s.height, s.width}, K, s.stride_h, s.pad_h, s.pad_w);
