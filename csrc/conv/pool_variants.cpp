@@ -6,6 +6,7 @@
 #include "conv/pool_kernels.h"
 #include "conv/pool_naive.h"
 #include "conv/pool_vector.h"
+#include "conv/pool_windows.h"
 
 namespace dlkit {
 namespace {
@@ -344,7 +345,10 @@ bool pays(const MaxPool<T>& p, const PoolVariant<MaxPool<T>>& variant) {
 template <class T>
 bool pays(const MaxPoolBackward<T>& p, const PoolVariant<MaxPoolBackward<T>>& variant) {
   const PoolShape& s = p.shape;
-  if (runs(variant, pool_rows<T>)) return gathers(s) && s.stride_w == 1 && s.width > 40;
+  constexpr Index kWide = 80;  // from there on rows are faster than columns, which leave much of a plane between them
+  if (runs(variant, pool_moves<T>)) return pool_moves_are_fast<T>() && s.stride_w == 1 && s.width <= 64;
+  if (runs(variant, pool_3x3<T>)) return s.width <= kWide;
+  if (runs(variant, pool_rows<T>)) return gathers(s) && s.width > (s.stride_w == 1 ? 40 : kWide);
   if (runs(variant, pool_interleaved<T>)) return s.planes >= kSidePlanes && s.width <= 10 && gathers(s);
   return true;
 }
@@ -352,15 +356,22 @@ bool pays(const MaxPoolBackward<T>& p, const PoolVariant<MaxPoolBackward<T>>& va
 template <class T>
 bool pays(const AvgPool<T>& p, const PoolVariant<AvgPool<T>>& variant) {
   const PoolShape& s = p.shape;
+  const bool side = s.planes >= kSidePlanes && interleaved(p);
+  if (runs(variant, pool_moves<T>))
+    return pool_moves_are_fast<T>() && s.width <= pool_move_lanes<T>() && (s.out_w > 4 || s.stride_w == 1 || !side);
   if (!runs(variant, pool_interleaved<T>)) return true;
-  return s.planes >= kSidePlanes && s.width <= (s.taps() > 9 * s.stride_h * s.stride_w ? 10 : 20);
+  return side && s.width <= (s.taps() > 9 * s.stride_h * s.stride_w ? 10 : 20);
 }
 
 template <class T>
 bool pays(const AvgPoolBackward<T>& p, const PoolVariant<AvgPoolBackward<T>>& variant) {
   const PoolShape& s = p.shape;
+  if (runs(variant, pool_moves<T>)) return pool_moves_are_fast<T>() && s.width <= 2 * pool_move_lanes<T>();
   if (!runs(variant, pool_interleaved<T>)) return true;
-  return s.planes >= kSidePlanes && (s.stride_w >= 3 || s.width <= 40);
+  // Rows that fill registers well, but where the arrays stay in the cache.
+  constexpr Index kNear = 1 << 20;
+  const bool near = s.stride_w == 2 && s.planes * plane_bytes<T>(s) <= kNear;
+  return s.planes >= kSidePlanes && (s.stride_w >= 3 || s.width <= (near ? 64 : 40));
 }
 
 template <class T>
@@ -370,11 +381,13 @@ bool pays(const AdaptiveMaxPool<T>& p, const PoolVariant<AdaptiveMaxPool<T>>& va
 
 template <class T>
 bool pays(const AdaptiveAvgPool<T>& p, const PoolVariant<AdaptiveAvgPool<T>>& variant) {
+  if (runs(variant, pool_moves<T>)) return pool_moves_are_fast<T>() && p.shape.width <= 64 && p.shape.out_w > 3;
   return !runs(variant, pool_interleaved<T>) || p.shape.planes >= kSidePlanes / 4;
 }
 
 template <class T>
 bool pays(const AdaptiveAvgPoolBackward<T>& p, const PoolVariant<AdaptiveAvgPoolBackward<T>>& variant) {
+  if (runs(variant, pool_moves<T>)) return pool_moves_are_fast<T>() && p.shape.width <= 64;
   return !runs(variant, pool_interleaved<T>) || p.shape.planes >= kSidePlanes / 4;
 }
 
