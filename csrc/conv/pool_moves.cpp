@@ -99,6 +99,7 @@ struct MeanPlan {
   MeanSource<T>* sources;
   MeanTile<T>* tiles;
   Index count, tile_count, moves;
+  Index gap = Vec<T>::lanes;  // from the first register that is read to the second
 };
 
 // The columns of results that a tile from column j on has: as many as read what is in two registers.
@@ -115,15 +116,21 @@ DLKIT_INLINE Index tile_end(const Windows<T>& cols, Index j) {
 }
 
 // Results of out_h x out_w from planes of height x width. Rows of windows one apart, `lead` before the result's own
-// row, `tall` of them where all are there, let as many rows as fit be one: `tall` is 0 where that is not so.
+// row, `tall` of them where all are there, let as many rows as fit be one: `tall` is 0 where that is not so. Where they
+// are `apart`, the results of two rows may be one: from a register for each.
 template <class T>
 DLKIT_INLINE bool plan_means(MeanPlan<T>& plan, const Windows<T>& rows, const Windows<T>& cols,
                              const Windows<T>& read_rows, const Windows<T>& read_cols, bool forward, Index lead,
-                             Index tall) {
+                             Index tall, Index apart) {
   constexpr Index kLanes = Vec<T>::lanes;
   const Index height = read_rows.size, width = read_cols.size, out_h = rows.size, out_w = cols.size;
   const Index longest = width > out_w ? width : out_w;
-  const Index together = tall > 0 && 2 * longest <= kLanes ? smaller(kLanes / longest, out_h) : 1;
+  const bool pairs = tall > 0 && apart > 1 && width <= kLanes && 2 * out_w <= kLanes;
+  const Index together = pairs                                             ? 2
+                         : tall > 0 && apart == 1 && 2 * longest <= kLanes ? smaller(kLanes / longest, out_h)
+                                                                           : 1;
+  const Index row_pitch = pairs ? kLanes : width;  // between the lanes of two rows
+  if (pairs) plan.gap = apart * width;
   plan.tile_count = 0;
   for (Index j = 0; j < out_w; j = tile_end(cols, j)) ++plan.tile_count;
   const Index most_rows = together > 1 ? tall : rows.most(), steps = divide_up(out_h, together) * plan.tile_count;
@@ -143,7 +150,7 @@ DLKIT_INLINE bool plan_means(MeanPlan<T>& plan, const Windows<T>& rows, const Wi
     tile.begin = j;
     tile.end = tile_end(cols, j);
     tile.left = 0;
-    Index right = together * width;
+    Index right = together * row_pitch;
     if (together == 1) {
       tile.left = width, right = 0;
       for (Index i = j; i < tile.end; ++i) {
@@ -158,7 +165,7 @@ DLKIT_INLINE bool plan_means(MeanPlan<T>& plan, const Windows<T>& rows, const Wi
       Index lane[kLanes];
       for (Index i = 0; i < kLanes; ++i) {
         const Index row = i / (tile.end - j), col = j + i % (tile.end - j);
-        lane[i] = row < together && m < cols.count[col] ? row * width + cols.first[col] + m - tile.left : -1;
+        lane[i] = row < together && m < cols.count[col] ? row * row_pitch + cols.first[col] + m - tile.left : -1;
       }
       tile.moves[m].set(lane);
     }
@@ -180,8 +187,19 @@ DLKIT_INLINE bool plan_means(MeanPlan<T>& plan, const Windows<T>& rows, const Wi
       step.out = i * out_w + tile.begin;
       step.mask = Vec<T>::first(group * (tile.end - tile.begin));
       step.tile = &tile;
-      const Index from = together > 1 ? i - lead : rows.first[i], until = from + (together > 1 ? tall : rows.count[i]);
+      const Index from = together > 1 ? i * (apart > 0 ? apart : 1) - lead : rows.first[i];
+      const Index until = from + (together > 1 ? tall : rows.count[i]);
       for (Index row = from; row < until; ++row) {
+        if (pairs) {
+          const bool one = row >= 0 && row < height, other = group > 1 && row + apart >= 0 && row + apart < height;
+          if (!one && !other) continue;
+          MeanSource<T>& source = plan.sources[used++];
+          source.at = row * width;
+          source.factor = rows.factor[i];
+          source.mask[0] = Vec<T>::first(one ? width : 0);
+          source.mask[1] = Vec<T>::first(other ? width : 0);
+          continue;
+        }
         const Index begin = row < 0 ? -row : 0, end = row + group > height ? height - row : group;
         if (begin >= end) continue;
         MeanSource<T>& source = plan.sources[used++];
@@ -201,7 +219,7 @@ template <class T, int Regs, bool kForward, int kMoves>
 void run_means(const MeanPlan<T>& plan, const T* in, Index in_size, T* out, Index out_size, Index begin, Index end) {
   using V = Vec<T>;
   const Index most = in_size > out_size ? in_size : out_size, ahead = kAhead / most > 1 ? kAhead / most : 1;
-  const Index moves = kMoves != 0 ? kMoves : plan.moves;
+  const Index moves = kMoves != 0 ? kMoves : plan.moves, gap = plan.gap;
   for (Index plane = begin; plane < end; ++plane) {
     const T* const from = in + plane * in_size;
     T* const to = out + plane * out_size;
@@ -218,7 +236,7 @@ void run_means(const MeanPlan<T>& plan, const T* in, Index in_size, T* out, Inde
         const V factor = V::broadcast(source->factor);
 #pragma GCC unroll 2
         for (int r = 0; r < Regs; ++r)
-          z[r] = V::fma(factor, V::load(from + source->at + r * V::lanes, source->mask[r]), z[r]);
+          z[r] = V::fma(factor, V::load(from + source->at + r * gap, source->mask[r]), z[r]);
       }
       if constexpr (!kForward) {
 #pragma GCC unroll 2
@@ -239,7 +257,7 @@ void run_means(const MeanPlan<T>& plan, const T* in, Index in_size, T* out, Inde
 template <class T, bool kForward>
 DLKIT_INLINE void run_means(const MeanPlan<T>& plan, bool two, const T* in, Index in_size, T* out, Index out_size,
                             Index begin, Index end) {
-  const auto run = two               ? run_means<T, 2, kForward, 0>
+  const auto run = two               ? (plan.moves == 3 ? run_means<T, 2, kForward, 3> : run_means<T, 2, kForward, 0>)
                    : plan.moves == 2 ? run_means<T, 1, kForward, 2>
                    : plan.moves == 3 ? run_means<T, 1, kForward, 3>
                                      : run_means<T, 1, kForward, 0>;
@@ -284,16 +302,21 @@ DLKIT_INLINE bool plan_flat(FlatPlan<T>& plan, const PoolShape& s, const Rows& r
   if (plan.count > kMostFlat) return false;
   plan.tiles = static_cast<FlatTile<T>*>(
       scratch_bytes(Slot::pack_b, static_cast<std::size_t>(plan.count) * sizeof(FlatTile<T>)));
+  Index h = 0, w = 0;
   for (Index k = 0; k < plan.count; ++k) {
     FlatTile<T>& tile = plan.tiles[k];
-    const Index begin = k * kLanes, end = smaller(begin + kLanes, size);
+    const Index n = smaller(kLanes, size - k * kLanes);
+    Index row_of[kLanes], col_of[kLanes];
+    Span row[kLanes], col[kLanes];
     Index left = s.out_size(), right = 0, most = 1;
-    for (Index e = begin; e < end; ++e) {
-      const auto row = rows(e / s.width), col = cols(e % s.width);
-      if (row.count == 0 || col.count == 0) continue;
-      if (row.count * col.count > most) most = row.count * col.count;
-      const Index from = row.first * s.out_w + col.first;
-      const Index until = (row.first + row.count - 1) * s.out_w + col.first + col.count;
+    for (Index i = 0; i < n; ++i) {
+      row_of[i] = h, col_of[i] = w;
+      row[i] = rows(h), col[i] = cols(w);
+      if (++w == s.width) w = 0, ++h;
+      if (row[i].count == 0 || col[i].count == 0) continue;
+      if (row[i].count * col[i].count > most) most = row[i].count * col[i].count;
+      const Index from = row[i].first * s.out_w + col[i].first;
+      const Index until = (row[i].first + row[i].count - 1) * s.out_w + col[i].first + col[i].count;
       if (from < left) left = from;
       if (until > right) right = until;
     }
@@ -302,25 +325,25 @@ DLKIT_INLINE bool plan_flat(FlatPlan<T>& plan, const PoolShape& s, const Rows& r
     plan.two = plan.two || right - left > kLanes;
     tile.left = left;
     tile.moves = most;
-    for (Index m = 0; m < most; ++m) {
-      Index lane[kLanes];
-      for (Index i = 0; i < kLanes; ++i) {
-        lane[i] = -1;
-        tile.tap[m][i] = T(-1);
-        if (begin + i >= end) continue;
-        const Index h = (begin + i) / s.width, w = (begin + i) % s.width;
-        const auto row = rows(h), col = cols(w);
-        if (m >= row.count * col.count) continue;
-        const Index a = row.first + m / col.count, b = col.first + m % col.count;
-        lane[i] = a * s.out_w + b - left;
-        tile.tap[m][i] = static_cast<T>(tap(h, a, w, b));
-      }
-      tile.move[m].set(lane);
+    Index lane[kMostMoves][kLanes];
+    for (Index m = 0; m < most; ++m)
+      for (Index i = 0; i < kLanes; ++i) lane[m][i] = -1, tile.tap[m][i] = T(-1);
+    for (Index i = 0; i < n; ++i) {
+      Index m = 0;
+      for (Index r = row[i].first; r < row[i].first + row[i].count; ++r)
+        for (Index c = col[i].first; c < col[i].first + col[i].count; ++c, ++m) {
+          lane[m][i] = r * s.out_w + c - left;
+          tile.tap[m][i] = static_cast<T>(tap(row_of[i], r, col_of[i], c));
+        }
     }
-    for (Index i = 0; i < 2 * kLanes; ++i)
-      tile.read[i] = left + i < s.out_size() ? factor((left + i) / s.out_w, (left + i) % s.out_w) : T(0);
-    for (Index r = 0; r < 2; ++r) tile.in[r] = Vec<T>::first(s.out_size() - left - r * kLanes);
-    tile.out = Vec<T>::first(end - begin);
+    for (Index m = 0; m < most; ++m) tile.move[m].set(lane[m]);
+    Index r = left / s.out_w, c = left - r * s.out_w;
+    for (Index i = 0; i < 2 * kLanes; ++i) {
+      tile.read[i] = r < s.out_h ? factor(r, c) : T(0);
+      if (++c == s.out_w) c = 0, ++r;
+    }
+    for (Index reg = 0; reg < 2; ++reg) tile.in[reg] = Vec<T>::first(s.out_size() - left - reg * kLanes);
+    tile.out = Vec<T>::first(n);
   }
   return true;
 }
@@ -356,9 +379,9 @@ void run_flat_means(const FlatPlan<T>& plan, const T* in, Index in_size, T* out,
   }
 }
 
-// set(rows, cols): the windows of a shape. tall, as plan_means has it, where the factors of rows are alike.
+// set(rows, cols): the windows of a shape. tall and apart, as plan_means has them, where the factors of rows are alike.
 template <class T, bool kForward, class Set>
-DLKIT_INLINE void means(const PoolShape& s, const T* in, T* out, Index tall, Index pad, const Set& set, Index begin,
+DLKIT_INLINE void means(const PoolShape& s, const T* in, T* out, Index tall, Index apart, Index pad, const Set& set, Index begin,
                         Index end) {
   char* memory = static_cast<char*>(scratch_bytes(
       Slot::windows, static_cast<std::size_t>(Windows<T>::bytes(s.out_h) + Windows<T>::bytes(s.out_w) +
@@ -370,11 +393,11 @@ DLKIT_INLINE void means(const PoolShape& s, const T* in, T* out, Index tall, Ind
   const Index together = rows.uniform() ? tall : 0;
   MeanPlan<T> plan;
   if constexpr (kForward) {
-    const bool two = plan_means(plan, rows, cols, row_holders, col_holders, true, pad, together);
+    const bool two = plan_means(plan, rows, cols, row_holders, col_holders, true, pad, together, apart);
     run_means<T, true>(plan, two, in, s.in_size(), out, s.out_size(), begin, end);
   } else {
     FlatPlan<T> flat;
-    const bool few = row_holders.most() * col_holders.most() <= 4 && together == 0;
+    const bool few = row_holders.most() * col_holders.most() <= 4 && (together == 0 || apart > 1);
     const auto holder = [](const Windows<T>& windows) {
       return [&windows](Index e) __attribute__((always_inline)) {
         return Span{windows.first[e], windows.count[e]};
@@ -385,7 +408,8 @@ DLKIT_INLINE void means(const PoolShape& s, const T* in, T* out, Index tall, Ind
                    [&](Index i, Index j) __attribute__((always_inline)) { return rows.factor[i] * cols.factor[j]; }))
       return (flat.two ? run_flat_means<T, 2> : run_flat_means<T, 1>)(flat, in, s.out_size(), out, s.in_size(), begin,
                                                                      end);
-    const bool two = plan_means(plan, row_holders, col_holders, rows, cols, false, together - 1 - pad, together);
+    const bool two = plan_means(plan, row_holders, col_holders, rows, cols, false, tall - 1 - pad,
+                                 apart == 1 ? together : 0, apart);
     run_means<T, false>(plan, two, in, s.out_size(), out, s.in_size(), begin, end);
   }
 }
@@ -395,7 +419,7 @@ DLKIT_INLINE void pooled_means(const Problem& p, const T* in, T* out, Index begi
   const PoolShape& s = p.shape;
   const Index step = s.out_h == 1 ? 1 : s.stride_h, stride = s.out_w == 1 ? 1 : s.stride_w;
   means<T, kForward>(
-      s, in, out, step == 1 ? s.kernel_h : 0, s.pad_h,
+      s, in, out, s.kernel_h, step, s.pad_h,
       [&](Windows<T>& rows, Windows<T>& cols) __attribute__((always_inline)) {
         rows.pooled(s.kernel_h, step, s.pad_h, s.height, p.include_pad, p.divisor != 0 ? 1 : 0);
         cols.pooled(s.kernel_w, stride, s.pad_w, s.width, p.include_pad, p.divisor);
@@ -424,12 +448,12 @@ struct Adaptive {
 
 template <class T>
 void adaptive_avg(const AdaptiveAvgPool<T>& p, Index begin, Index end) {
-  means<T, true>(p.shape, p.x, p.y, 0, 0, Adaptive<T>{p.shape}, begin, end);
+  means<T, true>(p.shape, p.x, p.y, 0, 0, 0, Adaptive<T>{p.shape}, begin, end);
 }
 
 template <class T>
 void adaptive_avg_backward(const AdaptiveAvgPoolBackward<T>& p, Index begin, Index end) {
-  means<T, false>(p.shape, p.grad, p.dx, 0, 0, Adaptive<T>{p.shape}, begin, end);
+  means<T, false>(p.shape, p.grad, p.dx, 0, 0, 0, Adaptive<T>{p.shape}, begin, end);
 }
 
 // --- the gradients of maxima ----------------------------------------------------------------------------------------
@@ -443,6 +467,18 @@ DLKIT_INLINE Vec<T> add_where(typename Vec<T>::Mask mask, Vec<T> sum, Vec<T> x) 
     return {_mm512_mask_add_pd(sum.v, mask, sum.v, x.v)};
 #else
   return sum + Vec<T>::select(mask, x, Vec<T>::zero());
+#endif
+}
+
+template <class T>
+DLKIT_INLINE typename Vec<T>::Mask equal(Vec<T> a, Vec<T> b) {
+#if defined(DLKIT_TARGET_AVX512)
+  if constexpr (sizeof(T) == 4)
+    return _mm512_cmp_ps_mask(a.v, b.v, _CMP_EQ_OQ);
+  else
+    return _mm512_cmp_pd_mask(a.v, b.v, _CMP_EQ_OQ);
+#else
+  return both(Vec<T>::less_equal(a, b), Vec<T>::less_equal(b, a));
 #endif
 }
 
@@ -520,11 +556,16 @@ void run_flat_maxima(const MaxPoolBackward<T>& p, const FlatPlan<T>& plan, Index
         place[r] = load_numbers<T>(places + tile.left + r * V::lanes, in_size - tile.left - r * V::lanes);
       }
       V sum = V::zero();
-      for (Index m = 0; m < tile.moves; ++m) {
+      const auto add = [&](Index m) __attribute__((always_inline)) {
         const Moves<T>& move = tile.move[m];
-        const V at = Regs == 2 ? move.of(place[0], place[1]) : move.of(place[0]), tap = V::load(tile.tap[m]);
-        const auto here = both(V::less_equal(at, tap), V::less_equal(tap, at));
-        sum = add_where(here, sum, Regs == 2 ? move.of(g[0], g[1]) : move.of(g[0]));
+        const V at = Regs == 2 ? move.of(place[0], place[1]) : move.of(place[0]);
+        sum = add_where(equal(at, V::load(tile.tap[m])), sum, Regs == 2 ? move.of(g[0], g[1]) : move.of(g[0]));
+      };
+      if (tile.moves == 4) {
+#pragma GCC unroll 4
+        for (Index m = 0; m < 4; ++m) add(m);
+      } else {
+        for (Index m = 0; m < tile.moves; ++m) add(m);
       }
       sum.store(to + k * V::lanes, tile.out);
     }

@@ -346,8 +346,9 @@ template <class T>
 bool pays(const MaxPoolBackward<T>& p, const PoolVariant<MaxPoolBackward<T>>& variant) {
   const PoolShape& s = p.shape;
   constexpr Index kWide = 80;  // from there on rows are faster than columns, which leave much of a plane between them
-  if (runs(variant, pool_moves<T>)) return pool_moves_are_fast<T>() && s.stride_w == 1 && s.width <= 64;
-  if (runs(variant, pool_3x3<T>)) return s.width <= kWide;
+  if (runs(variant, pool_moves<T>))
+    return pool_moves_are_fast<T>() && (s.stride_w == 1 ? s.width <= 64 : s.out_size() <= pool_move_lanes<T>());
+  if (runs(variant, pool_3x3<T>)) return s.width <= kWide && !(pool_moves_are_fast<T>() && moves(p) && s.out_size() <= pool_move_lanes<T>());
   if (runs(variant, pool_rows<T>)) return gathers(s) && s.width > (s.stride_w == 1 ? 40 : kWide);
   if (runs(variant, pool_interleaved<T>)) return s.planes >= kSidePlanes && s.width <= 10 && gathers(s);
   return true;
@@ -370,7 +371,7 @@ bool pays(const AvgPoolBackward<T>& p, const PoolVariant<AvgPoolBackward<T>>& va
   if (!runs(variant, pool_interleaved<T>)) return true;
   // Rows that fill registers well, but where the arrays stay in the cache.
   constexpr Index kNear = 1 << 20;
-  const bool near = s.stride_w == 2 && s.planes * plane_bytes<T>(s) <= kNear;
+  const bool near = (s.stride_w == 2 || s.taps() <= 4) && s.planes * plane_bytes<T>(s) <= kNear;
   return s.planes >= kSidePlanes && (s.stride_w >= 3 || s.width <= (near ? 64 : 40));
 }
 
