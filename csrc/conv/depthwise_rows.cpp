@@ -215,12 +215,16 @@ DLKIT_INLINE void add_plane(const Plan<T>& plan, const T* x, const T* grad, Vec<
 template <class T, int K, int Regs>
 void add_planes(const ConvBackwardWeight<T>& p, const Plan<T>& plan, Index begin, Index end) {
   using V = Vec<T>;
-  constexpr Index kImages = 8;  // whose planes of a channel are read one after another
   const ConvShape& s = p.shape;
+  // Images whose planes of a channel are read one after another: of planes so small that their sums' way to memory and
+  // back counts; other arrays are read in order.
+  constexpr Index kSmall = 128;
+  const Index images = s.in_size() <= kSmall ? 8 : 1;
+  const Index ahead = images == 1 && kAhead / s.in_size() > 1 ? kAhead / s.in_size() : 1;
   const Index size = (K * K + 1) * V::lanes;
   T* const sums = scratch<T>(Slot::result, static_cast<std::size_t>((end - begin) * size));
-  for (Index first = 0; first < s.n; first += kImages) {
-    const Index last = smaller(first + kImages, s.n);
+  for (Index first = 0; first < s.n; first += images) {
+    const Index last = smaller(first + images, s.n);
     for (Index c = begin; c < end; ++c) {
       T* const to = sums + (c - begin) * size;
       V sum[K * K], bias;
@@ -229,9 +233,9 @@ void add_planes(const ConvBackwardWeight<T>& p, const Plan<T>& plan, Index begin
       bias = first == 0 ? V::zero() : V::load(to + K * K * V::lanes);
       for (Index n = first; n < last; ++n) {
         const Index plane = n * s.channels + c;
-        if (c + 1 < end) {
-          prefetch_plane<0>(p.x + (plane + 1) * s.in_size(), s.in_size());
-          prefetch_plane<0>(p.grad + (plane + 1) * s.out_size(), s.out_size());
+        if (c + ahead < end) {
+          prefetch_plane<0>(p.x + (plane + ahead) * s.in_size(), s.in_size());
+          prefetch_plane<0>(p.grad + (plane + ahead) * s.out_size(), s.out_size());
         }
         add_plane<T, K, Regs>(plan, p.x + plane * s.in_size(), p.grad + plane * s.out_size(), sum, bias);
       }
