@@ -7,9 +7,9 @@
 //
 // So the columns of the kernel cost a shuffle each for each result, and not for each tap; a stride is a part of the
 // shuffle, as are the edges on the left and right. Above and below, rows are left out. The gradient by x is the same,
-// from the gradient's rows, for each row of dx with the taps u that meet it; of a stride, the shuffle spreads the lanes.
-// For that by the weights, a register of the gradient is moved to the columns that tap v reads and multiplied with the
-// rows of x where they lie: K x K sums in registers, of a few images, channel after channel.
+// from the gradient's rows, for each row of dx with the taps u that meet it; of a stride, the shuffle spreads the
+// lanes. For that by the weights, a register of the gradient is moved to the columns that tap v reads and multiplied
+// with the rows of x where they lie: K x K sums in registers, of a few images, channel after channel.
 //
 // For 3 x 3 on 7 x 7: 36 multiply-adds, 12 loads, 12 shuffles and 4 stores for a plane of 49 elements, two rows to a
 // register. Bytes: each array once, in order. Bound: memory; where the planes are in the cache, the multipliers.
@@ -174,8 +174,8 @@ template <class T>
 void forward(const ConvForward<T>& p, Index begin, Index end) {
   const ConvShape& s = p.shape;
   Plan<T> plan;
-  const Tiling<T> t = plan_forward(plan, Extents{s.height, s.width, s.out_h, s.out_w}, s.kernel_h, s.stride_h,
-                                   s.pad_top, s.pad_left);
+  const Tiling<T> t =
+      plan_forward(plan, Extents{s.height, s.width, s.out_h, s.out_w}, s.kernel_h, s.stride_h, s.pad_top, s.pad_left);
   runner(s, t)(s, plan, p.x, s.in_size(), p.weight, p.bias, p.relu, p.y, s.out_size(), begin, end);
 }
 
@@ -183,8 +183,8 @@ template <class T>
 void backward_input(const ConvBackwardInput<T>& p, Index begin, Index end) {
   const ConvShape& s = p.shape;
   Plan<T> plan;
-  const Tiling<T> t = plan_backward(plan, Extents{s.out_h, s.out_w, s.height, s.width}, s.kernel_h, s.stride_h,
-                                    s.pad_top, s.pad_left);
+  const Tiling<T> t =
+      plan_backward(plan, Extents{s.out_h, s.out_w, s.height, s.width}, s.kernel_h, s.stride_h, s.pad_top, s.pad_left);
   runner(s, t)(s, plan, p.grad, s.out_size(), p.weight, nullptr, false, p.dx, s.in_size(), begin, end);
 }
 

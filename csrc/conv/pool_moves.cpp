@@ -77,7 +77,8 @@ struct MeanSource {
   typename Vec<T>::Mask mask[2];
 };
 
-// Results of a part of a row, or of some rows, from column `left` of what is read; factors of what is read, and of them.
+// Results of a part of a row, or of some rows, from column `left` of what is read; factors of what is read, and of
+// them.
 template <class T>
 struct MeanTile {
   Index begin, end, left;
@@ -381,11 +382,11 @@ void run_flat_means(const FlatPlan<T>& plan, const T* in, Index in_size, T* out,
 
 // set(rows, cols): the windows of a shape. tall and apart, as plan_means has them, where the factors of rows are alike.
 template <class T, bool kForward, class Set>
-DLKIT_INLINE void means(const PoolShape& s, const T* in, T* out, Index tall, Index apart, Index pad, const Set& set, Index begin,
-                        Index end) {
-  char* memory = static_cast<char*>(scratch_bytes(
-      Slot::windows, static_cast<std::size_t>(Windows<T>::bytes(s.out_h) + Windows<T>::bytes(s.out_w) +
-                                              Windows<T>::bytes(s.height) + Windows<T>::bytes(s.width))));
+DLKIT_INLINE void means(const PoolShape& s, const T* in, T* out, Index tall, Index apart, Index pad, const Set& set,
+                        Index begin, Index end) {
+  char* memory = static_cast<char*>(
+      scratch_bytes(Slot::windows, static_cast<std::size_t>(Windows<T>::bytes(s.out_h) + Windows<T>::bytes(s.out_w) +
+                                                            Windows<T>::bytes(s.height) + Windows<T>::bytes(s.width))));
   Windows<T> rows(memory, s.out_h), cols(memory, s.out_w), row_holders(memory, s.height), col_holders(memory, s.width);
   set(rows, cols);
   row_holders.holders(rows);
@@ -399,17 +400,15 @@ DLKIT_INLINE void means(const PoolShape& s, const T* in, T* out, Index tall, Ind
     FlatPlan<T> flat;
     const bool few = row_holders.most() * col_holders.most() <= 4 && (together == 0 || apart > 1);
     const auto holder = [](const Windows<T>& windows) {
-      return [&windows](Index e) __attribute__((always_inline)) {
-        return Span{windows.first[e], windows.count[e]};
-      };
+      return [&windows](Index e) __attribute__((always_inline)) { return Span{windows.first[e], windows.count[e]}; };
     };
     if (few && plan_flat(
                    flat, s, holder(row_holders), holder(col_holders), [](Index, Index, Index, Index) { return 0; },
                    [&](Index i, Index j) __attribute__((always_inline)) { return rows.factor[i] * cols.factor[j]; }))
       return (flat.two ? run_flat_means<T, 2> : run_flat_means<T, 1>)(flat, in, s.out_size(), out, s.in_size(), begin,
-                                                                     end);
-    const bool two = plan_means(plan, row_holders, col_holders, rows, cols, false, tall - 1 - pad,
-                                 apart == 1 ? together : 0, apart);
+                                                                      end);
+    const bool two =
+        plan_means(plan, row_holders, col_holders, rows, cols, false, tall - 1 - pad, apart == 1 ? together : 0, apart);
     run_means<T, false>(plan, two, in, s.out_size(), out, s.in_size(), begin, end);
   }
 }
@@ -586,8 +585,7 @@ void max_backward(const MaxPoolBackward<T>& p, Index begin, Index end) {
   FlatPlan<T> flat;
   if (s.stride_h == 2 &&
       plan_flat(
-          flat, s,
-          [&](Index h) __attribute__((always_inline)) { return holders_of(h, K, 2, s.pad_h, s.out_h); },
+          flat, s, [&](Index h) __attribute__((always_inline)) { return holders_of(h, K, 2, s.pad_h, s.out_h); },
           [&](Index w) __attribute__((always_inline)) { return holders_of(w, K, 2, s.pad_w, s.out_w); },
           [&](Index h, Index i, Index w, Index j)
               __attribute__((always_inline)) { return (h + s.pad_h - 2 * i) * K + w + s.pad_w - 2 * j; },
@@ -602,7 +600,7 @@ void max_backward(const MaxPoolBackward<T>& p, Index begin, Index end) {
 }
 
 template <class T>
-constexpr PoolMoveKernels<T> kKernels = {max_backward<T>,          avg<T>,         avg_backward<T>, adaptive_avg<T>,
+constexpr PoolMoveKernels<T> kKernels = {max_backward<T>,          avg<T>,        avg_backward<T>, adaptive_avg<T>,
                                          adaptive_avg_backward<T>, Vec<T>::lanes, Moves<T>::fast};
 
 }  // namespace

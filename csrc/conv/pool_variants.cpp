@@ -348,7 +348,8 @@ bool pays(const MaxPoolBackward<T>& p, const PoolVariant<MaxPoolBackward<T>>& va
   constexpr Index kWide = 80;  // from there on rows are faster than columns, which leave much of a plane between them
   if (runs(variant, pool_moves<T>))
     return pool_moves_are_fast<T>() && (s.stride_w == 1 ? s.width <= 64 : s.out_size() <= pool_move_lanes<T>());
-  if (runs(variant, pool_3x3<T>)) return s.width <= kWide && !(pool_moves_are_fast<T>() && moves(p) && s.out_size() <= pool_move_lanes<T>());
+  if (runs(variant, pool_3x3<T>))
+    return s.width <= kWide && !(pool_moves_are_fast<T>() && moves(p) && s.out_size() <= pool_move_lanes<T>());
   if (runs(variant, pool_rows<T>)) return gathers(s) && s.width > (s.stride_w == 1 ? 40 : kWide);
   if (runs(variant, pool_interleaved<T>)) return s.planes >= kSidePlanes && s.width <= 10 && gathers(s);
   return true;

@@ -1,6 +1,6 @@
-// How planes of rows of one size are read for planes of another: steps, each a register or two of outputs, with the rows
-// that they read as masked loads, and the moves from the lanes of a sum of these to the outputs. Made once, for all
-// planes. Rows lie in a register as they lie in memory, as many as fit, or a part of a wide one.
+// How planes of rows of one size are read for planes of another: steps, each a register or two of outputs, with the
+// rows that they read as masked loads, and the moves from the lanes of a sum of these to the outputs. Made once, for
+// all planes. Rows lie in a register as they lie in memory, as many as fit, or a part of a wide one.
 #pragma once
 
 #include "conv/lane_moves.h"
@@ -33,9 +33,10 @@ template <class T>
 struct Plan {
   Step<T>* steps;
   Source<T>* sources;
-  Index count;                // of steps
+  Index count;                    // of steps
   Index out_gap = Vec<T>::lanes;  // from the first register of outputs to the second
-  Moves<T> moves[2][kMostK];  // from the lanes of a sum to those of output register 0 or 1, for each column of the kernel
+  Moves<T> moves[2]
+                [kMostK];  // from the lanes of a sum to those of output register 0 or 1, for each column of the kernel
 };
 
 struct Extents {
@@ -47,8 +48,8 @@ DLKIT_INLINE Index floor_div(Index a, Index b) { return a >= 0 ? a / b : -((b - 
 // The parts of a row that steps have: `cols` outputs, from column `col`, read from column `left` on.
 template <class T>
 struct Tiling {
-  Index rows, cols;       // of outputs in a step
-  bool whole;             // rows are read from column 0 on, whatever is beside them
+  Index rows, cols;  // of outputs in a step
+  bool whole;        // rows are read from column 0 on, whatever is beside them
   int in_regs, out_regs;
 };
 
@@ -66,8 +67,8 @@ DLKIT_INLINE void set_moves(Plan<T>& plan, int regs, Index K, const Forward& fro
 template <class T>
 DLKIT_INLINE void take_memory(Plan<T>& plan, Index steps, Index K) {
   const auto first = static_cast<std::size_t>(divide_up(steps * static_cast<Index>(sizeof(Step<T>)), 64) * 64);
-  char* const memory = static_cast<char*>(
-      scratch_bytes(Slot::pack_b, first + static_cast<std::size_t>(steps * K) * sizeof(Source<T>)));
+  char* const memory =
+      static_cast<char*>(scratch_bytes(Slot::pack_b, first + static_cast<std::size_t>(steps * K) * sizeof(Source<T>)));
   plan.steps = reinterpret_cast<Step<T>*>(memory);
   plan.sources = reinterpret_cast<Source<T>*>(memory + first);
   plan.count = 0;
@@ -140,7 +141,8 @@ DLKIT_INLINE Tiling<T> plan_backward(Plan<T>& plan, const Extents& grad, Index K
   };
   if (two_rows) {
     for (Index h = 0; h < grad.out_h; h += 4)
-      for (Index first = h; first < h + 2 && first < grad.out_h; ++first) add_step(first, 0, first + 2 < grad.out_h ? 2 : 1);
+      for (Index first = h; first < h + 2 && first < grad.out_h; ++first)
+        add_step(first, 0, first + 2 < grad.out_h ? 2 : 1);
   } else {
     for (Index h = 0; h < grad.out_h; h += t.rows)
       for (Index w = 0; w < grad.out_w; w += t.cols) add_step(h, w, smaller(t.rows, grad.out_h - h));

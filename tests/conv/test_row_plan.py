@@ -72,7 +72,9 @@ def test_depthwise_rows(
     want = K.conv2d_backward_input(grad, weight, size, **more, variant="naive")
     got = K.conv2d_backward_input(grad, weight, size, **more, variant="depthwise_rows")
     np.testing.assert_allclose(got, want, **tolerance)
-    case = reference.Case(3, channels, *size, channels, (kernel, kernel), (stride, stride), padding, groups=channels)
+    case = reference.Case(
+        3, channels, *size, channels, (kernel, kernel), (stride, stride), padding, groups=channels
+    )
     got, sums = K.conv2d_backward_weight(grad, x, (kernel, kernel), **more, variant="depthwise_rows")
     bound = reference.bound(dtype, "depthwise_rows", grad.size // channels)
     assert reference.error(got, reference.by_weight(case, grad, x)) < bound
@@ -118,9 +120,7 @@ def test_gradients_of_maxima(window: Any, dtype: Any, threads: int, rng: np.rand
     height, width, *settings, ceil = window
     x = np.round(2 * data((2, 9, height, width), dtype, rng))
     x[rng.random(x.shape) < 0.02] = np.nan
-    y, places = K.max_pool2d(
-        x, *settings, ceil_mode=ceil, return_indices="places", activation="relu"
-    )
+    y, places = K.max_pool2d(x, *settings, ceil_mode=ceil, return_indices="places", activation="relu")
     assert np.any(places == 255)  # windows that nothing flows to
     inputs = (data(y.shape, dtype, rng), places, (height, width), *settings)
     want = K.max_pool2d_backward(*inputs, ceil_mode=ceil, variant="naive")
