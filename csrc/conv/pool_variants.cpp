@@ -327,6 +327,7 @@ bool runs(const PoolVariant<Problem>& variant, void (*run)(const Problem&, int))
 
 // Planes side by side need a register of them, and pay where rows are short, or windows lie far apart.
 constexpr Index kSidePlanes = 16;
+constexpr Index kNear = 1 << 20;  // bytes that stay in a cache
 
 template <class T>
 bool pays(const MaxPool<T>& p, const PoolVariant<MaxPool<T>>& variant) {
@@ -338,7 +339,9 @@ bool pays(const MaxPool<T>& p, const PoolVariant<MaxPool<T>>& variant) {
     if (!numbered) return s.width <= (s.stride_w == 1 ? 14 : 32);
     return p.indices != nullptr || s.width <= 40 || s.stride_w > 1;
   }
-  if (runs(variant, pool_3x3<T>)) return !side || s.out_w > 7;
+  // From memory, and not a cache, columns are read faster than planes side by side.
+  const bool far = s.planes * plane_bytes<T>(s) > kNear;
+  if (runs(variant, pool_3x3<T>)) return !side || s.out_w > (far ? 4 : 7);
   return true;
 }
 
@@ -371,7 +374,6 @@ bool pays(const AvgPoolBackward<T>& p, const PoolVariant<AvgPoolBackward<T>>& va
   if (runs(variant, pool_moves<T>)) return pool_moves_are_fast<T>() && s.width <= 2 * pool_move_lanes<T>();
   if (!runs(variant, pool_interleaved<T>)) return true;
   // Rows that fill registers well, but where the arrays stay in the cache.
-  constexpr Index kNear = 1 << 20;
   const bool near = (s.stride_w == 2 || s.taps() <= 4) && s.planes * plane_bytes<T>(s) <= kNear;
   return s.planes >= kSidePlanes && (s.stride_w >= 3 || s.width <= (near ? 64 : 40));
 }
