@@ -4,6 +4,7 @@
 
 #include <algorithm>
 
+#include "conv/pixels.h"
 #include "core/thread_pool.h"
 
 namespace dlkit {
@@ -14,6 +15,7 @@ constexpr double kWorthThread = 1 << 16;  // operations
 
 const DepthwiseTable& table() { return DLKIT_SELECT(depthwise_table); }
 const DepthwiseTable& interleaved_table() { return DLKIT_SELECT(depthwise_interleaved_table); }
+const DepthwiseTable& rows_table() { return DLKIT_SELECT(depthwise_rows_table); }
 
 constexpr Index kLanes = 16;  // of the longest register
 
@@ -32,6 +34,15 @@ double padded_cols(const ConvShape& s) {
   const double reach = static_cast<double>((s.kernel_w - 1) * s.dilation_w);
   return std::max(static_cast<double>((s.out_w - 1) * s.stride_w), static_cast<double>(s.width + s.stride_w)) + reach +
          1;
+}
+
+constexpr double kMostSteps = 4096;  // of depthwise_rows.cpp, for a plane
+
+double most_steps(const ConvShape& s, double lanes) {
+  const double kernel = static_cast<double>(s.kernel_h);
+  const double rows = static_cast<double>(std::max(s.height, s.out_h));
+  const double cols = static_cast<double>(std::max(s.width, s.out_w));
+  return rows * (cols / (lanes - kernel + 1) + 1);
 }
 
 }  // namespace
@@ -110,6 +121,51 @@ std::size_t depthwise_interleaved_scratch(const ConvShape& s) {
   return of_floats * sizeof(T) + static_cast<std::size_t>(s.kernel_size() + rows * cols) * sizeof(Index);
 }
 
+template <class T>
+void conv_depthwise_rows(const ConvForward<T>& p, int threads) {
+  share(p.shape, p.shape.n * p.shape.channels, threads,
+        [&](Index begin, Index end) { rows_table().get(T()).forward(p, begin, end); });
+}
+
+template <class T>
+void conv_depthwise_rows(const ConvBackwardInput<T>& p, int threads) {
+  share(p.shape, p.shape.n * p.shape.channels, threads,
+        [&](Index begin, Index end) { rows_table().get(T()).backward_input(p, begin, end); });
+}
+
+template <class T>
+void conv_depthwise_rows(const ConvBackwardWeight<T>& p, int threads) {
+  share(p.shape, p.shape.channels, threads,
+        [&](Index begin, Index end) { rows_table().get(T()).backward_weight(p, begin, end); });
+}
+
+template <class T>
+bool takes_depthwise_rows(const ConvShape& s) {
+  const bool square = s.kernel_h == s.kernel_w && (s.kernel_h == 3 || s.kernel_h == 5);
+  const bool steps = s.stride_h == s.stride_w && s.stride_h <= 2 && s.dilation_h == 1 && s.dilation_w == 1;
+  const Index lanes = pixel_kernels<T>().lanes;
+  return s.groups == s.channels && s.filters == s.channels && square && steps && lanes > s.kernel_h &&
+         most_steps(s, static_cast<double>(lanes)) <= kMostSteps;
+}
+
+template <class T>
+std::size_t depthwise_rows_scratch(const ConvShape& s) {
+  constexpr std::size_t kStep = 96;  // bytes of a step or a source at most
+  const double steps = most_steps(s, static_cast<double>(pixel_kernels<T>().lanes));
+  return static_cast<std::size_t>(steps) * static_cast<std::size_t>(s.kernel_h + 1) * kStep + 64 +
+         static_cast<std::size_t>(s.channels * (s.kernel_size() + 1)) * 64;
+}
+
+template <class T>
+bool depthwise_rows_pays(const ConvShape& s, ConvPass pass) {
+  // Elsewhere lanes are moved by way of memory.
+  if (active_isa() != Isa::avx512 || !takes_depthwise_rows<T>(s)) return false;
+  (void)pass;
+  const Index lanes = pixel_kernels<T>().lanes;
+  if (s.kernel_h == 5 && (s.width > 2 * lanes || s.out_w > lanes)) return false;
+  return s.stride_h > 1 || s.width <= lanes;
+}
+
 bool depthwise_interleaves(const ConvShape& s, ConvPass pass) {
   if (!takes_depthwise_interleaved(s) || s.channels < kLanes) return false;
   // Rows that fill registers badly, or that a stride takes apart. The gradient by the weights has tiles for 3 x 3 and
@@ -132,6 +188,12 @@ bool depthwise_interleaves(const ConvShape& s, ConvPass pass) {
   template void conv_depthwise_interleaved(const ConvBackwardInput<T>&, int);  \
   template void conv_depthwise_interleaved(const ConvBackwardWeight<T>&, int); \
   template std::size_t depthwise_interleaved_scratch<T>(const ConvShape&);     \
+  template void conv_depthwise_rows(const ConvForward<T>&, int);               \
+  template void conv_depthwise_rows(const ConvBackwardInput<T>&, int);         \
+  template void conv_depthwise_rows(const ConvBackwardWeight<T>&, int);        \
+  template bool takes_depthwise_rows<T>(const ConvShape&);                     \
+  template bool depthwise_rows_pays<T>(const ConvShape&, ConvPass);            \
+  template std::size_t depthwise_rows_scratch<T>(const ConvShape&);            \
   template std::size_t depthwise_scratch<T>(const ConvShape&);
 DLKIT_INSTANTIATE(float)
 DLKIT_INSTANTIATE(double)

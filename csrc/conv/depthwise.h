@@ -25,6 +25,7 @@ struct DepthwiseTable {
 
 DLKIT_DECLARE_PER_ISA(DepthwiseTable, depthwise_table)
 DLKIT_DECLARE_PER_ISA(DepthwiseTable, depthwise_interleaved_table)
+DLKIT_DECLARE_PER_ISA(DepthwiseTable, depthwise_rows_table)
 
 template <class T>
 void conv_depthwise(const ConvForward<T>& p, int threads);
@@ -53,8 +54,24 @@ bool takes_depthwise_interleaved(const ConvShape& shape);
 template <class T>
 std::size_t depthwise_interleaved_scratch(const ConvShape& shape);
 
-// Where it is the faster of the two, by measurement.
+// The same with rows of planes in registers, moved along their lanes (depthwise_rows.cpp).
+template <class T>
+void conv_depthwise_rows(const ConvForward<T>& p, int threads);
+template <class T>
+void conv_depthwise_rows(const ConvBackwardInput<T>& p, int threads);
+template <class T>
+void conv_depthwise_rows(const ConvBackwardWeight<T>& p, int threads);
+
+// As many filters as channels, 3 x 3 or 5 x 5 with a stride of 1 or 2, planes that are not too large.
+template <class T>
+bool takes_depthwise_rows(const ConvShape& shape);
+template <class T>
+std::size_t depthwise_rows_scratch(const ConvShape& shape);
+
+// Which of them is the fastest, by measurement.
 enum class ConvPass { forward, input, weight };
+template <class T>
+bool depthwise_rows_pays(const ConvShape& shape, ConvPass pass);
 bool depthwise_interleaves(const ConvShape& shape, ConvPass pass);
 
 // Rows of a band, of the output or of x: as many as keep registers that are read and written within the second-level

@@ -166,6 +166,18 @@ DLKIT_INLINE void by_lanes(Index begin, Index end, const Body& body) {
   }
 }
 
+// What the group of planes after this one reads or writes, where that is little: blocks of columns, as planes are read
+// and written here, are no streams that processors foresee.
+template <int kWrite, class T>
+DLKIT_INLINE void prefetch_next(const T* array, Index size, Index plane, Index end) {
+  constexpr Index kMost = 16 << 10, kLanes = Vec<float>::lanes, kLine = 64;
+  if (kLanes * size * static_cast<Index>(sizeof(T)) > kMost) return;
+  const Index first = plane + kLanes < end ? plane + kLanes : end, last = first + kLanes < end ? first + kLanes : end;
+  const char* const until = reinterpret_cast<const char*>(array + last * size);
+  for (const char* at = reinterpret_cast<const char*>(array + first * size); at < until; at += kLine)
+    __builtin_prefetch(at, kWrite);
+}
+
 template <class T>
 DLKIT_INLINE typename Vec<T>::Mask equal(Vec<T> a, Vec<T> b) {
 #if defined(DLKIT_TARGET_AVX512)
@@ -313,6 +325,10 @@ void maxima(const PoolShape& s, bool adaptive, const T* x, T* y, std::uint8_t* p
     numbers[t] = static_cast<T>(
         places != nullptr ? t : t / kernel_w * windows.rows.step * s.width + t % kernel_w * windows.cols.step);
   by_lanes<T>(begin, end, [&](Index plane, Index n) {
+    prefetch_next<0>(x, s.in_size(), plane, end);
+    prefetch_next<1>(y, s.out_size(), plane, end);
+    if (places != nullptr) prefetch_next<1>(places, s.out_size(), plane, end);
+    if (indices != nullptr) prefetch_next<1>(indices, s.out_size(), plane, end);
     for (Index i = 0; i < s.out_h;) {
       const Band band = windows.outputs_from(i);
       const bool nan = interleave<true>(x + plane * s.height * s.width + band.top * s.width, s.height * s.width, n,
@@ -380,6 +396,8 @@ DLKIT_INLINE void each_gradient_band(const Windows<T>& windows, const T* grad, T
   const PoolShape& s = windows.s;
   const Index in_size = s.in_size(), out_size = s.out_size();
   by_lanes<T>(begin, end, [&](Index plane, Index n) {
+    prefetch_next<0>(grad, out_size, plane, end);
+    prefetch_next<1>(dx, in_size, plane, end);
     for (Index h = 0; h < s.height;) {
       const Band band = windows.plane_from(h);
       const Index from = plane * out_size + band.top * s.out_w;
@@ -482,6 +500,8 @@ void means(const PoolShape& s, bool adaptive, const T* x, T* y, const Divide& di
   T* const in = memory.take<T>(sizes.in * kLanes);
   T* const values = memory.take<T>(sizes.out * kLanes);
   by_lanes<T>(begin, end, [&](Index plane, Index n) {
+    prefetch_next<0>(x, s.in_size(), plane, end);
+    prefetch_next<1>(y, s.out_size(), plane, end);
     for (Index i = 0; i < s.out_h;) {
       const Band band = windows.outputs_from(i);
       interleave<false>(x + plane * s.height * s.width + band.top * s.width, s.height * s.width, n,

@@ -131,6 +131,21 @@ struct PoolInterleavedKernels {
   void (*k_max)(const KMaxPool<T>& p, Index begin, Index end);  // rows [begin, end), k at most kMostSorted
 };
 
+// Of a register that is moved along its lanes: columns of a window, or windows of a column.
+inline constexpr Index kMostMoves = 8;
+inline constexpr Index kMostMoveSteps = 4096;  // registers of results of a plane, and rows that are read for them
+
+template <class T>
+struct PoolMoveKernels {
+  void (*max_backward)(const MaxPoolBackward<T>& p, Index begin, Index end);
+  void (*avg)(const AvgPool<T>& p, Index begin, Index end);
+  void (*avg_backward)(const AvgPoolBackward<T>& p, Index begin, Index end);
+  void (*adaptive_avg)(const AdaptiveAvgPool<T>& p, Index begin, Index end);
+  void (*adaptive_avg_backward)(const AdaptiveAvgPoolBackward<T>& p, Index begin, Index end);
+  Index lanes;
+  bool fast;
+};
+
 // Where the taps of a window lie, from its first on, in elements of the plane.
 struct WideTaps {
   Index count;
@@ -157,6 +172,7 @@ DLKIT_DECLARE_PER_ISA(PoolTable<PoolGradKernels>, pool_grad_table)
 DLKIT_DECLARE_PER_ISA(PoolTable<PoolPlaneKernels>, pool_plane_table)
 DLKIT_DECLARE_PER_ISA(PoolTable<PoolSmallKernels>, pool_small_table)
 DLKIT_DECLARE_PER_ISA(PoolTable<PoolInterleavedKernels>, pool_interleaved_table)
+DLKIT_DECLARE_PER_ISA(PoolTable<PoolMoveKernels>, pool_move_table)
 DLKIT_DECLARE_PER_ISA(PoolWiden, pool_widen)
 
 }  // namespace dlkit

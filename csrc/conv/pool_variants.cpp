@@ -6,6 +6,7 @@
 #include "conv/pool_kernels.h"
 #include "conv/pool_naive.h"
 #include "conv/pool_vector.h"
+#include "conv/pool_windows.h"
 
 namespace dlkit {
 namespace {
@@ -140,6 +141,60 @@ bool adaptive_interleaves(const Problem& p) {
   of_taps.kernel_h = of_taps.kernel_w = 1;
   return interleaves(of_taps, static_cast<double>(s.height / s.out_h) + 2) && s.out_size() <= 1 << 16;
 }
+
+// Registers of results of a plane, and rows that are read for them, must not be too many for a list of them. A tile of
+// results reads two registers at most.
+template <class T>
+bool moves(double out_h, double out_w, double rows, double cols, double step) {
+  const auto lanes = static_cast<double>(pool_move_lanes<T>());
+  const double tiles = out_w / std::max(1.0, (2 * lanes - kMostMoves) / step) + 1;
+  return lanes >= 4 && cols <= kMostMoves && tiles <= 512 && out_h * tiles <= kMostMoveSteps &&
+         out_h * tiles * rows <= 16 * kMostMoveSteps;
+}
+double at_most(Index count, Index step) { return static_cast<double>((count - 1) / step + 1); }
+
+template <class T>
+bool moves(const AvgPool<T>& p) {
+  const PoolShape& s = p.shape;
+  return moves<T>(static_cast<double>(s.out_h), static_cast<double>(s.out_w), static_cast<double>(s.kernel_h),
+                  static_cast<double>(s.kernel_w), static_cast<double>(s.stride_w));
+}
+template <class T>
+bool moves(const AvgPoolBackward<T>& p) {
+  const PoolShape& s = p.shape;
+  return moves<T>(static_cast<double>(s.height), static_cast<double>(s.width), at_most(s.kernel_h, s.stride_h),
+                  at_most(s.kernel_w, s.stride_w), 1);
+}
+template <class T>
+bool moves(const AdaptiveAvgPool<T>& p) {
+  const PoolShape& s = p.shape;
+  const double rows = at_most(s.height, s.out_h) + 1, cols = at_most(s.width, s.out_w) + 1;
+  return moves<T>(static_cast<double>(s.out_h), static_cast<double>(s.out_w), rows, cols, cols);
+}
+template <class T>
+bool moves(const AdaptiveAvgPoolBackward<T>& p) {
+  const PoolShape& s = p.shape;
+  const double rows = at_most(s.out_h, s.height) + 1, cols = at_most(s.out_w, s.width) + 1;
+  return moves<T>(static_cast<double>(s.height), static_cast<double>(s.width), rows, cols, cols);
+}
+template <class T>
+bool moves(const MaxPoolBackward<T>& p) {
+  const PoolShape& s = p.shape;
+  const auto lanes = static_cast<double>(pool_move_lanes<T>()), kernel = static_cast<double>(s.kernel_h);
+  const double rows = static_cast<double>(std::max(s.height, s.out_h));
+  const double cols = static_cast<double>(std::max(s.width, s.out_w));
+  return p.places != nullptr && s.kernel_h == s.kernel_w && (s.kernel_h == 2 || s.kernel_h == 3) &&
+         s.stride_h == s.stride_w && s.stride_h <= 2 && s.dilation_h == 1 && s.dilation_w == 1 && lanes > kernel &&
+         rows * (cols / (lanes - kernel + 1) + 1) <= kMostMoveSteps;
+}
+constexpr const char* kMoves =
+    "registers of 4 lanes or more, windows of at most 8 columns (gradients: at most 8 of them on a column), and planes "
+    "of a few thousand registers";
+constexpr const char* kMaximaMove =
+    "uint8 places, a kernel of 2 x 2 or 3 x 3 fewer than the lanes of a register, one stride of 1 or 2, no dilation, "
+    "and planes of a few thousand registers";
+constexpr const char* kMoved = "rows in registers, moved along their lanes";
+
 constexpr const char* kGradsInterleave = "rows of windows that read, and planes of outputs of, at most 64 Ki elements";
 constexpr const char* kSide = "planes side by side in the lanes of registers, windows as they come";
 
@@ -160,6 +215,7 @@ constexpr PoolVariant<MaxPoolBackward<T>> kMaxBackward[] = {
     {"scatter", "each output's gradient added where a table says", "", any, pool_scatter<T>},
     {"rows", "each element gathers from the windows that hold it, a row at a time", kGathers, in_rows<T>, pool_rows<T>},
     {"interleaved", kSide, kGradsInterleave, grads_interleave<T>, pool_interleaved<T>},
+    {"moves", kMoved, kMaximaMove, moves<T>, pool_moves<T>},
     {"registers", "2 x 2: comparisons with the places, joined by shuffles", kTwos, twos<T>, pool_2x2<T>},
     {"columns", "3 x 3: down a register of columns, three rows from each of outputs", kThrees, threes<T>, pool_3x3<T>},
 };
@@ -169,6 +225,7 @@ constexpr PoolVariant<AvgPool<T>> kAvg[] = {
     {"naive", "the taps of each window one after another", "", any, naive::pool<T>},
     {"rows", "sums of rows, padded and split by phase, then of taps", kModest, in_rows, pool_rows<T>},
     {"interleaved", kSide, kInterleaves, interleaved, pool_interleaved<T>},
+    {"moves", kMoved, kMoves, moves<T>, pool_moves<T>},
     {"registers", "2 x 2: every second element by shuffles, no scratch", kTwos, twos, pool_2x2<T>},
     {"plane", "one window: four sums at a time", kPlane, of_the_plane, pool_plane<T>},
 };
@@ -178,6 +235,7 @@ constexpr PoolVariant<AvgPoolBackward<T>> kAvgBackward[] = {
     {"naive", "each output's share added to the taps of its window", "", any, naive::pool<T>},
     {"rows", "each element gathers from the windows that hold it, a row at a time", kModest, in_rows, pool_rows<T>},
     {"interleaved", kSide, kGradsInterleave, grads_interleave, pool_interleaved<T>},
+    {"moves", kMoved, kMoves, moves<T>, pool_moves<T>},
     {"registers", "2 x 2: shares doubled by shuffles", kTwos, twos, pool_2x2<T>},
     {"plane", "one window: its share everywhere", kPlane, of_the_plane, pool_plane<T>},
 };
@@ -216,6 +274,7 @@ constexpr PoolVariant<AdaptiveAvgPool<T>> kAdaptiveAvg[] = {
     {"naive", "the elements of each window one after another", "", any, naive::pool<T>},
     {"planes", "planes in parallel", "", any, pool_planes<AdaptiveAvgPool<T>>},
     {"interleaved", kSide, kInterleaves, adaptive_interleaves, pool_interleaved<T>},
+    {"moves", kMoved, kMoves, moves<T>, pool_moves<T>},
     {"even", "windows of one size: those of avg_pool2d", kEven, even, pool_even<T>},
 };
 
@@ -224,6 +283,7 @@ constexpr PoolVariant<AdaptiveAvgPoolBackward<T>> kAdaptiveAvgBackward[] = {
     {"naive", "each output's share added to the elements of its window", "", any, naive::pool<T>},
     {"planes", "planes in parallel", "", any, pool_planes<AdaptiveAvgPoolBackward<T>>},
     {"interleaved", kSide, kInterleaves, adaptive_interleaves, pool_interleaved<T>},
+    {"moves", kMoved, kMoves, moves<T>, pool_moves<T>},
     {"even", "windows of one size: those of avg_pool2d_backward", kEven, even, pool_even<T>},
 };
 
@@ -267,6 +327,7 @@ bool runs(const PoolVariant<Problem>& variant, void (*run)(const Problem&, int))
 
 // Planes side by side need a register of them, and pay where rows are short, or windows lie far apart.
 constexpr Index kSidePlanes = 16;
+constexpr Index kNear = 1 << 20;  // bytes that stay in a cache
 
 template <class T>
 bool pays(const MaxPool<T>& p, const PoolVariant<MaxPool<T>>& variant) {
@@ -278,14 +339,21 @@ bool pays(const MaxPool<T>& p, const PoolVariant<MaxPool<T>>& variant) {
     if (!numbered) return s.width <= (s.stride_w == 1 ? 14 : 32);
     return p.indices != nullptr || s.width <= 40 || s.stride_w > 1;
   }
-  if (runs(variant, pool_3x3<T>)) return !side || s.out_w > 7;
+  // From memory, and not a cache, columns are read faster than planes side by side.
+  const bool far = s.planes * plane_bytes<T>(s) > kNear;
+  if (runs(variant, pool_3x3<T>)) return !side || s.out_w > (far ? 4 : 7);
   return true;
 }
 
 template <class T>
 bool pays(const MaxPoolBackward<T>& p, const PoolVariant<MaxPoolBackward<T>>& variant) {
   const PoolShape& s = p.shape;
-  if (runs(variant, pool_rows<T>)) return gathers(s) && s.stride_w == 1 && s.width > 40;
+  constexpr Index kWide = 80;  // from there on rows are faster than columns, which leave much of a plane between them
+  if (runs(variant, pool_moves<T>))
+    return pool_moves_are_fast<T>() && (s.stride_w == 1 ? s.width <= 64 : s.out_size() <= pool_move_lanes<T>());
+  if (runs(variant, pool_3x3<T>))
+    return s.width <= kWide && !(pool_moves_are_fast<T>() && moves(p) && s.out_size() <= pool_move_lanes<T>());
+  if (runs(variant, pool_rows<T>)) return gathers(s) && s.width > (s.stride_w == 1 ? 40 : kWide);
   if (runs(variant, pool_interleaved<T>)) return s.planes >= kSidePlanes && s.width <= 10 && gathers(s);
   return true;
 }
@@ -293,15 +361,21 @@ bool pays(const MaxPoolBackward<T>& p, const PoolVariant<MaxPoolBackward<T>>& va
 template <class T>
 bool pays(const AvgPool<T>& p, const PoolVariant<AvgPool<T>>& variant) {
   const PoolShape& s = p.shape;
+  const bool side = s.planes >= kSidePlanes && interleaved(p);
+  if (runs(variant, pool_moves<T>))
+    return pool_moves_are_fast<T>() && s.width <= pool_move_lanes<T>() && (s.out_w > 4 || s.stride_w == 1 || !side);
   if (!runs(variant, pool_interleaved<T>)) return true;
-  return s.planes >= kSidePlanes && s.width <= (s.taps() > 9 * s.stride_h * s.stride_w ? 10 : 20);
+  return side && s.width <= (s.taps() > 9 * s.stride_h * s.stride_w ? 10 : 20);
 }
 
 template <class T>
 bool pays(const AvgPoolBackward<T>& p, const PoolVariant<AvgPoolBackward<T>>& variant) {
   const PoolShape& s = p.shape;
+  if (runs(variant, pool_moves<T>)) return pool_moves_are_fast<T>() && s.width <= 2 * pool_move_lanes<T>();
   if (!runs(variant, pool_interleaved<T>)) return true;
-  return s.planes >= kSidePlanes && (s.stride_w >= 3 || s.width <= 40);
+  // Rows that fill registers well, but where the arrays stay in the cache.
+  const bool near = (s.stride_w == 2 || s.taps() <= 4) && s.planes * plane_bytes<T>(s) <= kNear;
+  return s.planes >= kSidePlanes && (s.stride_w >= 3 || s.width <= (near ? 64 : 40));
 }
 
 template <class T>
@@ -311,11 +385,13 @@ bool pays(const AdaptiveMaxPool<T>& p, const PoolVariant<AdaptiveMaxPool<T>>& va
 
 template <class T>
 bool pays(const AdaptiveAvgPool<T>& p, const PoolVariant<AdaptiveAvgPool<T>>& variant) {
+  if (runs(variant, pool_moves<T>)) return pool_moves_are_fast<T>() && p.shape.width <= 64 && p.shape.out_w > 3;
   return !runs(variant, pool_interleaved<T>) || p.shape.planes >= kSidePlanes / 4;
 }
 
 template <class T>
 bool pays(const AdaptiveAvgPoolBackward<T>& p, const PoolVariant<AdaptiveAvgPoolBackward<T>>& variant) {
+  if (runs(variant, pool_moves<T>)) return pool_moves_are_fast<T>() && p.shape.width <= 64;
   return !runs(variant, pool_interleaved<T>) || p.shape.planes >= kSidePlanes / 4;
 }
 

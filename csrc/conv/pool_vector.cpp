@@ -17,6 +17,7 @@ const PoolTable<PoolRowKernels>& row_kernels() { return DLKIT_SELECT(pool_row_ta
 const PoolTable<PoolGradKernels>& grad_kernels() { return DLKIT_SELECT(pool_grad_table); }
 const PoolTable<PoolPlaneKernels>& plane_kernels() { return DLKIT_SELECT(pool_plane_table); }
 const PoolTable<PoolSmallKernels>& small_kernels() { return DLKIT_SELECT(pool_small_table); }
+const PoolTable<PoolMoveKernels>& move_kernels() { return DLKIT_SELECT(pool_move_table); }
 const PoolTable<PoolInterleavedKernels>& interleaved_kernels() { return DLKIT_SELECT(pool_interleaved_table); }
 
 // kernel(p, layout, begin, end, scratch), by pieces
@@ -232,6 +233,35 @@ void pool_3x3(const MaxPoolBackward<T>& p, int threads) {
 }
 
 template <class T>
+void pool_moves(const MaxPoolBackward<T>& p, int threads) {
+  in_planes<T>(p, threads, move_kernels().get(T{}).max_backward);
+}
+template <class T>
+void pool_moves(const AvgPool<T>& p, int threads) {
+  in_planes<T>(p, threads, move_kernels().get(T{}).avg);
+}
+template <class T>
+void pool_moves(const AvgPoolBackward<T>& p, int threads) {
+  in_planes<T>(p, threads, move_kernels().get(T{}).avg_backward);
+}
+template <class T>
+void pool_moves(const AdaptiveAvgPool<T>& p, int threads) {
+  in_planes<T>(p, threads, move_kernels().get(T{}).adaptive_avg);
+}
+template <class T>
+void pool_moves(const AdaptiveAvgPoolBackward<T>& p, int threads) {
+  in_planes<T>(p, threads, move_kernels().get(T{}).adaptive_avg_backward);
+}
+template <class T>
+Index pool_move_lanes() {
+  return move_kernels().get(T{}).lanes;
+}
+template <class T>
+bool pool_moves_are_fast() {
+  return move_kernels().get(T{}).fast;
+}
+
+template <class T>
 void pool_interleaved(const MaxPool<T>& p, int threads) {
   in_lanes<T>(p, threads, interleaved_kernels().get(T{}).max);
 }
@@ -354,6 +384,13 @@ void pool_even(const AdaptiveAvgPoolBackward<T>& p, int threads) {
 
 #define DLKIT_INSTANTIATE(T)                                                \
   template void pool_widened(const MaxPool<T>&, int);                       \
+  template void pool_moves(const MaxPoolBackward<T>&, int);                 \
+  template void pool_moves(const AvgPool<T>&, int);                         \
+  template void pool_moves(const AvgPoolBackward<T>&, int);                 \
+  template void pool_moves(const AdaptiveAvgPool<T>&, int);                 \
+  template void pool_moves(const AdaptiveAvgPoolBackward<T>&, int);         \
+  template Index pool_move_lanes<T>();                                      \
+  template bool pool_moves_are_fast<T>();                                   \
   template void pool_interleaved(const MaxPool<T>&, int);                   \
   template void pool_interleaved(const MaxPoolBackward<T>&, int);           \
   template void pool_interleaved(const AvgPool<T>&, int);                   \

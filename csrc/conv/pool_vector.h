@@ -44,6 +44,24 @@ void pool_3x3(const MaxPoolBackward<T>& p, int threads);
 template <class T>
 void pool_widened(const MaxPool<T>& p, int threads);
 
+// Rows in registers, moved along their lanes (pool_moves.cpp).
+template <class T>
+void pool_moves(const MaxPoolBackward<T>& p, int threads);
+template <class T>
+void pool_moves(const AvgPool<T>& p, int threads);
+template <class T>
+void pool_moves(const AvgPoolBackward<T>& p, int threads);
+template <class T>
+void pool_moves(const AdaptiveAvgPool<T>& p, int threads);
+template <class T>
+void pool_moves(const AdaptiveAvgPoolBackward<T>& p, int threads);
+
+// Lanes of a register of the kernels of pool_moves, and whether moving them costs an instruction.
+template <class T>
+Index pool_move_lanes();
+template <class T>
+bool pool_moves_are_fast();
+
 // Planes side by side in the lanes of registers (pool_interleaved.cpp).
 template <class T>
 void pool_interleaved(const MaxPool<T>& p, int threads);

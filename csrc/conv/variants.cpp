@@ -45,6 +45,10 @@ std::size_t panels(const ConvShape& shape) {
 constexpr const char* kPadsLittle = "padding that is not far larger than the images";
 constexpr const char* kOneChannel = "one channel in a group, and rows that are not too long";
 constexpr const char* kOneFilter = "one channel and one filter in each group, and rows that are not too long";
+constexpr const char* kSmallFilter =
+    "one channel and one filter in each group, 3 x 3 or 5 x 5 fewer than the lanes of a register, one stride of 1 or "
+    "2, "
+    "a dilation of 1, and planes of a few thousand registers";
 constexpr const char* kSmallWindow = "a kernel whose dilation spans fewer pixels";
 constexpr const char* kSmallReach = "a kernel and stride that reach over fewer pixels and channels";
 constexpr const char* kWinogradNeeds = "a kernel of 3 x 3, strides and dilations of 1";
@@ -77,6 +81,8 @@ constexpr ConvVariant<ConvForward<T>> kForward[] = {
      takes_depthwise, conv_depthwise<T>, depthwise_scratch<T>},
     {"depthwise_interleaved", "one channel in a group: channels side by side in registers", kOneFilter,
      takes_depthwise_interleaved, conv_depthwise_interleaved<T>, depthwise_interleaved_scratch<T>},
+    {"depthwise_rows", "one channel in a group: rows of a plane in registers, moved along their lanes", kSmallFilter,
+     takes_depthwise_rows<T>, conv_depthwise_rows<T>, depthwise_rows_scratch<T>},
     {"pointwise", "a 1 x 1 kernel: a matrix product on the image as it lies", kPointwise, takes_pointwise,
      conv_pointwise<T>, nothing},
     {"first_layer", "few channels: im2col along the width alone, in the first-level cache", kFewChannels,
@@ -107,6 +113,8 @@ constexpr ConvVariant<ConvBackwardInput<T>> kBackwardInput[] = {
      takes_depthwise, conv_depthwise<T>, depthwise_scratch<T>},
     {"depthwise_interleaved", "one channel in a group: channels side by side in registers", kOneFilter,
      takes_depthwise_interleaved, conv_depthwise_interleaved<T>, depthwise_interleaved_scratch<T>},
+    {"depthwise_rows", "one channel in a group: rows of a plane in registers, moved along their lanes", kSmallFilter,
+     takes_depthwise_rows<T>, conv_depthwise_rows<T>, depthwise_rows_scratch<T>},
     {"tap_sums", "im2col's product in pieces that stay in the cache, and sums of them without a scatter", "", any,
      conv_tap_sums<T>, tap_sums_scratch<T>},
     {"winograd_row", "4 gradients of a row by 8 products instead of 20, for a kernel 5 wide", kRowNeeds,
@@ -129,6 +137,8 @@ constexpr ConvVariant<ConvBackwardWeight<T>> kBackwardWeight[] = {
      takes_depthwise, conv_depthwise<T>, depthwise_scratch<T>},
     {"depthwise_interleaved", "one channel in a group: channels side by side in registers", kOneFilter,
      takes_depthwise_interleaved, conv_depthwise_interleaved<T>, depthwise_interleaved_scratch<T>},
+    {"depthwise_rows", "one channel in a group: rows of a plane in registers, moved along their lanes", kSmallFilter,
+     takes_depthwise_rows<T>, conv_depthwise_rows<T>, depthwise_rows_scratch<T>},
     {"first_layer", "few channels: tiles of filters by taps, on im2col along the width alone", kFewChannels,
      takes_first_layer, conv_first_layer<T>, first_layer_weight_scratch<T>},
     {"winograd4", "3 x 3 taps from 4 x 4 gradients by 36 products instead of 144", kWinogradNeeds, winograd_takes<3>,
@@ -215,6 +225,7 @@ bool direct_pays(const ConvForward<T>* problem, const ConvShape& s) {
 // The choice for each operation, by name. The measurements behind it are in docs/conv.md.
 template <class T>
 const char* choice(const ConvForward<T>* problem, const ConvShape& s) {
+  if (s.groups > 1 && depthwise_rows_pays<T>(s, ConvPass::forward)) return "depthwise_rows";
   if (s.groups > 1 && depthwise_interleaves(s, ConvPass::forward)) return "depthwise_interleaved";
   if (s.groups > 1 && takes_depthwise(s)) return "depthwise";
   if (winograd_stride2_pays<T>(s)) return "winograd_stride2";
@@ -229,6 +240,7 @@ const char* choice(const ConvForward<T>* problem, const ConvShape& s) {
 
 template <class T>
 const char* choice(const ConvBackwardInput<T>* problem, const ConvShape& s) {
+  if (s.groups > 1 && depthwise_rows_pays<T>(s, ConvPass::input)) return "depthwise_rows";
   if (s.groups > 1 && depthwise_interleaves(s, ConvPass::input)) return "depthwise_interleaved";
   if (s.groups > 1 && takes_depthwise(s)) return "depthwise";
   if (const char* name = winograd_for(problem, s)) return name;
@@ -254,6 +266,7 @@ const char* choice(const ConvBackwardInput<T>* problem, const ConvShape& s) {
 
 template <class T>
 const char* choice(const ConvBackwardWeight<T>* problem, const ConvShape& s) {
+  if (s.groups > 1 && depthwise_rows_pays<T>(s, ConvPass::weight)) return "depthwise_rows";
   if (s.groups > 1 && depthwise_interleaves(s, ConvPass::weight)) return "depthwise_interleaved";
   if (s.groups > 1 && takes_depthwise(s)) return "depthwise";
   if (first_layer_pays_by_weight<T>(s)) return "first_layer";

@@ -188,6 +188,8 @@ def test_adaptive(
     np.testing.assert_allclose(dx, theirs.grad.numpy(), rtol=2 * RTOL[dtype], atol=2 * RTOL[dtype])
     assert np.isnan(outside(memory, dx)).all()
 
+    if variant not in (None, *(v.name for v in K.variants("adaptive_max_pool2d"))):
+        return
     x = rng.integers(-3, 4, x.shape).astype(dtype)
     y, numbers = torch.nn.functional.adaptive_max_pool2d(torch.tensor(x), out_size, return_indices=True)
     mine, indices = run(K.adaptive_max_pool2d, x, out_size, variant=variant)
