@@ -6,20 +6,35 @@
 namespace dlkit::DLKIT_TARGET {
 namespace {
 
+// N registers of columns from k on, the last by a mask or whole.
+template <class T, int N, class Load, class Store>
+DLKIT_INLINE void sum_columns(const T* const* rows, Index m, Vec<T> scale, const Load& load, const Store& store) {
+  Vec<T> total[N];
+#pragma GCC unroll 4
+  for (int q = 0; q < N; ++q) total[q] = load(rows[0], q);
+  for (Index i = 1; i < m; ++i) {
+    const T* const row = rows[i];
+#pragma GCC unroll 4
+    for (int q = 0; q < N; ++q) total[q] = total[q] + load(row, q);
+  }
+#pragma GCC unroll 4
+  for (int q = 0; q < N; ++q) store(total[q] * scale, q);
+}
+
 template <class T>
 DLKIT_INLINE void sum_rows(const T* const* rows, Index m, Index dim, T factor, T* sum) {
   using V = Vec<T>;
   const V scale = V::broadcast(factor);
-  const Index whole = dim / V::lanes * V::lanes;
-  for (Index k = 0; k < whole; k += V::lanes) {
-    V total = V::zero();
-    for (Index i = 0; i < m; ++i) total = total + V::load(rows[i] + k);
-    (total * scale).store(sum + k);
-  }
-  const auto tail = V::first(dim - whole);
-  V total = V::zero();
-  for (Index i = 0; i < m; ++i) total = total + V::load(rows[i] + whole, tail);
-  (total * scale).store(sum + whole, tail);
+  Index k = 0;
+  const auto load = [&](const T* row, int q) __attribute__((always_inline)) { return V::load(row + k + q * V::lanes); };
+  const auto store = [&](V total, int q) __attribute__((always_inline)) { total.store(sum + k + q * V::lanes); };
+  for (; k + 4 * V::lanes <= dim; k += 4 * V::lanes) sum_columns<T, 4>(rows, m, scale, load, store);
+  for (; k + V::lanes <= dim; k += V::lanes) sum_columns<T, 1>(rows, m, scale, load, store);
+  if (k == dim) return;
+  const auto tail = V::first(dim - k);
+  sum_columns<T, 1>(
+      rows, m, scale, [&](const T* row, int) __attribute__((always_inline)) { return V::load(row + k, tail); },
+      [&](V total, int) __attribute__((always_inline)) { total.store(sum + k, tail); });
 }
 
 template <class T>
@@ -29,9 +44,9 @@ DLKIT_INLINE void add_to_rows(const T* step, T factor, T* const* rows, Index m, 
   const Index whole = dim / V::lanes * V::lanes;
   const auto tail = V::first(dim - whole);
   for (Index i = 0; i < m; ++i) {
-    for (Index k = 0; k < whole; k += V::lanes)
-      V::fma(scale, V::load(step + k), V::load(rows[i] + k)).store(rows[i] + k);
-    V::fma(scale, V::load(step + whole, tail), V::load(rows[i] + whole, tail)).store(rows[i] + whole, tail);
+    T* const row = rows[i];
+    for (Index k = 0; k < whole; k += V::lanes) V::fma(scale, V::load(step + k), V::load(row + k)).store(row + k);
+    if (whole < dim) V::fma(scale, V::load(step + whole, tail), V::load(row + whole, tail)).store(row + whole, tail);
   }
 }
 

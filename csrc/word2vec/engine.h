@@ -46,7 +46,9 @@ class AliasTable {
   std::int32_t draw(std::uint64_t bits) const {
     const std::uint64_t at = ((bits >> 32) * entries_.size()) >> 32;
     const Entry& entry = entries_[at];
-    return static_cast<std::uint32_t>(bits) < entry.below ? static_cast<std::int32_t>(at) : entry.other;
+    // Without a branch, which would be foretold wrong half of the time.
+    const std::int32_t own = -static_cast<std::int32_t>(static_cast<std::uint32_t>(bits) < entry.below);
+    return (static_cast<std::int32_t>(at) & own) | (entry.other & ~own);
   }
   std::size_t size() const { return entries_.size(); }
 
