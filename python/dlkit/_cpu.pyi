@@ -492,6 +492,46 @@ def update_words(
 ) -> float: ...
 def word2vec_variants() -> dict[str, list[tuple[str, str, str]]]: ...
 
+# Texts as numbers of words: csrc/bindings/word2vec_corpus.cpp. `file` and `to` are descriptors.
+class WordCorpusVocabulary:
+    def __init__(self, words: Sequence[bytes], counts: Sequence[int]) -> None: ...
+    def __len__(self) -> int: ...
+    def words(self) -> list[str]: ...
+    def counts(self) -> NDArray[np.int64]: ...
+    def previous(self) -> NDArray[np.int64]: ...
+
+class WordCorpusCounter:
+    bytes_done: int
+    words: int
+    distinct: int
+    largest: int
+    def __init__(
+        self, file: int, size: int, piece: int, own: bool, errors: str, max_vocab_size: int, workers: int
+    ) -> None: ...
+    def step(self) -> bool: ...
+    def vocabulary(
+        self, min_count: int, max_final_vocab: int, old: WordCorpusVocabulary | None
+    ) -> WordCorpusVocabulary: ...
+
+class WordCorpusEncoder:
+    bytes_done: int
+    words: int
+    kept: int
+    sentences: int
+    def __init__(
+        self,
+        vocabulary: WordCorpusVocabulary,
+        file: int,
+        size: int,
+        piece: int,
+        own: bool,
+        errors: str,
+        max_sentence: int,
+        to: int,
+        workers: int,
+    ) -> None: ...
+    def step(self) -> bool: ...
+
 class Word2VecEngine:
     def __init__(
         self,

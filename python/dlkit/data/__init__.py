@@ -30,6 +30,7 @@ from .text_dataset import Split, TextDataset
 from .text_registry import load_text, text_names
 from .tokens import words_of
 from .vocabulary import Vocabulary
+from .word_corpus import CorpusVocabulary, EncodedText, WordCorpus
 from .word_vectors import WordVectors, read_word_vectors, write_word_vectors
 
 __all__ = [
@@ -38,10 +39,12 @@ __all__ = [
     "Batches",
     "CopyMemory",
     "Corpus",
+    "CorpusVocabulary",
     "DataError",
     "DataNotFoundError",
     "Dataset",
     "DrawnBatches",
+    "EncodedText",
     "Split",
     "StreamBatches",
     "TaggedSentence",
@@ -49,6 +52,7 @@ __all__ = [
     "TextBatches",
     "TextDataset",
     "Vocabulary",
+    "WordCorpus",
     "WordVectors",
     "holdout",
     "load",
