@@ -11,6 +11,7 @@
 #include "bindings/bindings.h"
 #include "bindings/fastcall.h"
 #include "word2vec/corpus.h"
+#include "word2vec/phrases.h"
 
 namespace py = pybind11;
 
@@ -73,9 +74,26 @@ struct Encoder {
   Encoding encoding;
   std::mutex mutex;
 
-  Encoder(std::shared_ptr<const Vocabulary> words, const Text& text, Broken broken, std::uint64_t max_sentence, int to,
-          int workers)
-      : vocabulary(std::move(words)), encoding(text, *vocabulary, broken, max_sentence, to, workers) {}
+  Encoder(std::shared_ptr<const Vocabulary> words, const Text& text, Broken broken, std::uint64_t max_sentence,
+          bool breaks, int to, int workers)
+      : vocabulary(std::move(words)), encoding(text, *vocabulary, broken, max_sentence, breaks, to, workers) {}
+};
+
+struct Pairs {
+  word2vec::PairCounting counting;
+  std::mutex mutex;
+
+  explicit Pairs(std::uint64_t max_pairs) : counting(max_pairs) {}
+};
+
+struct Joiner {
+  std::shared_ptr<const Vocabulary> vocabulary;
+  word2vec::Joining joining;
+  std::mutex mutex;
+
+  Joiner(std::shared_ptr<const Vocabulary> words, const std::vector<std::int32_t>& pairs, std::string delimiter,
+         const Text& text, Broken broken, int to, int workers)
+      : vocabulary(std::move(words)), joining(text, *vocabulary, pairs, std::move(delimiter), broken, to, workers) {}
 };
 
 template <class Owner, class Work>
@@ -120,20 +138,68 @@ void bind_word2vec_corpus(py::module_& module) {
 
   py::class_<Encoder>(module, "WordCorpusEncoder", "A text that becomes numbers of words.")
       .def(py::init([](std::shared_ptr<Vocabulary> vocabulary, int file, std::uint64_t size, std::uint64_t piece,
-                       bool own, const std::string& errors, std::uint64_t max_sentence, int to, int workers) {
+                       bool own, const std::string& errors, std::uint64_t max_sentence, bool breaks, int to,
+                       int workers) {
              if (vocabulary == nullptr) throw py::type_error("there is no vocabulary");
              if (max_sentence < 1) throw py::value_error("max_sentence is 0; expected 1 or more");
              const Text text = text_of(file, size, piece, own, workers);
-             return std::make_unique<Encoder>(std::move(vocabulary), text, broken_named(errors), max_sentence, to,
-                                              workers);
+             return std::make_unique<Encoder>(std::move(vocabulary), text, broken_named(errors), max_sentence, breaks,
+                                              to, workers);
            }),
-           py::arg("vocabulary"), py::arg("file"), py::arg("size"), py::arg("piece"), py::arg("own"),
-           py::arg("errors"), py::arg("max_sentence"), py::arg("to"), py::arg("workers"))
+           py::arg("vocabulary"), py::arg("file"), py::arg("size"), py::arg("piece"), py::arg("own"), py::arg("errors"),
+           py::arg("max_sentence"), py::arg("breaks"), py::arg("to"), py::arg("workers"))
       .def("step", [](Encoder& self) { return step_of(self, self.encoding); })
       .def_property_readonly("bytes_done", [](const Encoder& self) { return self.encoding.bytes_done(); })
       .def_property_readonly("words", [](const Encoder& self) { return self.encoding.words(); })
       .def_property_readonly("kept", [](const Encoder& self) { return self.encoding.kept(); })
       .def_property_readonly("sentences", [](const Encoder& self) { return self.encoding.sentences(); });
+
+  py::class_<Pairs>(module, "WordPairCounter", "Words beside each other, counted.")
+      .def(py::init<std::uint64_t>(), py::arg("max_pairs"))
+      .def("add",
+           [](Pairs& self, const py::array_t<std::int32_t, py::array::c_style>& tokens) {
+             const std::int32_t* const data = tokens.data();
+             const auto count = static_cast<std::uint64_t>(tokens.size());
+             const ReleaseGil release;
+             const std::lock_guard lock(self.mutex);
+             self.counting.add(data, count);
+           })
+      .def_property_readonly("distinct", [](const Pairs& self) { return self.counting.distinct(); })
+      .def(
+          "phrases",
+          [](Pairs& self, const Vocabulary& vocabulary, std::uint64_t words, std::uint64_t different,
+             std::uint64_t min_count, double threshold, bool npmi) {
+            std::vector<word2vec::Phrase> found;
+            {
+              const ReleaseGil release;
+              const std::lock_guard lock(self.mutex);
+              found = self.counting.phrases(vocabulary.counts(), words, different, min_count, threshold, npmi);
+            }
+            py::list rows;
+            for (const word2vec::Phrase& phrase : found) {
+              const std::string_view first = vocabulary.word(static_cast<std::size_t>(phrase.first)),
+                                     second = vocabulary.word(static_cast<std::size_t>(phrase.second));
+              rows.append(py::make_tuple(py::str(first), py::str(second), phrase.count, phrase.score));
+            }
+            return rows;
+          },
+          py::arg("vocabulary"), py::arg("words"), py::arg("different"), py::arg("min_count"), py::arg("threshold"),
+          py::arg("npmi"));
+
+  py::class_<Joiner>(module, "WordPairJoiner", "A text whose phrases are joined.")
+      .def(py::init([](std::shared_ptr<Vocabulary> vocabulary, const std::vector<std::int32_t>& pairs,
+                       const std::string& delimiter, int file, std::uint64_t size, std::uint64_t piece, bool own,
+                       const std::string& errors, int to, int workers) {
+             if (vocabulary == nullptr) throw py::type_error("there is no vocabulary");
+             const Text text = text_of(file, size, piece, own, workers);
+             return std::make_unique<Joiner>(std::move(vocabulary), pairs, delimiter, text, broken_named(errors), to,
+                                             workers);
+           }),
+           py::arg("vocabulary"), py::arg("pairs"), py::arg("delimiter"), py::arg("file"), py::arg("size"),
+           py::arg("piece"), py::arg("own"), py::arg("errors"), py::arg("to"), py::arg("workers"))
+      .def("step", [](Joiner& self) { return step_of(self, self.joining); })
+      .def_property_readonly("bytes_done", [](const Joiner& self) { return self.joining.bytes_done(); })
+      .def_property_readonly("joined", [](const Joiner& self) { return self.joining.joined(); });
 }
 
 }  // namespace dlkit

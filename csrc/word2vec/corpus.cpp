@@ -1,23 +1,19 @@
 #include "word2vec/corpus.h"
 
-#include <unistd.h>
-
 #include <algorithm>
 #include <atomic>
-#include <cerrno>
-#include <cstring>
 #include <limits>
 #include <stdexcept>
 
 #include "core/thread_pool.h"
 #include "ngram/utf8.h"
 #include "word2vec/engine.h"
+#include "word2vec/write_all.h"
 
 namespace dlkit::word2vec {
 namespace {
 
 constexpr std::int32_t kUnknown = -2;
-constexpr const char* kNoUtf8 = "has a word that is no UTF-8";
 constexpr std::uint64_t kBytesOfStep = std::uint64_t{1} << 26;  // between two looks at interrupts
 constexpr std::uint64_t kPiecesOfRound = 8;                     // for each worker
 
@@ -251,17 +247,16 @@ Vocabulary Counting::vocabulary(std::uint64_t min_count, std::uint64_t max_final
   }
   for (std::size_t i = 0; i < met.size(); ++i)
     if (!met[i]) kept.push_back({old->counts()[i], old->word(i), static_cast<std::int64_t>(i)});
-  std::sort(kept.begin(), kept.end(), [](const Kept& a, const Kept& b) {
-    return a.count != b.count ? a.count > b.count : a.word < b.word;
-  });
+  std::sort(kept.begin(), kept.end(),
+            [](const Kept& a, const Kept& b) { return a.count != b.count ? a.count > b.count : a.word < b.word; });
   Vocabulary result;
   for (const Kept& each : kept) result.append(each.word, each.count, each.previous);
   return result;
 }
 
-Encoding::Encoding(const Text& text, const Vocabulary& vocabulary, Broken broken, std::uint64_t max_sentence, int file,
-                   int workers)
-    : text_(text), vocabulary_(vocabulary), broken_(broken), max_sentence_(max_sentence), file_(file) {
+Encoding::Encoding(const Text& text, const Vocabulary& vocabulary, Broken broken, std::uint64_t max_sentence,
+                   bool breaks, int file, int workers)
+    : text_(text), vocabulary_(vocabulary), broken_(broken), max_sentence_(max_sentence), breaks_(breaks), file_(file) {
   workers_ = static_cast<int>(std::clamp<std::uint64_t>(text_.pieces(), 1, static_cast<std::uint64_t>(workers)));
   const std::size_t pieces =
       std::clamp<std::uint64_t>(text_.pieces(), 1, kPiecesOfRound * static_cast<std::uint64_t>(workers_));
@@ -303,12 +298,16 @@ void Encoding::encode_piece(std::uint64_t number, std::vector<std::uint8_t>& buf
   }
 }
 
+void Encoding::end_run() {
+  if (kept_of_sentence_ == 0) return;
+  out_.push_back(kSentenceEnd);
+  ++sentences_;
+  kept_of_sentence_ = 0;
+}
+
 void Encoding::end_sentence() {
-  if (kept_of_sentence_ > 0) {
-    out_.push_back(kSentenceEnd);
-    ++sentences_;
-  }
-  words_of_sentence_ = kept_of_sentence_ = 0;
+  end_run();
+  words_of_sentence_ = 0;
 }
 
 void Encoding::append(const std::vector<std::int32_t>& piece) {
@@ -320,7 +319,10 @@ void Encoding::append(const std::vector<std::int32_t>& piece) {
     if (words_of_sentence_ == max_sentence_) end_sentence();
     ++words_of_sentence_;
     ++words_;
-    if (number == kUnknown) continue;
+    if (number == kUnknown) {
+      if (breaks_) end_run();
+      continue;
+    }
     ++kept_of_sentence_;
     ++kept_;
     out_.push_back(number);
@@ -328,15 +330,7 @@ void Encoding::append(const std::vector<std::int32_t>& piece) {
 }
 
 void Encoding::write() {
-  const auto* at = reinterpret_cast<const char*>(out_.data());
-  std::size_t left = out_.size() * sizeof(std::int32_t);
-  while (left > 0) {
-    const ::ssize_t done = ::write(file_, at, std::min<std::size_t>(left, std::size_t{1} << 30));
-    if (done < 0 && errno == EINTR) continue;
-    if (done < 0) throw std::runtime_error(std::string("the temporary file cannot be written: ") + std::strerror(errno));
-    at += done;
-    left -= static_cast<std::size_t>(done);
-  }
+  write_all(file_, reinterpret_cast<const char*>(out_.data()), out_.size() * sizeof(std::int32_t));
   out_.clear();
 }
 

@@ -11,8 +11,8 @@
 // Source: the rule of max_vocab_size and max_final_vocab is gensim's (Řehůřek & Sojka 2010).
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
-#include <memory>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -24,6 +24,7 @@ namespace dlkit::word2vec {
 
 // What becomes of words that are no UTF-8: an error; U+FFFD for each ill-formed sequence; these sequences left out.
 enum class Broken { strict, replace, ignore };
+constexpr const char* kNoUtf8 = "has a word that is no UTF-8";
 
 // A word with its ill-formed sequences replaced or left out, as Python decodes bytes.
 std::string repaired(std::string_view word, Broken broken);
@@ -91,8 +92,8 @@ class Counting {
   int workers_;
   std::uint64_t next_ = 0, words_ = 0, min_reduce_ = 1;
   bool finished_ = false;
-  std::vector<WordTable> tables_;   // the first has the result
-  std::vector<WordTable> rounds_;   // of pieces, with a limit to the words
+  std::vector<WordTable> tables_;  // the first has the result
+  std::vector<WordTable> rounds_;  // of pieces, with a limit to the words
   std::vector<std::vector<std::uint8_t>> buffers_;
   FirstFault fault_;
 };
@@ -100,9 +101,10 @@ class Counting {
 class Encoding {
  public:
   // Writes int32 to the end of an open file: numbers of words, and -1 after each sentence that has some. Sentences end
-  // after max_sentence words of the text, too.
-  Encoding(const Text& text, const Vocabulary& vocabulary, Broken broken, std::uint64_t max_sentence, int file,
-           int workers);
+  // after max_sentence words of the text, too; with `breaks` also at words that are not in the vocabulary, so that
+  // words are neighbours in the text where they are in the numbers.
+  Encoding(const Text& text, const Vocabulary& vocabulary, Broken broken, std::uint64_t max_sentence, bool breaks,
+           int file, int workers);
   bool step();
   std::uint64_t bytes_done() const { return std::min(next_ * text_.piece(), text_.size()); }
   std::uint64_t words() const { return words_; }
@@ -113,6 +115,7 @@ class Encoding {
   void encode_piece(std::uint64_t number, std::vector<std::uint8_t>& buffer, std::vector<std::int32_t>& to);
   std::int32_t number_of_rare(const Tokens& tokens, const Token& token) const;
   void append(const std::vector<std::int32_t>& piece);
+  void end_run();
   void end_sentence();
   void write();
 
@@ -120,6 +123,7 @@ class Encoding {
   const Vocabulary& vocabulary_;
   Broken broken_;
   std::uint64_t max_sentence_;
+  bool breaks_;
   int file_, workers_;
   std::uint64_t next_ = 0, words_ = 0, kept_ = 0, sentences_ = 0;
   std::uint64_t words_of_sentence_ = 0, kept_of_sentence_ = 0;

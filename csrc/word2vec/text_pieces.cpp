@@ -95,8 +95,8 @@ void Text::read_bytes(std::uint64_t begin, std::uint64_t count, std::uint8_t* to
     if (got < 0 && errno == EINTR) continue;
     if (got < 0) throw std::runtime_error(std::string("cannot be read: ") + std::strerror(errno));
     if (got == 0)
-      throw std::invalid_argument("became shorter while it was read: " + std::to_string(begin) +
-                                  " bytes, expected " + std::to_string(size_));
+      throw std::invalid_argument("became shorter while it was read: " + std::to_string(begin) + " bytes, expected " +
+                                  std::to_string(size_));
     begin += static_cast<std::uint64_t>(got);
     count -= static_cast<std::uint64_t>(got);
     to += got;

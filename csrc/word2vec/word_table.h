@@ -1,8 +1,8 @@
 // A table of words: from the bytes of a word to a number beside it.
 //
-// Linear probing, at most half full, 32 bytes a slot. The first eight bytes of a word lie in its slot, so that a shorter
-// word, which most words of a text are, costs one line of the cache; what is longer lies end to end elsewhere. 64 to 128
-// bytes a word, beside the bytes of long ones.
+// Linear probing, at most half full, 32 bytes a slot. The first eight bytes of a word lie in its slot, so that a
+// shorter word, which most words of a text are, costs one line of the cache; what is longer lies end to end elsewhere.
+// 64 to 128 bytes a word, beside the bytes of long ones.
 #pragma once
 
 #include <bit>
@@ -113,8 +113,8 @@ class WordTable {
       const Entry& entry = entries_[at];
       if (entry.length == 0) return at;
       if (entry.prefix == token.prefix && entry.length == token.length &&
-          (token.length <= 8 || (entry.tag == token.tag &&
-                                 std::memcmp(letters_.data() + entry.letters + 8, token.at + 8, token.length - 8) == 0)))
+          (token.length <= 8 || (entry.tag == token.tag && std::memcmp(letters_.data() + entry.letters + 8,
+                                                                       token.at + 8, token.length - 8) == 0)))
         return at;
     }
   }

@@ -527,6 +527,39 @@ class WordCorpusEncoder:
         own: bool,
         errors: str,
         max_sentence: int,
+        breaks: bool,
+        to: int,
+        workers: int,
+    ) -> None: ...
+    def step(self) -> bool: ...
+
+class WordPairCounter:
+    distinct: int
+    def __init__(self, max_pairs: int) -> None: ...
+    def add(self, tokens: NDArray[np.int32]) -> None: ...
+    def phrases(
+        self,
+        vocabulary: WordCorpusVocabulary,
+        words: int,
+        different: int,
+        min_count: int,
+        threshold: float,
+        npmi: bool,
+    ) -> list[tuple[str, str, int, float]]: ...
+
+class WordPairJoiner:
+    bytes_done: int
+    joined: int
+    def __init__(
+        self,
+        vocabulary: WordCorpusVocabulary,
+        pairs: Sequence[int],
+        delimiter: str,
+        file: int,
+        size: int,
+        piece: int,
+        own: bool,
+        errors: str,
         to: int,
         workers: int,
     ) -> None: ...

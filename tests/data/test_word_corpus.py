@@ -151,7 +151,13 @@ def test_broken_utf8(tmp_path: Path) -> None:
     path.write_bytes(b"fine\nalso fine\nx\xff y\xfe \xff x\xfd")
     with pytest.raises(DataError, match=r"text\.txt: line 3 has a word that is no UTF-8"):
         WordCorpus.build(path, 1)
-    assert WordCorpus.build(path, 1, errors="replace").words == ["fine", "x\ufffd", "also", "y\ufffd", "\ufffd"]
+    assert WordCorpus.build(path, 1, errors="replace").words == [
+        "fine",
+        "x\ufffd",
+        "also",
+        "y\ufffd",
+        "\ufffd",
+    ]
     assert WordCorpus.build(path, 1, errors="ignore").words == ["fine", "x", "also", "y"]
 
 

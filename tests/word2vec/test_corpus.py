@@ -54,7 +54,7 @@ def read(
         table = counter.vocabulary(min_count, max_final_vocab, old)
         assert len(table) == len(table.words())
         encoder = _cpu.WordCorpusEncoder(
-            table, file.fileno(), len(data), piece, own, errors, max_sentence, out.fileno(), workers
+            table, file.fileno(), len(data), piece, own, errors, max_sentence, False, out.fileno(), workers
         )
         while encoder.step():
             pass
@@ -272,7 +272,9 @@ def test_a_word_of_64_kib_is_one_and_a_longer_one_is_an_error() -> None:
         for own in (False, True):
             for end in (b"", b"\xfe" if own else b" "):
                 line = b"\xff" if own else b"\n"
-                with pytest.raises(ValueError, match=r"^(line|sentence) 3 has a word of more than 65536 bytes"):
+                with pytest.raises(
+                    ValueError, match=r"^(line|sentence) 3 has a word of more than 65536 bytes"
+                ):
                     read(b"a" + line + b"b" + line + word + b"x" + end, piece=piece, workers=2, own=own)
 
 
@@ -313,7 +315,7 @@ def test_a_file_that_becomes_shorter_is_an_error(tmp_path: Path) -> None:
             _cpu.WordCorpusCounter(file.fileno(), size, 4096, False, "strict", 0, 2).step()
         with pytest.raises(ValueError, match="became shorter"):
             _cpu.WordCorpusEncoder(
-                table, file.fileno(), size, 4096, False, "strict", 100, out.fileno(), 2
+                table, file.fileno(), size, 4096, False, "strict", 100, False, out.fileno(), 2
             ).step()
 
 
@@ -324,9 +326,9 @@ def test_encoding_to_a_closed_file_is_an_error(tmp_path: Path) -> None:
         table = _cpu.WordCorpusVocabulary([b"a"], [1])
         # A descriptor to read from cannot be written to.
         encoder = _cpu.WordCorpusEncoder(
-            table, file.fileno(), 3, 4096, False, "strict", 100, file.fileno(), 1
+            table, file.fileno(), 3, 4096, False, "strict", 100, False, file.fileno(), 1
         )
-        with pytest.raises(RuntimeError, match="temporary file cannot be written"):
+        with pytest.raises(RuntimeError, match="result cannot be written"):
             encoder.step()
 
 

@@ -20,6 +20,7 @@ from .dataset import Dataset
 from .drawn_batches import DrawnBatches
 from .errors import DataError, DataNotFoundError
 from .idx import read_idx
+from .phrases import Phrases
 from .registry import load, names
 from .sequence_tasks import AddingProblem, CopyMemory
 from .stream_batches import StreamBatches
@@ -45,6 +46,7 @@ __all__ = [
     "Dataset",
     "DrawnBatches",
     "EncodedText",
+    "Phrases",
     "Split",
     "StreamBatches",
     "TaggedSentence",

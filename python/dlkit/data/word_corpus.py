@@ -40,7 +40,7 @@ _WORD_END, _SENTENCE_END = b"\xfe", b"\xff"
 
 
 @dataclass(frozen=True)
-class _Reading:
+class Reading:
     """How a text is read."""
 
     errors: Errors = "strict"
@@ -50,14 +50,15 @@ class _Reading:
     folder: str | os.PathLike[str] | None = None
     progress: Progress | None = None
 
-    def checked(self, owner: str) -> _Reading:
+    def checked(self, owner: str) -> Reading:
+        """The same once all is in range, `workers` a number."""
         if self.errors not in ("strict", "replace", "ignore"):
             raise DataError(f"{owner}: errors is {self.errors!r}, expected 'strict', 'replace' or 'ignore'")
         integer(owner, "max_sentence", self.max_sentence, 1, 1 << 62)
         workers = kernels.get_num_threads() if self.workers is None else self.workers
         workers = min(integer(owner, "workers", workers, 1), 256)
         piece = min(integer(owner, "piece", self.piece, 1), 1 << 28)
-        return _Reading(self.errors, self.max_sentence, workers, piece, self.folder, self.progress)
+        return Reading(self.errors, self.max_sentence, workers, piece, self.folder, self.progress)
 
 
 class EncodedText:
@@ -148,8 +149,8 @@ class CorpusVocabulary:
         DataError
             As `WordCorpus.build`.
         """
-        how = _Reading(**reading).checked("encode")
-        with _opened(source, how) as text:
+        how = Reading(**reading).checked("encode")
+        with opened(source, how) as text:
             encoded = text.encode(self._table)
             if encoded.total_words == 0:
                 raise DataError(f"{text.name} holds no words")
@@ -172,8 +173,8 @@ class CorpusVocabulary:
             than before: `previous` says which each had, or -1 for a new word.
         """
         integer("extend", "min_count", min_count, 0, 1 << 62)
-        how = _Reading(**reading).checked("extend")
-        with _opened(source, how) as text:
+        how = Reading(**reading).checked("extend")
+        with opened(source, how) as text:
             counter = text.count(0)
             if counter.words == 0:
                 raise DataError(f"{text.name} holds no words")
@@ -214,10 +215,12 @@ class WordCorpus(EncodedText):
 
     @property
     def words(self) -> list[str]:
+        """By falling count."""
         return self.vocabulary.words
 
     @property
     def counts(self) -> NDArray[np.int64]:
+        """How often each word occurs."""
         return self.vocabulary.counts
 
     def __enter__(self) -> WordCorpus:
@@ -281,11 +284,13 @@ class WordCorpus(EncodedText):
         owner = "WordCorpus"
         integer(owner, "min_count", min_count, 0, 1 << 62)
         limits = [0 if limit is None else limit for limit in (max_vocab_size, max_final_vocab)]
-        for name, limit in zip(("max_vocab_size", "max_final_vocab"), (max_vocab_size, max_final_vocab), strict=True):
+        for name, limit in zip(
+            ("max_vocab_size", "max_final_vocab"), (max_vocab_size, max_final_vocab), strict=True
+        ):
             if limit is not None:
                 integer(owner, name, limit, 1, 1 << 62)
-        how = _Reading(errors, max_sentence, workers, piece, folder, progress).checked(owner)
-        with _opened(source, how) as text:
+        how = Reading(errors, max_sentence, workers, piece, folder, progress).checked(owner)
+        with opened(source, how) as text:
             counter = text.count(limits[0])
             if counter.words == 0:
                 raise DataError(f"{text.name} holds no words")
@@ -309,20 +314,21 @@ class WordCorpus(EncodedText):
         return self.vocabulary.extend(source, min_count, **reading)
 
 
-class _Text:
+class OpenText:
     """A plain file that is open, and what is read from it."""
 
-    def __init__(self, file: IO[bytes], name: str, own: bool, how: _Reading) -> None:
+    def __init__(self, file: IO[bytes], name: str, own: bool, how: Reading) -> None:
         self.file, self.name, self.own, self.how = file, name, own, how
         self.size = os.fstat(file.fileno()).st_size
 
     def count(self, max_vocab_size: int) -> _cpu.WordCorpusCounter:
+        """The words and how often each occurs."""
         how = self.how
         assert how.workers is not None
         counter = _cpu.WordCorpusCounter(
             self.file.fileno(), self.size, how.piece, self.own, how.errors, max_vocab_size, how.workers
         )
-        self._run(counter, "count")
+        self.run(counter, "count")
         return counter
 
     def encode(
@@ -331,10 +337,12 @@ class _Text:
         counter: _cpu.WordCorpusCounter | None = None,
         *,
         exact: bool = False,
+        breaks: bool = False,
     ) -> EncodedText:
+        """The text as numbers; with `breaks`, sentences end at words that are not in the table."""
         how = self.how
         assert how.workers is not None
-        with _temporary(how) as file:
+        with temporary(how) as file:
             encoder = _cpu.WordCorpusEncoder(
                 table,
                 self.file.fileno(),
@@ -343,10 +351,11 @@ class _Text:
                 self.own,
                 how.errors,
                 how.max_sentence,
+                breaks,
                 file.fileno(),
                 how.workers,
             )
-            self._run(encoder, "encode")
+            self.run(encoder, "encode")
             changed = counter is not None and encoder.words != counter.words
             if changed or (exact and encoder.kept != int(table.counts().sum())):
                 raise DataError(f"{self.name} was changed while it was read")
@@ -355,7 +364,10 @@ class _Text:
                 tokens = np.memmap(file, np.int32, "r", shape=(encoder.kept + encoder.sentences,))
             return EncodedText(tokens, encoder.words, encoder.kept, encoder.sentences)
 
-    def _run(self, work: _cpu.WordCorpusCounter | _cpu.WordCorpusEncoder, what: str) -> None:
+    def run(
+        self, work: _cpu.WordCorpusCounter | _cpu.WordCorpusEncoder | _cpu.WordPairJoiner, what: str
+    ) -> None:
+        """All steps of a work."""
         try:
             going = True
             while going:
@@ -367,9 +379,10 @@ class _Text:
 
 
 @contextmanager
-def _temporary(how: _Reading) -> Iterator[IO[bytes]]:
+def temporary(how: Reading) -> Iterator[IO[bytes]]:
+    """A file that has no name."""
     try:
-        file: IO[bytes] = tempfile.TemporaryFile(prefix="dlkit-", dir=how.folder)
+        file: IO[bytes] = tempfile.TemporaryFile(prefix="dlkit-", dir=how.folder)  # noqa: SIM115
     except OSError as error:
         raise DataError(f"a temporary file cannot be made: {error}") from error
     with file:
@@ -377,29 +390,31 @@ def _temporary(how: _Reading) -> Iterator[IO[bytes]]:
 
 
 @contextmanager
-def _opened(source: Source, how: _Reading) -> Iterator[_Text]:
+def opened(source: Source, how: Reading) -> Iterator[OpenText]:
+    """A source as a plain file, a temporary one where it is none."""
     if isinstance(source, str | os.PathLike):
         with _opened_path(os.fspath(source), how) as text:
             yield text
         return
-    if isinstance(source, bytes | bytearray) or not isinstance(source, Iterable):
+    given: Any = source
+    if isinstance(given, bytes | bytearray) or not isinstance(given, Iterable):
         raise DataError(
-            f"source is of type {type(source).__name__}, expected a path or an iterable of lists of words"
+            f"source is of type {type(given).__name__}, expected a path or an iterable of lists of words"
         )
-    with _temporary(how) as file:
+    with temporary(how) as file:
         _spool(source, file, how)
         file.flush()
-        yield _Text(file, "source", True, how)
+        yield OpenText(file, "source", True, how)
 
 
 @contextmanager
-def _opened_path(name: str, how: _Reading) -> Iterator[_Text]:
+def _opened_path(name: str, how: Reading) -> Iterator[OpenText]:
     try:
         status = os.stat(name)
         if not stat.S_ISREG(status.st_mode):
             kind = "a folder" if stat.S_ISDIR(status.st_mode) else "no regular file"
             raise DataError(f"{name} is {kind}, expected a file of text")
-        file = open(name, "rb")
+        file = open(name, "rb")  # noqa: SIM115
     except (FileNotFoundError, NotADirectoryError) as error:
         raise DataNotFoundError(f"{name}: no such file") from error
     except (OSError, ValueError) as error:
@@ -409,9 +424,9 @@ def _opened_path(name: str, how: _Reading) -> Iterator[_Text]:
     with file:
         opener = _OPENERS.get(os.path.splitext(name)[1].lower())
         if opener is None:
-            yield _Text(file, name, False, how)
+            yield OpenText(file, name, False, how)
             return
-        with _temporary(how) as plain:
+        with temporary(how) as plain:
             try:
                 with opener(file) as stream:
                     while chunk := stream.read(_PIECE):
@@ -423,10 +438,10 @@ def _opened_path(name: str, how: _Reading) -> Iterator[_Text]:
                 raise DataError(f"{name} is cut short") from error
             except (OSError, lzma.LZMAError, zlib.error) as error:
                 raise DataError(f"{name} cannot be unpacked: {error}") from error
-            yield _Text(plain, name, False, how)
+            yield OpenText(plain, name, False, how)
 
 
-def _spool(sentences: Iterable[Sequence[str]], file: IO[bytes], how: _Reading) -> None:
+def _spool(sentences: Iterable[Sequence[str]], file: IO[bytes], how: Reading) -> None:
     for number, sentence in enumerate(sentences, start=1):
         if isinstance(sentence, str | bytes) or not isinstance(sentence, Iterable):
             hint = " (did you mean text.split()?)" if isinstance(sentence, str | bytes) else ""
