@@ -123,6 +123,9 @@ void Joining::read_piece(std::uint64_t number, Piece& piece) {
           continue;
         }
         std::string_view bytes{reinterpret_cast<const char*>(token.at), token.length};
+        if (text_.own() &&
+            std::any_of(bytes.begin(), bytes.end(), [](char c) { return c == ' ' || ('\t' <= c && c <= '\r'); }))
+          throw Fault{tokens.offset(token), "has a word with white space, which a file of text cannot hold"};
         std::int64_t found = vocabulary_.find(token);
         if (found < 0 && !ngram::is_utf8(bytes)) {
           if (broken_ == Broken::strict) throw Fault{tokens.offset(token), kNoUtf8};
@@ -132,9 +135,6 @@ void Joining::read_piece(std::uint64_t number, Piece& piece) {
           mended.push_back(piece.words.size());
           piece.mended.push_back(std::move(word));
         }
-        if (text_.own() &&
-            std::any_of(bytes.begin(), bytes.end(), [](char c) { return c == ' ' || ('\t' <= c && c <= '\r'); }))
-          throw Fault{tokens.offset(token), "has a word with white space, which a file of text cannot hold"};
         piece.words.push_back({bytes, static_cast<std::int32_t>(found)});
       }
   } catch (const Fault& fault) {

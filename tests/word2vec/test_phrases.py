@@ -96,6 +96,8 @@ def test_faults() -> None:
         join(b"a\nb\xff", [("a", "b")], piece=1)
     with pytest.raises(ValueError, match="sentence 2 has a word with white space"):
         join(b"a\xffb c\xff", [("a", "b")], piece=1, own=True)
+    with pytest.raises(ValueError, match="sentence 1 has a word with white space"):
+        join(b"b \xc0\xff", [("a", "b")], own=True, errors="replace")
     with pytest.raises(ValueError, match="line 2 has a word of more than"):
         join(b"a\n" + b"x" * 70000, [("a", "b")])
     table = _cpu.WordCorpusVocabulary([b"a"], [1])
