@@ -18,6 +18,7 @@ void bind_pool(pybind11::module_& module);
 void bind_over_time(pybind11::module_& module);
 void bind_recurrent(pybind11::module_& module);
 void bind_word2vec(pybind11::module_& module);
+void bind_word2vec_corpus(pybind11::module_& module);
 void bind_word2vec_engine(pybind11::module_& module);
 
 }  // namespace dlkit

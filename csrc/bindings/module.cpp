@@ -17,5 +17,6 @@ PYBIND11_MODULE(_cpu, module) {
   dlkit::bind_over_time(module);
   dlkit::bind_recurrent(module);
   dlkit::bind_word2vec(module);
+  dlkit::bind_word2vec_corpus(module);
   dlkit::bind_word2vec_engine(module);
 }

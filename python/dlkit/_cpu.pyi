@@ -493,6 +493,79 @@ def update_words(
 ) -> float: ...
 def word2vec_variants() -> dict[str, list[tuple[str, str, str]]]: ...
 
+# Texts as numbers of words: csrc/bindings/word2vec_corpus.cpp. `file` and `to` are descriptors.
+class WordCorpusVocabulary:
+    def __init__(self, words: Sequence[bytes], counts: Sequence[int]) -> None: ...
+    def __len__(self) -> int: ...
+    def words(self) -> list[str]: ...
+    def counts(self) -> NDArray[np.int64]: ...
+    def previous(self) -> NDArray[np.int64]: ...
+
+class WordCorpusCounter:
+    bytes_done: int
+    words: int
+    distinct: int
+    largest: int
+    def __init__(
+        self, file: int, size: int, piece: int, own: bool, errors: str, max_vocab_size: int, workers: int
+    ) -> None: ...
+    def step(self) -> bool: ...
+    def vocabulary(
+        self, min_count: int, max_final_vocab: int, old: WordCorpusVocabulary | None
+    ) -> WordCorpusVocabulary: ...
+
+class WordCorpusEncoder:
+    bytes_done: int
+    words: int
+    kept: int
+    sentences: int
+    def __init__(
+        self,
+        vocabulary: WordCorpusVocabulary,
+        file: int,
+        size: int,
+        piece: int,
+        own: bool,
+        errors: str,
+        max_sentence: int,
+        breaks: bool,
+        to: int,
+        workers: int,
+    ) -> None: ...
+    def step(self) -> bool: ...
+
+class WordPairCounter:
+    distinct: int
+    def __init__(self, max_pairs: int) -> None: ...
+    def add(self, tokens: NDArray[np.int32]) -> None: ...
+    def phrases(
+        self,
+        vocabulary: WordCorpusVocabulary,
+        words: int,
+        different: int,
+        min_count: int,
+        threshold: float,
+        npmi: bool,
+    ) -> list[tuple[str, str, int, float]]: ...
+
+class WordPairJoiner:
+    bytes_done: int
+    joined: int
+    def __init__(
+        self,
+        vocabulary: WordCorpusVocabulary,
+        pairs: Sequence[int],
+        delimiter: str,
+        file: int,
+        size: int,
+        piece: int,
+        own: bool,
+        errors: str,
+        to: int,
+        workers: int,
+    ) -> None: ...
+    def step(self) -> bool: ...
+
 class Word2VecEngine:
     def __init__(
         self,

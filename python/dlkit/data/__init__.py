@@ -20,6 +20,7 @@ from .dataset import Dataset
 from .drawn_batches import DrawnBatches
 from .errors import DataError, DataNotFoundError
 from .idx import read_idx
+from .phrases import Phrases
 from .registry import load, names
 from .sequence_tasks import AddingProblem, CopyMemory
 from .stream_batches import StreamBatches
@@ -30,6 +31,7 @@ from .text_dataset import Split, TextDataset
 from .text_registry import load_text, text_names
 from .tokens import words_of
 from .vocabulary import Vocabulary
+from .word_corpus import CorpusVocabulary, EncodedText, WordCorpus
 from .word_vectors import WordVectors, read_word_vectors, write_word_vectors
 
 __all__ = [
@@ -38,10 +40,13 @@ __all__ = [
     "Batches",
     "CopyMemory",
     "Corpus",
+    "CorpusVocabulary",
     "DataError",
     "DataNotFoundError",
     "Dataset",
     "DrawnBatches",
+    "EncodedText",
+    "Phrases",
     "Split",
     "StreamBatches",
     "TaggedSentence",
@@ -49,6 +54,7 @@ __all__ = [
     "TextBatches",
     "TextDataset",
     "Vocabulary",
+    "WordCorpus",
     "WordVectors",
     "holdout",
     "load",
