@@ -875,7 +875,7 @@ def _p_value(r: float, n: int) -> float:
     Gauss and Legendre's rule.
     """
     start = math.asin(abs(r))
-    nodes, weights = np.polynomial.legendre.leggauss(400)
+    nodes, weights = np.polynomial.legendre.leggauss(100)
     # What is more than 40 decay lengths away adds nothing.
     reach = min(math.pi / 2 - start, 40 / max((n - 3) * math.tan(start) if start < 1.57 else math.inf, 1e-9))
     reach = max(reach, min(math.pi / 2 - start, 12 / math.sqrt(n)))
