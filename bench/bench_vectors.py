@@ -21,7 +21,9 @@ from typing import Any
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--rows", type=int, default=1_000_000)
     parser.add_argument("--dimensions", type=int, default=300)
     parser.add_argument("--queries", type=int, default=1000)
@@ -86,14 +88,25 @@ def main() -> int:
         median = statistics.median(each)
         agree = float((found[name][0] == found["dlkit"][0]).mean())
         rows.append(
-            {"name": name, "seconds": median, "gflops": flops / median / 1e9, "ratio": median / ours, "agree": agree}
+            {
+                "name": name,
+                "seconds": median,
+                "gflops": flops / median / 1e9,
+                "ratio": median / ours,
+                "agree": agree,
+            }
         )
         print(
             f"{name:<26} {median:8.2f} s  {flops / median / 1e9:7.1f} GFLOP/s  {median / ours:5.2f} x dlkit's time  "
             f"{agree:.2%} of the neighbours the same"
         )
     if args.json:
-        report = {"settings": {**vars(args), "json": None}, "peak": peak, "rows": rows, "numpy": np.__version__}
+        report = {
+            "settings": {**vars(args), "json": None},
+            "peak": peak,
+            "rows": rows,
+            "numpy": np.__version__,
+        }
         args.json.write_text(json.dumps(report, indent=1) + "\n")
     return 0
 

@@ -87,8 +87,7 @@ template <class T>
 void nearest_by_blocks(const NearestProblem<T>& p, int threads) {
   if (p.queries.rows == 0 || p.k == 0) return;
   const Index room = 2 * p.k + 4 * kMostScanned;
-  const Index at_once =
-      std::clamp<Index>(kMostCandidates / room, 1, std::min<Index>(kMostQueries, p.queries.rows));
+  const Index at_once = std::clamp<Index>(kMostCandidates / room, 1, std::min<Index>(kMostQueries, p.queries.rows));
   const Index blocks = (p.rows.rows + kBlock - 1) / kBlock;
   const int parts = static_cast<int>(std::min<Index>(threads > 0 ? threads : num_threads(), blocks));
   std::vector<Range<T>> ranges;
@@ -106,8 +105,7 @@ void nearest_by_blocks(const NearestProblem<T>& p, int threads) {
         parts);
     for (Index q = 0; q < queries; ++q) {
       all.clear();
-      for (Range<T>& range : ranges)
-        all.insert(all.end(), range.candidates(q), range.candidates(q) + range.count(q));
+      for (Range<T>& range : ranges) all.insert(all.end(), range.candidates(q), range.candidates(q) + range.count(q));
       const Index found = std::min<Index>(p.k, static_cast<Index>(all.size()));
       std::partial_sort(all.begin(), all.begin() + found, all.end(), Better<T>());
       for (Index i = 0; i < p.k; ++i) {

@@ -13,9 +13,7 @@ DLKIT_INLINE Index scan_row(const T* scores, const T* scale, Index from, Index n
   constexpr Index kStep = 4 * V::lanes;
   static_assert(kStep <= kMostScanned);
   const auto score = [&](Index i) { return kScaled ? scores[i] * scale[i] : scores[i]; };
-  const auto vector = [&](Index i) {
-    return kScaled ? V::load(scores + i) * V::load(scale + i) : V::load(scores + i);
-  };
+  const auto vector = [&](Index i) { return kScaled ? V::load(scores + i) * V::load(scale + i) : V::load(scores + i); };
   Index found = count;
   for (; from < n; from += kStep) {
     if (room - found < kStep) {

@@ -39,8 +39,12 @@ def file(table, tmp_path):
 def tests(tmp_path, monkeypatch):
     folder = tmp_path / "data" / "analogy"
     folder.mkdir(parents=True)
-    (folder / "questions-words.txt").write_text(": royal\nMan King woman queen\nman king woman apple\n: [none]\na b c d\n")
-    (folder / "wordsim353.tsv").write_text("# x\napple\tpear\t9\nking\ttree\t1\nqueen\tapple\t0.5\nqueen\tx\t2\n")
+    (folder / "questions-words.txt").write_text(
+        ": royal\nMan King woman queen\nman king woman apple\n: [none]\na b c d\n"
+    )
+    (folder / "wordsim353.tsv").write_text(
+        "# x\napple\tpear\t9\nking\ttree\t1\nqueen\tapple\t0.5\nqueen\tx\t2\n"
+    )
     monkeypatch.setenv("DLKIT_DATA", str(tmp_path / "data"))
     return folder
 
@@ -92,7 +96,9 @@ def test_evaluate(file, tests, capsys):
 
 
 def test_official_files(file, data_folder, capsys):
-    assert main(["evaluate", file, "--analogies", str(data_folder / "analogy" / "questions-words.txt.xz")]) == 0
+    assert (
+        main(["evaluate", file, "--analogies", str(data_folder / "analogy" / "questions-words.txt.xz")]) == 0
+    )
     assert "family" in capsys.readouterr().out
     assert main(["evaluate", file, "--pairs", str(data_folder / "analogy" / "simlex999.txt")]) == 0
     assert "–        –    99.9%" in capsys.readouterr().out  # of the one pair there is no correlation

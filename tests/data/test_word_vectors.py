@@ -161,11 +161,11 @@ def test_compressed(pack, format, tmp_path):
     assert read.words == WORDS
     np.testing.assert_array_equal(read.vectors, VECTORS)
     (tmp_path / "p").write_bytes(pack(content)[:-9])
-    with pytest.raises(DataError, match="damaged or cut short|is cut short"):
+    with pytest.raises(DataError, match=r"damaged or cut short|is cut short"):
         read_word_vectors(tmp_path / "p")
-    (tmp_path / "p").write_bytes(pack(b"".join(b"w%d 1 2\n" % i for i in range(9000))))
-    with pytest.raises(DataError, match="unpacks to more than the limit of 5000 bytes"):
-        read_word_vectors(tmp_path / "p", max_bytes=5000)
+    (tmp_path / "p").write_bytes(pack(b"".join(b"w%d 1 2\n" % i for i in range(9000)) * 9))
+    with pytest.raises(DataError, match="unpacks to more than the limit of 500000 bytes"):
+        read_word_vectors(tmp_path / "p", max_bytes=500_000)
 
 
 def test_fasttext_and_glove_as_their_makers_write_them(tmp_path):
@@ -220,7 +220,9 @@ def npy_that_lies(shape):
         for name, text in (("vectors", shape), ("words", "(1,)")):
             kind = "<f4" if name == "vectors" else "|u1"
             header = f"{{'descr': '{kind}', 'fortran_order': False, 'shape': {text}}}".ljust(117) + "\n"
-            archive.writestr(f"{name}.npy", b"\x93NUMPY\x01\x00" + struct.pack("<H", 118) + header.encode() + b"abcd")
+            archive.writestr(
+                f"{name}.npy", b"\x93NUMPY\x01\x00" + struct.pack("<H", 118) + header.encode() + b"abcd"
+            )
     return file.getvalue()
 
 
@@ -277,18 +279,19 @@ def test_hostile_safetensors(tmp_path):
             read_word_vectors(tmp_path / "v")
 
 
-WHOLE = {
-    name: None for name in ("text", "binary", "glove", "npz", "safetensors")
-}  # the content of a file of each format
+FORMATS = ("text", "binary", "glove", "npz", "safetensors")
+WHOLE: dict[str, bytes] = {}  # the content of a file of each format
 
 
 @given(st.data())
 def test_files_with_damage_are_read_or_refused(tmp_path_factory, data):
     pytest.importorskip("safetensors")
     path = tmp_path_factory.getbasetemp() / "damaged"
-    format = data.draw(st.sampled_from(sorted(WHOLE)))
-    if WHOLE[format] is None:
-        WHOLE[format] = write_word_vectors(path, WORDS, VECTORS, format=format, counts=[4, 3, 2, 1]).read_bytes()
+    format = data.draw(st.sampled_from(FORMATS))
+    if format not in WHOLE:
+        WHOLE[format] = write_word_vectors(
+            path, WORDS, VECTORS, format=format, counts=[4, 3, 2, 1]
+        ).read_bytes()
     content = bytearray(WHOLE[format])
     for _ in range(data.draw(st.integers(1, 3))):
         at = data.draw(st.integers(0, max(0, len(content) - 1)))
@@ -304,10 +307,13 @@ def test_files_with_damage_are_read_or_refused(tmp_path_factory, data):
     if data.draw(st.booleans()):
         content = gzip.compress(bytes(content))
     path.write_bytes(bytes(content))
+    refused = ""
     try:
         read = read_word_vectors(path, max_bytes=100_000)
     except DataError as error:
-        assert str(path) in str(error)
+        refused = str(error)
+    if refused:
+        assert refused.startswith(str(path))
     else:
         assert np.isfinite(read.vectors).all()
         assert len(set(read.words)) == len(read.words) == len(read.vectors)

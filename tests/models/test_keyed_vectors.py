@@ -86,7 +86,8 @@ def test_float32_is_taken_without_a_copy(table):
 )
 def test_most_similar_as_gensim(vectors, theirs, positive, negative, options):
     same(
-        vectors.most_similar(positive, negative, **options), theirs.most_similar(positive, negative, **options)
+        vectors.most_similar(positive, negative, **options),
+        theirs.most_similar(positive, negative, **options),
     )
 
 
@@ -169,7 +170,7 @@ def test_unknown_words(vectors):
         with pytest.raises(KeyError, match=f"^'{word}' has no vector .did you mean '{near}'") as caught:
             vectors.most_similar(word)
         assert isinstance(caught.value, UnknownWordError)
-    with pytest.raises(KeyError, match="^'zzzzzz' has no vector$"):
+    with pytest.raises(KeyError, match=r"^'zzzzzz' has no vector$"):
         vectors["zzzzzz"]
     for ask in (
         lambda: vectors.similarity("w1", "qqqq"),
@@ -264,7 +265,10 @@ def spelled(data_folder, rng):
     rng.shuffle(words)
     ends = [sum(map(ord, part)) for word in words for part in (word[:3].lower(), word[-2:].lower())]
     known = {end: rng.standard_normal(16) for end in sorted(set(ends))}
-    table = [known[a] + known[b] + 0.3 * rng.standard_normal(16) for a, b in zip(ends[::2], ends[1::2])]
+    table = [
+        known[a] + known[b] + 0.3 * rng.standard_normal(16)
+        for a, b in zip(ends[::2], ends[1::2], strict=True)
+    ]
     plain = "\n".join(line for i, line in enumerate(text.splitlines()) if i % 20 == 0 or line[0] == ":")
     return words, np.array(table, np.float32), plain
 
@@ -303,12 +307,17 @@ def test_products_as_one_question_at_a_time(spelled, case_insensitive, tmp_path)
             best = vectors.most_similar_cosmul([row[b], row[c]], [row[a]], topn=8)
             answer = next(word for word, _ in best if fold(word) not in (a, b, c))
             assert (fold(answer) == d) == right
-    assert score == len(sections[-1]["correct"]) / sum(len(sections[-1][key]) for key in ("correct", "incorrect"))
+    assert score == len(sections[-1]["correct"]) / sum(
+        len(sections[-1][key]) for key in ("correct", "incorrect")
+    )
     assert 0 < score < 1
 
 
 def test_pairs(vectors, theirs, tmp_path, rng):
-    lines = [f"w{a}\tw{b}\t{s:.1f}" for a, b, s in zip(*rng.integers(0, 200, (2, 80)), rng.uniform(0, 9, 80))]
+    lines = [
+        f"w{a}\tw{b}\t{s:.1f}"
+        for a, b, s in zip(*rng.integers(0, 200, (2, 80)), rng.uniform(0, 9, 80), strict=True)
+    ]
     lines += ["# a comment", "the\tunknown\t1.0", "no pair", "The\tw1\tmuch", "W3\tthe\t2.5"]
     (tmp_path / "pairs.tsv").write_text("\n".join(lines))
     for options in ({}, {"dummy4unknown": True}, {"case_insensitive": False}, {"restrict_vocab": 90}):

@@ -66,7 +66,10 @@ def test_of_equal_scores_the_first(variant, threads, rng):
 
 
 def test_the_same_bits_for_any_number_of_threads(rng):
-    vectors, queries = rng.standard_normal((4000, 30), dtype=np.float32), rng.standard_normal((9, 30), dtype=np.float32)
+    vectors, queries = (
+        rng.standard_normal((4000, 30), dtype=np.float32),
+        rng.standard_normal((9, 30), dtype=np.float32),
+    )
     before = K.get_num_threads()
     results = []
     for count in (1, 2, 3):

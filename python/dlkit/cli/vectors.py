@@ -28,7 +28,9 @@ _JSON = typer.Option("--json", help="Print JSON for other programs.")
 
 def similar(
     source: Annotated[Path, _SOURCE],
-    words: Annotated[list[str], typer.Argument(metavar="WORD...", help="One word or several.", show_default=False)],
+    words: Annotated[
+        list[str], typer.Argument(metavar="WORD...", help="One word or several.", show_default=False)
+    ],
     topn: Annotated[int, _TOPN] = 10,
     restrict_vocab: Annotated[int | None, _RESTRICT] = None,
     as_json: Annotated[bool, _JSON] = False,

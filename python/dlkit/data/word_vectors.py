@@ -5,7 +5,8 @@ word and its numbers, separated by spaces. Binary: the word, a space, its number
 original program a line end. GloVe: as the text, without the first line. These four may be compressed (.gz, .xz, .bz2).
 
 The two formats of arrays have ``vectors``, float32 of shape (words, dimensions); ``words``, uint8: UTF-8 with a line
-end between words; and ``counts``, int64, where these are known. ``bytes(file["words"]).decode().split("\n")`` reads them.
+end between words, which ``bytes(file["words"]).decode().split("\n")`` reads; and ``counts``, int64, where these are
+known.
 
 Files are treated as hostile: what they say of their size is held against the size they have before memory is given.
 """
@@ -437,9 +438,7 @@ def _read_text(file: Any, name: str, count: int | None, dimensions: int, kept: _
             with np.errstate(over="ignore"):
                 vector = np.array(parts[1:], dtype=np.float64).astype(np.float32)
         except ValueError:
-            raise DataError(
-                f"{name}: line {number}, {word[:40]!r}: not all columns are numbers"
-            ) from None
+            raise DataError(f"{name}: line {number}, {word[:40]!r}: not all columns are numbers") from None
         if not np.isfinite(vector).all():
             raise DataError(f"{name}: line {number}, {word[:40]!r}: NaN or infinity, expected finite numbers")
         if kept.wants(word):
@@ -558,7 +557,9 @@ def _from_arrays(arrays: Mapping[str, NDArray[Any]], name: str, kept: _Kept) -> 
         raise DataError(f"{name} has no array {' and no array '.join(missing)}, expected vectors and words")
     table, raw = arrays["vectors"], arrays["words"]
     if table.ndim != 2 or table.dtype.kind != "f" or 0 in table.shape or table.shape[1] > _MAX_DIMENSIONS:
-        raise DataError(f"{name}: vectors is {table.dtype} {table.shape}, expected float32 (words, dimensions)")
+        raise DataError(
+            f"{name}: vectors is {table.dtype} {table.shape}, expected float32 (words, dimensions)"
+        )
     if raw.ndim != 1 or raw.dtype != np.uint8:
         raise DataError(f"{name}: words is {raw.dtype} {raw.shape}, expected the bytes of a text, uint8")
     lines = raw.tobytes().split(b"\n")
@@ -621,9 +622,9 @@ def _encoded(word: str, spaces: bool) -> bytes:
         raise DataError(f"write_word_vectors: word {word[:40]!r} cannot be written as UTF-8") from error
     bad = "\n" in word if spaces else any(c.isspace() for c in word)
     if not word or bad or len(raw) > _MAX_WORD:
+        without = "a line end" if spaces else "white space"
         raise DataError(
-            f"write_word_vectors: word is {word[:40]!r}, expected one without {'a line end' if spaces else 'white space'}"
-            f", of 1 to {_MAX_WORD} bytes"
+            f"write_word_vectors: word is {word[:40]!r}, expected one without {without}, of 1 to {_MAX_WORD} bytes"
         )
     return raw
 

@@ -50,7 +50,9 @@ def nearest(
 
     Notes
     -----
-    Memory is bounded: besides the result about 2 MB and 16 (2 k + 256) bytes for each of 1,024 queries, for each thread.
+    Memory is bounded: besides the result each thread has about 2 MB, and 16 (2 k + 256) bytes for each of up to 1,024
+    queries.
+
     Johnson, Douze & Jégou, "Billion-scale similarity search with GPUs", 2017. Sources: csrc/word2vec/nearest.cpp.
     """
     asked, rows = as_array(queries, "nearest", "queries"), as_array(vectors, "nearest", "vectors")

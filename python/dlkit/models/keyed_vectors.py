@@ -16,7 +16,8 @@ import numpy as np
 from dlkit.data.errors import DataError, DataNotFoundError
 from dlkit.data.text_file import lines_of, read_bytes
 from dlkit.data.word_vectors import Format, format_named, read_word_vectors, write_word_vectors
-from dlkit.kernels import matmul, nearest
+from dlkit.kernels.matmul import matmul
+from dlkit.kernels.nearest import nearest
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
@@ -152,11 +153,15 @@ class KeyedVectors:
             )
         if not np.isfinite(norms).all():
             word = self.index_to_key[int((~np.isfinite(norms)).argmax())]
-            raise DataError(f"KeyedVectors: the vector of {word!r} holds NaN or infinity, expected finite numbers")
+            raise DataError(
+                f"KeyedVectors: the vector of {word!r} holds NaN or infinity, expected finite numbers"
+            )
         least = float(np.finfo(np.float32).tiny)
         with np.errstate(over="ignore"):
             self._norms = norms.astype(np.float32)
-            self._scale = np.divide(1.0, norms, out=np.zeros_like(norms), where=norms > least).astype(np.float32)
+            self._scale = np.divide(1.0, norms, out=np.zeros_like(norms), where=norms > least).astype(
+                np.float32
+            )
 
     def get_index(self, key: str | int, default: int | None = None) -> int:
         """Return the row of a word; a row's number is itself.
@@ -185,14 +190,19 @@ class KeyedVectors:
         for form in (word.lower(), word.capitalize(), word.upper(), word.replace(" ", "_")):
             if form in self.key_to_index:
                 return f" (did you mean {form!r}?)"
-        similar = [k for k in self.index_to_key[:_SPELLED] if abs(len(k) - len(word)) <= 2]
-        close = difflib.get_close_matches(word[:60], similar, n=1, cutoff=0.6)
-        return f" (did you mean {close[0]!r}?)" if close else ""
+        by_lower: dict[str, str] = {}
+        for key in self.index_to_key[:_SPELLED]:
+            if abs(len(key) - len(word)) <= 2:
+                by_lower.setdefault(key.lower(), key)
+        close = difflib.get_close_matches(word[:60].lower(), list(by_lower), n=1, cutoff=0.6)
+        return f" (did you mean {by_lower[close[0]]!r}?)" if close else ""
 
     def get_vector(self, key: str | int, norm: bool = False) -> NDArray[np.float32]:
         """Return the vector of a word, read-only; with `norm` at length 1."""
         row = self.get_index(key)
-        vector = self.vectors[row] * self.scale[row] if norm else self.vectors[row].view()
+        vector: NDArray[np.float32] = self.vectors[row].view()
+        if norm:
+            vector = vector * self.scale[row]
         vector.setflags(write=False)
         return vector
 
@@ -210,7 +220,9 @@ class KeyedVectors:
         """Return what is known of a word besides its vector: "count"."""
         row = self.get_index(key)
         if attr != "count" or self.counts is None:
-            raise KeyError(f"attribute {attr!r} is not known, expected {'count' if self.counts is not None else 'none'}")
+            raise KeyError(
+                f"attribute {attr!r} is not known, expected {'count' if self.counts is not None else 'none'}"
+            )
         return int(self.counts[row])
 
     # --- Neighbours ----------------------------------------------------------------------------------------------
@@ -229,8 +241,8 @@ class KeyedVectors:
         Parameters
         ----------
         positive, negative
-            What is added and taken away: a word, its number, a vector, or a pair of one of these and a weight; or a list of
-            them.
+            What is added and taken away: a word, its number, a vector, or a pair of one of these and a weight; or a
+            list of them.
         topn
             How many; None: the cosines of all.
         clip_start, clip_end
@@ -258,7 +270,9 @@ class KeyedVectors:
         start, end = self._clip("most_similar", clip_start, clip_end, restrict_vocab)
         keys, weights = self._weighted(positive, negative)
         if not keys:
-            raise ValueError("most_similar: there is neither a positive nor a negative word, expected at least one")
+            raise ValueError(
+                "most_similar: there is neither a positive nor a negative word, expected at least one"
+            )
         query, given = self._sum(keys, weights)
         if topn is None:
             return matmul(self.vectors[start:end], query) * self.scale[start:end]
@@ -334,7 +348,9 @@ class KeyedVectors:
         found = [(self.index_to_key[row], float(scores[row])) for row in best.tolist() if row not in given]
         return found[:topn]
 
-    def similar_by_word(self, word: str | int, topn: int | None = 10, restrict_vocab: int | None = None) -> Any:
+    def similar_by_word(
+        self, word: str | int, topn: int | None = 10, restrict_vocab: int | None = None
+    ) -> Any:
         """Find the words nearest to one: `most_similar` of it."""
         return self.most_similar(positive=[word], topn=topn, restrict_vocab=restrict_vocab)
 
@@ -411,9 +427,7 @@ class KeyedVectors:
         """Return one minus the cosine of two words."""
         return 1 - self.similarity(w1, w2)
 
-    def distances(
-        self, word_or_vector: Any, other_words: Sequence[str | int] = ()
-    ) -> NDArray[np.float32]:
+    def distances(self, word_or_vector: Any, other_words: Sequence[str | int] = ()) -> NDArray[np.float32]:
         """Return the distances of a word, or a vector, to others; without any to all words."""
         query, _ = self._sum([word_or_vector], np.ones(1))
         if len(other_words) == 0:
@@ -429,7 +443,9 @@ class KeyedVectors:
         lengths = float(np.linalg.norm(one) * np.linalg.norm(other))
         return float(one @ other) / lengths if lengths > 0 else 0.0
 
-    def rank_by_centrality(self, words: Sequence[str | int], use_norm: bool = True) -> list[tuple[float, Any]]:
+    def rank_by_centrality(
+        self, words: Sequence[str | int], use_norm: bool = True
+    ) -> list[tuple[float, Any]]:
         """Return words with their cosine to the mean of all, the largest first."""
         if len(words) == 0:
             raise ValueError("rank_by_centrality: there are no words, expected at least one")
@@ -490,7 +506,8 @@ class KeyedVectors:
         score : float
             The share of right answers.
         sections : list of dict
-            With "section", its name; "correct" and "incorrect", lists of (a, b, c, expected). The last is "Total accuracy".
+            With "section", its name; "correct" and "incorrect", lists of (a, b, c, expected). The last is "Total
+            accuracy".
 
         Raises
         ------
@@ -499,8 +516,8 @@ class KeyedVectors:
 
         Notes
         -----
-        Mikolov, Chen, Corrado & Dean 2013. All questions are answered together: for 3CosAdd by `nearest`, for 3CosMul from
-        the cosines of all words in questions with a block of the vocabulary.
+        Mikolov, Chen, Corrado & Dean 2013. All questions are answered together: for 3CosAdd by `nearest`, for 3CosMul
+        from the cosines of all words in questions with a block of the vocabulary.
         """
         if similarity_function not in ("most_similar", "most_similar_cosmul"):
             raise ValueError(
@@ -520,7 +537,9 @@ class KeyedVectors:
             if not line.strip():
                 continue
             if not sections:
-                raise DataError(f"{name}: line {number} comes before the first section, expected ': name' first")
+                raise DataError(
+                    f"{name}: line {number} comes before the first section, expected ': name' first"
+                )
             words = tuple((line.upper() if case_insensitive else line).split())
             if len(words) != 4:
                 continue
@@ -623,7 +642,11 @@ class KeyedVectors:
     def _folded(self, end: int, case_insensitive: bool) -> tuple[dict[str, int], NDArray[np.int64]]:
         """The rows of the first `end` words by what they are in upper case, and of each the first that is the same."""
         if not case_insensitive:
-            known = self.key_to_index if end == len(self) else dict(zip(self.index_to_key[:end], range(end)))
+            known = (
+                self.key_to_index
+                if end == len(self)
+                else {k: i for i, k in enumerate(self.index_to_key[:end])}
+            )
             return known, np.arange(end)
         first: dict[str, int] = {}
         same = np.fromiter(
@@ -633,9 +656,7 @@ class KeyedVectors:
         )
         return first, same
 
-    def _cos_add(
-        self, questions: NDArray[np.int64], end: int, same: NDArray[np.int64]
-    ) -> NDArray[np.int64]:
+    def _cos_add(self, questions: NDArray[np.int64], end: int, same: NDArray[np.int64]) -> NDArray[np.int64]:
         """The answer to each question: of the five nearest that are not a, b or c the first not the same as these."""
         answers = np.empty(len(questions), np.int64)
         k = min(8, end)
@@ -650,9 +671,7 @@ class KeyedVectors:
             answers[begin : begin + len(part)] = np.where(allowed.any(axis=1), found, -1)
         return answers
 
-    def _cos_mul(
-        self, questions: NDArray[np.int64], end: int, same: NDArray[np.int64]
-    ) -> NDArray[np.int64]:
+    def _cos_mul(self, questions: NDArray[np.int64], end: int, same: NDArray[np.int64]) -> NDArray[np.int64]:
         """The answer to each question: the best by 3CosMul that is not the same as a, b or c."""
         words, at = np.unique(questions[:, :3], return_inverse=True)
         a, b, c = at.reshape(len(questions), 3).T
@@ -691,9 +710,9 @@ class KeyedVectors:
         Parameters
         ----------
         path
-            A file, whose name tells the format: .safetensors, .npz, .bin (word2vec's binary), else word2vec's text. Or a
-            folder, or a name without an ending, which becomes one: its ``vectors.safetensors``, or where that package is
-            not installed ``vectors.npz``.
+            A file, whose name tells the format: .safetensors, .npz, .bin (word2vec's binary), else word2vec's text. Or
+            a folder, or a name without an ending, which becomes one: its ``vectors.safetensors``, or where that package
+            is not installed ``vectors.npz``.
         format
             "text", "binary", "glove", "npz" or "safetensors", whatever the name. Text and binary have no counts.
 
@@ -735,8 +754,8 @@ class KeyedVectors:
         Parameters
         ----------
         path
-            A file of word2vec (text or binary), fastText (.vec), GloVe (.txt), NumPy (.npz) or safetensors, as its content
-            tells; or a folder with ``vectors.safetensors`` or ``vectors.npz``.
+            A file of word2vec (text or binary), fastText (.vec), GloVe (.txt), NumPy (.npz) or safetensors, as its
+            content tells; or a folder with ``vectors.safetensors`` or ``vectors.npz``.
         limit
             Only so many words from the beginning are read.
         unicode_errors
@@ -753,7 +772,9 @@ class KeyedVectors:
         if source.is_dir():
             there = [source / name for name in FILES if (source / name).is_file()]
             if not there:
-                raise DataNotFoundError(f"{source} holds no word vectors, expected {' or '.join(FILES)} in it")
+                raise DataNotFoundError(
+                    f"{source} holds no word vectors, expected {' or '.join(FILES)} in it"
+                )
             source = there[0]
         read = read_word_vectors(source, limit=limit, unicode_errors=unicode_errors)
         return cls(read.words, read.vectors, read.counts)
@@ -788,7 +809,9 @@ class KeyedVectors:
     ) -> tuple[int, int]:
         if restrict_vocab is not None:
             if restrict_vocab < 1:
-                raise ValueError(f"{operation}: restrict_vocab is {restrict_vocab}, expected None or at least 1")
+                raise ValueError(
+                    f"{operation}: restrict_vocab is {restrict_vocab}, expected None or at least 1"
+                )
             start, end = 0, restrict_vocab
         end = len(self) if end is None else min(end, len(self))
         if not 0 <= start < end:
