@@ -6,6 +6,8 @@ import lzma
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 import dlkit as dl
 from dlkit.data import DataError, DataNotFoundError
@@ -367,6 +369,19 @@ def test_files_of_tests_that_are_none(vectors, tmp_path):
         vectors.evaluate_word_analogies(path, similarity_function="cosine")
     path.write_bytes(b"")
     assert vectors.evaluate_word_analogies(path)[0] == 0
+
+
+@given(st.text("w12 \t:\n#.9-einf", max_size=60) | st.binary(max_size=40))
+def test_any_file_of_tests_is_read_or_refused(tmp_path_factory, content):
+    path = tmp_path_factory.getbasetemp() / "any"
+    path.write_bytes(content if isinstance(content, bytes) else content.encode())
+    vectors = KeyedVectors(["w", "1", "2", "w1", "W2"], np.eye(5))
+    for ask in (vectors.evaluate_word_analogies, vectors.evaluate_word_pairs):
+        try:
+            answer = ask(path)
+        except DataError:
+            continue
+        assert len(answer) in (2, 3)
 
 
 @pytest.mark.parametrize("name", ["v.safetensors", "v.npz", "v.bin", "v.txt", "v.vec", "folder", "folder.d"])
