@@ -12,6 +12,7 @@ void bind_crf(pybind11::module_& module);
 void bind_embedding(pybind11::module_& module);
 void bind_layers(pybind11::module_& module);
 void bind_matmul(pybind11::module_& module);
+void bind_nearest(pybind11::module_& module);
 void bind_ngram(pybind11::module_& module);
 void bind_normalisation(pybind11::module_& module);
 void bind_pool(pybind11::module_& module);

@@ -11,6 +11,7 @@ PYBIND11_MODULE(_cpu, module) {
   dlkit::bind_embedding(module);
   dlkit::bind_layers(module);
   dlkit::bind_matmul(module);
+  dlkit::bind_nearest(module);
   dlkit::bind_ngram(module);
   dlkit::bind_normalisation(module);
   dlkit::bind_pool(module);

@@ -69,9 +69,13 @@ from dlkit.kernels import (
 
 if TYPE_CHECKING:
     from dlkit import cli, cuda, data, models, nn, optim, recipes, study, train
+    from dlkit.models import KeyedVectors
 
 # Rooms that are imported when first used, so that `import dlkit` takes no longer than NumPy and the kernels.
 _ROOMS = ("cli", "cuda", "data", "models", "nn", "optim", "recipes", "study", "train")
+
+# Models with names of their own here, as elsewhere they have, imported when first used, too.
+_MODELS = ("KeyedVectors",)
 
 
 def __getattr__(name: str) -> Any:
@@ -79,14 +83,19 @@ def __getattr__(name: str) -> Any:
         import importlib
 
         return importlib.import_module(f"dlkit.{name}")
+    if name in _MODELS:
+        from dlkit import models
+
+        return getattr(models, name)
     raise AttributeError(f"module 'dlkit' has no attribute {name!r}")
 
 
 def __dir__() -> list[str]:
-    return sorted(set(globals()) | set(_ROOMS))
+    return sorted(set(globals()) | set(_ROOMS) | set(_MODELS))
 
 
 __all__ = [
+    "KeyedVectors",
     "Tensor",
     "__version__",
     "abs",

@@ -1,4 +1,10 @@
+import bz2
+import gzip
+import io
+import json
+import lzma
 import struct
+import zipfile
 
 import numpy as np
 import pytest
@@ -30,7 +36,8 @@ def test_against_gensim(tmp_path):
         theirs = gensim.KeyedVectors.load_word2vec_format(str(path), binary=binary)
         np.testing.assert_array_equal(theirs.vectors, VECTORS)
         theirs.save_word2vec_format(str(tmp_path / "w"), binary=binary)
-        np.testing.assert_allclose(read_word_vectors(tmp_path / "w").vectors, VECTORS, rtol=1e-6)
+        assert path.read_bytes() == (tmp_path / "w").read_bytes()
+        np.testing.assert_array_equal(read_word_vectors(tmp_path / "w").vectors, VECTORS)
 
 
 def test_binary_without_line_ends_as_google_has_it(tmp_path):
@@ -45,7 +52,13 @@ def test_binary_without_line_ends_as_google_has_it(tmp_path):
     ("content", "text"),
     [
         (b"", "line 1 is"),
-        (b"word 1 2\n", "line 1 is"),
+        (b"word 1 x\n", "line 1 is"),
+        (b"word\n", "line 1 is"),
+        (b"9" * 300 + b" 3\na 1 2 3\n", "line 1 is"),
+        (b"a 1 2\nb 1\n", "line 2 has 2 columns"),
+        (b"a 1 2\nb 1 x\n", "line 2, 'b': not all columns are numbers"),
+        (b"a 1 2\n\nb 1 2\n", "line 2 has 1 columns"),
+        (b"a 1 2\nb 1 nan\n", "line 2, 'b': NaN"),
         (b"2 3", "line 1 is"),
         (b"0 3\n", "0 words of 3"),
         (b"2 0\na\nb\n", "2 words of 0"),
@@ -114,3 +127,210 @@ def test_table():
     again, _ = vectors.table(["<pad>", "<unk>", "film", "the"], seed=1)
     np.testing.assert_array_equal(table, again)
     assert vectors.table(["x"], bound=0.0)[0].max() == 0
+
+
+HARD = np.array([[1e-45, 3.4028235e38, -0.0], [1 / 3, 1e-38, 16777216], [0.1, -1e-5, 123456790]], np.float32)
+
+
+@pytest.mark.parametrize("format", ["text", "binary", "glove", "npz", "safetensors"])
+def test_every_format_gives_back_every_bit(format, tmp_path):
+    if format == "safetensors":
+        pytest.importorskip("safetensors")
+    words, counts = ["the", "ärger", "北京"], [9, 5, 1]
+    path = write_word_vectors(tmp_path / "v", words, HARD, format=format, counts=counts)
+    read = read_word_vectors(path)
+    assert read.words == words
+    np.testing.assert_array_equal(read.vectors.view(np.int32), HARD.view(np.int32))
+    if format in ("npz", "safetensors"):
+        np.testing.assert_array_equal(read.counts, counts)
+    else:
+        assert read.counts is None
+    again = write_word_vectors(tmp_path / "w", read.words, read.vectors, format=format, counts=read.counts)
+    assert again.read_bytes() == path.read_bytes()
+    one = read_word_vectors(path, limit=2, keep={"北京", "the"})
+    assert one.words == ["the"]
+    assert not list(tmp_path.glob(".*"))
+
+
+@pytest.mark.parametrize("pack", [gzip.compress, lzma.compress, bz2.compress])
+@pytest.mark.parametrize("format", ["text", "binary", "glove"])
+def test_compressed(pack, format, tmp_path):
+    content = write_word_vectors(tmp_path / "v", WORDS, VECTORS, format=format).read_bytes()
+    (tmp_path / "p").write_bytes(pack(content))
+    read = read_word_vectors(tmp_path / "p")
+    assert read.words == WORDS
+    np.testing.assert_array_equal(read.vectors, VECTORS)
+    (tmp_path / "p").write_bytes(pack(content)[:-9])
+    with pytest.raises(DataError, match=r"damaged or cut short|is cut short"):
+        read_word_vectors(tmp_path / "p")
+    (tmp_path / "p").write_bytes(pack(b"".join(b"w%d 1 2\n" % i for i in range(9000)) * 9))
+    with pytest.raises(DataError, match="unpacks to more than the limit of 500000 bytes"):
+        read_word_vectors(tmp_path / "p", max_bytes=500_000)
+
+
+def test_fasttext_and_glove_as_their_makers_write_them(tmp_path):
+    # fastText ends its lines with a space; GloVe of 840 billion words has words with spaces within.
+    (tmp_path / "v.vec").write_bytes("2 3\nthe 0.1 -0.2 3 \n\u00a0 1 2 3 \n".encode())
+    read = read_word_vectors(tmp_path / "v.vec")
+    assert read.words == ["the", "\u00a0"]
+    (tmp_path / "glove.txt").write_bytes(b"the 0.1 -0.2 3\n. . . 1 2 3\nat name@domain.com 4 5 6")
+    read = read_word_vectors(tmp_path / "glove.txt")
+    assert read.words == ["the", ". . .", "at name@domain.com"]
+    np.testing.assert_array_equal(read.vectors[1:], [[1, 2, 3], [4, 5, 6]])
+
+
+def test_broken_utf_8_and_words_that_are_there_twice(tmp_path):
+    cut = "ä".encode()[:1]
+    content = b"4 1\na" + cut + b" 1\na" + cut + b" 2\nb 3\nb 4\n"
+    (tmp_path / "v").write_bytes(content)
+    read = read_word_vectors(tmp_path / "v")
+    assert read.words == ["a\ufffd", "b"]
+    np.testing.assert_array_equal(read.vectors, [[1], [3]])
+    with pytest.raises(DataError, match="line 2: the word is not UTF-8: byte 0xc3 at 2"):
+        read_word_vectors(tmp_path / "v", unicode_errors="strict")
+    with pytest.raises(ValueError, match="unicode_errors is 'ignore'"):
+        read_word_vectors(tmp_path / "v", unicode_errors="ignore")
+    with pytest.raises(ValueError, match="limit is 0"):
+        read_word_vectors(tmp_path / "v", limit=0)
+
+
+@pytest.mark.parametrize("head", [b"", b"9 9\n", b"a 1 2\n"])
+def test_half_a_gigabyte_without_a_space(head, tmp_path):
+    import tracemalloc
+
+    with open(tmp_path / "v", "wb") as file:
+        file.write(head + b"a" * 10_000_000)
+        file.truncate(500_000_000)
+    tracemalloc.start()
+    with pytest.raises(DataError, match=r"line [12]|word 1|no word"):
+        read_word_vectors(tmp_path / "v")
+    assert tracemalloc.get_traced_memory()[1] < 40e6
+    tracemalloc.stop()
+
+
+def npz(**arrays):
+    file = io.BytesIO()
+    np.savez(file, **arrays)
+    return file.getvalue()
+
+
+def npy_that_lies(shape):
+    file = io.BytesIO()
+    with zipfile.ZipFile(file, "w") as archive:
+        for name, text in (("vectors", shape), ("words", "(1,)")):
+            kind = "<f4" if name == "vectors" else "|u1"
+            header = f"{{'descr': '{kind}', 'fortran_order': False, 'shape': {text}}}".ljust(117) + "\n"
+            archive.writestr(
+                f"{name}.npy", b"\x93NUMPY\x01\x00" + struct.pack("<H", 118) + header.encode() + b"abcd"
+            )
+    return file.getvalue()
+
+
+BYTES = np.frombuffer(b"a\nb", np.uint8)
+
+
+@pytest.mark.parametrize(
+    ("content", "text"),
+    [
+        (npz(vectors=VECTORS[:2]), "no array words"),
+        (npz(words=BYTES), "no array vectors"),
+        (npz(vectors=VECTORS, words=BYTES), r"2 words but vectors is \(4, 5\)"),
+        (npz(vectors=VECTORS[0], words=BYTES), "vectors is float32 \\(5,\\)"),
+        (npz(vectors=np.ones((2, 3), int), words=BYTES), "vectors is int64"),
+        (npz(vectors=np.ones((2, 0)), words=BYTES), "vectors is float64"),
+        (npz(vectors=np.full((2, 3), 1e300), words=BYTES), "word 1, 'a': NaN or infinity"),
+        (npz(vectors=np.array([[1.0], [np.nan]]), words=BYTES), "word 2, 'b': NaN"),
+        (npz(vectors=VECTORS[:2], words=np.array(["a", "b"])), "words holds <U1"),
+        (npz(vectors=VECTORS[:2], words=np.frombuffer(b"a\n", np.uint8)), "word 2: the word has 0 bytes"),
+        (npz(vectors=VECTORS[:2], words=BYTES, counts=np.array([1, -1])), "counts is int64"),
+        (npz(vectors=VECTORS[:2], words=BYTES, counts=np.array([1])), "counts is int64"),
+        (npz(vectors=np.array([[{}]]), words=BYTES), "vectors holds object"),
+        (npy_that_lies("(1000000000, 300)"), "which 132 bytes cannot hold"),
+        (npy_that_lies("(-1, 300)"), "vectors"),
+        (npy_that_lies("'abc'"), "is no array of NumPy"),
+        (npy_that_lies("(1, 2)"), "cut short: 4 of 8 bytes"),
+        (npz(vectors=VECTORS[:2], words=BYTES)[:-30], "no complete .npz file"),
+        (b"PK\x03\x04", "no complete .npz file"),
+    ],
+)
+def test_hostile_npz(content, text, tmp_path):
+    (tmp_path / "v").write_bytes(content)
+    with pytest.raises(DataError, match=text):
+        read_word_vectors(tmp_path / "v")
+
+
+def test_hostile_safetensors(tmp_path):
+    pytest.importorskip("safetensors")
+    whole = write_word_vectors(tmp_path / "v", WORDS, VECTORS, format="safetensors").read_bytes()
+
+    def made(**entries):
+        header = json.dumps(entries).encode()
+        return struct.pack("<Q", len(header)) + header + bytes(64)
+
+    floats = {"dtype": "F32", "shape": [2, 3], "data_offsets": [0, 24]}
+    for content, text in (
+        (whole[:-1], "no complete safetensors file"),
+        (whole[:40] + b"\xff" + whole[41:], "no complete safetensors file"),
+        (made(vectors=floats), "no complete safetensors file|no array words"),
+        (made(vectors={**floats, "shape": [1 << 40, 3]}), "no complete safetensors file"),
+    ):
+        (tmp_path / "v").write_bytes(content)
+        with pytest.raises(DataError, match=text):
+            read_word_vectors(tmp_path / "v")
+
+
+FORMATS = ("text", "binary", "glove", "npz", "safetensors")
+WHOLE: dict[str, bytes] = {}  # the content of a file of each format
+
+
+@given(st.data())
+def test_files_with_damage_are_read_or_refused(tmp_path_factory, data):
+    pytest.importorskip("safetensors")
+    path = tmp_path_factory.getbasetemp() / "damaged"
+    format = data.draw(st.sampled_from(FORMATS))
+    if format not in WHOLE:
+        WHOLE[format] = write_word_vectors(
+            path, WORDS, VECTORS, format=format, counts=[4, 3, 2, 1]
+        ).read_bytes()
+    content = bytearray(WHOLE[format])
+    for _ in range(data.draw(st.integers(1, 3))):
+        at = data.draw(st.integers(0, max(0, len(content) - 1)))
+        match data.draw(st.sampled_from(["set", "cut", "insert", "drop"])):
+            case "set":
+                content[at : at + 1] = data.draw(st.binary(min_size=1, max_size=1))
+            case "cut":
+                del content[at:]
+            case "insert":
+                content[at:at] = data.draw(st.binary(max_size=9))
+            case "drop":
+                del content[at : at + data.draw(st.integers(1, 30))]
+    if data.draw(st.booleans()):
+        content = gzip.compress(bytes(content))
+    path.write_bytes(bytes(content))
+    refused = ""
+    try:
+        read = read_word_vectors(path, max_bytes=100_000)
+    except DataError as error:
+        refused = str(error)
+    if refused:
+        assert refused.startswith(str(path))
+    else:
+        assert np.isfinite(read.vectors).all()
+        assert len(set(read.words)) == len(read.words) == len(read.vectors)
+
+
+def test_more_that_cannot_be_written(tmp_path):
+    for words, vectors, options, text in (
+        (["a\nb"], VECTORS[:1], {"format": "npz"}, "without a line end"),
+        (["\udc80"], VECTORS[:1], {}, "cannot be written as UTF-8"),
+        (["a"], np.full((1, 2), 1e300), {}, "NaN or infinity"),
+        (["a"], np.zeros((1, 70000)), {}, "at most 65536"),
+        (["a"], VECTORS[:1], {"format": "npz", "counts": [1.5]}, "counts is float64"),
+    ):
+        with pytest.raises(DataError, match=text):
+            write_word_vectors(tmp_path / "w", words, vectors, **options)
+    with pytest.raises(ValueError, match="format is 'csv'"):
+        write_word_vectors(tmp_path / "w", ["a"], VECTORS[:1], format="csv")
+    assert not list(tmp_path.iterdir())
+    with pytest.raises(DataError, match="counts of shape"):
+        WordVectors(["a"], VECTORS[:1], np.zeros(2, np.int64))

@@ -8,10 +8,10 @@ from typing import Any
 import typer
 from typer.core import TyperGroup
 
-from . import bench, catalogue, config, predict, study, train
+from . import bench, catalogue, config, predict, study, train, vectors
 from .errors import report
 
-_ORDER = ("train", "predict", "list", "bench", "study", "config")
+_ORDER = ("train", "predict", "similar", "analogy", "evaluate", "list", "bench", "study", "config")
 
 
 class _Ordered(TyperGroup):
@@ -51,6 +51,9 @@ def options(
 
 app.add_typer(train.app, name="train")
 app.command("predict")(predict.predict)
+app.command("similar")(vectors.similar)
+app.command("analogy")(vectors.analogy)
+app.command("evaluate")(vectors.evaluate)
 app.command("list")(catalogue.list_recipes)
 app.add_typer(bench.app, name="bench")
 app.add_typer(study.app, name="study")

@@ -64,6 +64,7 @@ from dlkit.kernels.layers import (
     tanh,
 )
 from dlkit.kernels.matmul import matmul
+from dlkit.kernels.nearest import nearest
 from dlkit.kernels.normalisation import (
     batch_norm,
     batch_norm_apply,
@@ -184,6 +185,7 @@ __all__ = [
     "maxout_backward",
     "measure_bandwidth",
     "measure_peak",
+    "nearest",
     "random",
     "recurrent",
     "recurrent_backward",

@@ -8,6 +8,7 @@ from dlkit import _cpu
 from dlkit.kernels import augment, conv, pool
 from dlkit.kernels.backend import check_backend, nearest
 from dlkit.kernels.layers import ladders
+from dlkit.kernels.nearest import ladders as nearest_ladders
 from dlkit.kernels.recurrent import ladders as recurrent_ladders
 from dlkit.kernels.word2vec import ladders as word2vec_ladders
 
@@ -39,7 +40,15 @@ def variants(operation: str, backend: str = "cpu") -> list[Variant]:
     check_backend(backend, "variants")
     tables: dict[str, list[tuple[str, str, str]]]
     if backend == "cpu":
-        chapters = (ladders, conv.ladders, pool.ladders, augment.ladders, recurrent_ladders, word2vec_ladders)
+        chapters = (
+            ladders,
+            conv.ladders,
+            pool.ladders,
+            augment.ladders,
+            recurrent_ladders,
+            word2vec_ladders,
+            nearest_ladders,
+        )
         tables = {"matmul": _cpu.matmul_variants(), **{k: v for each in chapters for k, v in each().items()}}
     else:
         from dlkit.kernels import (

@@ -11,6 +11,7 @@ Examples
 from __future__ import annotations
 
 from .cnn import CNN
+from .keyed_vectors import Correlation, KeyedVectors, UnknownWordError
 from .language_model import RecurrentLanguageModel
 from .mlp import MLP
 from .ngram import NGramCounts, NGramFileError, NGramModel
@@ -24,6 +25,8 @@ from .text_cnn import TextCNN
 __all__ = [
     "CNN",
     "MLP",
+    "Correlation",
+    "KeyedVectors",
     "NGramCounts",
     "NGramFileError",
     "NGramModel",
@@ -34,6 +37,7 @@ __all__ = [
     "SoftmaxRegression",
     "Summary",
     "TextCNN",
+    "UnknownWordError",
     "perceptron_loss",
     "summary",
 ]
