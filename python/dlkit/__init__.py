@@ -69,13 +69,13 @@ from dlkit.kernels import (
 
 if TYPE_CHECKING:
     from dlkit import cli, cuda, data, models, nn, optim, recipes, study, train
-    from dlkit.models import KeyedVectors
+    from dlkit.models import KeyedVectors, Word2Vec
 
 # Rooms that are imported when first used, so that `import dlkit` takes no longer than NumPy and the kernels.
 _ROOMS = ("cli", "cuda", "data", "models", "nn", "optim", "recipes", "study", "train")
 
 # Models with names of their own here, as elsewhere they have, imported when first used, too.
-_MODELS = ("KeyedVectors",)
+_MODELS = ("KeyedVectors", "Word2Vec")
 
 
 def __getattr__(name: str) -> Any:
@@ -97,6 +97,7 @@ def __dir__() -> list[str]:
 __all__ = [
     "KeyedVectors",
     "Tensor",
+    "Word2Vec",
     "__version__",
     "abs",
     "arange",

@@ -21,11 +21,14 @@ from .sequence_tagger import SequenceTagger
 from .softmax_regression import SoftmaxRegression
 from .summary import Summary, summary
 from .text_cnn import TextCNN
+from .word2vec import Word2Vec
+from .word2vec_trainer import EpochReport, TrainingProgress, Word2VecTrainer
 
 __all__ = [
     "CNN",
     "MLP",
     "Correlation",
+    "EpochReport",
     "KeyedVectors",
     "NGramCounts",
     "NGramFileError",
@@ -37,7 +40,10 @@ __all__ = [
     "SoftmaxRegression",
     "Summary",
     "TextCNN",
+    "TrainingProgress",
     "UnknownWordError",
+    "Word2Vec",
+    "Word2VecTrainer",
     "perceptron_loss",
     "summary",
 ]
