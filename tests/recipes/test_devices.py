@@ -101,7 +101,7 @@ def _few_samples(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 #: What has no kernels for devices yet, and says so.
-CPU_ALONE = ("ngram", "vanishing-gradients")
+CPU_ALONE = ("ngram", "vanishing-gradients", "word2vec")
 
 
 @pytest.mark.parametrize("name", CPU_ALONE)

@@ -6,6 +6,7 @@ Lower-case letters and single spaces, no lines; looked for in ``DLKIT_DATA/text8
 from __future__ import annotations
 
 import hashlib
+from pathlib import Path
 
 from .errors import DataError, DataNotFoundError
 from .fetch import data_folder
@@ -19,6 +20,17 @@ _FILES = {
 _SIZE = 100_000_000
 
 
+def text8_path() -> Path:
+    """Where the text is, plain or compressed.
+
+    Raises
+    ------
+    DataNotFoundError
+        No folder has it.
+    """
+    return _found()[0]
+
+
 def load_text8() -> tuple[bytes, bytes, bytes]:
     """The text's first 90 %, for training, the next 5 %, for validation, and the last 5 %, for the test.
 
@@ -29,21 +41,26 @@ def load_text8() -> tuple[bytes, bytes, bytes]:
     DataError
         The file is damaged or another one.
     """
+    path, md5 = _found()
+    content = read_bytes(path, _SIZE)
+    found = hashlib.md5(content, usedforsecurity=False).hexdigest()
+    if found != md5:
+        raise DataError(f"{path}: MD5 of its content is {found}, expected {md5}: it is damaged")
+    first, second = (
+        content.rindex(b" ", 0, 90 * _SIZE // 100),
+        content.rindex(b" ", 0, 95 * _SIZE // 100),
+    )
+    return content[:first], content[first:second], content[second:]
+
+
+def _found() -> tuple[Path, str]:
+    """The file, and the MD5 that its plain bytes should have."""
     root = data_folder()
     for name, md5 in _FILES.items():
         for ending in ("", ".xz", ".gz"):
             path = root / "text8" / (name + ending) if root is not None else None
-            if path is None or not path.exists():
-                continue
-            content = read_bytes(path, _SIZE)
-            found = hashlib.md5(content, usedforsecurity=False).hexdigest()
-            if found != md5:
-                raise DataError(f"{path}: MD5 of its content is {found}, expected {md5}: it is damaged")
-            first, second = (
-                content.rindex(b" ", 0, 90 * _SIZE // 100),
-                content.rindex(b" ", 0, 95 * _SIZE // 100),
-            )
-            return content[:first], content[first:second], content[second:]
+            if path is not None and path.exists():
+                return path, md5
     raise DataNotFoundError(
         "text8: DLKIT_DATA has no text8/text8 (http://mattmahoney.net/dc/text8.zip); put it there, unpacked or as .xz "
         "or .gz, and set DLKIT_DATA to the folder above"

@@ -340,6 +340,13 @@ class Word2Vec:
         return self._vectors
 
     @property
+    def trainer(self) -> Word2VecTrainer:
+        """The matrices and the engine."""
+        if self._trainer is None:
+            raise ValueError("trainer: there is no vocabulary; expected a call of build_vocab first")
+        return self._trainer
+
+    @property
     def outputs(self) -> NDArray[np.float32] | None:
         """The output matrix of negative sampling, gensim's ``syn1neg``: a view, or None."""
         return None if self._trainer is None else self._trainer.outputs

@@ -34,6 +34,8 @@ CONTENTS = {
     "perplexity.png": "perplexity of every smoothing by order",
     "surprise.png": "what surprises the model in the test text",
     "sample.txt": "what the model writes",
+    "neighbours.txt": "some words and those nearest to them",
+    "vectors.safetensors": "the word vectors; dlkit similar, analogy and evaluate read them",
     "graph.svg": "the graph with values and derivatives",
     "graph.png": "the graph with values and derivatives",
     "report.txt": "how well each class is found",

@@ -15,6 +15,7 @@ _MODULES = {
     "cnn": "cnn",
     "text-cnn": "text_cnn",
     "vanishing-gradients": "vanishing_gradients",
+    "word2vec": "word2vec",
     "ngram": "ngram",
     "lm": "lm",
     "tagger": "tagger",

@@ -1,0 +1,123 @@
+"""Word vectors through their recipe, and what is asked of them afterwards."""
+
+from __future__ import annotations
+
+import gzip
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from dlkit import kernels
+from dlkit.cli.app import run as command
+from dlkit.data import DataError
+from dlkit.models import KeyedVectors
+from dlkit.nn import save_safetensors
+from dlkit.recipes import Result, get
+from dlkit.recipes.settings import SettingsError
+from dlkit.train import RunFolderError
+
+pytest.importorskip("pydoc_data.topics")
+
+
+@pytest.fixture(autouse=True)
+def one_thread() -> Any:
+    before = kernels.get_num_threads()
+    kernels.set_num_threads(1)
+    yield
+    kernels.set_num_threads(before)
+
+
+def run(folder: Path, **settings: Any) -> Result:
+    return get("word2vec").run(run_dir=folder, progress=False, **settings)
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Result:
+    return run(tmp_path_factory.mktemp("word2vec") / "run")
+
+
+def test_learns_and_leaves_a_run_folder(finished: Result, capsys: pytest.CaptureFixture[str]) -> None:
+    assert finished.target is not None
+    assert finished.target.reached(finished.metrics)
+    for name in ("loss.png", "neighbours.txt", "vectors.safetensors", "result.json", "metrics.jsonl"):
+        assert (finished.folder / name).stat().st_size > 0, name
+    wv = KeyedVectors.load(finished.folder)
+    assert len(wv) == finished.metrics["words"] > 1000
+    assert wv.vector_size == 100
+    assert wv.similarity("subclass", "class") > wv.similarity("subclass", "string")
+    assert command(["similar", str(finished.folder), "class", "--topn", "3", "--json"]) == 0
+    assert len(json.loads(capsys.readouterr().out)) == 3
+
+
+def test_same_settings_same_bits_resumed_or_not(tmp_path: Path) -> None:
+    settings = {"epochs": 4, "hs": True, "vector_size": 20, "seed": 3}
+    whole = run(tmp_path / "whole", **settings)
+    expected = KeyedVectors.load(whole.folder).vectors
+    # As a run is that was killed after the second epoch.
+    part = run(tmp_path / "part", **settings).folder
+    lines = (part / "metrics.jsonl").read_text().splitlines(keepends=True)
+    (part / "metrics.jsonl").write_text("".join(lines[:2]))
+    (part / "vectors.safetensors").unlink()
+    (part / "checkpoint.safetensors").unlink()
+
+    from dlkit.data import load_text
+    from dlkit.models import Word2Vec
+
+    stopped: list[Any] = []
+
+    def keep(model: Word2Vec, report: Any) -> None:
+        if report.epoch == 1:
+            trainer = model.trainer
+            stopped.append([np.array(m) for m in (trainer.vectors, trainer.outputs, trainer.nodes)])
+
+    Word2Vec(
+        load_text("topics").sentences,
+        **{"min_count": 3, "sg": True, "alpha": 0.05, "callbacks": [keep], **settings},
+    )
+    state = dict(zip(("vectors", "outputs", "nodes"), stopped[0], strict=True))
+    save_safetensors(state, part / "checkpoint.safetensors")
+    again = run(part, resume=True, **settings)
+    assert (KeyedVectors.load(part).vectors == expected).all()
+    assert [json.loads(line)["epoch"] for line in (part / "metrics.jsonl").read_text().splitlines()] == [
+        0,
+        1,
+        2,
+        3,
+    ]
+    assert again.metrics["train_loss"] == whole.metrics["train_loss"]
+
+
+def test_a_text_of_ones_own(tmp_path: Path) -> None:
+    text = tmp_path / "mine.txt.gz"
+    text.write_bytes(gzip.compress(b"the cat sat on the mat\nthe dog sat on the rug\n" * 200))
+    result = run(tmp_path / "run", corpus=str(text), epochs=2, vector_size=8, sg=False)
+    assert result.target is None
+    assert result.metrics["words"] == 7
+    assert result.metrics["tokens"] == 2400
+    assert result.metrics["analogies" if "analogies" in result.metrics else "words"]
+    assert KeyedVectors.load(result.folder)["cat"].shape == (8,)
+
+
+def test_errors(tmp_path: Path, finished: Result) -> None:
+    with pytest.raises(SettingsError, match="negative is 0 and hs is false"):
+        run(tmp_path / "a", negative=0)
+    with pytest.raises(DataError, match=r"corpus is .*nowhere\.txt: there is no such file"):
+        run(tmp_path / "a", corpus=str(tmp_path / "nowhere.txt"))
+    (tmp_path / "few.txt").write_text("one two three\n")
+    with pytest.raises(DataError, match="no word is left by min_count=5"):
+        run(tmp_path / "b", corpus=str(tmp_path / "few.txt"), min_count=5)
+    with pytest.raises(SettingsError, match="window is 0"):
+        run(tmp_path / "a", window=0)
+    assert not (tmp_path / "a").exists()
+    with pytest.raises(RunFolderError, match="made with other settings"):
+        run(finished.folder, resume=True, window=3)
+
+
+def test_a_checkpoint_of_another_text(tmp_path: Path) -> None:
+    folder = run(tmp_path / "run", epochs=1, vector_size=8).folder
+    save_safetensors({"vectors": np.zeros((3, 8), np.float32)}, folder / "checkpoint.safetensors")
+    with pytest.raises(RunFolderError, match="does not belong to this text"):
+        run(folder, resume=True, epochs=1, vector_size=8)
