@@ -92,6 +92,10 @@ def test_errors(tmp_path: Path) -> None:
         ours.apply([["a"], ["b c"]], tmp_path / "out")
     with pytest.raises(DataError, match="cannot be written"):
         ours.apply([["a"]], tmp_path / "absent" / "out")
+    (tmp_path / "file").write_text("")
+    with pytest.raises(DataError, match="cannot be written"):
+        ours.apply([["a"]], tmp_path / "file" / "out")
+    (tmp_path / "file").unlink()
     (tmp_path / "folder").mkdir()
     with pytest.raises(DataError, match="cannot be written"):
         ours.apply([["a"]], tmp_path / "folder")

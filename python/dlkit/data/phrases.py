@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import math
 import os
-import tempfile
+import secrets
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Literal
 
@@ -167,12 +168,9 @@ class Phrases:
         target = Path(path)
         with opened(source, how) as text:
             assert how.workers is not None
+            part = target.with_name(f".dlkit-{os.getpid()}-{secrets.token_hex(4)}")
             try:
-                descriptor, name = tempfile.mkstemp(prefix=".dlkit-", dir=target.parent)
-            except OSError as error:
-                raise DataError(f"{target} cannot be written: {error.strerror or error}") from error
-            try:
-                with open(descriptor, "wb", buffering=0) as file:
+                with open(part, "xb", buffering=0) as file:
                     joiner = _cpu.WordPairJoiner(
                         table,
                         pairs,
@@ -186,13 +184,10 @@ class Phrases:
                         how.workers,
                     )
                     text.run(joiner, "join")
-                mask = os.umask(0)
-                os.umask(mask)
-                os.chmod(name, 0o666 & ~mask)
-                os.replace(name, target)
-            except BaseException as error:
-                os.unlink(name)
-                if isinstance(error, OSError):
-                    raise DataError(f"{target} cannot be written: {error.strerror or error}") from error
-                raise
+                os.replace(part, target)
+            except OSError as error:
+                raise DataError(f"{target} cannot be written: {error.strerror or error}") from error
+            finally:
+                with suppress(OSError):
+                    part.unlink()
         return joiner.joined

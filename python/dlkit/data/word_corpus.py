@@ -449,13 +449,14 @@ def _spool(sentences: Iterable[Sequence[str]], file: IO[bytes], how: Reading) ->
                 f"sentence {number} is of type {type(sentence).__name__}, expected a list of words{hint}"
             )
         words = list(sentence)
-        for place, word in enumerate(words, start=1):
-            if not isinstance(word, str):
-                raise DataError(
-                    f"sentence {number}, word {place} is of type {type(word).__name__}, expected str"
-                )
         # One join and one replacement, where no word has the character that stands for the ends of words.
-        line = "\0".join(words)
+        try:
+            line = "\0".join(words)
+        except TypeError:
+            place, word = next((i, w) for i, w in enumerate(words, start=1) if not isinstance(w, str))
+            raise DataError(
+                f"sentence {number}, word {place} is of type {type(word).__name__}, expected str"
+            ) from None
         try:
             if line.count("\0") + 1 == len(words):
                 raw = line.encode("utf-8", how.errors).replace(b"\0", _WORD_END)
