@@ -142,7 +142,8 @@ def main() -> int:
 
         name = f"vectors-{asked.threads}t"
         write_results(RESULTS / f"{name}.json", record)
-        put_between_markers(MODELS / "word2vec.md", name, table(record))
+        if asked.threads == 1:
+            put_between_markers(MODELS / "word2vec.md", name, table(record))
     print(table(record))
     return 0
 
