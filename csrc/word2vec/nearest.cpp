@@ -2,11 +2,13 @@
 // in the cache when they are scanned for what exceeds the query's k-th best so far.
 //
 // 2 queries rows dim operations, and the rows read once from memory: bound by multiplications from about 20 queries on,
-// by memory below that. The scores of a million rows are never all there: a block's take 2 MB, the candidates of a
-// query at most 2 k + 256. Threads take ranges of whole blocks, so that scores do not depend on how many there are.
+// by memory below that. The scores of a million rows are never all there: a block's take 1 MB, about what a core's
+// second-level cache holds, the candidates of a query at most 2 k + 512. Threads take ranges of whole blocks, so that
+// scores do not depend on how many there are.
 //
-// Candidates are gathered in no order, and cut to the k best where their room is used up (std::nth_element): O(1) for
-// each, where a heap of k has O(log k). Of rows in random order k log(rows / k) are candidates.
+// Candidates are gathered in no order, and cut to the k best where there are twice as many at the end of a block, or
+// their room is used up (std::nth_element): O(1) for each, where a heap of k has O(log k). Of rows in random order some
+// 2 k log(rows / k) are candidates.
 //
 // Source: the blocks and the fusion of product and selection are those of Johnson, Douze & Jégou 2017 (billion-scale
 // similarity search with GPUs, section 4.1), here on a CPU.
@@ -22,7 +24,7 @@
 namespace dlkit {
 namespace {
 
-constexpr Index kBlock = 512;               // rows
+constexpr Index kBlock = 256;               // rows
 constexpr Index kMostQueries = 1024;        // at a time
 constexpr Index kMostCandidates = 1 << 22;  // of all queries at a time, of one thread
 
@@ -69,6 +71,8 @@ class Range {
           if (at >= n) break;
           best.cut(candidates(q), p_.k);
         }
+        // A threshold that lags behind lets more pass: for each cut there are k candidates more.
+        if (best.count >= 2 * p_.k) best.cut(candidates(q), p_.k);
       }
     }
   }

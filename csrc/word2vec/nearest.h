@@ -60,7 +60,7 @@ void nearest(const NearestProblem<T>& p, int threads);
 }  // namespace naive
 
 // How many scores are looked at together, at most: as much room as a scan needs to go on.
-constexpr Index kMostScanned = 64;
+constexpr Index kMostScanned = 128;
 
 // What of n scores, times their scales where there are any, exceeds the threshold goes behind the `count` candidates
 // that there are; `first` is the index of the first score. Begins at `from`, and returns where it stopped: at n, or

@@ -50,7 +50,7 @@ def nearest(
 
     Notes
     -----
-    Memory is bounded: besides the result each thread has about 2 MB, and 16 (2 k + 256) bytes for each of up to 1,024
+    Memory is bounded: besides the result each thread has about 1 MB, and 16 (2 k + 512) bytes for each of up to 1,024
     queries.
 
     Johnson, Douze & Jégou, "Billion-scale similarity search with GPUs", 2017. Sources: csrc/word2vec/nearest.cpp.
