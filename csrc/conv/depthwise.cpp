@@ -144,7 +144,8 @@ bool takes_depthwise_rows(const ConvShape& s) {
   const bool square = s.kernel_h == s.kernel_w && (s.kernel_h == 3 || s.kernel_h == 5);
   const bool steps = s.stride_h == s.stride_w && s.stride_h <= 2 && s.dilation_h == 1 && s.dilation_w == 1;
   const Index lanes = pixel_kernels<T>().lanes;
-  return s.groups == s.channels && s.filters == s.channels && square && steps && lanes > s.kernel_h &&
+  return active_isa() == Isa::avx512 && sizeof(T) == sizeof(float) && s.groups == s.channels &&
+         s.filters == s.channels && square && steps && lanes > s.kernel_h &&
          most_steps(s, static_cast<double>(lanes)) <= kMostSteps;
 }
 
@@ -158,8 +159,7 @@ std::size_t depthwise_rows_scratch(const ConvShape& s) {
 
 template <class T>
 bool depthwise_rows_pays(const ConvShape& s, ConvPass pass) {
-  // Elsewhere lanes are moved by way of memory.
-  if (active_isa() != Isa::avx512 || !takes_depthwise_rows<T>(s)) return false;
+  if (!takes_depthwise_rows<T>(s)) return false;
   (void)pass;
   const Index lanes = pixel_kernels<T>().lanes;
   if (s.kernel_h == 5 && (s.width > 2 * lanes || s.out_w > lanes)) return false;

@@ -14,9 +14,13 @@
 // For 3 x 3 on 7 x 7: 36 multiply-adds, 12 loads, 12 shuffles and 4 stores for a plane of 49 elements, two rows to a
 // register. Bytes: each array once, in order. Bound: memory; where the planes are in the cache, the multipliers.
 #include "conv/depthwise.h"
+
+#if defined(DLKIT_TARGET_AVX512)
 #include "conv/row_plan.h"
+#endif
 
 namespace dlkit::DLKIT_TARGET {
+#if defined(DLKIT_TARGET_AVX512)
 namespace {
 
 template <class T>
@@ -295,6 +299,10 @@ void backward_weight(const ConvBackwardWeight<T>& p, Index begin, Index end) {
 
 extern const DepthwiseTable depthwise_rows_table;
 const DepthwiseTable depthwise_rows_table = {{forward<float>, backward_input<float>, backward_weight<float>},
-                                             {forward<double>, backward_input<double>, backward_weight<double>}};
+                                             {}};  // small code
+#else
+extern const DepthwiseTable depthwise_rows_table;
+const DepthwiseTable depthwise_rows_table = {};
+#endif
 
 }  // namespace dlkit::DLKIT_TARGET

@@ -1,7 +1,8 @@
 // Any lanes of one register, or of two, to any lanes of another.
 //
 // Moves<T>: lane i of the result is lane from[i] of the first register, or from[i] - lanes of the second; 0 where
-// from[i] is negative. One instruction with AVX-512; elsewhere by way of memory, which no default chooses.
+// from[i] is negative. One instruction with AVX-512; elsewhere it would go by way of memory, and what needs it is left
+// out.
 #pragma once
 
 #include "core/simd.h"
@@ -16,7 +17,6 @@ struct Moves;
 
 template <>
 struct Moves<float> {
-  static constexpr bool fast = true;
   alignas(64) std::int32_t lane[16];
   __mmask16 mask;
 
@@ -38,7 +38,6 @@ struct Moves<float> {
 
 template <>
 struct Moves<double> {
-  static constexpr bool fast = true;
   alignas(64) std::int64_t lane[8];
   __mmask8 mask;
 
@@ -55,26 +54,6 @@ struct Moves<double> {
   }
   DLKIT_INLINE Vec<double> of(Vec<double> a, Vec<double> b) const {
     return {_mm512_maskz_permutex2var_pd(mask, a.v, _mm512_load_si512(lane), b.v)};
-  }
-};
-
-#else
-
-template <class T>
-struct Moves {
-  static constexpr bool fast = false;
-  Index lane[Vec<T>::lanes];
-
-  DLKIT_INLINE void set(const Index* from) {
-    for (int i = 0; i < Vec<T>::lanes; ++i) lane[i] = from[i];
-  }
-  DLKIT_INLINE Vec<T> of(Vec<T> a) const { return of(a, a); }
-  DLKIT_INLINE Vec<T> of(Vec<T> a, Vec<T> b) const {
-    T from[2 * Vec<T>::lanes], to[Vec<T>::lanes];
-    a.store(from);
-    b.store(from + Vec<T>::lanes);
-    for (int i = 0; i < Vec<T>::lanes; ++i) to[i] = lane[i] >= 0 ? from[lane[i]] : T(0);
-    return Vec<T>::load(to);
   }
 };
 

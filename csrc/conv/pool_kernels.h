@@ -142,8 +142,7 @@ struct PoolMoveKernels {
   void (*avg_backward)(const AvgPoolBackward<T>& p, Index begin, Index end);
   void (*adaptive_avg)(const AdaptiveAvgPool<T>& p, Index begin, Index end);
   void (*adaptive_avg_backward)(const AdaptiveAvgPoolBackward<T>& p, Index begin, Index end);
-  Index lanes;
-  bool fast;
+  Index lanes;  // 0: this instruction set cannot move them
 };
 
 // Where the taps of a window lie, from its first on, in elements of the plane.

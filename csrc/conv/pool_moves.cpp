@@ -10,9 +10,13 @@
 // addition for each tap), a shuffle and an addition for each column. Bytes: each array once, in order. Bound: memory.
 #include "conv/interleave.h"
 #include "conv/pool_kernels.h"
+
+#if defined(DLKIT_TARGET_AVX512)
 #include "conv/row_plan.h"
+#endif
 
 namespace dlkit::DLKIT_TARGET {
+#if defined(DLKIT_TARGET_AVX512)
 namespace {
 
 // --- means ----------------------------------------------------------------------------------------------------------
@@ -600,12 +604,16 @@ void max_backward(const MaxPoolBackward<T>& p, Index begin, Index end) {
 }
 
 template <class T>
-constexpr PoolMoveKernels<T> kKernels = {max_backward<T>,          avg<T>,        avg_backward<T>, adaptive_avg<T>,
-                                         adaptive_avg_backward<T>, Vec<T>::lanes, Moves<T>::fast};
+constexpr PoolMoveKernels<T> kKernels = {max_backward<T>,          avg<T>,       avg_backward<T>, adaptive_avg<T>,
+                                         adaptive_avg_backward<T>, Vec<T>::lanes};
 
 }  // namespace
 
 extern const PoolTable<PoolMoveKernels> pool_move_table;
-const PoolTable<PoolMoveKernels> pool_move_table = {kKernels<float>, kKernels<double>};
+const PoolTable<PoolMoveKernels> pool_move_table = {kKernels<float>, {}};  // small code
+#else
+extern const PoolTable<PoolMoveKernels> pool_move_table;
+const PoolTable<PoolMoveKernels> pool_move_table = {};
+#endif
 
 }  // namespace dlkit::DLKIT_TARGET

@@ -188,10 +188,12 @@ bool moves(const MaxPoolBackward<T>& p) {
          rows * (cols / (lanes - kernel + 1) + 1) <= kMostMoveSteps;
 }
 constexpr const char* kMoves =
-    "registers of 4 lanes or more, windows of at most 8 columns (gradients: at most 8 of them on a column), and planes "
+    "AVX-512, float32, windows of at most 8 columns (gradients: at most 8 of them on a column), and planes "
     "of a few thousand registers";
 constexpr const char* kMaximaMove =
-    "uint8 places, a kernel of 2 x 2 or 3 x 3 fewer than the lanes of a register, one stride of 1 or 2, no dilation, "
+    "AVX-512, float32, uint8 places, a kernel of 2 x 2 or 3 x 3 fewer than the lanes of a register, one stride of 1 or "
+    "2, no "
+    "dilation, "
     "and planes of a few thousand registers";
 constexpr const char* kMoved = "rows in registers, moved along their lanes";
 

@@ -258,7 +258,7 @@ Index pool_move_lanes() {
 }
 template <class T>
 bool pool_moves_are_fast() {
-  return move_kernels().get(T{}).fast;
+  return move_kernels().get(T{}).lanes > 0;
 }
 
 template <class T>

@@ -24,11 +24,13 @@
 namespace dlkit::DLKIT_TARGET {
 namespace {
 
-// A tile of sums is at most as many as there are lanes.
+// A tile of sums is at most as many as there are lanes. Double precision is for gradients to be checked in: small code.
 template <class T>
 constexpr int kInputs = Vec<T>::lanes >= 2 ? 2 : 1;
 template <class T>
-constexpr int kOutputs = Vec<T>::lanes >= 4 ? Vec<T>::lanes / 2 : 1;
+constexpr int kOutputs = sizeof(T) == sizeof(double) ? 1
+                         : Vec<T>::lanes >= 4        ? Vec<T>::lanes / 2
+                                                     : 1;
 
 // s[r * stride + c] = x[r] . w[c]
 template <class T, int R, int C>

@@ -12,7 +12,7 @@ namespace {
 
 // Inputs of up to so many registers stay there.
 template <class T>
-constexpr int kMostHeld = Vec<T>::registers / 4;
+constexpr int kMostHeld = sizeof(T) == sizeof(double) ? 1 : Vec<T>::registers / 4;
 
 template <class T>
 DLKIT_INLINE T step_size(const PairUpdate<T>& p, Index j, Vec<T> sum, double& loss) {

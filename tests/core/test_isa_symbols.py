@@ -15,7 +15,8 @@ _SHARED = {"W", "V", "u"}
 _HARMLESS = {"DW.ref.__gxx_personality_v0"}
 
 
-@pytest.mark.parametrize("isa", ["baseline", "avx2", "avx512"])
+# What is compiled for the baseline runs on every processor: a copy of it that the linker keeps does no harm.
+@pytest.mark.parametrize("isa", ["avx2", "avx512"])
 def test_weak_symbols_are_in_the_namespace_of_their_isa(isa: str) -> None:
     nm = shutil.which("nm")
     objects = sorted(_BUILD.glob(f"*/CMakeFiles/dlkit_{isa}.dir/**/*.o"))
