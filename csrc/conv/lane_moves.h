@@ -2,7 +2,7 @@
 //
 // Moves<T>: lane i of the result is lane from[i] of the first register, or from[i] - lanes of the second; 0 where
 // from[i] is negative. One instruction with AVX-512; elsewhere it would go by way of memory, and what needs it is left
-// out.
+// out. Of float32 alone: the wheel is small.
 #pragma once
 
 #include "core/simd.h"
@@ -33,27 +33,6 @@ struct Moves<float> {
   }
   DLKIT_INLINE Vec<float> of(Vec<float> a, Vec<float> b) const {
     return {_mm512_maskz_permutex2var_ps(mask, a.v, _mm512_load_si512(lane), b.v)};
-  }
-};
-
-template <>
-struct Moves<double> {
-  alignas(64) std::int64_t lane[8];
-  __mmask8 mask;
-
-  DLKIT_INLINE void set(const Index* from) {
-    unsigned bits = 0;
-    for (int i = 0; i < 8; ++i) {
-      lane[i] = static_cast<std::int64_t>(from[i]);
-      bits |= from[i] >= 0 ? 1u << i : 0u;
-    }
-    mask = static_cast<__mmask8>(bits);
-  }
-  DLKIT_INLINE Vec<double> of(Vec<double> a) const {
-    return {_mm512_maskz_permutexvar_pd(mask, _mm512_load_si512(lane), a.v)};
-  }
-  DLKIT_INLINE Vec<double> of(Vec<double> a, Vec<double> b) const {
-    return {_mm512_maskz_permutex2var_pd(mask, a.v, _mm512_load_si512(lane), b.v)};
   }
 };
 

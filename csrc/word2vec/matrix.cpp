@@ -127,6 +127,26 @@ DLKIT_INLINE void step_block(const PairUpdate<T>& p, Index first, const Columns&
   for (int c = 0; c < C; ++c) at.store(w[c] + dw[c], p.w[first + c]);
 }
 
+// One input: nothing is summed up for an output, which is read and written in turn.
+template <class T, class Columns>
+DLKIT_INLINE void step_single(const PairUpdate<T>& p, const Columns& at, const T* g) {
+  using V = Vec<T>;
+  const V x = at.load(p.x[0]);
+  V even = V::zero(), odd = V::zero();
+  const auto step = [&](Index j, V& dx) __attribute__((always_inline)) {
+    const V factor = V::broadcast(g[j]), w = at.load(p.w[j]);
+    dx = V::fma(factor, w, dx);
+    at.store(V::fma(factor, x, w), p.w[j]);
+  };
+  Index j = 0;
+  for (; j + 2 <= p.n; j += 2) {
+    step(j, even);
+    step(j + 1, odd);
+  }
+  if (j < p.n) step(j, even);
+  at.store(at.load(p.dx[0]) + (even + odd), p.dx[0]);
+}
+
 // The same where a row is there twice: no row changes before all steps are known.
 template <class T, class Columns>
 DLKIT_INLINE void step_repeated(const PairUpdate<T>& p, const Columns& at, const T* g, T* steps) {
@@ -191,6 +211,7 @@ __attribute__((noinline)) double update(const PairUpdate<T>& p) {
     return loss;
   }
   const auto columns = [&](const auto& at) __attribute__((always_inline)) {
+    if (p.m == 1) return step_single(p, at, s);
     for (Index first = 0; first < blocks; first += C) step_block<T, C>(p, first, at, s, steps);
     if constexpr (Tail > 0) step_block<T, Tail>(p, blocks, at, s, steps);
   };
