@@ -4,9 +4,9 @@
 
 Words a second of the training loop, raw words counted, on the first words of text8 (``DLKIT_DATA``): skip-gram and
 CBOW, each with 5 negatives and with hierarchical softmax, 100 dimensions, a window of 5, subsampling at 1e-4, words
-that occur 5 times; and the building of the vocabulary. gensim reads the text by ``corpus_file``, its fastest way, cut into
-sentences of 10,000 words as both take them. The report goes into ``bench/results/word2vec.json`` and, as a table, into
-``docs/word2vec.md``.
+that occur 5 times; and the building of the vocabulary. gensim reads the text by ``corpus_file``, its fastest way, cut
+into sentences of 10,000 words as both take them. The report goes into ``bench/results/word2vec.json`` and, as a table,
+into ``docs/word2vec.md``.
 
 ``--quality`` trains both on the whole text for 5 epochs, with three seeds, instead: analogies and similarities, into
 ``bench/results/word2vec-quality.json``. That takes about half an hour.
