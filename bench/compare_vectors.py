@@ -75,7 +75,7 @@ def measure(rows: int, rounds: int, threads: int) -> dict[str, Any]:
             found[name] = run()
             times[name].append(time.perf_counter() - begin)
     return {
-        "environment": {**environment(), "faiss": version},
+        "environment": {**environment(), "faiss": version, "command": f"compare_vectors --threads {threads}"},
         "peak": kernels.measure_peak(threads=threads),
         "seconds": {name: statistics.median(each) for name, each in times.items()},
         "agree": {name: float((rows == found["dlkit"]).mean()) for name, rows in found.items()},
