@@ -44,7 +44,7 @@ class TaggerSettings(Settings):
 
     data: str = option("python", "Set of tagged sentences.", group="Data", choices=DATASETS)
     vectors: str | None = option(
-        None, "Word vectors to begin with: a word2vec file, text or binary.", group="Data"
+        None, "Word vectors to begin with: a file, or the run folder of dlkit train word2vec.", group="Data"
     )
     min_count: int = option(1, "A word that is there less often is unknown.", group="Data", at_least=1)
     lower: bool = option(True, "Look words up in lower case (characters stay as they are).", group="Data")
