@@ -2,8 +2,8 @@
 
 ``make reproduce-gates`` runs it. It trains every cell on digits read pixel by pixel and draws their gradients; a ReLU
 network that begins with the identity on the adding problem (Le et al. 2015); an LSTM on MNIST, row by row and pixel by
-pixel, and on copying; and LSTM and GRU with as many parameters each, several seeds in pairs, on two tasks. Figures go to
-``bench/results/reproduce-gates.json``, as tables into ``docs/models/vanishing-gradients.md`` between its markers, as
+pixel, and on copying; and LSTM and GRU with as many parameters each, several seeds in pairs, on two tasks. Figures go
+to ``bench/results/reproduce-gates.json``, as tables into ``docs/models/vanishing-gradients.md`` between its markers, as
 pictures into ``docs/models/images``; with ``--rows`` those rows alone, beside what was measured of the others before.
 ``--keep`` keeps run folders; a run that is in one already is gone on with, or taken as it is.
 """
