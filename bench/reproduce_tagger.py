@@ -73,7 +73,7 @@ _QUICK = {"epochs": 1, "dimensions": 8, "hidden": 8, "batch_size": 256}
 
 
 #: Words of the same part of speech are near in vectors of narrow windows (Levy & Goldberg, 2014).
-_WORD2VEC: dict[str, Any] = {"data": "text8", "window": 2}
+_WORD2VEC: dict[str, Any] = {"data": "text8", "window": 2, "vector_size": 200, "epochs": 10}
 
 
 def _vectors(folder: Path, progress: bool) -> dict[str, Any]:
