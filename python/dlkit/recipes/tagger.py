@@ -96,6 +96,7 @@ class TaggerSettings(Settings):
         "a: a word that is there n times is made unknown with probability a / (a + n) in training.",
         at_least=0,
     )
+    bigram_dropout: float = option(0.0, "The same for pairs of neighbours.", at_least=0)
     epochs: int = option(10, "Passes over the training sentences, at most.", at_least=1)
     batch_size: int = option(32, "Sentences per update.", at_least=1)
     patience: int = option(
@@ -147,8 +148,8 @@ class TaggerTrainer(Trainer):
 
     Attributes
     ----------
-    hide
-        The probability with which each word of the vocabulary is made unknown, shape (words,), or None.
+    hide, hide_bigrams
+        The probability with which each word of the vocabulary is made unknown, shape (words,), or None; and each pair.
     table
         Of the spellings.
     watched
@@ -156,6 +157,7 @@ class TaggerTrainer(Trainer):
     """
 
     hide: NDArray[np.float32] | None = None
+    hide_bigrams: NDArray[np.float32] | None = None
     table: SpellingTable
     watched: _Watched
 
@@ -164,16 +166,13 @@ class TaggerTrainer(Trainer):
 
     def train_batch(self, x: Any, y: Any) -> tuple[Any, Any]:
         """Learn from one batch."""
-        words = x.words
-        if self.hide is not None:
-            hidden = kernels.random.generator().random(words.shape, dtype=np.float32) < self.hide[words]
-            words = np.where(hidden, Vocabulary.UNKNOWN, words)
+        x = x._replace(words=_hidden(x.words, self.hide), bigrams=_hidden(x.bigrams, self.hide_bigrams))
         model: Any = self.model
-        scores = model(words, *x[1:5])
+        scores = model(*x[:5])
         loss = model.loss(scores, y, x.batch_sizes)
         value = loss.item()
         if not isfinite(value):
-            raise non_finite_error(self, value, words, y, scores.data)
+            raise non_finite_error(self, value, x.words, y, scores.data)
         self.optimizer.zero_grad()
         loss.backward()
         if self._clip is not None:
@@ -255,10 +254,11 @@ def train(settings: TaggerSettings, options: RunOptions) -> Result:
     watched = [table.encode(*sentence) for sentence in dataset.validation]
     trainer.watched = _Watched(dataset.validation, watched, dataset.task, allowed)
     if settings.word_dropout:
-        counts = features.counts(dataset.train).astype(np.float32)
-        hide = settings.word_dropout / (settings.word_dropout + counts)
-        hide[[Vocabulary.PADDING, Vocabulary.UNKNOWN]] = 0
-        trainer.hide = hide
+        trainer.hide = _hide(settings.word_dropout, [s.words for s in encoded], len(features.words))
+    if settings.bigram_dropout and features.bigrams is not None:
+        trainer.hide_bigrams = _hide(
+            settings.bigram_dropout, [s.bigrams[:, 0] for s in encoded], len(features.bigrams)
+        )
     index = np.arange(len(watched))
     history = trainer.fit(batches, epochs=settings.epochs, validation=(index, index), resume=options.resume)
 
@@ -316,6 +316,23 @@ def _features(
     if not known:
         raise SettingsError(f"tagger: vectors {settings.vectors} has none of the words of {dataset.name}")
     return features, table
+
+
+def _hide(a: float, numbers: Sequence[NDArray[np.int64]], entries: int) -> NDArray[np.float32]:
+    """How probably each entry of a vocabulary is made unknown (Kiperwasser & Goldberg, 2016)."""
+    hide: NDArray[np.float32] = a / (
+        a + np.bincount(np.concatenate(numbers), minlength=entries).astype(np.float32)
+    )
+    hide[[Vocabulary.PADDING, Vocabulary.UNKNOWN]] = 0
+    return hide
+
+
+def _hidden(numbers: Any, hide: NDArray[np.float32] | None) -> Any:
+    """Numbers of which some are made unknown; as they are where nothing is to be hidden."""
+    if hide is None:
+        return numbers
+    drawn = kernels.random.generator().random(numbers.shape, dtype=np.float32)
+    return np.where(drawn < hide[numbers], Vocabulary.UNKNOWN, numbers)
 
 
 def _known(
