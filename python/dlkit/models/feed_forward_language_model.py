@@ -96,14 +96,11 @@ class FeedForwardLanguageModel(nn.Module):
         dtype: Any = np.float32,
     ) -> None:
         super().__init__()
-        sizes = {"words": words, "order": order, "dimensions": dimensions, "hidden": hidden, "end": end}
-        for name, size in sizes.items():
-            least, most = {"order": (2, MOST_ORDER), "end": (0, int(words) - 1)}.get(name, (1, 1 << 31))
-            whole = hasattr(size, "__index__") and not isinstance(size, bool)
-            if not whole or not least <= size <= most:
-                raise ValueError(
-                    f"FeedForwardLanguageModel: {name} is {size!r}; expected an integer of {least} to {most}"
-                )
+        bounds = {"words": (words, 1, 1 << 31), "order": (order, 2, MOST_ORDER)}
+        bounds |= {"dimensions": (dimensions, 1, 1 << 31), "hidden": (hidden, 1, 1 << 31)}
+        for name, (size, least, most) in bounds.items():
+            _check_integer(name, size, least, most)
+        _check_integer("end", end, 0, int(words) - 1)
         if not 0 <= spread < float("inf"):
             raise ValueError(
                 f"FeedForwardLanguageModel: spread is {spread!r}; expected a finite number of 0 or more"
@@ -194,7 +191,8 @@ class FeedForwardLanguageModel(nn.Module):
             )
         count = len(tokens) - 1
         before = np.concatenate([np.full(self.order - 2, self.end), tokens[:-1]]).astype(np.int32)
-        found = np.lib.stride_tricks.sliding_window_view(before, self.order - 1)[:count].copy()
+        windows = np.lib.stride_tricks.sliding_window_view(before, self.order - 1)
+        found: NDArray[np.int32] = windows[:count].copy()
         if not self.across:
             # From the last word back: what lies before an end is not seen.
             for place in range(self.order - 3, -1, -1):
@@ -247,7 +245,8 @@ class FeedForwardLanguageModel(nn.Module):
         finally:
             self.train(training)
         scores -= scores.max()
-        return scores - np.log(np.exp(scores).sum())
+        found: NDArray[np.float64] = scores - np.log(np.exp(scores).sum())
+        return found
 
     def sample(
         self,
@@ -311,6 +310,14 @@ class FeedForwardLanguageModel(nn.Module):
     def _here(self, tokens: NDArray[Any]) -> Any:
         # On the model's device.
         return move(tokens, device_of(self.embedding.weight.data))
+
+
+def _check_integer(name: str, value: Any, least: int, most: int) -> None:
+    whole = hasattr(value, "__index__") and not isinstance(value, bool)
+    if not whole or not least <= value <= most:
+        raise ValueError(
+            f"FeedForwardLanguageModel: {name} is {value!r}; expected an integer of {least} to {most}"
+        )
 
 
 def count_weights(

@@ -155,9 +155,7 @@ class MixtureLanguageModel:
         ends = np.flatnonzero(np.asarray(tokens) == self.network.end)
         starts = [0, *(int(end) + 1 for end in ends)]
         stops = [*(int(end) for end in ends), len(tokens)]
-        found = [
-            [self.words[int(i)] for i in tokens[a:b]] for a, b in zip(starts, stops, strict=True)
-        ]
+        found = [[self.words[int(i)] for i in tokens[a:b]] for a, b in zip(starts, stops, strict=True)]
         return found
 
     def ngram_surprises(self, tokens: NDArray[np.int64]) -> NDArray[np.float64]:
@@ -225,7 +223,9 @@ class MixtureLanguageModel:
         )
 
 
-def _pair(operation: str, first: ArrayLike, second: ArrayLike) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+def _pair(
+    operation: str, first: ArrayLike, second: ArrayLike
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     one, two = np.asarray(first, np.float64), np.asarray(second, np.float64)
     if one.shape != two.shape:
         raise ValueError(f"{operation}: first is {one.shape} and second {two.shape}; expected one shape")

@@ -13,7 +13,9 @@ def check_sample(start: NDArray[np.int64], count: int, temperature: float) -> No
     if start.ndim != 1 or not len(start):
         raise ValueError(f"sample: start is {start.shape}; expected one dimension of at least one token")
     if count < 0 or not 0 <= temperature < np.inf:
-        raise ValueError(f"sample: count is {count} and temperature {temperature}; expected 0 or more of each")
+        raise ValueError(
+            f"sample: count is {count} and temperature {temperature}; expected 0 or more of each"
+        )
 
 
 def draw_token(

@@ -134,7 +134,7 @@ def load_language_model(folder: str | os.PathLike[str], device: str = "cpu") -> 
     if not isinstance(arguments, dict) or not _ARGUMENTS <= set(arguments) <= _ARGUMENTS | _LATER:
         raise CardError(f"{path / FILE}: arguments are not those of a language model")
     if units not in UNITS:
-        raise CardError(f"{path / FILE}: units is {units!r} and does not fit, expected one of {', '.join(UNITS)}")
+        raise CardError(f"{path / FILE}: units {units!r} do not fit, expected one of {', '.join(UNITS)}")
     words = words_of(card, arguments, path)
     model = with_weights(
         path,

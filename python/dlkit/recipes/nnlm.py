@@ -15,6 +15,7 @@ from dlkit import kernels, nn, optim
 from dlkit.autograd import no_grad
 from dlkit.data import Batches, DataError, load_corpus, read_word_vectors
 from dlkit.data.corpora import CORPORA, END, UNKNOWN, Corpus, corpus_of, split_lines
+from dlkit.kernels.backend import to_host
 from dlkit.models import FeedForwardLanguageModel, KeyedVectors, MixtureLanguageModel, NGramModel
 from dlkit.models.feed_forward_language_model import MOST_ORDER
 from dlkit.models.mixture import mixed_log_probs, mixture_weight
@@ -73,7 +74,10 @@ class NNLMSettings(Settings):
         below=1,
     )
     spread: float = option(
-        0.05, "Weights begin uniform from minus this to this; 0: as their layers do.", group="Model", at_least=0
+        0.05,
+        "Weights begin uniform from minus this to this; 0: as their layers do.",
+        group="Model",
+        at_least=0,
     )
     ngram_order: int = option(
         3,
@@ -254,10 +258,11 @@ def _corpus(settings: NNLMSettings) -> Corpus:
     if settings.min_count > 1:
         counts = Counter(parts[0])
         kept = {word for word, count in counts.items() if count >= settings.min_count} | {END}
+        del counts[END]
         if len(kept) == 1:
             raise SettingsError(
                 f"nnlm: min_count is {settings.min_count}, expected at most {max(counts.values())}: no word of {name} "
-                f"is there so often"
+                f"is there more often"
             )
         parts = [[word if word in kept else UNKNOWN for word in part] for part in parts]
     return corpus_of(name, "words", *parts)
@@ -286,9 +291,7 @@ def _vectors(settings: NNLMSettings, corpus: Corpus) -> NDArray[np.float32] | No
 
 def _optimizer(settings: NNLMSettings, model: nn.Module) -> optim.Optimizer:
     kind: Any = {"sgd": optim.SGD, "adam": optim.Adam, "adamw": optim.AdamW}[settings.optimizer]
-    made: optim.Optimizer = kind(
-        list(model.parameters()), lr=settings.lr, weight_decay=settings.weight_decay
-    )
+    made: optim.Optimizer = kind(list(model.parameters()), lr=settings.lr, weight_decay=settings.weight_decay)
     return made
 
 
@@ -310,8 +313,10 @@ def _show(
         history, run.path("loss.png"), title=title, note="loss: natural logarithm of the perplexity"
     )
     whole: Any = model
+    mixed = title
     if ngrams is not None and scored.ngrams is not None and scored.weight is not None:
         whole = MixtureLanguageModel(model, ngrams, corpus.words, scored.weight)
+        mixed = f"{title}, mixed with {settings.ngram_order}-grams"
         mixture_curve(
             {
                 "validation": (scored.network[0], scored.ngrams[0]),
@@ -319,16 +324,16 @@ def _show(
             },
             scored.weight,
             run.path("mixture.png"),
-            title=f"{title}, mixed with {settings.ngram_order}-grams",
+            title=mixed,
         )
     shown = min(_SHOWN, len(scored.test))
     surprise_lines(
         [corpus.words[i] for i in corpus.test[:shown]],
         -scored.test[:shown] / log(2),
         run.path("surprise.png"),
-        title=f"{title}: bits of surprise at each of the test text's first words",
+        title=f"{mixed}: bits of surprise at each of the test text's first words",
     )
-    KeyedVectors(corpus.words, model.embedding.weight.numpy()).save(run.folder)
+    KeyedVectors(corpus.words, to_host(model.embedding.weight.data)).save(run.folder)
     forbidden = (corpus.words.index(UNKNOWN),) if UNKNOWN in corpus.words else ()
     drawn = whole.sample(
         corpus.numbers([END]),
@@ -340,9 +345,7 @@ def _show(
     run.path("sample.txt").write_text(corpus.text(drawn) + "\n", encoding="utf-8")
 
 
-def _lines(
-    metrics: dict[str, Any], target: Target | None, settings: NNLMSettings
-) -> list[tuple[str, str]]:
+def _lines(metrics: dict[str, Any], target: Target | None, settings: NNLMSettings) -> list[tuple[str, str]]:
     lines = [
         (
             "test perplexity",

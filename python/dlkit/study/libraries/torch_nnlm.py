@@ -30,8 +30,8 @@ def prepare(p: dict[str, Any], inputs: Arrays, best: bool) -> Prepared:
             parameter.copy_(torch.from_numpy(inputs[name]))
     optimizer = torch.optim.SGD(parameters, lr=p["lr"], fused=True if best else None)
     loss_function = torch.nn.CrossEntropyLoss()
-    cut = [torch.from_numpy(inputs[name]).split(p["batch"]) for name in ("x", "y")]
-    batches = itertools.cycle(list(zip(*cut, strict=True)))
+    cut = [torch.from_numpy(inputs[name]).view(p["batches"], p["batch"], -1) for name in ("x", "y")]
+    batches = itertools.cycle(list(zip(cut[0], cut[1].flatten(1), strict=True)))
     losses: list[float] = []
 
     def run() -> None:
