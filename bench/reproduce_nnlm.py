@@ -39,10 +39,10 @@ class Row:
     data: str = "ptb"
 
 
-_FAST = {"batch_size": 256, "lr": 2e-3}
+_FAST = {"batch_size": 256, "lr": 3e-3}
 
 ROWS = (
-    Row("short", "4×60 → 100, 2 epochs", {**_FAST, "epochs": 2}, 140.0),
+    Row("short", "4×60 → 100, 1 epoch", {**_FAST, "epochs": 1}, 140.0),
     Row(
         "wide",
         "4×100 → 200, 6 epochs",

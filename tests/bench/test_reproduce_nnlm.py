@@ -39,7 +39,7 @@ def test_rows_are_measured_and_kept(reproduce, monkeypatch, tmp_path):
     assert [a["seed"] for a in recipe.asked] == [0, 3]
     assert not any(a["resume"] for a in recipe.asked)
     page = reproduce.PAGE.read_text()
-    assert "| 4×60 → 100, 2 epochs | 155.0 | 148.3 | 0.46 | **140.5** | 140 | 2 min |" in page
+    assert "| 4×60 → 100, 1 epoch | 155.0 | 148.3 | 0.46 | **140.5** | 140 | 2 min |" in page
     assert "| **119.5** | 140 | 2 min |" in page
     assert page.startswith("before\n")
     assert page.endswith("after\n")

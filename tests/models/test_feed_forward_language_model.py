@@ -138,6 +138,17 @@ def test_vectors_to_begin_with(rng):
         model.set_vectors(np.zeros((11, 4)))
 
 
+def test_frequencies_to_begin_with():
+    model = small(spread=1e-9)
+    counts = np.arange(11)
+    model.set_frequencies(counts)
+    expected = (counts + 1) / (counts.sum() + 11)
+    np.testing.assert_allclose(np.exp(model.log_probs_after(np.array([3]))), expected, rtol=1e-6)
+    for wrong in (np.ones(10), -counts):
+        with pytest.raises(ValueError, match=r"counts is .* expected \(11,\), from 0"):
+            model.set_frequencies(wrong)
+
+
 @pytest.mark.parametrize("direct", [False, True])
 def test_counts(direct):
     arguments = {"words": 11, "order": 4, "dimensions": 3, "hidden": 5, "direct": direct}

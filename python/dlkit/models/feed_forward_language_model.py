@@ -307,6 +307,31 @@ class FeedForwardLanguageModel(nn.Module):
             self.embedding.weight.copy_(table.astype(self.embedding.weight.dtype))
         mark_changed(self.embedding.weight)
 
+    def set_frequencies(self, counts: NDArray[Any]) -> None:
+        """Begin with how frequent each word is: b becomes the logarithm of its share, one more of each counted.
+
+        Parameters
+        ----------
+        counts
+            Of each word in the training text, shape (words,).
+
+        Raises
+        ------
+        ValueError
+            There are not as many counts as words, or one is below 0.
+        """
+        counts = np.asarray(counts, np.float64)
+        if counts.shape != (self.words,) or not counts.min() >= 0:
+            raise ValueError(
+                f"FeedForwardLanguageModel: counts is {counts.shape}, from {counts.min(initial=0):g}; expected "
+                f"({self.words},), from 0"
+            )
+        bias = self.output.bias
+        assert bias is not None
+        with no_grad():
+            bias.copy_(np.log((counts + 1) / (counts.sum() + self.words)).astype(bias.dtype))
+        mark_changed(bias)
+
     def _here(self, tokens: NDArray[Any]) -> Any:
         # On the model's device.
         return move(tokens, device_of(self.embedding.weight.data))

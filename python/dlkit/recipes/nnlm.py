@@ -154,6 +154,7 @@ def train(settings: NNLMSettings, options: RunOptions) -> Result:
     model = FeedForwardLanguageModel(**arguments)
     if table is not None:
         model.set_vectors(table)
+    model.set_frequencies(np.bincount(corpus.train, minlength=len(corpus.words)))
     model.to(options.device)
     card = {"format": FORMAT, "model": "FeedForwardLanguageModel", "arguments": arguments}
     write_json(run, FILE, {**card, "words": list(corpus.words), "weight": None})
