@@ -33,6 +33,8 @@ from .recipe import Recipe, Result, RunOptions, Target
 from .settings import Settings, SettingsError, option
 from .work import peak_memory, work_lines, work_of
 
+#: One pass over a million words is enough for the mixture.
+_LARGE_TEXT = {"batch_size": 256, "lr": 3e-3, "epochs": 1}
 _SAMPLED = 80
 _SHOWN = 110
 
@@ -386,7 +388,7 @@ RECIPE = Recipe(
     train=train,
     asked='"a text"',
     datasets=CORPORA,
-    presets={},
+    presets={"ptb": _LARGE_TEXT, "wikitext2": _LARGE_TEXT},
     targets={
         "topics": Target("at most 90", "test_perplexity", at_most=90.0),
         "ptb": Target("at most 140", "test_perplexity", at_most=140.0),
