@@ -33,7 +33,7 @@ def predict(
     ),
 ) -> None:
     """Ask a trained model: a label and a confidence per row; of a language model, surprise and a continuation."""
-    from dlkit.recipes import language_predictor, ngram_predictor, tagger_predictor, text_card
+    from dlkit.recipes import language_predictor, ngram_predictor, nnlm_predictor, tagger_predictor, text_card
     from dlkit.recipes.card import FILE, format_of
     from dlkit.recipes.predictor import load_predictor
 
@@ -43,12 +43,13 @@ def predict(
     takes = {
         language_predictor.FORMAT: "text",
         ngram_predictor.FORMAT: "text",
+        nnlm_predictor.FORMAT: "text",
         tagger_predictor.FORMAT: "sentences",
         text_card.FORMAT: "sentences",
     }
     if invert is not None and kind in takes:
         raise typer.BadParameter(f"--invert is for images, this model takes {takes[kind]}")
-    if kind in (language_predictor.FORMAT, ngram_predictor.FORMAT):
+    if takes.get(kind) == "text":
         from .language import tell
 
         return tell(run, file, as_json=as_json, device=device)

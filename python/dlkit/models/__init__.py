@@ -11,8 +11,10 @@ Examples
 from __future__ import annotations
 
 from .cnn import CNN
+from .feed_forward_language_model import FeedForwardLanguageModel
 from .keyed_vectors import Correlation, KeyedVectors, UnknownWordError
 from .language_model import RecurrentLanguageModel
+from .mixture import MixtureLanguageModel
 from .mlp import MLP
 from .ngram import NGramCounts, NGramFileError, NGramModel
 from .perceptron import Perceptron, perceptron_loss
@@ -29,7 +31,9 @@ __all__ = [
     "MLP",
     "Correlation",
     "EpochReport",
+    "FeedForwardLanguageModel",
     "KeyedVectors",
+    "MixtureLanguageModel",
     "NGramCounts",
     "NGramFileError",
     "NGramModel",

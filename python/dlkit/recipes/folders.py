@@ -32,6 +32,7 @@ CONTENTS = {
     "initialisation.png": "what first weights do to gradients and to learning",
     "clipping.png": "gradient norm and loss of every update, clipped or not",
     "perplexity.png": "perplexity of every smoothing by order",
+    "mixture.png": "perplexity by the network's share of the mixture",
     "surprise.png": "what surprises the model in the test text",
     "sample.txt": "what the model writes",
     "neighbours.txt": "some words and those nearest to them",

@@ -17,6 +17,7 @@ _MODULES = {
     "vanishing-gradients": "vanishing_gradients",
     "word2vec": "word2vec",
     "ngram": "ngram",
+    "nnlm": "nnlm",
     "lm": "lm",
     "tagger": "tagger",
     "xor": "xor",

@@ -17,6 +17,7 @@ from dlkit.study.libraries import (
     UnsupportedError,
     dlkit_conv,
     dlkit_lm,
+    dlkit_nnlm,
     dlkit_recurrent,
     dlkit_tagger,
 )
@@ -72,6 +73,8 @@ def prepare(workload: Workload, inputs: Arrays, options: dict[str, Any]) -> Prep
         return dlkit_tagger.prepare(p, inputs)
     if kind == "lm_step":
         return dlkit_lm.prepare(p, inputs)
+    if kind == "nnlm_step":
+        return dlkit_nnlm.prepare(p, inputs)
     raise UnsupportedError(f"no {kind} for dlkit here")
 
 
