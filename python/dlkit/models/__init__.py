@@ -11,6 +11,7 @@ Examples
 from __future__ import annotations
 
 from .cnn import CNN
+from .embedding_map import EmbeddingMap, principal_components, t_sne
 from .keyed_vectors import Correlation, KeyedVectors, UnknownWordError
 from .language_model import RecurrentLanguageModel
 from .mlp import MLP
@@ -28,6 +29,7 @@ __all__ = [
     "CNN",
     "MLP",
     "Correlation",
+    "EmbeddingMap",
     "EpochReport",
     "KeyedVectors",
     "NGramCounts",
@@ -45,5 +47,7 @@ __all__ = [
     "Word2Vec",
     "Word2VecTrainer",
     "perceptron_loss",
+    "principal_components",
     "summary",
+    "t_sne",
 ]
