@@ -154,6 +154,8 @@ def train(settings: BagOfWordsSettings, options: RunOptions) -> Result:
     run = open_run("bag-of-words", settings, options, may_change={"epochs", "pairs", "sentences"})
     start = time.perf_counter()
     wv = _vectors(settings, text)
+    if settings.vectors is None:
+        wv.save(run.folder)
     metrics: dict[str, Any] = {
         "words": len(text.bag),
         "documents": len(text.counts),
@@ -166,6 +168,8 @@ def train(settings: BagOfWordsSettings, options: RunOptions) -> Result:
         {"words": list(pair), "one_hot": one_hot(text.bag, *pair), "vectors": wv.similarity(*pair)}
         for pair in pairs
     ]
+    if pairs:
+        metrics["first_pair"] = metrics["pairs"][0]["vectors"]
     of_words = _word_table(text.bag, wv)
     metrics["sentences"] = _sentence_pairs(settings, text, of_words)
     metrics["memory"] = memory(text.counts, wv.vector_size)
@@ -556,6 +560,12 @@ RECIPE = Recipe(
     },
     targets={
         "topics": Target("70% of test sentences", "test_accuracy", at_least=0.70),
+        "mr": Target("74% of the first fold", "test_accuracy", at_least=0.74),
         "trec": Target("85% of test questions", "test_accuracy", at_least=0.85),
+        "subj": Target("86% of the first fold", "test_accuracy", at_least=0.86),
+        "cr": Target("76% of the first fold", "test_accuracy", at_least=0.76),
+        "sst2": Target("78% of test sentences", "test_accuracy", at_least=0.78),
+        "sst5": Target("37% of test sentences", "test_accuracy", at_least=0.37),
+        "text8": Target("cosine of star and sun of at least 0.5", "first_pair", at_least=0.5),
     },
 )

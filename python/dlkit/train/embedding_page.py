@@ -58,7 +58,7 @@ def write_embedding_page(
     if len(points) == 1:
         note = note.replace("1 words", "1 word")
     if points.method == "tsne":
-        note += ": what is near is alike, distances between groups say little"
+        note += ": what is near is alike; how far groups are apart says little"
     parts = {"title": html.escape(title), "note": html.escape(note), "data": for_script(data)}
     template = files("dlkit.train").joinpath("embedding_page.html").read_text(encoding="utf-8")
     # In one pass: what is filled in is not looked at again.
