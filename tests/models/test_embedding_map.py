@@ -55,7 +55,7 @@ def test_t_sne_keeps_groups_together_and_repeats_itself(rng):
 
 
 def test_t_sne_errors(rng, monkeypatch):
-    with pytest.raises(ValueError, match="there are 3 words, expected at least 4"):
+    with pytest.raises(ValueError, match="t-SNE: 3 words, expected at least 4"):
         t_sne(rng.standard_normal((3, 5)))
     with pytest.raises(ValueError, match="perplexity is 7, expected above 0 and below 7"):
         t_sne(rng.standard_normal((7, 5)), perplexity=7)
@@ -91,6 +91,15 @@ def test_map_of_some_words_and_what_is_near(wv):
     assert wv.map(WORDS, method="tsne", neighbours=0).how == "t-SNE"
 
 
+def test_many_words_are_laid_out_by_t_sne_where_it_is_there(rng, monkeypatch):
+    pytest.importorskip("sklearn")
+    many = KeyedVectors([f"w{i}" for i in range(60)], rng.standard_normal((60, 5)))
+    assert many.map().method == "tsne"
+    assert many.map(topn=49).method == "pca"
+    monkeypatch.setattr("dlkit.models.embedding_map.find_spec", lambda name: None)
+    assert many.map().method == "pca"
+
+
 def test_map_of_one_word_and_of_zeros():
     alone = KeyedVectors(["a"], [[1.0, 2.0]]).map()
     assert alone.points.tolist() == [[0, 0]]
@@ -103,12 +112,12 @@ def test_map_of_one_word_and_of_zeros():
 def test_map_errors(wv):
     with pytest.raises(UnknownWordError, match="did you mean 'apple'"):
         wv.map(["aple"])
-    with pytest.raises(ValueError, match="method is 'umap', expected pca or tsne"):
+    with pytest.raises(ValueError, match="method is 'umap', expected one of auto, pca, tsne"):
         wv.map(method="umap")
     with pytest.raises(ValueError, match="words is empty"):
         wv.map([])
     for name, value in (("topn", 0), ("near", -1), ("neighbours", True), ("topn", 2.5)):
         with pytest.raises(ValueError, match=f"{name} is {value!r}"):
             wv.map(**{name: value})
-    with pytest.raises(ValueError, match="there are 2 words, expected at least 4"):
+    with pytest.raises(ValueError, match="t-SNE: 2 words, expected at least 4"):
         wv.map(["king", "queen"], method="tsne")

@@ -76,10 +76,10 @@ def draw_map(
         str,
         typer.Option(
             "--method",
-            metavar="[pca|tsne]",
-            help="Principal components, or t-SNE, which keeps near words near.",
+            metavar="[auto|pca|tsne]",
+            help="Principal components, or t-SNE, which keeps near words near; auto: t-SNE for 50 words or more.",
         ),
-    ] = "tsne",
+    ] = "auto",
     out: Annotated[
         Path | None,
         typer.Option(
@@ -97,7 +97,7 @@ def draw_map(
     from dlkit.train import draw_embedding_map, write_embedding_page
 
     if method not in METHODS:
-        raise typer.BadParameter(f"--method is {method!r}, expected {' or '.join(METHODS)}")
+        raise typer.BadParameter(f"--method is {method!r}, expected one of {', '.join(METHODS)}")
     if out is not None and out.exists() and not out.is_dir():
         raise typer.BadParameter(f"--out: {out} is a file, expected a folder")
     vectors = _load(source)

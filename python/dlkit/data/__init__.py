@@ -21,7 +21,7 @@ from .dataset import Dataset
 from .drawn_batches import DrawnBatches
 from .errors import DataError, DataNotFoundError
 from .idx import read_idx
-from .phrases import Phrases
+from .phrases import ENGLISH_CONNECTOR_WORDS, Phrases
 from .registry import load, names
 from .sequence_tasks import AddingProblem, CopyMemory
 from .sparse_batches import SparseBatches
@@ -38,6 +38,7 @@ from .word_corpus import CorpusVocabulary, EncodedText, WordCorpus
 from .word_vectors import WordVectors, read_word_vectors, write_word_vectors
 
 __all__ = [
+    "ENGLISH_CONNECTOR_WORDS",
     "AddingProblem",
     "Augment",
     "BagOfWords",

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from importlib.util import find_spec
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-METHODS = ("pca", "tsne")
+METHODS = ("auto", "pca", "tsne")
 _FEWEST_TSNE = 4
+_MANY = 50  # words that principal components no longer tell apart
 
 
 @dataclass(frozen=True)
@@ -64,6 +66,11 @@ class EmbeddingMap:
         if self.explained is None or not sum(self.explained):
             return "principal components"
         return f"principal components with {sum(self.explained):.0%} of the variance"
+
+
+def chosen_method(words: int) -> str:
+    """What ``auto`` means for so many words: t-SNE for 50 or more, where scikit-learn is installed, else PCA."""
+    return "tsne" if words >= _MANY and find_spec("sklearn") is not None else "pca"
 
 
 def principal_components(
@@ -144,7 +151,7 @@ def t_sne(vectors: NDArray[Any], *, perplexity: float | None = None, seed: int =
     table = np.asarray(vectors)
     if table.ndim != 2 or len(table) < _FEWEST_TSNE:
         raise ValueError(
-            f"t-SNE: there are {len(table)} words, expected at least {_FEWEST_TSNE} (PCA takes fewer)"
+            f"t-SNE: {len(table)} word{'s' * (len(table) != 1)}, expected at least {_FEWEST_TSNE} (PCA takes fewer)"
         )
     if perplexity is None:
         perplexity = min(30.0, (len(table) - 1) / 3)
@@ -166,4 +173,4 @@ def t_sne(vectors: NDArray[Any], *, perplexity: float | None = None, seed: int =
     return np.asarray(layout.fit_transform(table.astype(np.float32)), np.float64)
 
 
-__all__ = ["METHODS", "EmbeddingMap", "principal_components", "t_sne"]
+__all__ = ["METHODS", "EmbeddingMap", "chosen_method", "principal_components", "t_sne"]

@@ -19,7 +19,7 @@ from dlkit.data.word_vectors import Format, format_named, read_word_vectors, wri
 from dlkit.kernels.matmul import matmul
 from dlkit.kernels.nearest import nearest
 
-from .embedding_map import METHODS, EmbeddingMap, principal_components, t_sne
+from .embedding_map import METHODS, EmbeddingMap, chosen_method, principal_components, t_sne
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
@@ -425,7 +425,7 @@ class KeyedVectors:
         *,
         topn: int = 1000,
         near: int = 0,
-        method: str = "pca",
+        method: str = "auto",
         neighbours: int = 8,
         perplexity: float | None = None,
         seed: int = 0,
@@ -443,7 +443,8 @@ class KeyedVectors:
         near
             Of each of `words`, so many of its nearest are added.
         method
-            ``"pca"``, principal components by NumPy, or ``"tsne"``, by scikit-learn: see `t_sne` for what it shows.
+            ``"pca"``, principal components by NumPy; ``"tsne"``, by scikit-learn: see `t_sne` for what it shows;
+            ``"auto"``: t-SNE for 50 words or more, where scikit-learn is installed.
         neighbours
             How many of each are looked up, among all words.
         perplexity, seed
@@ -463,7 +464,7 @@ class KeyedVectors:
             Another method, no words, fewer than 4 for t-SNE, or a number is out of its bounds.
         """
         if method not in METHODS:
-            raise ValueError(f"map: method is {method!r}, expected {' or '.join(METHODS)}")
+            raise ValueError(f"map: method is {method!r}, expected one of {', '.join(METHODS)}")
         for name, value, least in (("topn", topn, 1), ("near", near, 0), ("neighbours", neighbours, 0)):
             if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < least:
                 raise ValueError(f"map: {name} is {value!r}, expected an integer of at least {least}")
@@ -477,6 +478,8 @@ class KeyedVectors:
             rows = list(dict.fromkeys(rows + [row for row in around.ravel().tolist() if row >= 0]))
         table = self.vectors[rows] * self.scale[rows, None]
         explained = None
+        if method == "auto":
+            method = chosen_method(len(rows))
         if method == "pca":
             points, shares = principal_components(table)
             explained = (float(shares[0]), float(shares[1]))

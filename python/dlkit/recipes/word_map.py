@@ -11,7 +11,7 @@ from dlkit.train import RunFolder, draw_embedding_map, write_embedding_page
 from .settings import SettingsError
 
 #: What a setting `map` may be.
-CHOICES = ("auto", *METHODS, "none")
+CHOICES = (*METHODS, "none")
 PICTURE, PAGE = "map.png", "map.html"
 _WORDS = 500
 
@@ -28,12 +28,10 @@ def leave_map(vectors: KeyedVectors, run: RunFolder, how: str, *, title: str, se
     Parameters
     ----------
     how
-        One of `CHOICES`; ``auto``: t-SNE where scikit-learn is there and words enough, else principal components.
+        One of `CHOICES`: as `KeyedVectors.map` has it, or ``none``.
     """
     if how == "none":
         return
-    if how == "auto":
-        how = "tsne" if len(vectors) >= 10 and find_spec("sklearn") is not None else "pca"
     points = vectors.map(topn=_WORDS, method=how, seed=seed % 2**32)
     draw_embedding_map(points, run.path(PICTURE), title=title)
     write_embedding_page(points, run.path(PAGE), title=title)
