@@ -542,7 +542,7 @@ class WordCorpusEncoder:
 
 class WordPairCounter:
     distinct: int
-    def __init__(self, max_pairs: int) -> None: ...
+    def __init__(self, max_pairs: int, words: int, connectors: Sequence[int]) -> None: ...
     def add(self, tokens: NDArray[np.int32]) -> None: ...
     def phrases(
         self,
@@ -552,7 +552,7 @@ class WordPairCounter:
         min_count: int,
         threshold: float,
         npmi: bool,
-    ) -> list[tuple[str, str, int, float]]: ...
+    ) -> list[tuple[tuple[str, ...], int, float]]: ...
 
 class WordPairJoiner:
     bytes_done: int
@@ -560,7 +560,8 @@ class WordPairJoiner:
     def __init__(
         self,
         vocabulary: WordCorpusVocabulary,
-        pairs: Sequence[int],
+        phrases: Sequence[Sequence[int]],
+        connectors: Sequence[int],
         delimiter: str,
         file: int,
         size: int,

@@ -31,18 +31,26 @@ def one_thread() -> Any:
 
 
 def run(folder: Path, **settings: Any) -> Result:
-    return get("word2vec").run(run_dir=folder, progress=False, **settings)
+    return get("word2vec").run(run_dir=folder, progress=False, **{"map": "none", **settings})
 
 
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory: pytest.TempPathFactory) -> Result:
-    return run(tmp_path_factory.mktemp("word2vec") / "run")
+    return run(tmp_path_factory.mktemp("word2vec") / "run", map="auto")
 
 
 def test_learns_and_leaves_a_run_folder(finished: Result, capsys: pytest.CaptureFixture[str]) -> None:
     assert finished.target is not None
     assert finished.target.reached(finished.metrics)
-    for name in ("loss.png", "neighbours.txt", "vectors.safetensors", "result.json", "metrics.jsonl"):
+    for name in (
+        "loss.png",
+        "neighbours.txt",
+        "vectors.safetensors",
+        "result.json",
+        "metrics.jsonl",
+        "map.png",
+        "map.html",
+    ):
         assert (finished.folder / name).stat().st_size > 0, name
     wv = KeyedVectors.load(finished.folder)
     assert len(wv) == finished.metrics["words"] > 1000

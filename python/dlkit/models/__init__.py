@@ -11,6 +11,7 @@ Examples
 from __future__ import annotations
 
 from .cnn import CNN
+from .embedding_map import EmbeddingMap, principal_components, t_sne
 from .feed_forward_language_model import FeedForwardLanguageModel
 from .keyed_vectors import Correlation, KeyedVectors, UnknownWordError
 from .language_model import RecurrentLanguageModel
@@ -30,6 +31,7 @@ __all__ = [
     "CNN",
     "MLP",
     "Correlation",
+    "EmbeddingMap",
     "EpochReport",
     "FeedForwardLanguageModel",
     "KeyedVectors",
@@ -49,5 +51,7 @@ __all__ = [
     "Word2Vec",
     "Word2VecTrainer",
     "perceptron_loss",
+    "principal_components",
     "summary",
+    "t_sne",
 ]

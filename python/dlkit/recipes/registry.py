@@ -13,6 +13,7 @@ _MODULES = {
     "softmax": "softmax",
     "mlp": "mlp",
     "cnn": "cnn",
+    "bag-of-words": "bag_of_words",
     "text-cnn": "text_cnn",
     "vanishing-gradients": "vanishing_gradients",
     "word2vec": "word2vec",

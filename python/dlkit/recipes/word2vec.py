@@ -22,6 +22,7 @@ from dlkit.train import RunFolder, RunFolderError, plots
 from .folders import open_run, write_json
 from .recipe import Recipe, Result, RunOptions, Target
 from .settings import Settings, SettingsError, option
+from .word_map import CHOICES, check_map, leave_map
 from .work import peak_memory
 
 _ANALOGIES = "questions-words.txt.xz"
@@ -71,6 +72,12 @@ class Word2VecSettings(Settings):
     deterministic: bool = option(
         False, "The same bits for any number of threads, at the speed of one.", group="Run"
     )
+    map: str = option(
+        "auto",
+        "Draw the most frequent words: by t-SNE, or by principal components; auto: by t-SNE if scikit-learn is there.",
+        group="Run",
+        choices=CHOICES,
+    )
 
     def check(self) -> None:
         """Something must be learned from."""
@@ -84,14 +91,19 @@ def train(settings: Word2VecSettings, options: RunOptions) -> Result:
         raise SettingsError(
             f"word2vec: device is {options.device}, expected cpu: word vectors are trained there alone"
         )
+    check_map(settings.map)
     name, source = _source(settings)
     given = settings.as_dict()
     model = Word2Vec(
-        **{key: value for key, value in given.items() if key not in ("data", "corpus", "deterministic")},
+        **{
+            key: value
+            for key, value in given.items()
+            if key not in ("data", "corpus", "deterministic", "map")
+        },
         deterministic=settings.deterministic,
         progress=_progress_line(settings.epochs) if options.progress else None,
     )
-    run = open_run("word2vec", settings, options, may_change={"deterministic"})
+    run = open_run("word2vec", settings, options, may_change={"deterministic", "map"})
     start = time.perf_counter()
     model.build_vocab(source)
     vocabulary_seconds = time.perf_counter() - start
@@ -135,6 +147,7 @@ def train(settings: Word2VecSettings, options: RunOptions) -> Result:
     plots.loss_curve(records, run.path("loss.png"), title=f"word2vec on {name}")
     near = _neighbours(model)
     run.path("neighbours.txt").write_text(near, encoding="utf-8")
+    leave_map(wv, run, settings.map, title=f"Words of {name}", seed=settings.seed)
     write_json(run, "result.json", {"recipe": "word2vec", "data": name, **metrics})
     target = RECIPE.target(settings.data) if settings.corpus is None else None
     return Result("word2vec", run.folder, metrics, _lines(metrics, near, target), target)
