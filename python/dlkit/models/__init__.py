@@ -16,11 +16,13 @@ from .language_model import RecurrentLanguageModel
 from .mlp import MLP
 from .ngram import NGramCounts, NGramFileError, NGramModel
 from .perceptron import Perceptron, perceptron_loss
+from .sentence_tagger import SentenceTagger
 from .sequence_model import SequenceModel
 from .sequence_tagger import SequenceTagger
 from .softmax_regression import SoftmaxRegression
 from .summary import Summary, summary
 from .text_cnn import TextCNN
+from .window_tagger import WindowTagger
 from .word2vec import Word2Vec
 from .word2vec_trainer import EpochReport, TrainingProgress, Word2VecTrainer
 
@@ -35,6 +37,7 @@ __all__ = [
     "NGramModel",
     "Perceptron",
     "RecurrentLanguageModel",
+    "SentenceTagger",
     "SequenceModel",
     "SequenceTagger",
     "SoftmaxRegression",
@@ -42,6 +45,7 @@ __all__ = [
     "TextCNN",
     "TrainingProgress",
     "UnknownWordError",
+    "WindowTagger",
     "Word2Vec",
     "Word2VecTrainer",
     "perceptron_loss",

@@ -18,6 +18,8 @@ _MODULES = {
     "word2vec": "word2vec",
     "ngram": "ngram",
     "lm": "lm",
+    "window-tagger": "window_tagger",
+    "senna": "senna",
     "tagger": "tagger",
     "xor": "xor",
     "gradient-descent": "gradient_descent",
