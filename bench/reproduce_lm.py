@@ -54,7 +54,7 @@ _SIMPLE = {
     "flat_epochs": 4,
     "decay": 0.6,
 }
-_WIKITEXT = {"dropout": 0.2, "epochs": 8, "flat_epochs": 4}
+_WIKITEXT = {"dropout": 0.2, "epochs": 5, "flat_epochs": 2}
 
 ROWS = (
     Row("small", "LSTM, 2 layers of 200", "ptb", {"preset": "small"}, 115.0, "114.5 (Zaremba et al., 2014)"),

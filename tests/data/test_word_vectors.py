@@ -3,6 +3,7 @@ import gzip
 import io
 import json
 import lzma
+import os
 import struct
 import zipfile
 
@@ -95,11 +96,20 @@ def test_any_bytes_are_read_or_refused(tmp_path_factory, content):
         assert np.isfinite(read.vectors).all()
 
 
+def test_reads_a_folder(tmp_path):
+    write_word_vectors(tmp_path / "vectors.npz", WORDS, VECTORS, format="npz")
+    read = read_word_vectors(tmp_path)
+    assert read.words == WORDS
+    np.testing.assert_array_equal(read.vectors, VECTORS)
+
+
 def test_other_errors(tmp_path):
     with pytest.raises(DataNotFoundError, match="no such file"):
         read_word_vectors(tmp_path / "none")
-    with pytest.raises(DataError, match="is a folder"):
+    with pytest.raises(DataNotFoundError, match=r"holds no word vectors, expected vectors.safetensors or"):
         read_word_vectors(tmp_path)
+    with pytest.raises(DataError, match="no regular file"):
+        read_word_vectors(os.devnull)
     path = write_word_vectors(tmp_path / "v", WORDS, VECTORS)
     with pytest.raises(DataError, match="limit of 10 "):
         read_word_vectors(path, max_bytes=10)

@@ -38,6 +38,8 @@ _CHUNK = 1 << 22
 
 Format = Literal["text", "binary", "glove", "npz", "safetensors"]
 FORMATS: tuple[Format, ...] = ("text", "binary", "glove", "npz", "safetensors")
+#: What a folder with word vectors has, a run's for one.
+VECTOR_FILES = ("vectors.safetensors", "vectors.npz")
 #: By the end of a file's name; others are text.
 _ENDINGS: dict[str, Format] = {
     ".bin": "binary",
@@ -137,7 +139,8 @@ def read_word_vectors(
     Parameters
     ----------
     path
-        The file. Text and binary may be compressed.
+        The file, or a folder with ``vectors.safetensors`` or ``vectors.npz``, such as the run folder of
+        ``dlkit train word2vec``. Text and binary may be compressed.
     keep
         Only these words are kept: of text and binary the whole file is read, but no more memory used than they need.
     limit
@@ -156,7 +159,7 @@ def read_word_vectors(
     Raises
     ------
     DataNotFoundError
-        There is no such file.
+        There is no such file, or no file of vectors in the folder.
     DataError
         It is cut short, has bytes left over, claims a size that it cannot hold, or a vector is not made of finite
         numbers. The message names file and line (text) or word (binary).
@@ -164,6 +167,13 @@ def read_word_vectors(
         It is a safetensors file, and that package is not installed.
     """
     name = os.fspath(path)
+    if os.path.isdir(name):
+        there = [file for file in VECTOR_FILES if os.path.isfile(os.path.join(name, file))]
+        if not there:
+            raise DataNotFoundError(
+                f"{name} holds no word vectors, expected {' or '.join(VECTOR_FILES)} in it"
+            )
+        name = os.path.join(name, there[0])
     size = _size(name)
     if size > max_bytes:
         raise DataError(f"{name} has {size} bytes, more than the limit of {max_bytes} (max_bytes)")
@@ -371,8 +381,7 @@ def _size(name: str) -> int:
     except OSError as error:
         raise DataError(f"{name} cannot be read: {error.strerror or error}") from error
     if not stat.S_ISREG(status.st_mode):
-        kind = "a folder" if stat.S_ISDIR(status.st_mode) else "no regular file"
-        raise DataError(f"{name} is {kind}, expected a file of word vectors")
+        raise DataError(f"{name} is no regular file, expected a file of word vectors")
     return status.st_size
 
 

@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import numpy as np
 
-from dlkit.data.errors import DataError, DataNotFoundError
+from dlkit.data.errors import DataError
 from dlkit.data.text_file import lines_of, read_bytes
-from dlkit.data.word_vectors import Format, format_named, read_word_vectors, write_word_vectors
+from dlkit.data.word_vectors import VECTOR_FILES, Format, format_named, read_word_vectors, write_word_vectors
 from dlkit.kernels.matmul import matmul
 from dlkit.kernels.nearest import nearest
 
@@ -23,7 +23,6 @@ if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
 
 #: In a folder: the file that `KeyedVectors.save` writes and `KeyedVectors.load` reads, the preferred one first.
-FILES = ("vectors.safetensors", "vectors.npz")
 _EPSILON = 0.000001  # of 3CosMul, as in the paper
 _BLOCK = 1 << 22  # elements of intermediate results
 _SPELLED = 50_000  # words, the most frequent, that a spelling is looked for in
@@ -730,9 +729,9 @@ class KeyedVectors:
         if format is None and (target.is_dir() or not target.suffix):
             target.mkdir(parents=True, exist_ok=True)
             try:
-                return self.save(target / FILES[0])
+                return self.save(target / VECTOR_FILES[0])
             except ImportError:
-                return self.save(target / FILES[1])
+                return self.save(target / VECTOR_FILES[1])
         return write_word_vectors(
             target,
             self.index_to_key,
@@ -749,7 +748,7 @@ class KeyedVectors:
         limit: int | None = None,
         unicode_errors: Literal["replace", "strict"] = "replace",
     ) -> KeyedVectors:
-        """Read what `save` or another program wrote: `dlkit.data.read_word_vectors`, or a folder with such a file.
+        """Read what `save` or another program wrote, as `dlkit.data.read_word_vectors` does.
 
         Parameters
         ----------
@@ -768,15 +767,7 @@ class KeyedVectors:
         DataError
             The file is not what it claims to be.
         """
-        source = Path(path)
-        if source.is_dir():
-            there = [source / name for name in FILES if (source / name).is_file()]
-            if not there:
-                raise DataNotFoundError(
-                    f"{source} holds no word vectors, expected {' or '.join(FILES)} in it"
-                )
-            source = there[0]
-        read = read_word_vectors(source, limit=limit, unicode_errors=unicode_errors)
+        read = read_word_vectors(path, limit=limit, unicode_errors=unicode_errors)
         return cls(read.words, read.vectors, read.counts)
 
     def save_word2vec_format(
@@ -908,4 +899,4 @@ def _p_value(r: float, n: int) -> float:
     return min(1.0, 2 * tail / whole)
 
 
-__all__ = ["FILES", "Correlation", "KeyedVectors", "UnknownWordError"]
+__all__ = ["Correlation", "KeyedVectors", "UnknownWordError"]

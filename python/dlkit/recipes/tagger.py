@@ -20,6 +20,11 @@ class TaggerSettings(TaggingSettings):
     bigrams: bool = option(False, "Vectors of pairs of neighbours (for Chinese).", group="Model")
     bigram_dimensions: int = option(50, "Of those.", group="Model", at_least=1, at_most=1 << 16)
     bigram_min_count: int = option(2, "A pair that is there less often is unknown.", group="Data", at_least=1)
+    bigram_dropout: float = option(
+        0.0,
+        "a: a pair that is there n times is made unknown with probability a / (a + n) in training.",
+        at_least=0,
+    )
     cell: str = option("lstm", "Recurrent layers.", group="Model", choices=TAGGER_CELLS)
     hidden: int = option(
         128, "Units of each layer and direction.", group="Model", at_least=1, at_most=1 << 16
@@ -84,6 +89,7 @@ def train(settings: TaggerSettings, options: RunOptions) -> Result:
         *(RECIPE, settings, options, "SequenceTagger", more),
         characters=settings.characters != "none",
         bigram_min_count=settings.bigram_min_count if settings.bigrams else None,
+        bigram_dropout=settings.bigram_dropout,
     )
 
 

@@ -5,21 +5,19 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from math import isfinite
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from dlkit import kernels, nn, optim
-from dlkit.data import DataNotFoundError, load_tagged, read_word_vectors
+from dlkit.data import load_tagged, read_word_vectors
 from dlkit.data.tagged_registry import tagged_names
 from dlkit.data.tagged_set import SPANS, TaggedSentence, TaggedSet
 from dlkit.data.tagger_batches import TaggerBatches
 from dlkit.data.tagger_features import EncodedSentence, SpellingTable, TaggerFeatures
 from dlkit.data.vocabulary import Vocabulary
 from dlkit.kernels.backend import move
-from dlkit.models.keyed_vectors import FILES
 from dlkit.models.tagger import Tagger
 from dlkit.train import AverageWeights, Callback, EarlyStopping, RunFolder, Trainer, plots
 from dlkit.train.non_finite import non_finite_error
@@ -132,8 +130,8 @@ class TaggerTrainer(Trainer):
 
     Attributes
     ----------
-    hide
-        The probability with which each word of the vocabulary is made unknown, shape (words,), or None.
+    hide, hide_bigrams
+        The probability with which each word of the vocabulary is made unknown, shape (words,), or None; and each pair.
     table
         Of the spellings.
     watched
@@ -141,6 +139,7 @@ class TaggerTrainer(Trainer):
     """
 
     hide: NDArray[np.float32] | None = None
+    hide_bigrams: NDArray[np.float32] | None = None
     table: SpellingTable
     watched: _Watched
 
@@ -149,16 +148,13 @@ class TaggerTrainer(Trainer):
 
     def train_batch(self, x: Any, y: Any) -> tuple[Any, Any]:
         """Learn from one batch."""
-        words = x.words
-        if self.hide is not None:
-            hidden = kernels.random.generator().random(words.shape, dtype=np.float32) < self.hide[words]
-            words = np.where(hidden, Vocabulary.UNKNOWN, words)
+        x = x._replace(words=_hidden(x.words, self.hide), bigrams=_hidden(x.bigrams, self.hide_bigrams))
         model: Any = self.model
-        scores = model(words, *x.inputs[1:])
+        scores = model(*x.inputs)
         loss = model.loss(scores, y, x.batch_sizes)
         value = loss.item()
         if not isfinite(value):
-            raise non_finite_error(self, value, words, y, scores.data)
+            raise non_finite_error(self, value, x.words, y, scores.data)
         self.optimizer.zero_grad()
         loss.backward()
         if self._clip is not None:
@@ -186,6 +182,7 @@ def train_tagger(
     *,
     characters: bool = False,
     bigram_min_count: int | None = None,
+    bigram_dropout: float = 0.0,
 ) -> Result:
     """Train a tagger, tag the test sentences.
 
@@ -201,6 +198,8 @@ def train_tagger(
         Whether it reads the characters of words.
     bigram_min_count
         It reads pairs of neighbours that are there so often; None: none.
+    bigram_dropout
+        As `word_dropout`, for these.
     """
     dataset = load_tagged(settings.data)
     features, vectors = _features(settings, dataset, characters, bigram_min_count)
@@ -252,10 +251,11 @@ def train_tagger(
     watched = [table.encode(*sentence) for sentence in dataset.validation]
     trainer.watched = _Watched(dataset.validation, watched, dataset.task, allowed)
     if settings.word_dropout:
-        counts = features.counts(dataset.train).astype(np.float32)
-        hide = settings.word_dropout / (settings.word_dropout + counts)
-        hide[[Vocabulary.PADDING, Vocabulary.UNKNOWN]] = 0
-        trainer.hide = hide
+        trainer.hide = _hide(settings.word_dropout, [s.words for s in encoded], len(features.words))
+    if bigram_dropout and features.bigrams is not None:
+        trainer.hide_bigrams = _hide(
+            bigram_dropout, [s.bigrams[:, 0] for s in encoded], len(features.bigrams)
+        )
     index = np.arange(len(watched))
     history = trainer.fit(batches, epochs=settings.epochs, validation=(index, index), resume=options.resume)
 
@@ -306,7 +306,7 @@ def _features(
     others = {
         features.normal(t) for part in (dataset.validation, dataset.test) for s in part for t in s.tokens
     }
-    found = read_word_vectors(_vectors_file(settings.vectors), keep=others | set(features.words))
+    found = read_word_vectors(settings.vectors, keep=others | set(features.words))
     further = [word for word in found.words if word in others and word not in features.words]
     features = TaggerFeatures.of(dataset.train, dataset.tags, **common, further_words=further)
     table, known = found.table(features.words.words, seed=settings.seed)
@@ -315,14 +315,21 @@ def _features(
     return features, table
 
 
-def _vectors_file(source: str) -> str:
-    """The file of vectors that a path names, which may be a run folder."""
-    if not Path(source).is_dir():
-        return source
-    for name in FILES:
-        if (Path(source) / name).is_file():
-            return str(Path(source) / name)
-    raise DataNotFoundError(f"vectors {source} is a folder without {' or '.join(FILES)}")
+def _hide(a: float, numbers: Sequence[NDArray[np.int64]], entries: int) -> NDArray[np.float32]:
+    """How probably each entry of a vocabulary is made unknown (Kiperwasser & Goldberg, 2016)."""
+    hide: NDArray[np.float32] = a / (
+        a + np.bincount(np.concatenate(numbers), minlength=entries).astype(np.float32)
+    )
+    hide[[Vocabulary.PADDING, Vocabulary.UNKNOWN]] = 0
+    return hide
+
+
+def _hidden(numbers: Any, hide: NDArray[np.float32] | None) -> Any:
+    """Numbers of which some are made unknown; as they are where nothing is to be hidden."""
+    if hide is None:
+        return numbers
+    drawn = kernels.random.generator().random(numbers.shape, dtype=np.float32)
+    return np.where(drawn < hide[numbers], Vocabulary.UNKNOWN, numbers)
 
 
 def _cutting(dataset: TaggedSet, features: TaggerFeatures) -> str:

@@ -43,7 +43,7 @@ class TextCNNSettings(Settings):
 
     data: str = option("topics", "Set of sentences.", group="Data", choices=DATASETS)
     vectors: str | None = option(
-        None, "Word vectors to begin with: a word2vec file, text or binary.", group="Data"
+        None, "Word vectors to begin with: a file, or the run folder of dlkit train word2vec.", group="Data"
     )
     min_count: int = option(1, "A word that is there less often is unknown.", group="Data", at_least=1)
     phrases: bool = option(
