@@ -16,6 +16,7 @@ from .language_model import RecurrentLanguageModel
 from .mlp import MLP
 from .ngram import NGramCounts, NGramFileError, NGramModel
 from .perceptron import Perceptron, perceptron_loss
+from .ranking_language_model import RankingLanguageModel
 from .sentence_tagger import SentenceTagger
 from .sequence_model import SequenceModel
 from .sequence_tagger import SequenceTagger
@@ -36,6 +37,7 @@ __all__ = [
     "NGramFileError",
     "NGramModel",
     "Perceptron",
+    "RankingLanguageModel",
     "RecurrentLanguageModel",
     "SentenceTagger",
     "SequenceModel",

@@ -16,6 +16,7 @@ _MODULES = {
     "text-cnn": "text_cnn",
     "vanishing-gradients": "vanishing_gradients",
     "word2vec": "word2vec",
+    "ranking-lm": "ranking_lm",
     "ngram": "ngram",
     "lm": "lm",
     "window-tagger": "window_tagger",
