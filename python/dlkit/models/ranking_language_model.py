@@ -66,7 +66,7 @@ class RankingLanguageModel(nn.Module):
         window: int = 11,
         hidden: int = 100,
         activation: str = "hardtanh",
-        spread: float = 0.1,
+        spread: float = 0.5,
         dtype: Any = np.float32,
     ) -> None:
         super().__init__()

@@ -24,6 +24,7 @@ from dlkit.study import (
     recurrent_workloads,
     tagger_workloads,
     text_workloads,
+    window_workloads,
 )
 
 Arrays = dict[str, NDArray[Any]]
@@ -311,6 +312,41 @@ def text_cnn_step(
     )
 
 
+def window_step(
+    words: int = 15_000,
+    tags: int = 17,
+    dimensions: int = 100,
+    window: int = 5,
+    hidden: int = 300,
+    batch: int = 32,
+    length: int = 25,
+) -> Workload:
+    """Return one training step of a window tagger: forward, loss, backward, Adam."""
+    layers = window * dimensions * hidden + hidden * tags
+    return Workload(
+        name=f"window tagger, {window}×{dimensions} → {hidden}, {words} words, batch {batch}×{length}, Adam: one "
+        f"training step",
+        kind="window_step",
+        params={
+            "words": words,
+            "tags": tags,
+            "dimensions": dimensions,
+            "window": window,
+            "hidden": hidden,
+            "batch": batch,
+            "batches": 8,
+            "length": length,
+            "lr": 1e-3,
+        },
+        unit="samples/s",
+        flops=6.0 * batch * length * layers,
+        bytes=28.0 * (words * dimensions + layers),
+        bound="flops",
+        samples=batch,
+        tolerance=2e-2,
+    )
+
+
 def tagger_step(
     words: int = 5_000,
     tags: int = 17,
@@ -471,6 +507,7 @@ def workloads(chapter: str, shapes: Sequence[str] | None = None, *, quick: bool 
                 cnn_step((3, 5), (12,), 8, kernel=3, side=12),
                 text_cnn_step(40, 6, 5, (2, 3), 4, 9),
                 tagger_step(30, 4, 6, 5, 3, 4),
+                window_step(30, 4, 6, 5, 7, 3, 4),
                 lm_step("small", 30, 6, 2, 5, 3),
             ]
         else:
@@ -480,6 +517,7 @@ def workloads(chapter: str, shapes: Sequence[str] | None = None, *, quick: bool 
                 cnn_step((20, 50), (500,), 64),
                 text_cnn_step(),
                 tagger_step(),
+                window_step(),
                 lm_step("small"),
                 lm_step("medium", hidden=650),
             ]
@@ -505,6 +543,7 @@ _STEPS: dict[str, Any] = {
     "cnn_step": cnn_workloads,
     "text_cnn_step": text_workloads,
     "tagger_step": tagger_workloads,
+    "window_step": window_workloads,
     "lm_step": lm_workloads,
 }
 

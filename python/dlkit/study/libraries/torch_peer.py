@@ -19,6 +19,7 @@ from dlkit.study.libraries import (
     torch_lm,
     torch_recurrent,
     torch_tagger,
+    torch_window,
 )
 from dlkit.study.workloads import CHECKED_RUNS, Arrays, Workload
 
@@ -63,6 +64,8 @@ def prepare(workload: Workload, inputs: Arrays, options: dict[str, Any]) -> Prep
         return _text_cnn(p, inputs, best)
     if kind == "tagger_step":
         return torch_tagger.prepare(p, inputs, best)
+    if kind == "window_step":
+        return torch_window.prepare(p, inputs, best)
     if kind == "lm_step":
         return torch_lm.prepare(p, inputs, best)
     raise UnsupportedError(f"no {kind} for PyTorch here")
