@@ -12,6 +12,7 @@ import argparse
 import json
 import sys
 import tempfile
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import fmean
@@ -24,7 +25,6 @@ from dlkit.data import DataError
 from dlkit.recipes import get
 from dlkit.train.environment import environment
 
-FILE = RESULTS / "reproduce-tagger.json"
 PAGE = MODELS / "tagger.md"
 
 
@@ -38,9 +38,13 @@ class Row:
     metric: str
     must_reach: float = 0.0  # 0: nothing is asked
     settings: dict[str, Any] = field(default_factory=dict)
-    vectors: bool = False  # begins with word vectors of Wikipedia's text, which are trained first
+    # Begins with word vectors of Wikipedia's text, which are trained first: settings of word2vec.
+    vectors: dict[str, Any] | None = None
+    recipe: str = "tagger"
 
 
+#: Words of the same part of speech are near in vectors of narrow windows (Levy & Goldberg, 2014).
+_WORD2VEC: dict[str, Any] = {"data": "text8", "window": 2, "vector_size": 200, "epochs": 10}
 ROWS = (
     Row("ewt", "ewt", "UD English EWT: 17 parts of speech", "test_accuracy", 0.95),
     Row(
@@ -49,7 +53,7 @@ ROWS = (
         "the same, with vectors of 100 MB of Wikipedia",
         "test_accuracy",
         0.955,
-        vectors=True,
+        vectors=_WORD2VEC,
     ),
     Row("gsd", "gsd-segmentation", "UD Chinese GSD: words", "test_f1", 0.95),
     Row("gsdsimp", "gsdsimp-segmentation", "the same, simplified: words", "test_f1", 0.95),
@@ -69,30 +73,31 @@ _KEPT = (
     ),
     *("epochs", "peak_memory", "words", "parameters"),
 )
-_QUICK = {"epochs": 1, "dimensions": 8, "hidden": 8, "batch_size": 256}
+QUICK = Row(
+    *("quick", "python", "smoke test", "test_accuracy", 0.3),
+    {"epochs": 1, "dimensions": 8, "hidden": 8, "batch_size": 256},
+)
 
 
-#: Words of the same part of speech are near in vectors of narrow windows (Levy & Goldberg, 2014).
-_WORD2VEC: dict[str, Any] = {"data": "text8", "window": 2, "vector_size": 200, "epochs": 10}
-
-
-def _vectors(folder: Path, progress: bool) -> dict[str, Any]:
-    """Train the word vectors, once for all seeds."""
-    run_dir = folder / "vectors"
+def _vectors(settings: dict[str, Any] | None, folder: Path, progress: bool) -> dict[str, Any]:
+    """Train the word vectors, once for all seeds and rows."""
+    if settings is None:
+        return {}
+    run_dir = folder / "-".join(["vectors", *(f"{name}-{value}" for name, value in settings.items())])
     if not (run_dir / "result.json").is_file():
-        get("word2vec").run(run_dir=run_dir, overwrite=True, progress=progress, **_WORD2VEC)
+        get("word2vec").run(run_dir=run_dir, overwrite=True, progress=progress, **settings)
     return {"vectors": str(run_dir)}
 
 
 def measure(row: Row, seeds: list[int], folder: Path, progress: bool) -> dict[str, Any]:
     """Train on a set once per seed."""
     runs = []
-    further = _vectors(folder, progress) if row.vectors else {}
+    further = _vectors(row.vectors, folder, progress)
     for seed in seeds:
         run_dir = folder / f"{row.name}-{seed}"
         # What was stopped goes on.
         metrics = (
-            get("tagger")
+            get(row.recipe)
             .run(
                 data=row.data,
                 seed=seed,
@@ -105,7 +110,7 @@ def measure(row: Row, seeds: list[int], folder: Path, progress: bool) -> dict[st
             .metrics
         )
         if row.metric == "seqeval_f1" and metrics.get("seqeval_f1") is None:
-            raise SystemExit("reproduce-tagger: seqeval is not installed (pip install 'dlkit[text]')")
+            raise SystemExit("seqeval is not installed (pip install 'dlkit[text]')")
         runs.append({"seed": seed, **{name: metrics.get(name) for name in _KEPT}})
         print(
             f"{row.title}, seed {seed}: {metrics[row.metric]:.2%} in {metrics['train_seconds']:.1f} s",
@@ -113,7 +118,7 @@ def measure(row: Row, seeds: list[int], folder: Path, progress: bool) -> dict[st
             flush=True,
         )
     mean = fmean(run[row.metric] for run in runs)
-    asked = get("tagger").settings(data=row.data, **row.settings).as_dict()
+    asked = get(row.recipe).settings(data=row.data, **row.settings).as_dict()
     asked.pop("seed")
     return {
         "name": row.name,
@@ -124,7 +129,8 @@ def measure(row: Row, seeds: list[int], folder: Path, progress: bool) -> dict[st
         "mean": mean,
         "reached": mean >= row.must_reach,
         "settings": asked,
-        "word2vec": _WORD2VEC if row.vectors else None,
+        "recipe": row.recipe,
+        "word2vec": row.vectors,
         "runs": runs,
     }
 
@@ -142,7 +148,7 @@ def table(record: dict[str, Any]) -> str:
         runs = row["runs"]
         each = [run[row["metric"]] for run in runs]
         counted = f"{_COUNTS[row['metric']]}, {len(runs)} seed{'s' * (len(runs) > 1)}"
-        asked = f"{row['must_reach']:.0%}" if row["must_reach"] else ""
+        asked = f"{100 * row['must_reach']:.3g}%" if row["must_reach"] else ""
         lines.append(
             f"| {row['title']} | {counted} | **{row['mean']:.2%}** | {min(each):.2%} … {max(each):.2%} "
             f"| {asked} | {fmean(run['train_seconds'] for run in runs):.0f} s | {measured(row['environment'])} |"
@@ -150,10 +156,18 @@ def table(record: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
-def main(arguments: list[str] | None = None) -> int:
+def main(
+    arguments: list[str] | None = None,
+    *,
+    rows: Sequence[Row] = ROWS,
+    quick: Row = QUICK,
+    name: str = "reproduce-tagger",
+    page: Path = PAGE,
+) -> int:
     """Train, write the results and the table; 1 if a row misses what it must reach."""
-    parser = argparse.ArgumentParser(description="Reproduce the taggers' rows.")
-    parser.add_argument("--rows", help=f"only these, separated by commas: {', '.join(r.name for r in ROWS)}")
+    file = RESULTS / f"{name}.json"
+    parser = argparse.ArgumentParser(description="Reproduce the rows of taggers.")
+    parser.add_argument("--rows", help=f"only these, separated by commas: {', '.join(r.name for r in rows)}")
     parser.add_argument("--seeds", default="0,1,2", help="seeds, separated by commas (default 0,1,2)")
     parser.add_argument("--threads", type=int, default=1, help="threads of kernels (default 1)")
     parser.add_argument(
@@ -164,38 +178,33 @@ def main(arguments: list[str] | None = None) -> int:
     given = parser.parse_args(arguments)
     kernels.set_num_threads(given.threads)
     if given.table:
-        put_between_markers(PAGE, "reproduce-tagger", table(json.loads(FILE.read_text(encoding="utf-8"))))
+        put_between_markers(page, name, table(json.loads(file.read_text(encoding="utf-8"))))
         return 0
     seeds = [int(seed) for seed in given.seeds.split(",")]
     if given.quick:
         with tempfile.TemporaryDirectory() as folder:
-            row = measure(
-                Row("quick", "python", "smoke test", "test_accuracy", 0.3, _QUICK),
-                seeds[:1],
-                Path(folder),
-                False,
-            )
+            row = measure(quick, seeds[:1], Path(folder), False)
         print(f"smoke test: {row['mean']:.2%}")
         return 0 if row["reached"] else 1
-    wanted = given.rows.split(",") if given.rows else [row.name for row in ROWS]
-    if unknown := sorted(set(wanted) - {row.name for row in ROWS}):
-        parser.error(f"unknown rows {', '.join(unknown)}; there are {', '.join(row.name for row in ROWS)}")
+    wanted = given.rows.split(",") if given.rows else [row.name for row in rows]
+    if unknown := sorted(set(wanted) - {row.name for row in rows}):
+        parser.error(f"unknown rows {', '.join(unknown)}; there are {', '.join(row.name for row in rows)}")
     missed = False
     with tempfile.TemporaryDirectory() as temporary:
         folder = given.keep or Path(temporary)
-        for row in ROWS:
+        for row in rows:
             if row.name not in wanted:
                 continue
             try:
                 found = measure(row, seeds, folder, progress=sys.stderr.isatty())
             except DataError as error:
-                raise SystemExit(f"reproduce-tagger: {error}") from error
-            found["environment"] = {**environment(), "command": "make reproduce-tagger"}
+                raise SystemExit(f"{name}: {error}") from error
+            found["environment"] = {**environment(), "command": f"make {name}"}
             missed |= not found["reached"]
-            every = with_earlier([found], FILE, "name", [row.name for row in ROWS])
-            record = {"benchmark": "reproduce-tagger", "rows": every}
-            write_results(FILE, record)
-            put_between_markers(PAGE, "reproduce-tagger", table(record))
+            every = with_earlier([found], file, "name", [row.name for row in rows])
+            record = {"benchmark": name, "rows": every}
+            write_results(file, record)
+            put_between_markers(page, name, table(record))
     return int(missed)
 
 

@@ -10,7 +10,7 @@ import pytest
 
 from dlkit.cli.app import run as command
 from dlkit.data import TaggedSet, load_tagged
-from dlkit.recipes import get, tagger
+from dlkit.recipes import get, tagging
 
 
 @pytest.fixture(scope="module")
@@ -19,7 +19,7 @@ def model(tmp_path_factory):
     found = load_tagged("python")
     few = TaggedSet("python", "tokens", found.train[:200], found.validation[:20], found.test[:20], "here")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(tagger, "load_tagged", lambda name: few)
+        patch.setattr(tagging, "load_tagged", lambda name: few)
         settings = {"dimensions": 8, "hidden": 8, "epochs": 1, "progress": False}
         return str(get("tagger").run(run_dir=folder, **settings).folder)
 

@@ -10,7 +10,7 @@ import pytest
 
 from dlkit.data import DataError, TaggedSentence, TaggedSet, load_tagged, write_word_vectors
 from dlkit.data.segmentation import characters_of
-from dlkit.recipes import get, tagger
+from dlkit.recipes import get, tagging
 from dlkit.recipes.card import CardError
 from dlkit.recipes.predictor import PredictorError
 from dlkit.recipes.settings import SettingsError
@@ -60,7 +60,7 @@ def small(monkeypatch):
         "wnut17": made("wnut17", "entities", names(rng)),
         "gsd-segmentation": made("gsd-segmentation", "segmentation", words(rng)),
     }
-    monkeypatch.setattr(tagger, "load_tagged", sets.__getitem__)
+    monkeypatch.setattr(tagging, "load_tagged", sets.__getitem__)
     return sets
 
 
@@ -127,7 +127,7 @@ def test_same_seed_same_bits_resumed_or_not(tmp_path, small, settings):
 
 def test_a_run_stopped_within_an_epoch_goes_on(tmp_path, small, interrupted):
     whole = run(tmp_path / "a").folder / "model.safetensors"
-    interrupted(tagger, "TaggerTrainer", 5, lambda: run(tmp_path / "b"))
+    interrupted(tagging, "TaggerTrainer", 5, lambda: run(tmp_path / "b"))
     again = run(tmp_path / "b", resume=True).folder / "model.safetensors"
     assert again.read_bytes() == whole.read_bytes()
 

@@ -26,10 +26,13 @@ class IobSentence:
         Its tokens.
     tags
         An IOB2 tag for each.
+    pos
+        The part of speech of each; empty where no column has them.
     """
 
     words: list[str] = field(default_factory=list)
     tags: list[str] = field(default_factory=list)
+    pos: list[str] = field(default_factory=list)
 
 
 class Entity(NamedTuple):
@@ -49,7 +52,15 @@ class Entity(NamedTuple):
 
 
 def read_iob(
-    content: bytes, name: str, *, columns: int = 2, word: int = 0, tag: int = 1, comments: bool = False
+    content: bytes,
+    name: str,
+    *,
+    columns: int = 2,
+    word: int = 0,
+    tag: int = 1,
+    pos: int | None = None,
+    comments: bool = False,
+    separator: str = "\t",
 ) -> list[IobSentence]:
     """Read a file's sentences.
 
@@ -60,17 +71,19 @@ def read_iob(
     name
         Of the file, for errors.
     columns
-        Columns of a line, separated by tabs.
-    word, tag
-        Which of them hold the token and its tag, from 0.
+        Columns of a line.
+    word, tag, pos
+        Which of them hold the token, its tag and its part of speech, from 0.
     comments
         Whether lines that begin with ``#`` and have no tab are comments.
+    separator
+        What stands between columns: a tab, or a space.
 
     Raises
     ------
     DataError
-        A line is corrupt: not UTF-8, another number of columns, an empty token, no IOB2 tag, or one that goes on with
-        an entity that has not begun. The message names file and line.
+        A line is corrupt: not UTF-8, another number of columns, an empty token or part of speech, no IOB2 tag, or one
+        that goes on with an entity that has not begun. The message names file and line.
 
     Examples
     --------
@@ -87,10 +100,11 @@ def read_iob(
             continue
         if comments and line.startswith("#") and "\t" not in line:
             continue
-        parts = line.split("\t")
+        parts = line.split(separator)
         if len(parts) != columns:
+            what = "tabs" if separator == "\t" else "single spaces"
             raise DataError(
-                f"{name}: line {number}: {len(parts)} columns; expected {columns}, separated by tabs"
+                f"{name}: line {number}: {len(parts)} columns; expected {columns}, separated by {what}"
             )
         token, label = parts[word].strip(), parts[tag].strip()
         if not token:
@@ -98,6 +112,10 @@ def read_iob(
         problem = _problem(label, sentence.tags[-1] if sentence.tags else OUTSIDE)
         if problem:
             raise DataError(f"{name}: line {number}: {problem}")
+        if pos is not None:
+            if not parts[pos].strip():
+                raise DataError(f"{name}: line {number}: the part of speech is empty")
+            sentence.pos.append(parts[pos].strip())
         sentence.words.append(token)
         sentence.tags.append(label)
     if sentence.words:

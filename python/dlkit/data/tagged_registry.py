@@ -16,6 +16,7 @@ from .text_file import Address, TextFile, find_text
 _UD = "https://raw.githubusercontent.com/UniversalDependencies/"
 _UNER = "https://raw.githubusercontent.com/UniversalNER/UNER_Chinese-GSDSIMP/"
 _WNUT = "https://raw.githubusercontent.com/leondz/emerging_entities_17/master/"
+_NLTK = "https://raw.githubusercontent.com/nltk/nltk_data/gh-pages/packages/corpora/"
 
 
 def _files(folder: str, bases: Sequence[str], names: dict[str, str]) -> tuple[TextFile, ...]:
@@ -63,6 +64,23 @@ _WNUT17 = _files(
     },
 )
 
+_CONLL2000 = tuple(
+    TextFile(
+        "nltk",
+        f"conll2000-{part}.txt",
+        sha256,
+        [Address(_NLTK + "conll2000.zip", f"conll2000/{part}.txt")],
+        "conll2000.zip",
+        f"conll2000/{part}.txt",
+    )
+    for part, sha256 in (
+        ("train", "82033cd7a72b209923a98007793e8f9de3abc1c8b79d646c50648eb949b87cea"),
+        ("test", "73b7b1e565fa75a1e22fe52ecdf41b6624d6f59dacb591d44252bf4d692b1628"),
+    )
+)
+#: Of the training sentences of CoNLL-2000, which has no validation part, the last so many.
+_HELD_OUT = 1000
+
 
 def _parts(
     name: str, task: str, files: Sequence[TextFile], read: Callable[[bytes, str], list[TaggedSentence]]
@@ -107,6 +125,18 @@ def _wnut17(content: bytes, name: str) -> list[TaggedSentence]:
     return [TaggedSentence(sentence.words, sentence.tags) for sentence in read_iob(content, name)]
 
 
+def _chunks() -> TaggedSet:
+    parts: list[list[TaggedSentence]] = []
+    for file in _CONLL2000:
+        content, path = find_text(file)
+        found = read_iob(content, f"{path}: {file.member}", columns=3, pos=1, tag=2, separator=" ")
+        parts.append([TaggedSentence(sentence.words, sentence.tags, sentence.pos) for sentence in found])
+    train, test = parts
+    return TaggedSet(
+        "conll2000", "chunks", train[:-_HELD_OUT], train[-_HELD_OUT:], test, source=str(path.parent)
+    )
+
+
 _LOADERS: dict[str, Callable[[], TaggedSet]] = {
     "python": load_python_tokens,
     "ewt": lambda: _parts("ewt", "tokens", _EWT, _upos),
@@ -115,6 +145,7 @@ _LOADERS: dict[str, Callable[[], TaggedSet]] = {
     "gsdsimp-segmentation": lambda: _parts("gsdsimp-segmentation", "segmentation", _GSDSIMP, _gsdsimp_words),
     "gsdsimp-entities": lambda: _parts("gsdsimp-entities", "entities", _GSDSIMP, _gsdsimp_entities),
     "wnut17": lambda: _parts("wnut17", "entities", _WNUT17, _wnut17),
+    "conll2000": _chunks,
 }
 
 
@@ -131,8 +162,9 @@ def load_tagged(name: str) -> TaggedSet:
     name
         ``"python"`` (the interpreter's own library, needs no network); ``"ewt"`` and ``"gsd"``, universal parts of
         speech of English and Chinese; ``"gsd-segmentation"`` and ``"gsdsimp-segmentation"``, the words of traditional
-        and simplified Chinese; ``"wnut17"`` and ``"gsdsimp-entities"``, named entities. All but the first are looked
-        for in the folder ``DLKIT_DATA``, else downloaded; checksums are verified either way.
+        and simplified Chinese; ``"wnut17"`` and ``"gsdsimp-entities"``, named entities; ``"conll2000"``, chunks, with
+        parts of speech as a tagger found them, the last 1000 training sentences for validation. All but the first are
+        looked for in the folder ``DLKIT_DATA``, else downloaded; checksums are verified either way.
 
     Raises
     ------

@@ -9,8 +9,11 @@ from typing import NamedTuple
 
 from .errors import DataError
 
-#: What the tags say: each token's class; the words of a text of characters; named entities.
-TASKS = ("tokens", "segmentation", "entities")
+#: What the tags say: each token's class; the words of a text of characters; named entities; chunks, phrases that do not
+#: overlap.
+TASKS = ("tokens", "segmentation", "entities", "chunks")
+#: Those whose tags are IOB2.
+SPANS = ("entities", "chunks")
 
 
 class TaggedSentence(NamedTuple):
@@ -22,10 +25,13 @@ class TaggedSentence(NamedTuple):
         Words, or the characters of a text.
     tags
         One for each.
+    pos
+        The part of speech of each, or None: what else a tagger may read of them.
     """
 
     tokens: list[str]
     tags: list[str]
+    pos: list[str] | None = None
 
 
 @dataclass(frozen=True)
@@ -64,6 +70,17 @@ class TaggedSet:
                         f"{self.name}: sentence {number} of {part} has {len(sentence.tokens)} tokens and "
                         f"{len(sentence.tags)} tags, expected as many, at least one"
                     )
+                pos = sentence.pos
+                if (pos is None) == self.has_pos or (pos is not None and len(pos) != len(sentence.tokens)):
+                    raise DataError(
+                        f"{self.name}: sentence {number} of {part} has {len(sentence.tokens)} tokens and "
+                        f"{len(pos or ())} parts of speech, expected as many, or none in any sentence"
+                    )
+
+    @property
+    def has_pos(self) -> bool:
+        """Whether sentences come with parts of speech beside their tags."""
+        return self.train[0].pos is not None
 
     @property
     def tags(self) -> list[str]:

@@ -29,6 +29,8 @@ class TaggerBatch(NamedTuple):
         Which of these each row has, shape (rows,); or None.
     bigrams
         Shape (rows, 2), or None.
+    discrete
+        The values of discrete features, shape (rows, features), or None.
     sentence
         Which of the sentences that were given each row is of, shape (rows,).
     """
@@ -38,7 +40,13 @@ class TaggerBatch(NamedTuple):
     spellings: NDArray[np.int64] | None
     spelled: NDArray[np.int64] | None
     bigrams: NDArray[np.int64] | None
+    discrete: NDArray[np.int64] | None
     sentence: NDArray[np.int64]
+
+    @property
+    def inputs(self) -> tuple[Any, ...]:
+        """The arguments of a tagger."""
+        return tuple(self[:6])
 
     def unpack(self, values: NDArray[Any], count: int) -> list[NDArray[Any]]:
         """The rows of values of each of `count` sentences, in the order in which they were given."""
@@ -68,7 +76,7 @@ def pack_tagged(
     there = steps < sizes
     index = (starts + steps)[there]
     words = np.concatenate([sentence.words for sentence in sentences])[index]
-    spellings = spelled = bigrams = None
+    spellings = spelled = bigrams = discrete = None
     if table.features.characters is not None:
         rows = np.concatenate([sentence.spellings for sentence in sentences])[index]
         different, spelled = np.unique(rows, return_inverse=True)
@@ -77,6 +85,8 @@ def pack_tagged(
         spellings = spellings[:, : (int(used[-1]) + 1 if used.size else 1)]
     if table.features.bigrams is not None:
         bigrams = np.concatenate([sentence.bigrams for sentence in sentences])[index]
+    if table.features.discrete:
+        discrete = np.concatenate([sentence.discrete for sentence in sentences])[index]
     tags = np.concatenate([sentence.tags for sentence in sentences])
     batch = TaggerBatch(
         words,
@@ -84,6 +94,7 @@ def pack_tagged(
         spellings,
         spelled,
         bigrams,
+        discrete,
         np.broadcast_to(order, there.shape)[there],
     )
     return batch, tags[index] if len(tags) else tags

@@ -1,15 +1,15 @@
-"""Tagged sentences as the numbers that a tagger reads: words, spellings, pairs of neighbours."""
+"""Tagged sentences as the numbers that a tagger reads: words, spellings, pairs of neighbours, discrete features."""
 
 from __future__ import annotations
 
 import json
 import os
 from collections import Counter
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from itertools import pairwise
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,6 +22,9 @@ _FORMAT = "dlkit-tagger-features-1"
 #: Characters of a word that are read: of a longer one the first and the last.
 LONGEST_WORD = 24
 _EDGE = "\x00"  # stands for what is before the first and after the last token
+#: The discrete features of a token: how it is capitalised, its last two and three letters, its part of speech.
+DISCRETE = ("capitals", "suffix-2", "suffix-3", "pos")
+_SUFFIX_MIN_COUNT = 2
 
 
 class EncodedSentence(NamedTuple):
@@ -35,6 +38,8 @@ class EncodedSentence(NamedTuple):
         Which row of the features' table of spellings each token has; empty without character features.
     bigrams
         int64, shape (tokens, 2): the pairs that it makes with the token before and after it; (tokens, 0) without.
+    discrete
+        int64, shape (tokens, discrete features): the entry of each, in the vocabulary of that feature.
     tags
         int64, shape (tokens,); -1 for a tag that the training part does not have.
     """
@@ -42,6 +47,7 @@ class EncodedSentence(NamedTuple):
     words: NDArray[np.int64]
     spellings: NDArray[np.int64]
     bigrams: NDArray[np.int64]
+    discrete: NDArray[np.int64]
     tags: NDArray[np.int64]
 
 
@@ -63,6 +69,8 @@ class TaggerFeatures:
         Whether tokens are looked up in lower case (characters are always as they are).
     digits
         Whether all digits of a token are looked up as 0.
+    discrete
+        Names from `DISCRETE`, in that order, each with the values that are known.
     """
 
     words: Vocabulary
@@ -71,11 +79,12 @@ class TaggerFeatures:
     tags: tuple[str, ...]
     lower: bool = False
     digits: bool = False
+    discrete: Mapping[str, Vocabulary] = field(default_factory=dict)
 
     @classmethod
     def of(
         cls,
-        sentences: Sequence[tuple[Sequence[str], Sequence[str]]],
+        sentences: Sequence[Sequence[Any]],
         tags: Sequence[str],
         *,
         min_count: int = 1,
@@ -84,6 +93,7 @@ class TaggerFeatures:
         bigram_min_count: int = 2,
         lower: bool = False,
         digits: bool = False,
+        discrete: Iterable[str] = (),
         further_words: Iterable[str] = (),
     ) -> TaggerFeatures:
         """Collect them from training sentences.
@@ -91,7 +101,7 @@ class TaggerFeatures:
         Parameters
         ----------
         sentences
-            Pairs of tokens and tags.
+            Tokens, tags and, for the feature "pos", parts of speech of each.
         tags
             The names of the tags, in the order of their numbers.
         min_count, bigram_min_count
@@ -100,10 +110,18 @@ class TaggerFeatures:
             Which features there are.
         lower, digits
             See the attributes.
+        discrete
+            Names from `DISCRETE`.
         further_words
             Known, too: words of the other parts that have a vector from a file.
         """
         empty = cls(Vocabulary([]), None, None, tuple(tags), lower, digits)
+        names = set(discrete)
+        if names - set(DISCRETE):
+            raise DataError(
+                f"TaggerFeatures: discrete holds {min(names - set(DISCRETE))!r}, expected names from "
+                f"{', '.join(DISCRETE)}"
+            )
         tokens = [[empty.normal(token) for token in sentence[0]] for sentence in sentences]
         words = Vocabulary.of(tokens, min_count)
         fresh = dict.fromkeys(word for word in further_words if word not in words)
@@ -113,7 +131,34 @@ class TaggerFeatures:
         pairs = None
         if bigrams:
             pairs = Vocabulary.of((_pairs(s[0]) for s in sentences), bigram_min_count)
-        return cls(words, letters, pairs, tuple(tags), lower, digits)
+        values = {
+            name: Vocabulary.of(
+                (empty.values(name, *_tokens_and_pos(s)) for s in sentences),
+                _SUFFIX_MIN_COUNT if name.startswith("suffix") else 1,
+            )
+            for name in DISCRETE
+            if name in names
+        }
+        return cls(words, letters, pairs, tuple(tags), lower, digits, values)
+
+    def values(self, name: str, tokens: Sequence[str], pos: Sequence[str] | None) -> list[str]:
+        """The value of a discrete feature at each token.
+
+        Raises
+        ------
+        DataError
+            It is the part of speech, and there is none.
+        """
+        if name == "pos":
+            if pos is None or len(pos) != len(tokens):
+                raise DataError(
+                    f"TaggerFeatures: {len(tokens)} tokens and {len(pos or ())} parts of speech, expected as many"
+                )
+            return list(pos)
+        if name == "capitals":
+            return [capitals_of(token) for token in tokens]
+        letters = int(name.rpartition("-")[2])
+        return [self.normal(token)[-letters:].lower() for token in tokens]
 
     def normal(self, token: str) -> str:
         """A token as it is looked up."""
@@ -123,11 +168,11 @@ class TaggerFeatures:
             token = "".join("0" if c.isdigit() else c for c in token)
         return token
 
-    def counts(self, sentences: Sequence[tuple[Sequence[str], Sequence[str]]]) -> NDArray[np.int64]:
+    def counts(self, sentences: Sequence[Sequence[Any]]) -> NDArray[np.int64]:
         """How often each known word is there, shape (words,)."""
         counter: Counter[int] = Counter()
-        for tokens, _ in sentences:
-            counter.update(self.words.number(self.normal(token)) for token in tokens)
+        for sentence in sentences:
+            counter.update(self.words.number(self.normal(token)) for token in sentence[0])
         counts = np.zeros(len(self.words), dtype=np.int64)
         for number, count in counter.items():
             counts[number] = count
@@ -151,6 +196,7 @@ class TaggerFeatures:
             "tags": list(self.tags),
             "lower": self.lower,
             "digits": self.digits,
+            "discrete": {name: list(known) for name, known in self.discrete.items()},
         }
         target.write_text(json.dumps(values, ensure_ascii=True, indent=0) + "\n", encoding="utf-8")
         return target
@@ -179,6 +225,13 @@ class TaggerFeatures:
         ):
             if not isinstance(values.get(name), kinds):
                 raise DataError(f"{path}: {name} is missing or of the wrong type")
+        listed = values.get("discrete", {})  # which earlier versions did not write
+        if not (
+            isinstance(listed, dict)
+            and list(listed) == [name for name in DISCRETE if name in listed]
+            and all(isinstance(known, list) for known in listed.values())
+        ):
+            raise DataError(f"{path}: discrete is no mapping of {', '.join(DISCRETE)} to lists")
         tags = values["tags"]
         if (
             not tags
@@ -191,11 +244,12 @@ class TaggerFeatures:
                 None if values[name] is None else Vocabulary(values[name])
                 for name in ("words", "characters", "bigrams")
             ]
+            discrete = {name: Vocabulary(known) for name, known in listed.items()}
         except DataError as error:
             raise DataError(f"{path}: {error}") from error
         words, characters, bigrams = vocabularies
         assert words is not None
-        return cls(words, characters, bigrams, tuple(tags), values["lower"], values["digits"])
+        return cls(words, characters, bigrams, tuple(tags), values["lower"], values["digits"], discrete)
 
 
 class SpellingTable:
@@ -237,7 +291,9 @@ class SpellingTable:
                 to[: len(row)] = row
         return self._table
 
-    def encode(self, tokens: Sequence[str], tags: Sequence[str] | None = None) -> EncodedSentence:
+    def encode(
+        self, tokens: Sequence[str], tags: Sequence[str] | None = None, pos: Sequence[str] | None = None
+    ) -> EncodedSentence:
         """Number a sentence's tokens, and its tags where there are any."""
         features = self.features
         words = features.words.numbers(features.normal(token) for token in tokens)
@@ -247,7 +303,33 @@ class SpellingTable:
             pairs = np.stack([numbers[:-1], numbers[1:]], axis=1)
         known = {tag: number for number, tag in enumerate(features.tags)}
         labels = np.array([known.get(tag, -1) for tag in tags or ()], np.int64)
-        return EncodedSentence(words, self.rows(tokens), pairs, labels)
+        values = np.zeros((len(tokens), len(features.discrete)), np.int64)
+        for column, (name, vocabulary) in enumerate(features.discrete.items()):
+            values[:, column] = vocabulary.numbers(features.values(name, tokens, pos))
+        return EncodedSentence(words, self.rows(tokens), pairs, values, labels)
+
+
+def capitals_of(token: str) -> str:
+    """How a token is capitalised: "none" of its characters is a letter with case, "lower", "upper", "first" or "mixed".
+
+    Examples
+    --------
+    >>> [capitals_of(token) for token in ("3", "film", "UN", "Paris", "iPod")]
+    ['none', 'lower', 'upper', 'first', 'mixed']
+    """
+    cased = [c for c in token if c.isupper() or c.islower()]
+    upper = sum(c.isupper() for c in cased)
+    if not cased:
+        return "none"
+    if not upper:
+        return "lower"
+    if upper == 1 and token[0].isupper():
+        return "first"
+    return "upper" if upper == len(cased) else "mixed"
+
+
+def _tokens_and_pos(sentence: Sequence[Any]) -> tuple[Sequence[str], Sequence[str] | None]:
+    return sentence[0], sentence[2] if len(sentence) > 2 else None
 
 
 def _pairs(tokens: Sequence[str]) -> list[str]:

@@ -58,18 +58,23 @@ class TextFile:
         Of its plain bytes, 64 hexadecimal digits.
     addresses
         Where it is served, the preferred one first.
+    archive, member
+        A zip file in `folder` that may hold it, and its name there; empty: none does.
     """
 
     folder: str
     name: str
     sha256: str
     addresses: Sequence[Address]
+    archive: str = ""
+    member: str = ""
 
 
 def find_text(file: TextFile) -> tuple[bytes, Path]:
     """The verified content of a file, and where it lay.
 
-    Looked for in ``DLKIT_DATA/<folder>/<name>``, there with ``.xz`` or ``.gz`` behind its name, then downloaded.
+    Looked for in ``DLKIT_DATA/<folder>/<name>``, there with ``.xz`` or ``.gz`` behind its name, in its zip file there,
+    then downloaded.
 
     Raises
     ------
@@ -85,15 +90,32 @@ def find_text(file: TextFile) -> tuple[bytes, Path]:
         for ending in ("", ".xz", ".gz"):
             path = root / file.folder / (file.name + ending)
             if path.exists():
-                content = read_bytes(path)
-                found = hashlib.sha256(content).hexdigest()
-                if found != file.sha256:
-                    raise DataError(
-                        f"{path}: SHA-256 of its content is {found}, expected {file.sha256}: the file is damaged or "
-                        f"not the official one; delete it and fetch it again"
-                    )
-                return content, path
+                return _verified(read_bytes(path), file, str(path)), path
+        archive = root / file.folder / file.archive
+        if file.archive and archive.is_file():
+            return _verified(_archived(archive, file.member), file, f"{archive}: {file.member}"), archive
     return _downloaded(file, root)
+
+
+def _verified(content: bytes, file: TextFile, name: str) -> bytes:
+    found = hashlib.sha256(content).hexdigest()
+    if found != file.sha256:
+        raise DataError(
+            f"{name}: SHA-256 of its content is {found}, expected {file.sha256}: the file is damaged or "
+            f"not the official one; delete it and fetch it again"
+        )
+    return content
+
+
+def _archived(path: Path, member: str) -> bytes:
+    try:
+        return _zip_member(path, member)
+    except KeyError as error:
+        raise DataError(f"{path} holds no {member}") from error
+    except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError) as error:
+        raise DataError(f"{path}: {member}: the archive is damaged or cut short ({error})") from error
+    except OSError as error:
+        raise DataError(f"{path} cannot be read: {error.strerror or error}") from error
 
 
 def read_bytes(path: str | os.PathLike[str], max_bytes: int = MAX_BYTES) -> bytes:

@@ -19,11 +19,14 @@ from .mixture import MixtureLanguageModel
 from .mlp import MLP
 from .ngram import NGramCounts, NGramFileError, NGramModel
 from .perceptron import Perceptron, perceptron_loss
+from .ranking_language_model import RankingLanguageModel
+from .sentence_tagger import SentenceTagger
 from .sequence_model import SequenceModel
 from .sequence_tagger import SequenceTagger
 from .softmax_regression import SoftmaxRegression
 from .summary import Summary, summary
 from .text_cnn import TextCNN
+from .window_tagger import WindowTagger
 from .word2vec import Word2Vec
 from .word2vec_trainer import EpochReport, TrainingProgress, Word2VecTrainer
 
@@ -40,7 +43,9 @@ __all__ = [
     "NGramFileError",
     "NGramModel",
     "Perceptron",
+    "RankingLanguageModel",
     "RecurrentLanguageModel",
+    "SentenceTagger",
     "SequenceModel",
     "SequenceTagger",
     "SoftmaxRegression",
@@ -48,6 +53,7 @@ __all__ = [
     "TextCNN",
     "TrainingProgress",
     "UnknownWordError",
+    "WindowTagger",
     "Word2Vec",
     "Word2VecTrainer",
     "perceptron_loss",

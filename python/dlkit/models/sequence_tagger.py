@@ -6,25 +6,24 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from dlkit import nn
-from dlkit.autograd import Tensor, cat, no_grad
-from dlkit.autograd.base import mark_changed
-from dlkit.kernels.backend import device_of, move, to_host
+from dlkit.autograd import Tensor, cat
 from dlkit.nn import functional as F
 from dlkit.nn.sequences import PackedSequence, pack_padded_sequence
+
+from .tagger import PADDING, UNKNOWN, Tagger, check_share, check_sizes, check_spread
+
+__all__ = ["CHARACTER_MODES", "PADDING", "TAGGER_CELLS", "UNKNOWN", "SequenceTagger", "count_weights"]
 
 #: The recurrent layers that `SequenceTagger` knows by name.
 TAGGER_CELLS = ("lstm", "gru", "rnn")
 #: What it can make of a word's characters.
 CHARACTER_MODES = ("cnn", "lstm")
 _LAYERS: dict[str, Any] = {"lstm": nn.LSTM, "gru": nn.GRU, "rnn": nn.RNN}
-#: The numbers of the entries that fill places, and that stand for what is not known.
-PADDING, UNKNOWN = 0, 1
 
 
-class SequenceTagger(nn.Module):
+class SequenceTagger(Tagger):
     """Vectors of words and of their characters, recurrent layers over the sentence, a tag for each token.
 
     Parameters
@@ -56,6 +55,10 @@ class SequenceTagger(nn.Module):
         Entries of the vocabulary of pairs of neighbours, both special ones included; 0: no such features.
     bigram_dimensions
         Of their vectors, of which a token has two.
+    discrete
+        Entries of the vocabulary of each discrete feature, both special ones included.
+    discrete_dimensions
+        Of their vectors.
     dropout
         Of what the first layer reads, of what layers pass on, and of what the classifier reads.
     recurrent_dropout
@@ -69,7 +72,7 @@ class SequenceTagger(nn.Module):
 
     Attributes
     ----------
-    embedding, character_embedding, bigram_embedding : Embedding
+    embedding, character_embedding, bigram_embedding, discrete_embedding : Embedding
     character_filters : Conv1d, or character_layer : LSTM
     recurrent : LSTM, GRU or RNN
     output : Linear
@@ -104,6 +107,8 @@ class SequenceTagger(nn.Module):
         character_region: int = 3,
         bigrams: int = 0,
         bigram_dimensions: int = 50,
+        discrete: Sequence[int] = (),
+        discrete_dimensions: int = 10,
         dropout: float = 0.5,
         recurrent_dropout: float = 0.0,
         crf: bool = False,
@@ -124,11 +129,7 @@ class SequenceTagger(nn.Module):
             "bigrams": (bigrams, 0),
             "bigram_dimensions": (bigram_dimensions, 1),
         }
-        for name, (size, least) in sizes.items():
-            if isinstance(size, bool) or not isinstance(size, (int, np.integer)) or size < least:
-                raise ValueError(
-                    f"SequenceTagger: {name} is {size!r}, expected an integer of at least {least}"
-                )
+        check_sizes("SequenceTagger", sizes)
         for name, size in (("characters", characters), ("bigrams", bigrams)):
             if size == 1:
                 raise ValueError(
@@ -146,12 +147,8 @@ class SequenceTagger(nn.Module):
                 f"are of either direction"
             )
         for name, share in (("dropout", dropout), ("recurrent_dropout", recurrent_dropout)):
-            if not 0 <= share < 1:
-                raise ValueError(
-                    f"SequenceTagger: {name} is {share!r}, expected a probability from 0 to below 1"
-                )
-        if not 0 <= spread < float("inf"):
-            raise ValueError(f"SequenceTagger: spread is {spread!r}, expected a finite number of 0 or more")
+            check_share("SequenceTagger", name, share)
+        check_spread("SequenceTagger", spread)
         self.words, self.tags, self.dimensions = int(words), int(tags), int(dimensions)
         self.characters, self.bigrams = int(characters), int(bigrams)
         self.character_mode, self.dropout = character_mode, float(dropout)
@@ -173,6 +170,7 @@ class SequenceTagger(nn.Module):
         if bigrams:
             self.bigram_embedding = self._table(self.bigrams, bigram_dimensions, float(spread), dtype)
             width += 2 * int(bigram_dimensions)
+        width += self._prepare_discrete(discrete, discrete_dimensions, float(spread), dtype)
         self.recurrent = _LAYERS[cell](
             width,
             int(hidden),
@@ -194,6 +192,7 @@ class SequenceTagger(nn.Module):
         spellings: Any = None,
         spelled: Any = None,
         bigrams: Any = None,
+        discrete: Any = None,
     ) -> Tensor:
         """Return a score for each tag of each token of a packed batch.
 
@@ -209,6 +208,8 @@ class SequenceTagger(nn.Module):
             Which of these each row has.
         bigrams : integer array of shape (rows, 2), optional
             Needed where the tagger has bigram features.
+        discrete : integer array of shape (rows, features), optional
+            Values of the discrete features. Needed where the tagger has some.
 
         Returns
         -------
@@ -240,6 +241,9 @@ class SequenceTagger(nn.Module):
                 )
             vectors = self.bigram_embedding(self._here(np.asarray(bigrams)))
             parts.append(vectors.reshape(len(numbers), -1))
+        if len(self.discrete):
+            vectors = self.discrete_embedding(self._here(self._discrete_rows(discrete, len(numbers))))
+            parts.append(vectors.reshape(len(numbers), -1))
         rows = parts[0] if len(parts) == 1 else cat(parts, 1)
         rows = F.dropout(rows, self.dropout, self.training)
         sizes = np.asarray(batch_sizes, np.int64)
@@ -250,10 +254,6 @@ class SequenceTagger(nn.Module):
         states = self.recurrent(PackedSequence(rows, sizes))[0].data
         scores: Tensor = self.output(F.dropout(states, self.dropout, self.training))
         return scores
-
-    def _here(self, numbers: Any) -> Any:
-        # On the model's device.
-        return move(numbers, device_of(self.embedding.weight._array))
 
     def spell(self, spellings: Any) -> Tensor:
         """Return the character features of spellings (spellings, longest): (spellings, character_features).
@@ -280,71 +280,6 @@ class SequenceTagger(nn.Module):
         _, (last, _) = self.character_layer(packed)
         return cat([last[0], last[1]], 1)
 
-    def loss(self, scores: Tensor, tags: Any, batch_sizes: Sequence[int]) -> Tensor:
-        """Return minus the logarithm of the probability of the tags, the mean over tokens."""
-        if not self.has_crf:
-            return F.cross_entropy(scores, self._here(tags))
-        crf: Any = self.crf
-        borders = (crf.start_transitions, crf.end_transitions)
-        return F.crf_loss(scores, tags, batch_sizes, crf.transitions, *borders, "token_mean")
-
-    def decode(self, scores: Any, batch_sizes: Sequence[int], allowed: Any = None) -> NDArray[np.int64]:
-        """Return the best tags of scores (rows, tags), in their order, on the host.
-
-        Parameters
-        ----------
-        scores
-            As `forward` gives them.
-        batch_sizes
-            Rows of each step.
-        allowed : tuple of bool arrays, optional
-            Which tags may follow each other, [before, after], which may begin, and which may end a sentence. Then the
-            best of the sequences that they allow, with or without a conditional random field.
-        """
-        array = scores._array if isinstance(scores, Tensor) else scores
-        if not self.has_crf and allowed is None:
-            return np.asarray(to_host(array).argmax(axis=1), np.int64)
-        there = device_of(array)
-        if self.has_crf:
-            crf: Any = self.crf
-            tables = [crf.transitions._array, crf.start_transitions._array, crf.end_transitions._array]
-        else:
-            shapes: list[Any] = [(self.tags, self.tags), self.tags, self.tags]
-            tables = [move(np.zeros(shape, array.dtype), there) for shape in shapes]
-        if allowed is not None:
-            tables = [
-                np.where(move(mask, there), table, float("-inf")).astype(array.dtype, copy=False)
-                for mask, table in zip(allowed, tables, strict=True)
-            ]
-        from dlkit import kernels
-
-        return to_host(kernels.crf_decode(array, batch_sizes, *tables)[0])
-
-    def set_vectors(self, table: NDArray[Any]) -> None:
-        """Begin with these word vectors, shape (words, dimensions); that of padding stays 0.
-
-        Raises
-        ------
-        ValueError
-            The table has another shape.
-        """
-        if table.shape != (self.words, self.dimensions):
-            raise ValueError(
-                f"SequenceTagger: table is {table.shape}, expected ({self.words}, {self.dimensions})"
-            )
-        with no_grad():
-            self.embedding.weight.copy_(table.astype(self.embedding.weight.dtype))
-            self.embedding.weight.data[PADDING] = 0
-        mark_changed(self.embedding.weight)
-
-    @staticmethod
-    def _table(entries: int, dimensions: int, spread: float, dtype: Any) -> nn.Embedding:
-        layer = nn.Embedding(int(entries), int(dimensions), PADDING, dtype=dtype)
-        nn.init.uniform_(layer.weight, -spread, spread)
-        layer.weight.data[PADDING] = 0
-        mark_changed(layer.weight)
-        return layer
-
 
 def count_weights(
     words: int,
@@ -359,6 +294,8 @@ def count_weights(
     character_region: int = 1,
     bigrams: int = 0,
     bigram_dimensions: int = 0,
+    discrete: Sequence[int] = (),
+    discrete_dimensions: int = 0,
     **others: Any,
 ) -> int:
     """Return how many weights a `SequenceTagger` of these arguments has at least; makes none of them."""
@@ -373,4 +310,6 @@ def count_weights(
     if bigrams:
         width += 2 * bigram_dimensions
         total += bigrams * bigram_dimensions
+    width += len(discrete) * discrete_dimensions
+    total += sum(discrete) * discrete_dimensions
     return int(total + hidden * (width + layers * hidden))

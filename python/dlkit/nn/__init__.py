@@ -3,7 +3,19 @@
 from __future__ import annotations
 
 from dlkit.nn import functional, init, utils
-from dlkit.nn.activation import ELU, GELU, LeakyReLU, LogSoftmax, ReLU, Sigmoid, SiLU, Softmax, Softplus, Tanh
+from dlkit.nn.activation import (
+    ELU,
+    GELU,
+    Hardtanh,
+    LeakyReLU,
+    LogSoftmax,
+    ReLU,
+    Sigmoid,
+    SiLU,
+    Softmax,
+    Softplus,
+    Tanh,
+)
 from dlkit.nn.container import ModuleList, Sequential
 from dlkit.nn.conv import Conv1d, Conv2d
 from dlkit.nn.crf import CRF
@@ -69,6 +81,7 @@ __all__ = [
     "Embedding",
     "Flatten",
     "GRUCell",
+    "Hardtanh",
     "HingeLoss",
     "HuberLoss",
     "Identity",

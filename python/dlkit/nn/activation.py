@@ -31,6 +31,26 @@ class Tanh(Module):
         return functional.tanh(x)
 
 
+class Hardtanh(Module):
+    """x, but min_val below and max_val above.
+
+    Parameters
+    ----------
+    min_val, max_val : float
+        The bounds.
+    """
+
+    def __init__(self, min_val: float = -1.0, max_val: float = 1.0) -> None:
+        super().__init__()
+        if not min_val < max_val:
+            raise ValueError(f"Hardtanh: min_val is {min_val!r}, expected less than max_val, {max_val!r}")
+        self.min_val, self.max_val = float(min_val), float(max_val)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Apply it to every element."""
+        return functional.hardtanh(x, self.min_val, self.max_val)
+
+
 class GELU(Module):
     """x times the normal distribution function of x (Hendrycks & Gimpel, 2016; the form with erf)."""
 

@@ -181,6 +181,11 @@ def tanh(x: Any) -> Tensor:
     return elementwise.activate(tensor_of(x, "tanh"), "tanh")
 
 
+def hardtanh(x: Any, min_val: float = -1.0, max_val: float = 1.0) -> Tensor:
+    """x, but min_val below and max_val above: a tangent of straight lines (Collobert, 2004)."""
+    return tensor_of(x, "hardtanh").clamp(min_val, max_val)
+
+
 def gelu(x: Any) -> Tensor:
     """x times the normal distribution function of x (Hendrycks & Gimpel, 2016; the form with erf)."""
     return elementwise.activate(tensor_of(x, "gelu"), "gelu")
@@ -276,6 +281,7 @@ __all__ = [
     "elu",
     "embedding",
     "gelu",
+    "hardtanh",
     "hinge_loss",
     "huber_loss",
     "k_max_pool1d",

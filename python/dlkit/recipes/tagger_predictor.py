@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,12 +15,19 @@ from numpy.typing import NDArray
 from dlkit.autograd import no_grad
 from dlkit.data import DataError, iob, segmentation
 from dlkit.data.python_tokens import tagged_lines
-from dlkit.data.tagged_set import TASKS
+from dlkit.data.tagged_set import SPANS, TASKS
 from dlkit.data.tagger_batches import pack_tagged
 from dlkit.data.tagger_features import EncodedSentence, SpellingTable, TaggerFeatures
 from dlkit.kernels.backend import resolve_device, to_host
-from dlkit.models import SequenceTagger
-from dlkit.models.sequence_tagger import count_weights
+from dlkit.models import (
+    SentenceTagger,
+    SequenceTagger,
+    WindowTagger,
+    sentence_tagger,
+    sequence_tagger,
+    window_tagger,
+)
+from dlkit.models.tagger import Tagger
 
 from .card import FILE, CardError, read_format
 from .predictor import PredictorError, find_card, trained_weights, with_weights
@@ -28,8 +35,14 @@ from .tagger_scores import allowed_tags
 
 FORMAT = "dlkit-sequence-tagger-1"
 FEATURES = "features.json"
+#: The taggers by the name that a card has for them, and what counts their weights.
+TAGGERS: dict[str, tuple[type[Tagger], Callable[..., int]]] = {
+    "SequenceTagger": (SequenceTagger, sequence_tagger.count_weights),
+    "WindowTagger": (WindowTagger, window_tagger.count_weights),
+    "SentenceTagger": (SentenceTagger, sentence_tagger.count_weights),
+}
 #: How a text becomes tokens.
-CUTTING = ("english", "python", "characters", "spaces")
+CUTTING = ("english", "python", "characters", "spaces", "pos")
 _BATCH = 64
 _ENGLISH = re.compile(
     r"https?://\S+|www\.\S+|[\w.+-]+@[\w-]+\.[\w.-]+"  # addresses
@@ -58,7 +71,7 @@ class Tagged:
 
 
 def run_tagger(
-    model: SequenceTagger,
+    model: Tagger,
     table: SpellingTable,
     sentences: Sequence[EncodedSentence],
     allowed: Any = None,
@@ -81,7 +94,7 @@ def run_tagger(
             for start in range(0, len(order), _BATCH):
                 rows = order[start : start + _BATCH]
                 batch, labels = pack_tagged([sentences[row] for row in rows], table)
-                scores = model(*batch[:5])
+                scores = model(*batch.inputs)
                 best = model.decode(scores, batch.batch_sizes, allowed)
                 for row, found in zip(rows, batch.unpack(best, len(rows)), strict=True):
                     tags[row] = found
@@ -97,12 +110,12 @@ def run_tagger(
     return tags, confidence, total / tokens if tokens else float("nan")
 
 
-def _shares(model: SequenceTagger, scores: Any, batch_sizes: list[int]) -> NDArray[np.float64]:
+def _shares(model: Tagger, scores: Any, batch_sizes: list[int]) -> NDArray[np.float64]:
     from dlkit import kernels
 
     if not model.has_crf:
         return to_host(kernels.softmax(scores)).astype(np.float64)
-    crf: Any = model.crf
+    crf = model.crf
     borders = (crf.start_transitions._array, crf.end_transitions._array)
     _, found = kernels.crf_loss_and_gradients(scores, None, batch_sizes, crf.transitions._array, *borders)
     return np.clip(to_host(found.emissions).astype(np.float64), 0, 1)
@@ -126,25 +139,34 @@ class TaggerPredictor:
     """
 
     def __init__(
-        self, model: SequenceTagger, features: TaggerFeatures, task: str, cutting: str, device: str = "cpu"
+        self, model: Tagger, features: TaggerFeatures, task: str, cutting: str, device: str = "cpu"
     ) -> None:
         self.device = resolve_device(device, "predict")
         self.model, self.features, self.task, self.cutting = model.eval(), features, task, cutting
         self.model.to(self.device)
         self._allowed = allowed_tags(task, features.tags)
 
-    def tokens(self, text: str) -> list[str]:
-        """Cut a text into tokens.
+    def tokens(self, text: str) -> tuple[list[str], list[str] | None]:
+        """Cut a text into tokens, and their parts of speech where the tagger reads them: ``He_PRP reckons_VBZ``.
 
         Raises
         ------
         PredictorError
-            There are none in it.
+            There are none in it, or one lacks its part of speech.
         """
         found = tokens_of(text, self.cutting)
         if not found:
             raise PredictorError(f"{text!r} holds no tokens")
-        return found
+        if self.cutting != "pos":
+            return found, None
+        pairs = [token.rpartition("_") for token in found]
+        for token, (word, _, pos) in zip(found, pairs, strict=True):
+            if not word or not pos:
+                raise PredictorError(
+                    f"token {token!r} has no part of speech, expected word_TAG, such as {token.strip('_')}_NN: the "
+                    f"tagger reads them"
+                )
+        return [word for word, _, _ in pairs], [pos for _, _, pos in pairs]
 
     def predict(self, sentences: Sequence[str]) -> list[Tagged]:
         """Tag sentences.
@@ -158,18 +180,18 @@ class TaggerPredictor:
             raise PredictorError("there is no sentence, expected at least one")
         tokens = [self.tokens(sentence) for sentence in sentences]
         table = SpellingTable(self.features)
-        encoded = [table.encode(each) for each in tokens]
+        encoded = [table.encode(words, None, pos) for words, pos in tokens]
         tags, shares, _ = run_tagger(self.model, table, encoded, self._allowed, with_confidence=True)
         return [
             Tagged(words, [self.features.tags[i] for i in numbers], confidence)
-            for words, numbers, confidence in zip(tokens, tags, shares, strict=True)
+            for (words, _), numbers, confidence in zip(tokens, tags, shares, strict=True)
         ]
 
     def spans(self, tagged: Tagged) -> list[str]:
-        """What the tags say: the words of a segmented text, or the entities as ``kind: words``."""
+        """What the tags say: the words of a segmented text, or the entities or chunks as ``kind: words``."""
         if self.task == "segmentation":
             return segmentation.words_from(tagged.tokens, tagged.tags)
-        if self.task == "entities":
+        if self.task in SPANS:
             found = iob.entities_of(tagged.tags)
             return [f"{e.kind}: {' '.join(tagged.tokens[e.start : e.end])}" for e in found]
         return []
@@ -187,7 +209,7 @@ def tokens_of(text: str, cutting: str) -> list[str]:
         return [character for character in text if not character.isspace()]
     if cutting == "python":
         return [token for tokens, _ in tagged_lines(text.strip() + "\n") for token in tokens]
-    if cutting == "spaces":
+    if cutting in ("spaces", "pos"):
         return text.split()
     return _ENGLISH.findall(text)
 
@@ -205,21 +227,31 @@ def load_tagger(folder: str | os.PathLike[str], device: str = "cpu") -> TaggerPr
     path = Path(folder)
     card = read_format(find_card(path), FORMAT, "a card of a tagger")
     arguments, task, cutting = card.get("arguments"), card.get("task"), card.get("cutting")
-    if not isinstance(arguments, dict) or task not in TASKS or cutting not in CUTTING:
-        raise CardError(f"{path / FILE}: arguments, task or cutting are not those of a tagger")
+    kind = card.get("model")
+    if (
+        not isinstance(arguments, dict)
+        or not isinstance(kind, str)
+        or kind not in TAGGERS
+        or task not in TASKS
+        or cutting not in CUTTING
+    ):
+        raise CardError(f"{path / FILE}: model, arguments, task or cutting are not those of a tagger")
     state = trained_weights(path)
     try:
         features = TaggerFeatures.load(path / FEATURES)
     except DataError as error:
         raise CardError(str(error)) from error
-    sizes = {
+    sizes: dict[str, Any] = {
         "words": len(features.words),
         "tags": len(features.tags),
         "characters": 0 if features.characters is None else len(features.characters),
         "bigrams": 0 if features.bigrams is None else len(features.bigrams),
+        "discrete": [len(values) for values in features.discrete.values()],
     }
-    wrong = [name for name, size in sizes.items() if arguments.get(name) != size]
+    missing: dict[str, Any] = {"characters": 0, "bigrams": 0, "discrete": []}
+    wrong = [name for name, size in sizes.items() if arguments.get(name, missing.get(name)) != size]
     if wrong:
         raise CardError(f"{path / FILE}: {', '.join(wrong)} do not fit {FEATURES}")
-    model = with_weights(path, state, lambda: count_weights(**arguments), lambda: SequenceTagger(**arguments))
+    build, count = TAGGERS[kind]
+    model = with_weights(path, state, lambda: count(**arguments), lambda: build(**arguments))
     return TaggerPredictor(model, features, task, cutting, device)

@@ -1,4 +1,4 @@
-"""How good tags are: share of tokens, F1 of words or entities, each class by itself."""
+"""How good tags are: share of tokens, F1 of words, entities or chunks, each class by itself."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dlkit.data import iob, segmentation
-from dlkit.data.tagged_set import TaggedSentence
+from dlkit.data.tagged_set import SPANS, TaggedSentence
 
 #: The number by which each task is judged.
-JUDGED_BY = {"tokens": "accuracy", "segmentation": "f1", "entities": "f1"}
+JUDGED_BY = {"tokens": "accuracy", "segmentation": "f1", "entities": "f1", "chunks": "f1"}
 
 
 def f_score(right: int, said: int, there: int) -> tuple[float, float, float]:
@@ -41,8 +41,8 @@ def scores_of(
     Returns
     -------
     dict
-        ``accuracy``, the share of tokens; for words and entities also ``precision``, ``recall`` and ``f1`` of whole
-        spans.
+        ``accuracy``, the share of tokens; for words, entities and chunks also ``precision``, ``recall`` and ``f1`` of
+        whole spans.
     """
     pairs = list(zip(sentences, predicted, strict=True))
     tokens = sum(len(sentence.tags) for sentence, _ in pairs)
@@ -80,7 +80,7 @@ def allowed_tags(
 def report(
     task: str, sentences: Sequence[TaggedSentence], predicted: Sequence[Sequence[str]]
 ) -> list[tuple[str, float, float, float, int]]:
-    """Precision, recall, F1 and how many there are, of each tag, of each kind of entity, or of words by length.
+    """Precision, recall, F1 and how many there are, of each tag, kind of entity or chunk, or of words by length.
 
     The most frequent first.
     """
@@ -102,14 +102,14 @@ def report(
 def _kind(task: str, span: Any) -> str:
     if task == "tokens":
         return str(span[1])
-    if task == "entities":
+    if task in SPANS:
         return str(span.kind)
     length = span[1] - span[0]
     return f"of {length} character{'s' if length > 1 else ''}" if length < 4 else "of 4 and more"
 
 
 def seqeval_f1(sentences: Sequence[TaggedSentence], predicted: Sequence[Sequence[str]]) -> float | None:
-    """The F1 of entities as the package seqeval counts it, or None where it is not installed."""
+    """The F1 of entities or chunks as the package seqeval counts it, or None where it is not installed."""
     try:
         from seqeval.metrics import f1_score
     except ImportError:

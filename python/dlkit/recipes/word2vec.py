@@ -15,7 +15,7 @@ from dlkit import kernels
 from dlkit.data import DataError, load_text
 from dlkit.data.fetch import data_folder
 from dlkit.data.wikipedia import text8_path
-from dlkit.models import EpochReport, TrainingProgress, Word2Vec
+from dlkit.models import EpochReport, KeyedVectors, TrainingProgress, Word2Vec
 from dlkit.nn import load_safetensors, save_safetensors
 from dlkit.train import RunFolder, RunFolderError, plots
 
@@ -141,11 +141,11 @@ def train(settings: Word2VecSettings, options: RunOptions) -> Result:
         "words_per_s": read / seconds,
         "vocabulary_seconds": vocabulary_seconds,
         "threads": 1 if settings.deterministic else kernels.get_num_threads(),
-        **_evaluation(model),
+        **evaluation(wv),
     }
     metrics["peak_memory"] = peak_memory()
     plots.loss_curve(records, run.path("loss.png"), title=f"word2vec on {name}")
-    near = _neighbours(model)
+    near = neighbours(wv)
     run.path("neighbours.txt").write_text(near, encoding="utf-8")
     leave_map(wv, run, settings.map, title=f"Words of {name}", seed=settings.seed)
     write_json(run, "result.json", {"recipe": "word2vec", "data": name, **metrics})
@@ -215,7 +215,7 @@ def _left(seconds: float) -> str:
     return f"{minutes} min {rest} s" if minutes else f"{rest} s"
 
 
-def _evaluation(model: Word2Vec) -> dict[str, Any]:
+def evaluation(wv: KeyedVectors) -> dict[str, Any]:
     """Analogies and similarities, where their files are and the vocabulary has some of their words."""
     root = data_folder()
     folder = None if root is None else root / "analogy"
@@ -223,14 +223,14 @@ def _evaluation(model: Word2Vec) -> dict[str, Any]:
     if folder is None:
         return found
     if (folder / _ANALOGIES).is_file():
-        share, sections = model.wv.evaluate_word_analogies(folder / _ANALOGIES, restrict_vocab=_FREQUENT)
+        share, sections = wv.evaluate_word_analogies(folder / _ANALOGIES, restrict_vocab=_FREQUENT)
         asked = sum(len(section["correct"]) + len(section["incorrect"]) for section in sections[:-1])
         if asked:
             found.update(analogies=float(share), analogies_asked=asked)
     for file in _PAIRS:
         if (folder / file).is_file():
             try:
-                _, spearman, unknown = model.wv.evaluate_word_pairs(folder / file)
+                _, spearman, unknown = wv.evaluate_word_pairs(folder / file)
             except (DataError, ValueError):
                 continue  # too few words of it are known
             if math.isfinite(spearman[0]):
@@ -239,9 +239,8 @@ def _evaluation(model: Word2Vec) -> dict[str, Any]:
     return found
 
 
-def _neighbours(model: Word2Vec) -> str:
+def neighbours(wv: KeyedVectors) -> str:
     """The words nearest to some, from the 50th most frequent on."""
-    wv = model.wv
     if len(wv) < 2:
         return ""
     first = min(50, len(wv) // 4)

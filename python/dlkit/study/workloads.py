@@ -25,6 +25,7 @@ from dlkit.study import (
     recurrent_workloads,
     tagger_workloads,
     text_workloads,
+    window_workloads,
 )
 
 Arrays = dict[str, NDArray[Any]]
@@ -312,6 +313,41 @@ def text_cnn_step(
     )
 
 
+def window_step(
+    words: int = 15_000,
+    tags: int = 17,
+    dimensions: int = 100,
+    window: int = 5,
+    hidden: int = 300,
+    batch: int = 32,
+    length: int = 25,
+) -> Workload:
+    """Return one training step of a window tagger: forward, loss, backward, Adam."""
+    layers = window * dimensions * hidden + hidden * tags
+    return Workload(
+        name=f"window tagger, {window}×{dimensions} → {hidden}, {words} words, batch {batch}×{length}, Adam: one "
+        f"training step",
+        kind="window_step",
+        params={
+            "words": words,
+            "tags": tags,
+            "dimensions": dimensions,
+            "window": window,
+            "hidden": hidden,
+            "batch": batch,
+            "batches": 8,
+            "length": length,
+            "lr": 1e-3,
+        },
+        unit="samples/s",
+        flops=6.0 * batch * length * layers,
+        bytes=28.0 * (words * dimensions + layers),
+        bound="flops",
+        samples=batch,
+        tolerance=2e-2,
+    )
+
+
 def tagger_step(
     words: int = 5_000,
     tags: int = 17,
@@ -502,6 +538,7 @@ def workloads(chapter: str, shapes: Sequence[str] | None = None, *, quick: bool 
                 text_cnn_step(40, 6, 5, (2, 3), 4, 9),
                 tagger_step(30, 4, 6, 5, 3, 4),
                 nnlm_step(30, 4, 5, 6, 8),
+                window_step(30, 4, 6, 5, 7, 3, 4),
                 lm_step("small", 30, 6, 2, 5, 3),
             ]
         else:
@@ -512,6 +549,7 @@ def workloads(chapter: str, shapes: Sequence[str] | None = None, *, quick: bool 
                 text_cnn_step(),
                 tagger_step(),
                 nnlm_step(),
+                window_step(),
                 lm_step("small"),
                 lm_step("medium", hidden=650),
             ]
@@ -538,6 +576,7 @@ _STEPS: dict[str, Any] = {
     "text_cnn_step": text_workloads,
     "tagger_step": tagger_workloads,
     "nnlm_step": nnlm_workloads,
+    "window_step": window_workloads,
     "lm_step": lm_workloads,
 }
 

@@ -20,6 +20,7 @@ from dlkit.study.libraries import (
     dlkit_nnlm,
     dlkit_recurrent,
     dlkit_tagger,
+    dlkit_window,
 )
 from dlkit.study.workloads import CHECKED_RUNS, Arrays, Workload
 
@@ -71,6 +72,8 @@ def prepare(workload: Workload, inputs: Arrays, options: dict[str, Any]) -> Prep
         return _text_cnn(p, inputs)
     if kind == "tagger_step":
         return dlkit_tagger.prepare(p, inputs)
+    if kind == "window_step":
+        return dlkit_window.prepare(p, inputs)
     if kind == "lm_step":
         return dlkit_lm.prepare(p, inputs)
     if kind == "nnlm_step":

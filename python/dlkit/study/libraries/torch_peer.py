@@ -20,6 +20,7 @@ from dlkit.study.libraries import (
     torch_nnlm,
     torch_recurrent,
     torch_tagger,
+    torch_window,
 )
 from dlkit.study.workloads import CHECKED_RUNS, Arrays, Workload
 
@@ -64,6 +65,8 @@ def prepare(workload: Workload, inputs: Arrays, options: dict[str, Any]) -> Prep
         return _text_cnn(p, inputs, best)
     if kind == "tagger_step":
         return torch_tagger.prepare(p, inputs, best)
+    if kind == "window_step":
+        return torch_window.prepare(p, inputs, best)
     if kind == "lm_step":
         return torch_lm.prepare(p, inputs, best)
     if kind == "nnlm_step":
