@@ -159,7 +159,7 @@ class Worker {
     if (s_.hierarchical) {
       Index n = 0;
       for (Index j = t_.tree_.begins[word]; j < t_.tree_.begins[word + 1]; ++j, ++n) {
-        labels_[static_cast<std::size_t>(n)] = t_.tree_.codes[j] == 0 ? 1.0f : 0.0f;
+        labels_[static_cast<std::size_t>(n)] = static_cast<float>(1 - t_.tree_.codes[j]);  // no branch: it would be random
         outputs_[static_cast<std::size_t>(n)] = w_nodes_ + t_.tree_.nodes[j] * s_.dim;
       }
       if (n > 0) pairs(x, dx, m, n, inputs_differ);
