@@ -8,7 +8,8 @@ and CBOW, each with 5 negatives and with hierarchical softmax, a window of 5, su
 times; and the building of the vocabulary. gensim reads the text by ``corpus_file``, its fastest way, cut into sentences
 of 10,000 words as all take them. dlkit and gensim tell when training begins; of the two programs a run that does all
 but train (``word2vec`` on a text of 100 bytes with the vocabulary of the whole, ``fasttext`` with 0 epochs) is timed
-beside the whole one, and the difference counts. The report goes into ``bench/results/word2vec.json`` and, as a table, into ``docs/word2vec.md``.
+beside the whole one, and the difference counts. The report goes into ``bench/results/word2vec.json`` and, as a table,
+into ``docs/word2vec.md``.
 
 The programs are built from their own sources, and left out where no path is given::
 
@@ -19,7 +20,8 @@ fastText is asked for words alone (``-maxn 0``): with its pieces of words it is 
 
 ``--quality`` trains dlkit and gensim on the whole text for 5 epochs with 100 dimensions and three seeds instead:
 analogies and similarities, into ``bench/results/word2vec-quality.json``. ``--trainers gensim`` and ``--modes`` do a
-part of it, and keep the rest of what that file holds. gensim's part takes about half an hour.
+part of it, and keep the rest of what that file holds. gensim's part takes about half an hour. ``--engine`` measures the
+rungs of dlkit's engine, with what their vectors are worth.
 """
 
 from __future__ import annotations
@@ -44,6 +46,7 @@ import dlkit as dl
 from dlkit.data.fetch import data_folder
 from dlkit.data.text_file import read_bytes
 from dlkit.data.wikipedia import text8_path
+from dlkit.models.word2vec_trainer import Word2VecTrainer
 from dlkit.train.environment import environment
 
 PAGE = ROOT / "docs" / "word2vec.md"
@@ -264,6 +267,76 @@ def quality(workers: int, chosen: list[str], modes: list[str], results: Path) ->
     return record
 
 
+# The engine's ladder: each has what the one before has, but where it says so.
+RUNGS: dict[str, dict[str, Any]] = {
+    "naive": {"variant": "naive", "prefetch": False, "hot_rows": 0},
+    "exp_table": {"variant": "exp_table", "prefetch": False, "hot_rows": 0},
+    "registers": {"variant": "registers", "prefetch": False, "hot_rows": 0},
+    "matrix": {"variant": "matrix", "prefetch": False, "hot_rows": 0},
+    "matrix, rows fetched ahead": {"hot_rows": 0},
+    "the same, the window's rows kept": {"hot_rows": 0, "reuse_window": True},
+    "fetched ahead, 64 hot rows a worker": {"hot_rows": 64},
+}
+
+
+def engine(workers: list[int], words: int, epochs: int) -> dict[str, Any]:
+    """Train with each rung of the engine: nanoseconds of a kept word, the loss, and WordSim-353."""
+    root = data_folder()
+    if root is None:
+        raise SystemExit("compare_word2vec: DLKIT_DATA is not set: there are no similarities to ask")
+    rows: list[dict[str, Any]] = []
+    with tempfile.TemporaryDirectory() as folder:
+        with dl.data.WordCorpus.build(text(words, Path(folder)), MIN_COUNT) as corpus:
+            for rung, options in RUNGS.items():
+                for count in workers:
+                    if count == 1 and options["hot_rows"]:
+                        continue  # one worker has no copies
+                    for name, mode in MODES.items():
+                        trainer = Word2VecTrainer(
+                            corpus.counts.tolist(),
+                            **{"sg": bool(mode["sg"]), "hs": bool(mode.get("hs")), "sample": SAMPLE},
+                            negative=mode.get("negative", NEGATIVE),
+                            **options,
+                        )
+                        reports = trainer.fit(corpus, epochs=epochs, workers=count)
+                        vectors = TheirVectors(100)
+                        vectors.add_vectors(corpus.words, trainer.vectors.copy())
+                        pairs = vectors.evaluate_word_pairs(str(root / "analogy" / "wordsim353.tsv"))
+                        row = {"rung": rung, "workers": count, "name": name, "loss": reports[-1].loss}
+                        row["nanoseconds"] = statistics.median(1e9 * r.seconds / r.kept for r in reports)
+                        rows.append({**row, "wordsim353": float(pairs[1][0])})
+                        print(rows[-1], file=sys.stderr, flush=True)
+    return {
+        "benchmark": "word2vec-engine",
+        "words": words,
+        "epochs": epochs,
+        "environment": environment(),
+        "rows": rows,
+    }
+
+
+def engine_table(record: dict[str, Any]) -> str:
+    """The report on the engine's ladder as Markdown."""
+    lines = [
+        f"Nanoseconds of a word that subsampling keeps, and in parentheses the loss of the last epoch and WordSim-353; "
+        f"{record['words']:,} words of text8, {record['epochs']} epochs, 100 dimensions; "
+        f"{measured(record['environment'])}; `python bench/compare_word2vec.py --engine`",
+        "",
+        f"| engine | workers | {' | '.join(MODES)} |",
+        f"| --- | ---: |{' ---: |' * len(MODES)}",
+    ]
+    found = {(row["rung"], row["workers"], row["name"]): row for row in record["rows"]}
+    for rung in RUNGS:
+        for count in sorted({row["workers"] for row in record["rows"]}):
+            rows = [found[rung, count, name] for name in MODES if (rung, count, name) in found]
+            cells = [
+                f"{row['nanoseconds']:,.0f} ({row['loss']:.3f}, {row['wordsim353']:.3f})" for row in rows
+            ]
+            if cells:
+                lines.append(f"| {rung} | {count} | {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
 def table(record: dict[str, Any]) -> str:
     """The report as Markdown."""
     where = record["environment"]
@@ -328,6 +401,8 @@ def main() -> int:
     parser.add_argument("--words", type=int, default=2_000_000, help="of the text (default: 2,000,000)")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--quality", action="store_true", help="whole trainings, and what they are good for")
+    parser.add_argument("--engine", action="store_true", help="the rungs of dlkit's engine alone")
+    parser.add_argument("--epochs", type=int, default=3, help="of --engine (default: 3)")
     parser.add_argument("--trainers", default="dlkit,gensim", help="of --quality (default: dlkit,gensim)")
     parser.add_argument("--modes", nargs="+", default=list(QUALITY_MODES), choices=MODES, help="of --quality")
     parser.add_argument("--results", type=Path, help="of --quality: another file, and no page")
@@ -337,6 +412,9 @@ def main() -> int:
         results = asked.results or RESULTS / "word2vec-quality.json"
         record = quality(asked.workers[0], asked.trainers.split(","), asked.modes, results)
         name, show = "word2vec-quality", quality_table
+    elif asked.engine:
+        record = engine(asked.workers, asked.words, asked.epochs)
+        results, name, show = RESULTS / "word2vec-engine.json", "word2vec-engine", engine_table
     else:
         measure = trainers(asked.word2vec, asked.fasttext)
         record = speed(measure, asked.workers, asked.dims, asked.words, asked.rounds)

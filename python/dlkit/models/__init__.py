@@ -22,7 +22,7 @@ from .softmax_regression import SoftmaxRegression
 from .summary import Summary, summary
 from .text_cnn import TextCNN
 from .word2vec import Word2Vec
-from .word2vec_trainer import EpochReport, TrainingProgress, Word2VecTrainer
+from .word2vec_trainer import EpochReport, Position, TrainingProgress, Word2VecTrainer
 
 __all__ = [
     "CNN",
@@ -34,6 +34,7 @@ __all__ = [
     "NGramFileError",
     "NGramModel",
     "Perceptron",
+    "Position",
     "RecurrentLanguageModel",
     "SequenceModel",
     "SequenceTagger",
