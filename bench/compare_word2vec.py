@@ -285,27 +285,29 @@ def engine(workers: list[int], words: int, epochs: int) -> dict[str, Any]:
     if root is None:
         raise SystemExit("compare_word2vec: DLKIT_DATA is not set: there are no similarities to ask")
     rows: list[dict[str, Any]] = []
-    with tempfile.TemporaryDirectory() as folder:
-        with dl.data.WordCorpus.build(text(words, Path(folder)), MIN_COUNT) as corpus:
-            for rung, options in RUNGS.items():
-                for count in workers:
-                    if count == 1 and options["hot_rows"]:
-                        continue  # one worker has no copies
-                    for name, mode in MODES.items():
-                        trainer = Word2VecTrainer(
-                            corpus.counts.tolist(),
-                            **{"sg": bool(mode["sg"]), "hs": bool(mode.get("hs")), "sample": SAMPLE},
-                            negative=mode.get("negative", NEGATIVE),
-                            **options,
-                        )
-                        reports = trainer.fit(corpus, epochs=epochs, workers=count)
-                        vectors = TheirVectors(100)
-                        vectors.add_vectors(corpus.words, trainer.vectors.copy())
-                        pairs = vectors.evaluate_word_pairs(str(root / "analogy" / "wordsim353.tsv"))
-                        row = {"rung": rung, "workers": count, "name": name, "loss": reports[-1].loss}
-                        row["nanoseconds"] = statistics.median(1e9 * r.seconds / r.kept for r in reports)
-                        rows.append({**row, "wordsim353": float(pairs[1][0])})
-                        print(rows[-1], file=sys.stderr, flush=True)
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        dl.data.WordCorpus.build(text(words, Path(folder)), MIN_COUNT) as corpus,
+    ):
+        for rung, options in RUNGS.items():
+            for count in workers:
+                if count == 1 and options["hot_rows"]:
+                    continue  # one worker has no copies
+                for name, mode in MODES.items():
+                    trainer = Word2VecTrainer(
+                        corpus.counts.tolist(),
+                        **{"sg": bool(mode["sg"]), "hs": bool(mode.get("hs")), "sample": SAMPLE},
+                        negative=mode.get("negative", NEGATIVE),
+                        **options,
+                    )
+                    reports = trainer.fit(corpus, epochs=epochs, workers=count)
+                    vectors = TheirVectors(100)
+                    vectors.add_vectors(corpus.words, trainer.vectors.copy())
+                    pairs = vectors.evaluate_word_pairs(str(root / "analogy" / "wordsim353.tsv"))
+                    row = {"rung": rung, "workers": count, "name": name, "loss": reports[-1].loss}
+                    row["nanoseconds"] = statistics.median(1e9 * r.seconds / r.kept for r in reports)
+                    rows.append({**row, "wordsim353": float(pairs[1][0])})
+                    print(rows[-1], file=sys.stderr, flush=True)
     return {
         "benchmark": "word2vec-engine",
         "words": words,

@@ -19,7 +19,7 @@ float* rows_of(const py::object& object, const char* argument, std::size_t rows,
   const auto array = py::reinterpret_borrow<Rows>(object);
   const auto address = reinterpret_cast<std::uintptr_t>(array.data());
   if (array.ndim() != 2 || static_cast<std::size_t>(array.shape(0)) != rows || array.shape(1) != dim ||
-      !array.writeable() || address % 64 != 0)
+      !array.writeable() || (rows > 0 && address % 64 != 0))
     fail("word2vec", std::string(argument) + " is " + shape_text(array.shape(), static_cast<int>(array.ndim())) +
                          "; expected (" + std::to_string(rows) + ", " + std::to_string(dim) +
                          "), writeable and aligned to 64 bytes");

@@ -285,7 +285,8 @@ class Word2VecTrainer:
         after_epoch : callable, optional
             Called with each epoch's report.
         checkpoint_seconds : float, optional
-            Within an epoch, stop the workers after so many seconds, each at the end of its piece, and call `checkpoint`.
+            Within an epoch, stop the workers after so many seconds, each at the end of its piece, and call
+            `checkpoint`.
         checkpoint : callable, optional
             Called with the position, to which the matrices then belong.
 
