@@ -38,6 +38,7 @@ from pathlib import Path
 from typing import Any
 
 import gensim
+import numpy as np
 from gensim.models import KeyedVectors as TheirVectors
 from gensim.models import Word2Vec as Theirs
 from pages import RESULTS, ROOT, measured, put_between_markers, write_results
@@ -279,7 +280,15 @@ RUNGS: dict[str, dict[str, Any]] = {
 }
 
 
-def engine(workers: list[int], words: int, epochs: int) -> dict[str, Any]:
+def _trainer(corpus: Any, mode: dict[str, Any], **options: Any) -> Word2VecTrainer:
+    return Word2VecTrainer(
+        corpus.counts.tolist(),
+        **{"sg": bool(mode["sg"]), "hs": bool(mode.get("hs")), "negative": mode.get("negative", NEGATIVE)},
+        **{"sample": SAMPLE, "window": WINDOW, **options},
+    )
+
+
+def engine(workers: list[int], dims: list[int], words: int, epochs: int) -> dict[str, Any]:
     """Train with each rung of the engine: nanoseconds of a kept word, the loss, and WordSim-353."""
     root = data_folder()
     if root is None:
@@ -294,12 +303,7 @@ def engine(workers: list[int], words: int, epochs: int) -> dict[str, Any]:
                 if count == 1 and options["hot_rows"]:
                     continue  # one worker has no copies
                 for name, mode in MODES.items():
-                    trainer = Word2VecTrainer(
-                        corpus.counts.tolist(),
-                        **{"sg": bool(mode["sg"]), "hs": bool(mode.get("hs")), "sample": SAMPLE},
-                        negative=mode.get("negative", NEGATIVE),
-                        **options,
-                    )
+                    trainer = _trainer(corpus, mode, **options)
                     reports = trainer.fit(corpus, epochs=epochs, workers=count)
                     vectors = TheirVectors(100)
                     vectors.add_vectors(corpus.words, trainer.vectors.copy())
@@ -308,13 +312,83 @@ def engine(workers: list[int], words: int, epochs: int) -> dict[str, Any]:
                     row["nanoseconds"] = statistics.median(1e9 * r.seconds / r.kept for r in reports)
                     rows.append({**row, "wordsim353": float(pairs[1][0])})
                     print(rows[-1], file=sys.stderr, flush=True)
+        bounds = [_bound(corpus, name, dim, epochs) for dim in dims for name in MODES]
+        vocabulary = len(corpus.words)
     return {
         "benchmark": "word2vec-engine",
         "words": words,
         "epochs": epochs,
         "environment": environment(),
+        "ceilings": {
+            "peak": dl.kernels.measure_peak(1),
+            "second_level": _in_place(1 << 19),
+            "third_level": _in_place(vocabulary * 448),
+        },
         "rows": rows,
+        "bounds": bounds,
     }
+
+
+def _in_place(size: int) -> float:
+    """Bytes a second of an array of so many bytes that is changed in place: each is read and written."""
+    numbers = np.ones(size // 4, np.float32)
+    taken = []
+    for _ in range(5):
+        start = time.perf_counter()
+        for _ in range(1 + (1 << 27) // size):
+            np.multiply(numbers, np.float32(1), out=numbers)
+        taken.append((time.perf_counter() - start) / (1 + (1 << 27) // size))
+    return 2 * size / statistics.median(taken)
+
+
+def _bound(corpus: Any, name: str, dim: int, epochs: int) -> dict[str, Any]:
+    """What a word that is kept costs one worker: operations, bytes from beyond the first-level cache, and time."""
+    mode = MODES[name]
+    trainer = _trainer(corpus, mode, vector_size=dim)
+    share = corpus.counts / corpus.counts.sum()
+    kept = share * np.minimum(np.sqrt(SAMPLE / share) + SAMPLE / share, 1)
+    outputs = near = 1.0 + NEGATIVE
+    if mode.get("hs"):
+        paths = [trainer.path(word)[0] for word in range(len(kept))]
+        outputs = float(np.average([len(path) for path in paths], weights=kept))
+        # The 32 nodes of the most words are in the first-level cache.
+        hot = len(kept) - 1 - 32
+        near = float(np.average([sum(node < hot for node in path) for path in paths], weights=kept))
+    inputs = WINDOW + 1.0
+    flops = 6 * inputs * outputs * dim if mode["sg"] else (6 * outputs + 3 * inputs) * dim
+    reports = trainer.fit(corpus, epochs=epochs, workers=1)
+    return {
+        "name": name,
+        "dim": dim,
+        "pairs": inputs * outputs if mode["sg"] else outputs,
+        "flops": flops,
+        # An input enters the window and leaves it; outputs come and go; rows are whole cache lines.
+        "bytes": 2 * (1 + near) * (-(-dim // 16) * 64),
+        "nanoseconds": statistics.median(1e9 * report.seconds / report.kept for report in reports),
+    }
+
+
+def bound_table(record: dict[str, Any]) -> str:
+    """The costs of a word as Markdown."""
+    ceilings = record["ceilings"]
+    lines = [
+        f"One worker, {record['words']:,} words of text8; FMA peak {ceilings['peak'] / 1e9:.0f} GFLOP/s; an array "
+        f"that is changed in place, read and written: {ceilings['second_level'] / 1e9:.0f} GB/s in the second-level "
+        f"cache, {ceilings['third_level'] / 1e9:.0f} GB/s where it is as large as a matrix of 100 dimensions; "
+        f"{measured(record['environment'])}; `python bench/compare_word2vec.py --engine`",
+        "",
+        "| a word that is kept | dimensions | pairs | FLOPs a pair | bytes a pair | ns | GFLOP/s | of the peak "
+        "| GB/s | of the third level |",
+        f"| --- |{' ---: |' * 9}",
+    ]
+    for row in record["bounds"]:
+        flops, rate = row["flops"] / row["nanoseconds"], row["bytes"] / row["nanoseconds"]
+        lines.append(
+            f"| {row['name']} | {row['dim']} | {row['pairs']:.1f} | {row['flops'] / row['pairs']:,.0f} "
+            f"| {row['bytes'] / row['pairs']:,.0f} | {row['nanoseconds']:,.0f} | {flops:.1f} "
+            f"| {1e9 * flops / ceilings['peak']:.0%} | {rate:.1f} | {1e9 * rate / ceilings['third_level']:.0%} |"
+        )
+    return "\n".join(lines)
 
 
 def engine_table(record: dict[str, Any]) -> str:
@@ -415,7 +489,7 @@ def main() -> int:
         record = quality(asked.workers[0], asked.trainers.split(","), asked.modes, results)
         name, show = "word2vec-quality", quality_table
     elif asked.engine:
-        record = engine(asked.workers, asked.words, asked.epochs)
+        record = engine(asked.workers, asked.dims, asked.words, asked.epochs)
         results, name, show = RESULTS / "word2vec-engine.json", "word2vec-engine", engine_table
     else:
         measure = trainers(asked.word2vec, asked.fasttext)
@@ -425,6 +499,8 @@ def main() -> int:
         write_results(results, record)
         if asked.results is None:
             put_between_markers(PAGE, name, show(record))
+        if asked.engine:
+            put_between_markers(PAGE, "word2vec-bound", bound_table(record))
     print(show(record))
     return 0
 

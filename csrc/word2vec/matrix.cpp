@@ -32,6 +32,10 @@ constexpr int kOutputs = sizeof(T) == sizeof(double) ? 1
                          : Vec<T>::lanes >= 4        ? Vec<T>::lanes / 2
                                                      : 1;
 
+// Whether one input has a way of its own.
+template <class T>
+constexpr bool kHasSingle = sizeof(T) == sizeof(float) && Vec<T>::lanes >= 8;
+
 // s[r * stride + c] = x[r] . w[c]
 template <class T, int R, int C>
 __attribute__((noinline)) void dot_tile(const T* const* x, const T* const* w, Index dim, T* s, Index stride) {
@@ -211,7 +215,8 @@ __attribute__((noinline)) double update(const PairUpdate<T>& p) {
     return loss;
   }
   const auto columns = [&](const auto& at) __attribute__((always_inline)) {
-    if (p.m == 1) return step_single(p, at, s);
+    if constexpr (!kHasSingle<T>)
+      if (p.m == 1) return step_single(p, at, s);
     for (Index first = 0; first < blocks; first += C) step_block<T, C>(p, first, at, s, steps);
     if constexpr (Tail > 0) step_block<T, Tail>(p, blocks, at, s, steps);
   };
@@ -221,11 +226,9 @@ __attribute__((noinline)) double update(const PairUpdate<T>& p) {
   return loss;
 }
 
-// One input, as of CBOW, and float32: a block of as many outputs as a register has lanes. Their products with x become
+// One input, as of CBOW, in float32: a block of as many outputs as a register has lanes at a time. Their products with x become
 // one register of sums, sigmoids and steps; then each output's row is read, changed and written, a few registers at a
 // time, while those registers of x and its step are held.
-template <class T>
-constexpr bool kHasSingle = sizeof(T) == sizeof(float) && Vec<T>::lanes >= 8;
 template <class T>
 constexpr int kMostHeld = Vec<T>::registers / 4;
 
@@ -327,7 +330,7 @@ DLKIT_INLINE double matrix(const PairUpdate<T>& p) {
 
 double matrix_float(const PairUpdate<float>& p) {
   if constexpr (kHasSingle<float>)
-    if (p.m == 1 && p.distinct && p.dx[0] != p.x[0]) return single<float>(p);
+    if (p.m == 1 && p.distinct && (p.dx[0] != p.x[0] || p.n <= Vec<float>::lanes)) return single<float>(p);
   return matrix<float>(p);
 }
 double matrix_double(const PairUpdate<double>& p) { return matrix<double>(p); }
