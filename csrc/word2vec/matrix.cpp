@@ -8,6 +8,10 @@
 // (core/lane_sums.h). In the other two, for each register's worth of columns, 8 outputs and their steps do, while the
 // inputs go by: two multiply-adds for each number of G.
 //
+// One input has outputs of which nothing is shared, 6 n dim operations and n dim numbers: its steps go row by row,
+// which takes a load, two multiply-adds and a store for each register of a row, against another load of the row's
+// address and one of its step where the rows of one register of columns are taken in turn.
+//
 // What it computes is one step of gradient descent by the word's whole loss; naive.h takes one for each pair. And the
 // inputs of a word must share their negatives, which the original program draws for each pair anew. Ji et al. found
 // that neither matters for the vectors' quality.
@@ -226,9 +230,9 @@ __attribute__((noinline)) double update(const PairUpdate<T>& p) {
   return loss;
 }
 
-// One input, as of CBOW, in float32: a block of as many outputs as a register has lanes at a time. Their products with x become
-// one register of sums, sigmoids and steps; then each output's row is read, changed and written, a few registers at a
-// time, while those registers of x and its step are held.
+// One input, as of CBOW, in float32: a block of as many outputs as a register has lanes at a time. Their products with
+// x become one register of sums, sigmoids and steps; then each output's row is read, changed and written, a few
+// registers at a time, while those registers of x and its step are held.
 template <class T>
 constexpr int kMostHeld = Vec<T>::registers / 4;
 
