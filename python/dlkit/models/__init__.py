@@ -28,7 +28,7 @@ from .summary import Summary, summary
 from .text_cnn import TextCNN
 from .window_tagger import WindowTagger
 from .word2vec import Word2Vec
-from .word2vec_trainer import EpochReport, TrainingProgress, Word2VecTrainer
+from .word2vec_trainer import EpochReport, Position, TrainingProgress, Word2VecTrainer
 
 __all__ = [
     "CNN",
@@ -43,6 +43,7 @@ __all__ = [
     "NGramFileError",
     "NGramModel",
     "Perceptron",
+    "Position",
     "RankingLanguageModel",
     "RecurrentLanguageModel",
     "SentenceTagger",
