@@ -14,7 +14,7 @@ from .cnn import CNN
 from .feed_forward_language_model import FeedForwardLanguageModel
 from .keyed_vectors import Correlation, KeyedVectors, UnknownWordError
 from .language_model import RecurrentLanguageModel
-from .mixture import MixtureLanguageModel
+from .mixture import MixtureLanguageModel, mixture_weight
 from .mlp import MLP
 from .ngram import NGramCounts, NGramFileError, NGramModel
 from .perceptron import Perceptron, perceptron_loss
@@ -48,6 +48,7 @@ __all__ = [
     "UnknownWordError",
     "Word2Vec",
     "Word2VecTrainer",
+    "mixture_weight",
     "perceptron_loss",
     "summary",
 ]
