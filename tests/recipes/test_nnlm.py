@@ -166,7 +166,7 @@ def test_damaged_runs_are_refused(finished, tmp_path):
         ({"arguments": {**card["arguments"], "hidden": 17}}, PredictorError, "describes a model of"),
         ({"arguments": {**card["arguments"], "hidden": 15}}, PredictorError, "does not fit"),
         ({"arguments": {**card["arguments"], "hidden": 1 << 60}}, PredictorError, "describes a model of"),
-        ({"arguments": {**card["arguments"], "order": "x"}}, PredictorError, "does not fit"),
+        ({"arguments": {**card["arguments"], "order": [5]}}, CardError, "not those of a feed-forward"),
         ({"arguments": {**card["arguments"], "end": 1 << 40}}, PredictorError, "end is"),
     ):
         (tmp_path / "model.json").write_text(json.dumps({**card, **changed}))

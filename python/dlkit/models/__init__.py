@@ -15,7 +15,7 @@ from .embedding_map import EmbeddingMap, principal_components, t_sne
 from .feed_forward_language_model import FeedForwardLanguageModel
 from .keyed_vectors import Correlation, KeyedVectors, UnknownWordError
 from .language_model import RecurrentLanguageModel
-from .mixture import MixtureLanguageModel
+from .mixture import MixtureLanguageModel, mixture_weight
 from .mlp import MLP
 from .ngram import NGramCounts, NGramFileError, NGramModel
 from .perceptron import Perceptron, perceptron_loss
@@ -57,6 +57,7 @@ __all__ = [
     "WindowTagger",
     "Word2Vec",
     "Word2VecTrainer",
+    "mixture_weight",
     "perceptron_loss",
     "principal_components",
     "summary",

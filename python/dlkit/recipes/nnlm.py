@@ -16,9 +16,15 @@ from dlkit.autograd import no_grad
 from dlkit.data import Batches, DataError, load_corpus, read_word_vectors
 from dlkit.data.corpora import CORPORA, END, UNKNOWN, Corpus, corpus_of, split_lines
 from dlkit.kernels.backend import to_host
-from dlkit.models import FeedForwardLanguageModel, KeyedVectors, MixtureLanguageModel, NGramModel
+from dlkit.models import (
+    FeedForwardLanguageModel,
+    KeyedVectors,
+    MixtureLanguageModel,
+    NGramModel,
+    mixture_weight,
+)
 from dlkit.models.feed_forward_language_model import MOST_ORDER
-from dlkit.models.mixture import mixed_log_probs, mixture_weight
+from dlkit.models.mixture import mixed_log_probs
 from dlkit.models.ngram import MOST_ORDER as MOST_NGRAM_ORDER
 from dlkit.train import RunFolder, Trainer, plots
 from dlkit.train.non_finite import non_finite_error

@@ -15,9 +15,8 @@ from .ngram_predictor import MODEL
 from .predictor import PredictorError, find_card, trained_weights, with_weights
 
 FORMAT = "dlkit-feed-forward-language-model-1"
-_ARGUMENTS = {
-    *("words", "order", "dimensions", "hidden", "direct", "dropout", "spread", "end", "across"),
-}
+_SIZES = ("words", "order", "dimensions", "hidden", "end")
+_ARGUMENTS = {*_SIZES, "direct", "dropout", "spread", "across"}
 
 
 def load_feed_forward(folder: str | os.PathLike[str], device: str = "cpu") -> LanguagePredictor:
@@ -33,7 +32,11 @@ def load_feed_forward(folder: str | os.PathLike[str], device: str = "cpu") -> La
     path = Path(folder)
     card = read_format(find_card(path), FORMAT, "a card of a feed-forward language model")
     arguments, weight = card.get("arguments"), card.get("weight")
-    if not isinstance(arguments, dict) or set(arguments) != _ARGUMENTS:
+    if (
+        not isinstance(arguments, dict)
+        or set(arguments) != _ARGUMENTS
+        or not all(type(arguments[name]) is int for name in _SIZES)
+    ):
         raise CardError(f"{path / FILE}: arguments are not those of a feed-forward language model")
     words = words_of(card, arguments, path)
     number = isinstance(weight, (int, float)) and not isinstance(weight, bool) and 0 <= weight <= 1
