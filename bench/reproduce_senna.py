@@ -20,7 +20,13 @@ ROWS = (
         recipe="window-tagger",
     ),
     Row(
-        *("window-ewt-vectors", "ewt", "the same, with vectors of 100 MB of Wikipedia", "test_accuracy", 0.935),
+        *(
+            "window-ewt-vectors",
+            "ewt",
+            "the same, with vectors of 100 MB of Wikipedia",
+            "test_accuracy",
+            0.935,
+        ),
         recipe="window-tagger",
         vectors=_WORD2VEC,
     ),

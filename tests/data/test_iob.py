@@ -77,3 +77,15 @@ def test_what_may_follow():
     assert may_follow("I-a", "O")
     for before in (None, "O", "B-b"):
         assert not may_follow(before, "I-a")
+
+
+def test_parts_of_speech_and_spaces():
+    (sentence,) = read_iob(b"He PRP B-NP\nran VBD B-VP\n", "a", columns=3, pos=1, tag=2, separator=" ")
+    assert sentence.words == ["He", "ran"]
+    assert sentence.pos == ["PRP", "VBD"]
+    for line, text in (
+        (b"He  B-NP\n", "the part of speech is empty"),
+        (b"He\tPRP B-NP\n", "by single spaces"),
+    ):
+        with pytest.raises(DataError, match=f"a: line 1: .*{text}"):
+            read_iob(line, "a", columns=3, pos=1, tag=2, separator=" ")

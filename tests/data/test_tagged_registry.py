@@ -17,6 +17,7 @@ from dlkit.data.segmentation import words_from
         ("gsd", "tokens", (3997, 500, 500), 12012, 15),
         ("wnut17", "entities", (3394, 1009, 1287), 23394, 13),
         ("gsdsimp-entities", "entities", (3997, 500, 500), 12012, 7),
+        ("conll2000", "chunks", (7936, 1000, 2012), 47377, 22),
     ],
 )
 def test_official_sets(data_folder, name, task, sentences, tokens, tags):
@@ -25,13 +26,14 @@ def test_official_sets(data_folder, name, task, sentences, tokens, tags):
     assert (len(found.train), len(found.validation), len(found.test)) == sentences
     assert sum(len(s.tokens) for s in found.test) == tokens
     assert len(found.tags) == tags
+    assert found.has_pos == (name == "conll2000")
 
 
 @pytest.mark.parametrize("name", ["gsd-segmentation", "gsdsimp-segmentation"])
 def test_words_of_chinese(data_folder, name):
     found = load_tagged(name)
     assert found.task == "segmentation"
-    assert sum(len(words_from(*s)) for s in found.test) == 12012
+    assert sum(len(words_from(s.tokens, s.tags)) for s in found.test) == 12012
     assert sorted(found.tags) == ["B", "E", "M", "S"]
 
 

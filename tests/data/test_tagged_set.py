@@ -20,6 +20,9 @@ def test_tags_by_frequency():
         (("mine", "tokens", GOOD, [], GOOD), "validation has no sentences"),
         (("mine", "tokens", [TaggedSentence([], [])], GOOD, GOOD), "sentence 0 of train has 0 tokens"),
         (("mine", "tokens", GOOD, GOOD, [TaggedSentence(["a"], [])]), "1 tokens and 0 tags"),
+        (("mine", "tokens", GOOD, GOOD, [TaggedSentence(["a"], ["x"], ["N"])]), "expected as many, or none"),
+        (("mine", "tokens", [TaggedSentence(["a"], ["x"], ["N"])], GOOD, GOOD), "0 parts of speech"),
+        (("mine", "tokens", [TaggedSentence(["a"], ["x"], ["N", "V"])], GOOD, GOOD), "2 parts of speech"),
     ],
 )
 def test_errors(arguments, text):

@@ -95,3 +95,40 @@ def test_no_file_and_no_json(tmp_path):
 def test_arrays_are_integers():
     for array in SpellingTable(make()).encode(*SENTENCES[1]):
         assert array.dtype == np.int64
+
+
+def test_discrete_features():
+    sentences = [
+        (["The", "iPod", "17", "USA"], ["D", "N", "#", "N"], ["DT", "NN", "CD", "NN"]),
+        (["running", "Dining"], ["V", "V"], ["VB", "VB"]),
+    ]
+    features = TaggerFeatures.of(sentences, ["D"], characters=False, discrete=["pos", "suffix-3", "capitals"])
+    assert list(features.discrete) == ["capitals", "suffix-3", "pos"]
+    assert features.discrete["suffix-3"].words[2:] == ["ing"]  # what is there once is unknown
+    table = SpellingTable(features)
+    encoded = table.encode(*sentences[0])
+    kinds = [features.discrete["capitals"].words[i] for i in encoded.discrete[:, 0]]
+    assert kinds == ["first", "mixed", "none", "upper"]
+    assert encoded.discrete[:, 1].tolist() == [1, 1, 1, 1]
+    assert encoded.discrete[1, 2] == encoded.discrete[3, 2] != encoded.discrete[0, 2]
+    assert table.encode(["Going"], None, ["XX"]).discrete.tolist() == [
+        [features.discrete["capitals"].number("first"), 2, 1]
+    ]
+    with pytest.raises(DataError, match="1 tokens and 0 parts of speech"):
+        table.encode(["a"])
+    with pytest.raises(DataError, match="discrete holds 'suffix-4', expected names from capitals, suffix-2"):
+        make(discrete=["suffix-4"])
+
+
+def test_discrete_features_there_and_back(tmp_path):
+    features = make(discrete=["capitals", "suffix-2"])
+    path = features.save(tmp_path / "features.json")
+    assert TaggerFeatures.load(path) == features
+    values = json.loads(path.read_text())
+    for wrong in ([], {"suffix-2": [], "capitals": []}, {"shape": []}, {"capitals": 3}):
+        path.write_text(json.dumps({**values, "discrete": wrong}))
+        with pytest.raises(DataError, match="discrete is no mapping"):
+            TaggerFeatures.load(path)
+    del values["discrete"]  # as an earlier version wrote it
+    path.write_text(json.dumps(values))
+    assert TaggerFeatures.load(path).discrete == {}

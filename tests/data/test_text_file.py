@@ -45,6 +45,22 @@ def test_a_damaged_stream(ending, folder):
         find_text(FILE)
 
 
+def test_a_member_of_an_archive(folder):
+    file = TextFile("set", "mine.txt", FILE.sha256, [], "all.zip", "in/a.txt")
+    with zipfile.ZipFile(folder / "all.zip", "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("in/a.txt", CONTENT)
+        archive.writestr("in/b.txt", b"others\n" * 1000)
+    assert find_text(file) == (CONTENT, folder / "all.zip")
+    whole = (folder / "all.zip").read_bytes()
+    for member, text in (("in/b.txt", "in/b.txt: SHA-256 of its content"), ("c.txt", "holds no c.txt")):
+        with pytest.raises(DataError, match=text):
+            find_text(TextFile("set", "mine.txt", FILE.sha256, [], "all.zip", member))
+    for damaged in (whole[:-30], whole.replace(CONTENT[:4], b"food"), b"no archive"):
+        (folder / "all.zip").write_bytes(damaged)
+        with pytest.raises(DataError):
+            find_text(file)
+
+
 def test_a_file_that_unpacks_to_too_much(tmp_path):
     (tmp_path / "bomb.xz").write_bytes(lzma.compress(bytes(1 << 20)))
     with pytest.raises(DataError, match="holds more than 1000 bytes"):

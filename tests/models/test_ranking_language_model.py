@@ -41,7 +41,9 @@ def test_the_same_as_pytorch(rng):
     }
 
     def score(numbers):
-        vectors = torch.nn.functional.embedding(torch.from_numpy(numbers), state["embedding.weight"]).flatten(1)
+        vectors = torch.nn.functional.embedding(torch.from_numpy(numbers), state["embedding.weight"]).flatten(
+            1
+        )
         hidden = torch.nn.functional.hardtanh(
             torch.nn.functional.linear(vectors, state["hidden.weight"], state["hidden.bias"])
         )

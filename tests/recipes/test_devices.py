@@ -52,6 +52,12 @@ SMALL: dict[str, list[str]] = {
         "--batch-size",
         "8",
     ],
+    "window-tagger": ["--dimensions", "5", "--hidden", "6", "--epochs", "1", "--batch-size", "8"],
+    "senna": ["--dimensions", "5", "--hidden", "6", "--epochs", "1", "--batch-size", "8"],
+    "ranking-lm": [
+        *("--dimensions", "3", "--hidden", "4", "--window", "3", "--epochs", "1"),
+        *("--batch-size", "16", "--min-count", "6"),
+    ],
     "graph": [],
 }
 

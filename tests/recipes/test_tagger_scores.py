@@ -62,3 +62,13 @@ def test_what_is_allowed():
     assert start.tolist() == [True, True, False, False]
     assert end.tolist() == [True, False, True, False]
     assert pairs[1].tolist() == [False, False, True, True]
+
+
+def test_chunks_are_scored_as_entities_are():
+    tags = ["B-NP", "I-NP", "B-VP", "O"]
+    sentences, said = [TaggedSentence(["a"] * 4, tags)], [["B-NP", "I-NP", "B-PP", "O"]]
+    assert scores_of("chunks", sentences, said) == scores_of("entities", sentences, said)
+    assert report("chunks", sentences, said)[0] == ("NP", 1.0, 1.0, 1.0, 1)
+    pairs, start, _ = allowed_tags("chunks", tags)
+    assert not pairs[3, 1]
+    assert not start[1]
