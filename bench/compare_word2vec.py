@@ -380,9 +380,10 @@ def bound_table(record: dict[str, Any]) -> str:
     """The costs of a word as Markdown."""
     ceilings = record["ceilings"]
     lines = [
-        f"Processor time of one worker, {record['words']:,} words of text8; FMA peak {ceilings['peak'] / 1e9:.0f} GFLOP/s; an array "
-        f"that is changed in place, read and written: {ceilings['second_level'] / 1e9:.0f} GB/s in the second-level "
-        f"cache, {ceilings['third_level'] / 1e9:.0f} GB/s where it is as large as a matrix of 100 dimensions; "
+        f"Processor time of one worker, {record['words']:,} words of text8; FMA peak "
+        f"{ceilings['peak'] / 1e9:.0f} GFLOP/s; an array that is changed in place, read and written: "
+        f"{ceilings['second_level'] / 1e9:.0f} GB/s in the second-level cache, "
+        f"{ceilings['third_level'] / 1e9:.0f} GB/s where it is as large as a matrix of 100 dimensions; "
         f"{measured(record['environment'])}; `python bench/compare_word2vec.py --engine`",
         "",
         "| a word that is kept | dimensions | pairs | FLOPs a pair | bytes a pair | ns | GFLOP/s | of the peak "
