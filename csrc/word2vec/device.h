@@ -19,7 +19,8 @@ namespace dlkit::device {
 
 using Stream = void*;  // cudaStream_t
 
-constexpr Index kMostDim = 4096;  // elements of a row: 128 for each warp of a block
+// Elements of a row: for the definition, and where each warp of a block has 128 of them.
+constexpr Index kMostNaiveDim = 4096, kMostDim = 1024;
 
 struct WordVariant {
   const char* name;
@@ -30,7 +31,7 @@ struct WordVariant {
 constexpr WordVariant kWordVariants[] = {
     {"naive", "a block for each word, pair by pair, in the original program's order", ""},
     {"matrix", "a block for each word; all its pairs at once, outputs in registers, inputs in shared memory",
-     "contexts and outputs of a word that fit in the shared memory of a block"},
+     "at most 1024 columns, and contexts and outputs of a word that fit in the shared memory of a block"},
 };
 
 // The words of a batch at one time; what each does is word2vec.h's. *loss is added to.

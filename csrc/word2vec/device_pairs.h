@@ -81,6 +81,7 @@ struct Outputs {
   const std::uint32_t* entries;  // in shared memory: 2 row + label, or kNoOutput
   int n;
   T* rows;
+  Index stride;
 };
 
 // Inputs have
@@ -100,6 +101,7 @@ class AllPairs {
   __device__ __forceinline__ void update(bool with_loss, real<double>& loss) {
     T w[kHeldOutputs][kLaneColumns], dw[kHeldOutputs][kLaneColumns];
     const bool held = out_.n <= kHeldOutputs;
+#pragma unroll 1
     for (int first = 0; first < out_.n; first += kHeldOutputs) {
       load(first, w);
       dots(first, w);
@@ -109,17 +111,22 @@ class AllPairs {
     }
     if (held) {
       clear(dw);
+#pragma unroll 1
       for (int i = 0; i < in_.m; ++i) step<true, true>(i, 0, w, dw);
       add(0, dw);
       return;
     }
     // All rows are read before one of them changes, as an output may stand there twice.
+#pragma unroll 1
     for (int first = 0; first < out_.n; first += kHeldOutputs) {
       load(first, w);
+#pragma unroll 1
       for (int i = 0; i < in_.m; ++i) step<true, false>(i, first, w, dw);
     }
+#pragma unroll 1
     for (int first = 0; first < out_.n; first += kHeldOutputs) {
       clear(dw);
+#pragma unroll 1
       for (int i = 0; i < in_.m; ++i) step<false, true>(i, first, w, dw);
       add(first, dw);
     }
@@ -127,7 +134,7 @@ class AllPairs {
 
  private:
   __device__ __forceinline__ std::uint32_t entry(int j) const { return j < out_.n ? out_.entries[j] : kNoOutput; }
-  __device__ __forceinline__ T* row(std::uint32_t of) const { return out_.rows + static_cast<Index>(of >> 1) * dim_; }
+  __device__ __forceinline__ T* row(std::uint32_t of) const { return out_.rows + static_cast<Index>(of >> 1) * out_.stride; }
 
   static __device__ __forceinline__ void clear(T (&dw)[kHeldOutputs][kLaneColumns]) {
 #pragma unroll
@@ -149,6 +156,7 @@ class AllPairs {
   }
 
   __device__ __forceinline__ void dots(int first, const T (&w)[kHeldOutputs][kLaneColumns]) const {
+#pragma unroll 1
     for (int i = 0; i < in_.m; ++i) {
       T sums[kHeldOutputs];
 #pragma unroll

@@ -52,11 +52,13 @@ class AliasTable {
   }
   std::size_t size() const { return entries_.size(); }
 
- private:
   struct Entry {
     std::uint32_t below;  // the share of its own, of 2^32
     std::int32_t other;
   };
+  const std::vector<Entry>& entries() const { return entries_; }
+
+ private:
   std::vector<Entry> entries_;
 };
 
@@ -101,6 +103,7 @@ class Trainer {
 
   const HuffmanTree& tree() const { return tree_; }
   const AliasTable& noise() const { return noise_; }
+  const std::vector<std::uint32_t>& keep() const { return keep_; }  // of each word, the share that stays, of 2^32
 
  private:
   friend class Worker;

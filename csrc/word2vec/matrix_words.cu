@@ -81,7 +81,7 @@ __global__ void __launch_bounds__(kMostWordThreads)
     group.sync();
   };
   const auto update = [&](const WordInputs<T>& inputs) {
-    const Outputs<T> outputs{entries, static_cast<int>(p.most_outputs), p.w_out};
+    const Outputs<T> outputs{entries, static_cast<int>(p.most_outputs), p.w_out, p.dim};
     AllPairs<T, WordInputs<T>>(group, inputs, outputs, pairs, dim, p.lr).update(p.with_loss, loss);
     group.sync();  // before entries are written again
   };

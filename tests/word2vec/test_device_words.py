@@ -186,11 +186,24 @@ def test_errors(put: Put, rng: np.random.Generator) -> None:
         K.sgns_update(
             1, [2], [3], put(np.ones((5, 5000), np.float32)), put(np.ones((5, 5000), np.float32)), LR
         )
-    wide = put(np.ones((60, 4000), np.float32)), put(np.ones((60, 4000), np.float32))
-    with pytest.raises(
-        ValueError, match=r"60 contexts and 2 outputs of 4000 elements take .*variant='naive'"
-    ):
-        K.sgns_update(1, np.arange(60), [2], *wide, LR)
+    with pytest.raises(ValueError, match=r"60 contexts and 2 outputs of 1000 elements; .* or variant='naive'"):
+        K.sgns_update(1, np.arange(60), [2], *wide(put, 1000), LR, variant="matrix")
+    with pytest.raises(ValueError, match="expected at most 1024 elements"):
+        K.sgns_update(1, [1], [2], *wide(put, 1025), LR, variant="matrix")
+
+
+def wide(put: Put, dim: int) -> tuple[Any, Any]:
+    return put(np.full((60, dim), 0.01, np.float32)), put(np.full((60, dim), 0.01, np.float32))
+
+
+def test_what_matrix_does_not_take_is_naive(put: Put) -> None:
+    for contexts, dim in ((np.arange(60), 1000), (np.arange(2), 1500)):
+        matrices = wide(put, dim)
+        K.sgns_update(1, contexts, [2], *matrices, LR)
+        named = wide(put, dim)
+        K.sgns_update(1, contexts, [2], *named, LR, variant="naive")
+        for got, expected in zip(matrices, named, strict=True):
+            assert (to_host(got) == to_host(expected)).all()
 
 
 def test_variants(put: Put) -> None:

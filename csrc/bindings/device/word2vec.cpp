@@ -29,8 +29,8 @@ void update_words_call(const std::string& operation, Address stream, int dtype, 
                        Index most_outputs, Address inputs, Address outputs, Address labels, bool own_outputs, bool cbow,
                        bool mean, bool divide, double lr, Address loss) {
   Arguments a(operation.c_str());
-  const Step step = step_named(a, variant);
-  a.expect(dim <= device::kMostDim, "dimensions", std::to_string(dim), "at most 4096 on a device");
+  Step step = variant.empty() ? Step::matrix : step_named(a, variant);
+  a.expect(dim <= device::kMostNaiveDim, "dimensions", std::to_string(dim), "at most 4096 on a device");
   a.expect(rows_in < (Index{1} << 31) && rows_out < (Index{1} << 31), "rows",
            std::to_string(std::max(rows_in, rows_out)), "less than 2^31");
   a.expect(std::isfinite(lr) && lr >= 0, "lr", lr, "0 or more");
@@ -60,10 +60,13 @@ void update_words_call(const std::string& operation, Address stream, int dtype, 
     double* const sum = a.out_or_null<double>("loss", loss, 1);
     if (step == Step::matrix) {
       const std::size_t needed = device::matrix_words_shared(work), there = device::shared_memory();
-      if (needed > there)
-        a.fail(std::to_string(most_inputs) + " contexts and " + std::to_string(most_outputs) + " outputs of " +
-               std::to_string(dim) + " elements take " + std::to_string(needed) +
-               " bytes of shared memory; a block has " + std::to_string(there) + " (variant='naive' takes any)");
+      if (dim > device::kMostDim || needed > there) {
+        if (!variant.empty())
+          a.fail(std::to_string(most_inputs) + " contexts and " + std::to_string(most_outputs) + " outputs of " +
+                 std::to_string(dim) + " elements; expected at most 1024 elements, and " + std::to_string(there) +
+                 " bytes of shared memory, not " + std::to_string(needed) + ", or variant='naive'");
+        step = Step::naive;
+      }
     }
     a.run([&] {
       if (step == Step::matrix)

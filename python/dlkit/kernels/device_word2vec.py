@@ -66,7 +66,7 @@ def update_words(
     put = [backend.from_host(array, device) for array in (inputs, outputs, labels)]
     loss = backend.xp.zeros((1,), np.float64)
     backend.library.update_words(
-        *(operation, backend.stream(w_in), dtype, variant or known[-1], w_in.shape[1]),
+        *(operation, backend.stream(w_in), dtype, variant or "", w_in.shape[1]),
         *(w_in.shape[0], w_out.shape[0], pointer(w_in), pointer(w_out)),
         *(*inputs.shape, outputs.shape[-1], *map(pointer, put), outputs.ndim == 3),
         *(cbow, mean, divide, float(lr), pointer(loss)),
