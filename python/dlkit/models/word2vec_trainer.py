@@ -13,9 +13,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dlkit import _cpu, kernels
-from dlkit.kernels.backend import nearest
+from dlkit.kernels.backend import backend_named, nearest, resolve_device
+from dlkit.kernels.device_operands import pointer
 
 __all__ = ["EncodedText", "EpochReport", "TrainingProgress", "Word2VecTrainer"]
+
+IN_FLIGHT_WORDS = 1000
+"""Words that an epoch trains for each sentence in flight on a device, at least: see docs/word2vec.md."""
 
 # Rows begin at a cache line and are whole registers of every instruction set.
 _LANES = 16
@@ -112,7 +116,9 @@ class Word2VecTrainer:
     seed : int
         Of the vectors, and of all that is drawn.
     variant : str, optional
-        One of ``dlkit.kernels.variants("sgns_update")``.
+        One of ``dlkit.kernels.variants("sgns_update")``; on a device ``matrix`` alone.
+    device : str
+        Where training is done: ``cpu``, ``cuda`` or ``simt``. Matrices are on the host whenever no epoch is running.
 
     Attributes
     ----------
@@ -124,7 +130,9 @@ class Word2VecTrainer:
     Raises
     ------
     TypeError, ValueError
-        If a setting is out of its bounds; names it.
+        If a setting is out of its bounds, or of those of the device; names it.
+    DeviceUnavailableError
+        If the device is not there.
     """
 
     def __init__(
@@ -143,6 +151,7 @@ class Word2VecTrainer:
         shrink_windows: bool = True,
         seed: int = 1,
         variant: str | None = None,
+        device: str = "cpu",
     ) -> None:
         _integer("vector_size", vector_size, 1, 1 << 16)
         _integer("window", window, 1, 10_000)
@@ -156,6 +165,9 @@ class Word2VecTrainer:
         if variant is not None and variant not in known:
             close = nearest(str(variant), known)
             raise ValueError(f"word2vec: variant is {variant!r}; expected one of {', '.join(known)}{close}")
+        self.device = resolve_device(device, "word2vec")
+        if self.device != "cpu" and variant not in (None, "matrix"):
+            raise ValueError(f"word2vec: variant is {variant!r}; expected 'matrix' on {self.device}")
         if divide is None:
             divide = not cbow_mean
         self.vector_size = vector_size
@@ -175,7 +187,7 @@ class Word2VecTrainer:
             float(ns_exponent),
             variant,
         )
-        self._engine = _cpu.Word2VecEngine(*self._arguments)
+        self._engine = self._new_engine()
         words = len(counts)
         self._w_in = _matrix(words, padded)
         self._w_out = _matrix(words, padded) if negative else None
@@ -201,7 +213,21 @@ class Word2VecTrainer:
 
     def path(self, word: int) -> tuple[list[int], list[int]]:
         """Return the nodes on a word's path in the Huffman tree, from the root on, and its code."""
-        return self._engine.path(word)
+        if self._tables is None:
+            self._tables = self._engine if self.device == "cpu" else _cpu.Word2VecEngine(*self._arguments)
+        path: tuple[list[int], list[int]] = self._tables.path(word)
+        return path
+
+    def _new_engine(self) -> Any:
+        """Return one that nobody has stopped."""
+        self._tables: Any = None
+        if self.device == "cpu":
+            return _cpu.Word2VecEngine(*self._arguments)
+        given = list(self._arguments[:-1])
+        given[8] = self.vector_size
+        return backend_named(self.device.partition(":")[0]).library.Word2VecEngine(
+            *given, int(self.device.partition(":")[2] or 0)
+        )
 
     def fit(
         self,
@@ -231,9 +257,11 @@ class Word2VecTrainer:
             Begin with this one of the epochs, as training that goes on does.
         workers : int, optional
             Threads; default: as many as kernels have. Several work without locks (Hogwild), so that results differ a
-            little from run to run; one gives the same bits each time.
+            little from run to run; one gives the same bits each time. On a device: sentences in flight; default: as
+            many as it works on at one time, but no more than one for each IN_FLIGHT_WORDS words that an epoch trains.
         deterministic : bool
-            The same bits for any number of workers: one thread works, whatever `workers` says, at its speed.
+            The same bits for any number of workers: one thread works, whatever `workers` says, at its speed; on a
+            device one sentence is in flight, which is slow.
         progress : callable, optional
             Called some times a second, on the calling thread.
         after_epoch : callable, optional
@@ -254,10 +282,13 @@ class Word2VecTrainer:
         _integer("first_epoch", first_epoch, 0, 1 << 31)
         _number("alpha", alpha, 0, math.inf)
         _number("min_alpha", min_alpha, 0, math.inf)
-        threads = kernels.get_num_threads() if workers is None else workers
-        _integer("workers", threads, 1, 1 << 16)
+        if workers is not None:
+            _integer("workers", workers, 1, 1 << (16 if self.device == "cpu" else 20))
         tokens = text.tokens
         total = int(np.count_nonzero(tokens >= 0))
+        threads = kernels.get_num_threads() if workers is None else workers
+        if self.device != "cpu" and workers is None:
+            threads = self._in_flight(total)
         reports = []
         for epoch in range(first_epoch, epochs):
             report = self._epoch(
@@ -267,6 +298,29 @@ class Word2VecTrainer:
             if after_epoch is not None:
                 after_epoch(report)
         return reports
+
+    def _in_flight(self, words: int) -> int:
+        resident: int = self._engine.resident()
+        return max(1, min(resident, words // IN_FLIGHT_WORDS))
+
+    def _train(self, tokens: NDArray[np.int32], *arguments: Any) -> None:
+        """One epoch, of the matrices on the host."""
+        host = (self._w_in, self._w_out, self._w_nodes)
+        if self.device == "cpu":
+            # A tree of one word has no nodes.
+            self._engine.train(tokens, *(m if m is not None and m.size else None for m in host), *arguments)
+            return
+        backend = backend_named(self.device.partition(":")[0])
+        there = [None if m is None else backend.from_host(m, self.device) for m in host]
+        try:
+            self._engine.train(
+                *(tokens, *map(pointer, there), *arguments),
+                *(kernels.get_num_threads(), backend.stream(there[0])),
+            )
+        finally:
+            for matrix, result in zip(host, there, strict=True):
+                if matrix is not None:
+                    matrix[...] = backend.to_host(result)
 
     def _epoch(
         self,
@@ -284,11 +338,8 @@ class Word2VecTrainer:
 
         def work() -> None:
             try:
-                engine.train(
+                self._train(
                     tokens,
-                    self._w_in,
-                    self._w_out,
-                    self._w_nodes,
                     epoch,
                     rates[0],
                     rates[1],
@@ -314,7 +365,7 @@ class Word2VecTrainer:
         except BaseException:
             engine.stop()
             thread.join()
-            self._engine = _cpu.Word2VecEngine(*self._arguments)  # one that has not been stopped
+            self._engine = self._new_engine()
             raise
         if failed:
             raise failed[0]

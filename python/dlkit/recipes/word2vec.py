@@ -80,17 +80,17 @@ class Word2VecSettings(Settings):
 
 def train(settings: Word2VecSettings, options: RunOptions) -> Result:
     """Count, train, evaluate; write the vectors and what they say."""
-    if options.device != "cpu":
-        raise SettingsError(
-            f"word2vec: device is {options.device}, expected cpu: word vectors are trained there alone"
-        )
     name, source = _source(settings)
     given = settings.as_dict()
-    model = Word2Vec(
-        **{key: value for key, value in given.items() if key not in ("data", "corpus", "deterministic")},
-        deterministic=settings.deterministic,
-        progress=_progress_line(settings.epochs) if options.progress else None,
-    )
+    try:
+        model = Word2Vec(
+            **{key: value for key, value in given.items() if key not in ("data", "corpus", "deterministic")},
+            deterministic=settings.deterministic,
+            device=options.device,
+            progress=_progress_line(settings.epochs) if options.progress else None,
+        )
+    except ValueError as error:  # what a device does not hold
+        raise SettingsError(str(error)) from error
     run = open_run("word2vec", settings, options, may_change={"deterministic"})
     start = time.perf_counter()
     model.build_vocab(source)
@@ -128,6 +128,7 @@ def train(settings: Word2VecSettings, options: RunOptions) -> Result:
         "train_seconds": seconds,
         "words_per_s": read / seconds,
         "vocabulary_seconds": vocabulary_seconds,
+        "device": options.device,
         "threads": 1 if settings.deterministic else kernels.get_num_threads(),
         **_evaluation(model),
     }
@@ -247,7 +248,7 @@ def _lines(metrics: dict[str, Any], near: str, target: Target | None) -> list[tu
         (
             "training",
             f"{metrics['train_seconds']:.1f} s, {metrics['words_per_s']:,.0f} words a second on "
-            f"{metrics['threads']} thread{'s' if metrics['threads'] > 1 else ''}; vocabulary "
+            f"{_where(metrics)}; vocabulary "
             f"{metrics['vocabulary_seconds']:.2f} s",
         ),
         ("loss", f"{metrics['train_loss']:.3f} nats for each word and input"),
@@ -266,6 +267,12 @@ def _lines(metrics: dict[str, Any], near: str, target: Target | None) -> list[tu
         word, others = line.split(maxsplit=1)
         lines.append((f"near {word}", others))
     return lines
+
+
+def _where(metrics: dict[str, Any]) -> str:
+    if metrics["device"] != "cpu":
+        return str(metrics["device"])
+    return f"{metrics['threads']} thread{'s' if metrics['threads'] > 1 else ''}"
 
 
 RECIPE = Recipe(
