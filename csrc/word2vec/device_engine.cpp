@@ -18,6 +18,7 @@ using word2vec::SplitMix;
 constexpr Index kPieceTokens = 16384;  // train.cpp's: a piece has a seed and a rate
 constexpr Index kShardPieces = 64;
 constexpr std::uint32_t kLossEvery = 32;
+constexpr double kTogether = 2;
 
 template <class Value>
 void upload(DeviceMemory& to, const std::vector<Value>& values, Stream stream) {
@@ -32,9 +33,16 @@ std::size_t rounded(std::size_t bytes) { return (bytes + 255) / 256 * 256; }
 
 DeviceTrainer::DeviceTrainer(const word2vec::Settings& settings, int vector_size,
                              const std::vector<std::uint64_t>& counts, double sample, double exponent, int device)
-    : settings_(settings), vector_size_(vector_size), device_(device), tables_(settings, counts, sample, exponent),
+    : settings_(settings), device_(device), tables_(settings, counts, sample, exponent),
       pieces_(kShardPieces) {
   const OnDevice here(device);
+  double kept = 0, most = 0;
+  for (std::size_t word = 0; word < counts.size(); ++word) {
+    const double of_word = static_cast<double>(counts[word]) * static_cast<double>(tables_.keep()[word]);
+    kept += of_word;
+    most = std::max(most, of_word);
+  }
+  if (most > 0) most_frequent_ = most / kept;
   std::int64_t longest = 0;
   const word2vec::HuffmanTree& tree = tables_.tree();
   for (std::size_t word = 0; word + 1 < tree.begins.size(); ++word)
@@ -71,9 +79,10 @@ DeviceTrainer::~DeviceTrainer() {
   }
 }
 
-int DeviceTrainer::resident() const {
+int DeviceTrainer::default_in_flight() const {
   const OnDevice here(device_);
-  return resident_groups(sentence_layout(sentence_, 1 << 20));
+  const int resident = resident_groups(sentence_layout(sentence_, 1 << 20));
+  return static_cast<int>(std::max(1.0, std::min<double>(resident, kTogether / most_frequent_)));
 }
 
 // A worker's run() of train.cpp, up to the words themselves.

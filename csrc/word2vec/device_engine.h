@@ -3,8 +3,12 @@
 // The text goes in shards of some pieces. Of each the host leaves out what subsampling throws away, cuts sentences into
 // segments, and notes where the random numbers of each begin, as those of a piece are drawn one after the other;
 // threads take pieces in turn, some 3 ns a word. A shard goes through pinned memory by a stream of copies to one of
-// two buffers, while the kernel works on the other: 4 bytes a word and 32 a segment, where a word keeps a
-// multiprocessor busy for 125 cycles, so that copies are hidden. Losses come back behind each kernel.
+// two buffers, while the kernel works on the other: 4 bytes a word and 32 a segment, less than a nanosecond a word, and
+// a kernel takes several. Losses come back behind each kernel.
+//
+// Sentences in flight do not see each other's steps of the moment, and what they all add to a frequent word adds up: the
+// more of them at one row, the longer a step in the wrong direction goes on. As many are in flight as meet twice at the
+// most frequent word, with what subsampling leaves of it (kTogether); docs/word2vec.md has what more would do.
 //
 // The matrices are the caller's; what is drawn from, tables and shards are in memory of its own.
 #pragma once
@@ -37,8 +41,8 @@ class DeviceTrainer {
   // Once over the text, so many sentences in flight. Returns when all is done, false where it was asked to stop.
   bool train(const word2vec::Piece& text, const Matrices& matrices, int in_flight, int workers, Stream stream,
              word2vec::Progress& progress);
-  // How many sentences the device works on at one time.
-  int resident() const;
+  // As many sentences as the device works on at one time, and as the text bears.
+  int default_in_flight() const;
 
  private:
   struct PieceWork {
@@ -69,7 +73,8 @@ class DeviceTrainer {
               Index pieces);
 
   word2vec::Settings settings_;
-  int vector_size_, device_;
+  int device_;
+  double most_frequent_ = 1;  // the share of one word of those that are kept
   word2vec::Trainer tables_;
   SentenceSettings sentence_;
   DeviceMemory noise_, path_begins_, path_nodes_, path_codes_;

@@ -9,12 +9,14 @@
 // What is random is the CPU engine's, number for number (split_mix.h), and so are the segments' order, rates, and the
 // words that are asked for their loss: one group alone computes what one worker does, but for rounding.
 //
-// A word of skip-gram with negative sampling, 6 contexts and 6 outputs of 100 elements: 21,600 operations; 7 rows read
-// and 7 added to, 2.8 KB each. One group is a chain for each word: negatives and rows (drawn a word ahead, so one look
-// at memory, 600 to 900 cycles), sums, sigmoids, steps: some 2,000 cycles; 16 groups share a multiprocessor (126
-// registers a thread), one word in 125 cycles. Its 550 multiply-add instructions take 140 of four schedulers, sums over
-// lanes and shared memory 150 of the one port that both go by. So instructions, not memory, are the bound that is
-// expected: 132 multiprocessors at 1.7 GHz then do 1 to 1.5 G words a second of those that are kept.
+// A word of skip-gram with negative sampling, with 6 contexts and 6 outputs of 100 elements: 21,600 operations; 7 rows
+// read and 7 added to, 2.8 KB each way. One group is a chain for each word: its negatives were drawn a word ahead, so
+// one look at memory (600 to 900 cycles), then sums, sigmoids and steps, 2,000 to 3,000 cycles in all. 128 registers a
+// thread leave a multiprocessor 16 warps, 10 KB of shared memory each: one word in 125 to 190 cycles. Its 550
+// multiply-adds and 250 others take four schedulers 200 cycles, loads and stores of shared memory and exchanges between
+// lanes the one port that they go by some 210. So instructions, not memory, are the bound that is expected: 132
+// multiprocessors of 1.7 GHz come to 1 G of kept words a second. What the text bears in flight (device_engine.h) is
+// less: 400 sentences of text8 are 130 to 200 M.
 //
 // Source: Randall, Allen & Ge 2021 (FULL-W2V: lifetime reuse of context words, independence of negatives); Ji et al.
 // 2016 for the sharing of negatives.
@@ -33,11 +35,11 @@ namespace {
 using T = real<float>;
 using word2vec::SplitMix;
 
-constexpr int kMostGroups = 8;                       // of a block
-constexpr int kMostSentenceThreads = kMostGroups * kWarp;
-constexpr std::size_t kBlockBytes = 72 << 10;        // so that three blocks share a multiprocessor
-constexpr std::uint32_t kLossEvery = 32;             // train.cpp's
-constexpr int kMostResidentWarps = 16;               // by registers
+constexpr int kMostGroups = 4;                 // of a block
+constexpr int kMostSentenceThreads = 256;      // of a group of eight warps
+constexpr std::size_t kBlockBytes = 56 << 10;  // so that four blocks share a multiprocessor
+constexpr std::uint32_t kLossEvery = 32;       // train.cpp's
+constexpr int kMostResidentWarps = 16;         // by registers
 
 __device__ __forceinline__ T* numbers(float* p) { return reinterpret_cast<T*>(p); }
 

@@ -81,7 +81,7 @@ void bind_device_word2vec_engine(py::module_& module) {
       .def("train", &train, arg("tokens"), arg("w_in"), arg("w_out"), arg("w_nodes"), arg("epoch"), arg("first_rate"),
            arg("last_rate"), arg("words"), arg("before"), arg("total"), arg("in_flight"), arg("workers"),
            arg("stream"))
-      .def("resident", [](const DeviceWord2Vec& self) { return self.trainer->resident(); })
+      .def("default_in_flight", [](const DeviceWord2Vec& self) { return self.trainer->default_in_flight(); })
       .def("stop", [](DeviceWord2Vec& self) { self.progress.stop = true; })
       .def("progress", [](const DeviceWord2Vec& self) {
         return py::make_tuple(self.progress.words.load(), self.progress.kept.load(), self.progress.loss.load(),

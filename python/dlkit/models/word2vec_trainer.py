@@ -18,9 +18,6 @@ from dlkit.kernels.device_operands import pointer
 
 __all__ = ["EncodedText", "EpochReport", "TrainingProgress", "Word2VecTrainer"]
 
-IN_FLIGHT_WORDS = 1000
-"""Words that an epoch trains for each sentence in flight on a device, at least: see docs/word2vec.md."""
-
 # Rows begin at a cache line and are whole registers of every instruction set.
 _LANES = 16
 
@@ -258,7 +255,7 @@ class Word2VecTrainer:
         workers : int, optional
             Threads; default: as many as kernels have. Several work without locks (Hogwild), so that results differ a
             little from run to run; one gives the same bits each time. On a device: sentences in flight; default: as
-            many as it works on at one time, but no more than one for each IN_FLIGHT_WORDS words that an epoch trains.
+            many as it works on at one time, and no more than meet twice at the most frequent word.
         deterministic : bool
             The same bits for any number of workers: one thread works, whatever `workers` says, at its speed; on a
             device one sentence is in flight, which is slow.
@@ -288,7 +285,7 @@ class Word2VecTrainer:
         total = int(np.count_nonzero(tokens >= 0))
         threads = kernels.get_num_threads() if workers is None else workers
         if self.device != "cpu" and workers is None:
-            threads = self._in_flight(total)
+            threads = self._engine.default_in_flight()
         reports = []
         for epoch in range(first_epoch, epochs):
             report = self._epoch(
@@ -298,10 +295,6 @@ class Word2VecTrainer:
             if after_epoch is not None:
                 after_epoch(report)
         return reports
-
-    def _in_flight(self, words: int) -> int:
-        resident: int = self._engine.resident()
-        return max(1, min(resident, words // IN_FLIGHT_WORDS))
 
     def _train(self, tokens: NDArray[np.int32], *arguments: Any) -> None:
         """One epoch, of the matrices on the host."""
