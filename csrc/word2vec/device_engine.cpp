@@ -16,7 +16,11 @@ using word2vec::kSentenceEnd;
 using word2vec::SplitMix;
 
 constexpr Index kPieceTokens = 16384;  // train.cpp's: a piece has a seed and a rate
+#if defined(DLKIT_SIMT)
+constexpr Index kShardPieces = 2;  // which take it some seconds
+#else
 constexpr Index kShardPieces = 64;
+#endif
 constexpr std::uint32_t kLossEvery = 32;
 constexpr double kTogether = 2;
 

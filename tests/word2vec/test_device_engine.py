@@ -140,7 +140,7 @@ def test_segments_and_pieces(device: str, rng: np.random.Generator) -> None:
 
 
 def test_more_pieces_than_a_shard_has(device: str, rng: np.random.Generator) -> None:
-    case = Case(rng, tokens=130 * PIECE, negatives=1, window=1, sample=1e-8)
+    case = Case(rng, tokens=130 * PIECE, negatives=1, window=1, sample=1e-8)  # 64 pieces on a GPU, else 2
     on_device = OnDevice(case, device)
     engine = case.engine()
     for got, right in zip(on_device.run(), case.run(engine), strict=True):
@@ -153,9 +153,7 @@ def test_a_word_alone(device: str) -> None:
     text = SimpleNamespace(tokens=np.array([0, 0, -1, -1, 0], np.int32))
     vectors = []
     for where in (device, "cpu"):
-        trainer = Word2VecTrainer(
-            [3], vector_size=5, negative=2, hs=True, sg=True, sample=0, device=where
-        )
+        trainer = Word2VecTrainer([3], vector_size=5, negative=2, hs=True, sg=True, sample=0, device=where)
         trainer.fit(text, epochs=2, workers=1)
         assert trainer.path(0) == ([], [])
         vectors.append(trainer.outputs)
@@ -219,7 +217,9 @@ def test_errors(device: str, rng: np.random.Generator) -> None:
 def test_errors_of_the_trainer(device: str) -> None:
     with pytest.raises(ValueError, match="vector_size is 1025; expected 1 to 1024 on a device"):
         Word2VecTrainer([1], vector_size=1025, device=device)
-    with pytest.raises(ValueError, match="a window of 500 words, vectors of 100 elements and 5 negatives take"):
+    with pytest.raises(
+        ValueError, match="a window of 500 words, vectors of 100 elements and 5 negatives take"
+    ):
         Word2VecTrainer([1], window=500, device=device)
     with pytest.raises(ValueError, match=f"variant is 'naive'; expected 'matrix' on {device}"):
         Word2VecTrainer([1], variant="naive", device=device)
@@ -263,7 +263,9 @@ def test_how_many_are_in_flight() -> None:
     from dlkit import _simt
 
     def default(counts: list[int], sample: float = 0.0, window: int = 5) -> int:
-        engine = _simt.Word2VecEngine(counts, True, True, False, 5, False, window, True, 100, 1, sample, 0.75, 0)
+        engine = _simt.Word2VecEngine(
+            counts, True, True, False, 5, False, window, True, 100, 1, sample, 0.75, 0
+        )
         found: int = engine.default_in_flight()
         return found
 

@@ -186,7 +186,9 @@ def test_errors(put: Put, rng: np.random.Generator) -> None:
         K.sgns_update(
             1, [2], [3], put(np.ones((5, 5000), np.float32)), put(np.ones((5, 5000), np.float32)), LR
         )
-    with pytest.raises(ValueError, match=r"60 contexts and 2 outputs of 1000 elements; .* or variant='naive'"):
+    with pytest.raises(
+        ValueError, match=r"60 contexts and 2 outputs of 1000 elements; .* or variant='naive'"
+    ):
         K.sgns_update(1, np.arange(60), [2], *wide(put, 1000), LR, variant="matrix")
     with pytest.raises(ValueError, match="expected at most 1024 elements"):
         K.sgns_update(1, [1], [2], *wide(put, 1025), LR, variant="matrix")
