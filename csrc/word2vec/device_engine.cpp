@@ -37,8 +37,7 @@ std::size_t rounded(std::size_t bytes) { return (bytes + 255) / 256 * 256; }
 
 DeviceTrainer::DeviceTrainer(const word2vec::Settings& settings, int vector_size,
                              const std::vector<std::uint64_t>& counts, double sample, double exponent, int device)
-    : settings_(settings), device_(device), tables_(settings, counts, sample, exponent),
-      pieces_(kShardPieces) {
+    : settings_(settings), device_(device), tables_(settings, counts, sample, exponent), pieces_(kShardPieces) {
   const OnDevice here(device);
   double kept = 0, most = 0;
   for (std::size_t word = 0; word < counts.size(); ++word) {
@@ -51,14 +50,14 @@ DeviceTrainer::DeviceTrainer(const word2vec::Settings& settings, int vector_size
   const word2vec::HuffmanTree& tree = tables_.tree();
   for (std::size_t word = 0; word + 1 < tree.begins.size(); ++word)
     longest = std::max(longest, tree.begins[word + 1] - tree.begins[word]);
-  sentence_ = {vector_size,          settings.window, settings.negatives, static_cast<int>(longest),
+  sentence_ = {vector_size,        settings.window, settings.negatives, static_cast<int>(longest),
                settings.skip_gram, settings.mean,   settings.divide,    settings.shrink};
   const std::size_t needed = sentence_layout(sentence_, 1).bytes(), there = block_shared_memory();
   if (needed > there)
-    throw std::invalid_argument(
-        "word2vec: a window of " + std::to_string(settings.window) + " words, vectors of " +
-        std::to_string(vector_size) + " elements and " + std::to_string(settings.negatives) + " negatives take " +
-        std::to_string(needed) + " bytes of a device's shared memory; expected at most " + std::to_string(there));
+    throw std::invalid_argument("word2vec: a window of " + std::to_string(settings.window) + " words, vectors of " +
+                                std::to_string(vector_size) + " elements and " + std::to_string(settings.negatives) +
+                                " negatives take " + std::to_string(needed) +
+                                " bytes of a device's shared memory; expected at most " + std::to_string(there));
   copies_ = std::make_unique<OwnStream>();
   for (auto& shard : shards_) {
     shard = std::make_unique<Shard>();
@@ -99,8 +98,8 @@ void DeviceTrainer::prepare(const word2vec::Piece& text, Index piece, PieceWork&
                                              static_cast<std::uint64_t>(begin));
   std::uint64_t drawn = 0;
   const double share = static_cast<double>(begin) / static_cast<double>(text.count);
-  const double done = (static_cast<double>(text.before) + share * static_cast<double>(text.words)) /
-                      static_cast<double>(text.total);
+  const double done =
+      (static_cast<double>(text.before) + share * static_cast<double>(text.words)) / static_cast<double>(text.total);
   const auto rate = static_cast<float>(text.first_rate + (text.last_rate - text.first_rate) * std::min(done, 1.0));
   const std::vector<std::uint32_t>& keep = tables_.keep();
   const auto negatives = static_cast<std::uint64_t>(settings_.negatives);
@@ -146,8 +145,7 @@ void DeviceTrainer::collect(Shard& shard, word2vec::Progress& progress) const {
   }
 }
 
-void DeviceTrainer::launch(const Matrices& matrices, int in_flight, Stream stream,
-                           Shard& shard, Index pieces) {
+void DeviceTrainer::launch(const Matrices& matrices, int in_flight, Stream stream, Shard& shard, Index pieces) {
   std::size_t words = 0, segments = 0;
   shard.read = shard.kept = 0;
   for (Index i = 0; i < pieces; ++i) {
@@ -235,8 +233,8 @@ bool DeviceTrainer::train(const word2vec::Piece& text, const Matrices& matrices,
   for (Index first = 0, number = 0; first < pieces && !progress.stop; first += kShardPieces, ++number) {
     const Index count = std::min(kShardPieces, pieces - first);
     parallel_for(
-        static_cast<int>(count),
-        [&](int i) { prepare(text, first + i, pieces_[static_cast<std::size_t>(i)]); }, workers);
+        static_cast<int>(count), [&](int i) { prepare(text, first + i, pieces_[static_cast<std::size_t>(i)]); },
+        workers);
     Shard& shard = *shards_[number % 2];
     collect(shard, progress);  // its memory is about to be written
     launch(matrices, in_flight, stream, shard, count);

@@ -6,9 +6,9 @@
 // two buffers, while the kernel works on the other: 4 bytes a word and 32 a segment, less than a nanosecond a word, and
 // a kernel takes several. Losses come back behind each kernel.
 //
-// Sentences in flight do not see each other's steps of the moment, and what they all add to a frequent word adds up: the
-// more of them at one row, the longer a step in the wrong direction goes on. As many are in flight as meet twice at the
-// most frequent word, with what subsampling leaves of it (kTogether); docs/word2vec.md has what more would do.
+// Sentences in flight do not see each other's steps of the moment, and what they all add to a frequent word adds up:
+// the more of them at one row, the longer a step in the wrong direction goes on. As many are in flight as meet twice at
+// the most frequent word, with what subsampling leaves of it (kTogether); docs/word2vec.md has what more would do.
 //
 // The matrices are the caller's; what is drawn from, tables and shards are in memory of its own.
 #pragma once
@@ -69,8 +69,7 @@ class DeviceTrainer {
 
   void prepare(const word2vec::Piece& text, Index piece, PieceWork& to) const;
   void collect(Shard& shard, word2vec::Progress& progress) const;
-  void launch(const Matrices& matrices, int in_flight, Stream stream, Shard& shard,
-              Index pieces);
+  void launch(const Matrices& matrices, int in_flight, Stream stream, Shard& shard, Index pieces);
 
   word2vec::Settings settings_;
   int device_;

@@ -22,8 +22,8 @@ namespace dlkit::device {
 // The same words, of the numbers that kernels compute with.
 template <class T>
 WordUpdate<real<T>> counted(const WordUpdate<T>& p) {
-  return {reals(p.w_in), reals(p.w_out), p.dim,    p.words, p.most_inputs,     p.most_outputs, p.inputs,   p.outputs,
-          p.labels,      p.own_outputs,  p.cbow,   p.mean,  p.divide,          real<T>(p.lr),  p.with_loss};
+  return {reals(p.w_in), reals(p.w_out), p.dim,  p.words, p.most_inputs, p.most_outputs, p.inputs,   p.outputs,
+          p.labels,      p.own_outputs,  p.cbow, p.mean,  p.divide,      real<T>(p.lr),  p.with_loss};
 }
 
 constexpr int kLaneColumns = 4;
@@ -134,7 +134,9 @@ class AllPairs {
 
  private:
   __device__ __forceinline__ std::uint32_t entry(int j) const { return j < out_.n ? out_.entries[j] : kNoOutput; }
-  __device__ __forceinline__ T* row(std::uint32_t of) const { return out_.rows + static_cast<Index>(of >> 1) * out_.stride; }
+  __device__ __forceinline__ T* row(std::uint32_t of) const {
+    return out_.rows + static_cast<Index>(of >> 1) * out_.stride;
+  }
 
   static __device__ __forceinline__ void clear(T (&dw)[kHeldOutputs][kLaneColumns]) {
 #pragma unroll
@@ -171,8 +173,7 @@ class AllPairs {
           if (first + j < out_.n) sums[j] = fma(x, w[j][q], sums[j]);
       }
       const T sum = fold(sums, group_.lane);
-      if (group_.lane % 4 == 0)
-        memory_.partial[(group_.warp * in_.m + i) * kHeldOutputs + group_.lane / 4] = sum;
+      if (group_.lane % 4 == 0) memory_.partial[(group_.warp * in_.m + i) * kHeldOutputs + group_.lane / 4] = sum;
     }
   }
 

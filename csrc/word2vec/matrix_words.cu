@@ -67,16 +67,15 @@ __global__ void __launch_bounds__(kMostWordThreads)
   const int dim = static_cast<int>(p.dim);
   T* const factors = memory + layout.inputs * layout.pitch;
   T* const partial = factors + layout.inputs * layout.outputs;
-  auto* const entries =
-      reinterpret_cast<std::uint32_t*>(partial + layout.warps * layout.inputs * kHeldOutputs);
+  auto* const entries = reinterpret_cast<std::uint32_t*>(partial + layout.warps * layout.inputs * kHeldOutputs);
   const PairMemory<T> pairs{partial, factors, layout.outputs};
   real<double> loss(0);
 
   const auto outputs_of = [&](Index row) {
     for (Index j = group.thread; j < p.most_outputs; j += group.threads) {
       const std::int64_t of = p.outputs[row * p.most_outputs + j];
-      entries[j] = of < 0 ? kNoOutput
-                          : static_cast<std::uint32_t>(2 * of + (p.labels[row * p.most_outputs + j] != 0 ? 1 : 0));
+      entries[j] =
+          of < 0 ? kNoOutput : static_cast<std::uint32_t>(2 * of + (p.labels[row * p.most_outputs + j] != 0 ? 1 : 0));
     }
     group.sync();
   };
@@ -145,7 +144,7 @@ void matrix_words(Stream stream, const WordUpdate<T>& p, double* loss) {
   launch("words, matrix", matrix_words_kernel<real<T>>, shape, stream, counted(p), layout, loss);
 }
 
-#define DLKIT_INSTANTIATE(T)                                              \
+#define DLKIT_INSTANTIATE(T)                                         \
   template void matrix_words(Stream, const WordUpdate<T>&, double*); \
   template std::size_t matrix_words_shared(const WordUpdate<T>&);
 DLKIT_INSTANTIATE(float)

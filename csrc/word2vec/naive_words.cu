@@ -19,7 +19,8 @@ constexpr int kWordThreads = 128;
 template <class T>
 class NaiveWord {
  public:
-  __device__ __forceinline__ NaiveWord(const WordUpdate<T>& p, T* memory) : p_(p), step_(memory), bag_(memory + p.dim) {}
+  __device__ __forceinline__ NaiveWord(const WordUpdate<T>& p, T* memory)
+      : p_(p), step_(memory), bag_(memory + p.dim) {}
 
   __device__ __forceinline__ void update(Index word) {
     const std::int64_t* const inputs = p_.inputs + word * p_.most_inputs;
@@ -89,7 +90,8 @@ __global__ void __launch_bounds__(kWordThreads) naive_words_kernel(const WordUpd
 
 template <class T>
 void naive_words(Stream stream, const WordUpdate<T>& p, double* loss) {
-  const LaunchShape shape{full_grid(p.words, kWordThreads), kWordThreads, static_cast<std::size_t>(2 * p.dim) * sizeof(T)};
+  const LaunchShape shape{full_grid(p.words, kWordThreads), kWordThreads,
+                          static_cast<std::size_t>(2 * p.dim) * sizeof(T)};
   launch("words, naive", naive_words_kernel<real<T>>, shape, stream, counted(p), loss);
 }
 

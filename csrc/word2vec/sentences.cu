@@ -46,8 +46,8 @@ __device__ __forceinline__ T* numbers(float* p) { return reinterpret_cast<T*>(p)
 // The inputs of a word: its contexts in the ring, or what they sum up to.
 struct RingInputs {
   int m;
-  T* from;          // skip-gram: the ring
-  T* to;            // where steps go: the ring itself, or rows of their own
+  T* from;  // skip-gram: the ring
+  T* to;    // where steps go: the ring itself, or rows of their own
   int pitch;
   const int *list, *count;  // slots, and how often; null: one input at `from`
   bool in_place;
@@ -201,8 +201,8 @@ class Walk {
     const int word = words_[i];
     std::uint32_t* const to = entries_ + i % 2 * (l_.sampled + l_.path);
     if (s_.negatives > 0) {
-      const std::uint64_t from =
-          SplitMix::before_negatives(static_cast<std::uint64_t>(i), static_cast<std::uint64_t>(s_.negatives), s_.shrink);
+      const std::uint64_t from = SplitMix::before_negatives(static_cast<std::uint64_t>(i),
+                                                            static_cast<std::uint64_t>(s_.negatives), s_.shrink);
       for (int j = group_.thread; j <= s_.negatives; j += group_.threads) {
         if (j == 0) {
           to[0] = 2 * static_cast<std::uint32_t>(word) + 1;
@@ -230,9 +230,8 @@ class Walk {
   __device__ __forceinline__ void word(int i, bool enters, bool more) {
     int own = s_.window;
     if (s_.shrink) {
-      const std::uint64_t at =
-          SplitMix::before_window(static_cast<std::uint64_t>(i), static_cast<std::uint64_t>(length_),
-                                  static_cast<std::uint64_t>(s_.negatives));
+      const std::uint64_t at = SplitMix::before_window(
+          static_cast<std::uint64_t>(i), static_cast<std::uint64_t>(length_), static_cast<std::uint64_t>(s_.negatives));
       own = 1 + static_cast<int>(((SplitMix::number(seed_, at) >> 32) * static_cast<std::uint64_t>(s_.window)) >> 32);
     }
     const int begin = max_of(i - own, 0), end = min_of(i + own + 1, length_);
@@ -254,13 +253,14 @@ class Walk {
     if (!s_.skip_gram) sum_bag(m, inputs);
 #pragma unroll 1
     for (int which = 0; which < 2; ++which) {
-      const int n = which == 0 ? s_.negatives > 0 ? s_.negatives + 1 : 0 : s_.longest_path > 0 ? told_[kPath + i % 2] : 0;
+      const int n = which == 0            ? s_.negatives > 0 ? s_.negatives + 1 : 0
+                    : s_.longest_path > 0 ? told_[kPath + i % 2]
+                                          : 0;
       if (n == 0) continue;
       const bool apart = s_.skip_gram && n > kHeldOutputs;
       if (apart) clear_steps(m);
-      const RingInputs in = s_.skip_gram
-                                ? RingInputs{m, x_, apart ? steps_ : x_, l_.pitch, list_, count_, !apart}
-                                : RingInputs{1, bag_, bag_ + l_.pitch, l_.pitch, nullptr, nullptr, false};
+      const RingInputs in = s_.skip_gram ? RingInputs{m, x_, apart ? steps_ : x_, l_.pitch, list_, count_, !apart}
+                                         : RingInputs{1, bag_, bag_ + l_.pitch, l_.pitch, nullptr, nullptr, false};
       const Outputs<T> out{entries + (which == 0 ? 0 : l_.sampled), n, numbers(which == 0 ? p_.w_out : p_.w_nodes),
                            p_.stride};
       AllPairs<T, RingInputs>(group_, in, out, pair_memory_, s_.dim, rate_).update(with_loss, loss_);

@@ -128,9 +128,11 @@ def test_nothing_to_read(device: str) -> None:
 def test_recipe(device: str, tmp_path: Path) -> None:
     text = tmp_path / "mine.txt"
     text.write_text("the cat sat on the mat\nthe dog sat on the rug\n" * 20)
-    settings = {
-        "corpus": str(text), "vector_size": 8, "negative": 2, "window": 2, "min_count": 1, "deterministic": True, "sample": 0,
+    how = {
+        "vector_size": 8, "negative": 2, "window": 2, "min_count": 1, "deterministic": True, "sample": 0,
+        "alpha": 0.05, "seed": 0,
     }  # fmt: skip
+    settings = {"corpus": str(text), **how}
 
     def run(folder: Path, **options: Any) -> Any:
         return get("word2vec").run(run_dir=folder, progress=False, **{**settings, **options})
@@ -144,10 +146,12 @@ def test_recipe(device: str, tmp_path: Path) -> None:
     assert device in json.dumps(record)
     # Killed after the first epoch: goes on from there, to the same bits.
     part = run(tmp_path / "part", epochs=2, device=device).folder
+    checkpoint = part / "checkpoint.safetensors"
     stopped = dl.Word2Vec(
-        text, vector_size=8, negative=2, window=2, min_count=1, sample=0, epochs=2, sg=True, deterministic=True, device=device,
-        callbacks=[lambda model, report: keep(model, report, part / "checkpoint.safetensors")],
-    )  # fmt: skip
+        text,
+        **{**how, "epochs": 2, "sg": True, "device": device},
+        callbacks=[lambda model, report: keep(model, report, checkpoint)],
+    )
     assert len(stopped.reports) == 2
     lines = (part / "metrics.jsonl").read_text().splitlines(keepends=True)
     (part / "metrics.jsonl").write_text(lines[0])

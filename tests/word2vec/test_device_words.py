@@ -164,7 +164,7 @@ def test_errors(put: Put, rng: np.random.Generator) -> None:
         K.sgns_update(1, [60], [2], w_in, w_out, LR)
     with pytest.raises(IndexError, match="sgns_update: outputs has row -2; expected 0 to 59"):
         K.sgns_update(1, [2], [-2], w_in, w_out, LR)
-    with pytest.raises(TypeError, match="sgns_update: w_in is on .* but w_out is on cpu"):
+    with pytest.raises(TypeError, match=r"sgns_update: w_in is on .* but w_out is on cpu"):
         K.sgns_update(1, [2], [3], w_in, to_host(w_out), LR)
     with pytest.raises(TypeError, match="w_in is float32 but w_out is float64"):
         K.sgns_update(1, [2], [3], w_in, put(np.ones((60, 4))), LR)
@@ -176,7 +176,7 @@ def test_errors(put: Put, rng: np.random.Generator) -> None:
         K.sgns_update(1, [2], [3], w_in, w_in, LR)
     with pytest.raises(ValueError, match="w_in is not contiguous"):
         K.sgns_update(1, [2], [3], put(np.ones((60, 8), np.float32))[:, ::2], w_out, LR)
-    with pytest.raises(ValueError, match="lr is -1.0; expected 0 or more"):
+    with pytest.raises(ValueError, match=r"lr is -1\.0; expected 0 or more"):
         K.sgns_update(1, [2], [3], w_in, w_out, -1)
     with pytest.raises(TypeError, match="lr is 'x'; expected a number"):
         K.sgns_update(1, [2], [3], w_in, w_out, "x")

@@ -40,10 +40,12 @@ std::unique_ptr<DeviceWord2Vec> make(const std::vector<std::uint64_t>& counts, b
   a.expect(std::isfinite(exponent), "ns_exponent", exponent, "a finite number");
   auto engine = std::make_unique<DeviceWord2Vec>();
   engine->rows = counts.size();
-  engine->settings = {skip_gram, mean,   divide, negatives, hierarchical, window, shrink, (vector_size + kMostLanes - 1) / kMostLanes * kMostLanes,
-                      seed,      nullptr};
+  engine->settings = {skip_gram,    mean,   divide, negatives,
+                      hierarchical, window, shrink, (vector_size + kMostLanes - 1) / kMostLanes * kMostLanes,
+                      seed,         nullptr};
   const py::gil_scoped_release release;
-  engine->trainer = std::make_unique<device::DeviceTrainer>(engine->settings, vector_size, counts, sample, exponent, number);
+  engine->trainer =
+      std::make_unique<device::DeviceTrainer>(engine->settings, vector_size, counts, sample, exponent, number);
   return engine;
 }
 
@@ -61,8 +63,7 @@ bool train(DeviceWord2Vec& self, const Tokens& tokens, Address w_in, Address w_o
   if ((self.settings.negatives > 0 && matrices.w_out == nullptr) ||
       (self.settings.hierarchical && rows > 1 && matrices.w_nodes == nullptr))
     a.fail("a matrix is missing");
-  const word2vec::Piece text = {tokens.data(), tokens.size(), words,  epoch,
-                                first_rate,    last_rate,     before, total};
+  const word2vec::Piece text = {tokens.data(), tokens.size(), words, epoch, first_rate, last_rate, before, total};
   const py::gil_scoped_release release;
   for (Index i = 0; i < text.count; ++i)
     if (text.tokens[i] < -1 || text.tokens[i] >= rows)
@@ -79,8 +80,7 @@ void bind_device_word2vec_engine(py::module_& module) {
            arg("hierarchical"), arg("window"), arg("shrink"), arg("vector_size"), arg("seed"), arg("sample"),
            arg("exponent"), arg("device"))
       .def("train", &train, arg("tokens"), arg("w_in"), arg("w_out"), arg("w_nodes"), arg("epoch"), arg("first_rate"),
-           arg("last_rate"), arg("words"), arg("before"), arg("total"), arg("in_flight"), arg("workers"),
-           arg("stream"))
+           arg("last_rate"), arg("words"), arg("before"), arg("total"), arg("in_flight"), arg("workers"), arg("stream"))
       .def("default_in_flight", [](const DeviceWord2Vec& self) { return self.trainer->default_in_flight(); })
       .def("stop", [](DeviceWord2Vec& self) { self.progress.stop = true; })
       .def("progress", [](const DeviceWord2Vec& self) {

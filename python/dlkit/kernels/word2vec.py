@@ -2,8 +2,8 @@
 
 Each function takes what one word of a text, or a batch of them, says about two matrices, and changes these where they
 are. As in the original program the words of the context predict the word in the middle. A batch's words are taken one
-after the other; of matrices on a device at one time, with no step lost (csrc/word2vec/device.h). Training on a text is the engine's work, not Python's: these functions are for studying, for tests,
-and for algorithms of one's own.
+after the other; of matrices on a device at one time, with no step lost (csrc/word2vec/device.h). Training on a text is
+the engine's work, not Python's: these functions are for studying, for tests, and for algorithms of one's own.
 """
 
 from __future__ import annotations
@@ -54,8 +54,9 @@ def sgns_update(
     lr : float
         Learning rate, 0 or more.
     variant : str, optional
-        One of ``variants("sgns_update")``, of a device ``variants("sgns_update", "cuda")``. The default, ``matrix``, takes one step of gradient descent for a word's
-        whole loss where its contexts share the negatives; the others one for each pair.
+        One of ``variants("sgns_update")``, of a device ``variants("sgns_update", "cuda")``. The default, ``matrix``,
+        takes one step of gradient descent for a word's whole loss where its contexts share the negatives; the others
+        one for each pair. On a device it is ``naive`` for what ``matrix`` does not take.
 
     Returns
     -------

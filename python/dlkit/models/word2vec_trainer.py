@@ -185,6 +185,7 @@ class Word2VecTrainer:
             variant,
         )
         self._engine = self._new_engine()
+        self._tables: Any = None  # what has the paths: the CPU's engine
         words = len(counts)
         self._w_in = _matrix(words, padded)
         self._w_out = _matrix(words, padded) if negative else None
@@ -217,7 +218,6 @@ class Word2VecTrainer:
 
     def _new_engine(self) -> Any:
         """Return one that nobody has stopped."""
-        self._tables: Any = None
         if self.device == "cpu":
             return _cpu.Word2VecEngine(*self._arguments)
         given = list(self._arguments[:-1])
@@ -359,6 +359,7 @@ class Word2VecTrainer:
             engine.stop()
             thread.join()
             self._engine = self._new_engine()
+            self._tables = None
             raise
         if failed:
             raise failed[0]
