@@ -22,7 +22,7 @@ constexpr Index kShardPieces = 2;  // which take it some seconds
 constexpr Index kShardPieces = 64;
 #endif
 constexpr std::uint32_t kLossEvery = 32;
-constexpr double kTogether = 2;
+constexpr double kTogether = 1;
 
 template <class Value>
 void upload(DeviceMemory& to, const std::vector<Value>& values, Stream stream) {

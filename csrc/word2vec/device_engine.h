@@ -7,8 +7,9 @@
 // a kernel takes several. Losses come back behind each kernel.
 //
 // Sentences in flight do not see each other's steps of the moment, and what they all add to a frequent word adds up:
-// the more of them at one row, the longer a step in the wrong direction goes on. As many are in flight as meet twice at
-// the most frequent word, with what subsampling leaves of it (kTogether); docs/word2vec.md has what more would do.
+// the more of them have it, the longer a step in the wrong direction goes on. So many are in flight as have the most
+// frequent word once among their words of a moment, with what subsampling leaves of it (kTogether); docs/word2vec.md
+// has what more would do.
 //
 // The matrices are the caller's; what is drawn from, tables and shards are in memory of its own.
 #pragma once

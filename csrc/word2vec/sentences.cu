@@ -16,7 +16,7 @@
 // multiply-adds and 250 others take four schedulers 200 cycles, loads and stores of shared memory and exchanges between
 // lanes the one port that they go by some 210. So instructions, not memory, are the bound that is expected: 132
 // multiprocessors of 1.7 GHz come to 1 G of kept words a second. What the text bears in flight (device_engine.h) is
-// less: 400 sentences of text8 are 130 to 200 M.
+// less: 203 sentences of text8 are 115 to 170 M.
 //
 // Source: Randall, Allen & Ge 2021 (FULL-W2V: lifetime reuse of context words, independence of negatives); Ji et al.
 // 2016 for the sharing of negatives.

@@ -257,7 +257,7 @@ def test_work_of_a_word(rng: np.random.Generator) -> None:
 
 
 def test_how_many_are_in_flight() -> None:
-    """No more than meet twice at the most frequent word of those that are kept, and no more than the device holds."""
+    """So many as have the most frequent word once among their words, and no more than the device holds."""
     if why_not("simt"):
         pytest.skip("needs dlkit._simt, the emulated GPU")
     from dlkit import _simt
@@ -269,9 +269,9 @@ def test_how_many_are_in_flight() -> None:
         found: int = engine.default_in_flight()
         return found
 
-    assert default([10]) == 2
-    assert default([10, 10, 10, 10]) == 8
+    assert default([10]) == 1
+    assert default([10, 10, 10, 10]) == 4
     assert default([10] * 1000) == 16  # by registers
     assert default([10] * 1000, window=60) < 5  # by shared memory
-    assert default([800, *[10] * 20]) == 2
-    assert default([800, *[10] * 20], sample=0.01) > 4
+    assert default([800, *[10] * 20]) == 1
+    assert default([800, *[10] * 20], sample=0.01) > 2

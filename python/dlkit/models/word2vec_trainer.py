@@ -255,7 +255,7 @@ class Word2VecTrainer:
         workers : int, optional
             Threads; default: as many as kernels have. Several work without locks (Hogwild), so that results differ a
             little from run to run; one gives the same bits each time. On a device: sentences in flight; default: as
-            many as it works on at one time, and no more than meet twice at the most frequent word.
+            many as it works on at one time, but no more than have the most frequent word once among their words.
         deterministic : bool
             The same bits for any number of workers: one thread works, whatever `workers` says, at its speed; on a
             device one sentence is in flight, which is slow.
