@@ -14,7 +14,7 @@ Record = dict[str, Any]
 def gather(parts: Path, stages: Path) -> Record:
     """Return one record of what is there. A part that is missing or broken is null, and its stage says why."""
     record: Record = {}
-    for name in ("environment", "ceilings", "matmul", "conv", "layers", "recurrent", "train"):
+    for name in ("environment", "ceilings", "matmul", "conv", "layers", "recurrent", "train", "word2vec"):
         try:
             record[name] = json.loads((parts / f"{name}.json").read_text())
         except (OSError, ValueError):
@@ -169,6 +169,18 @@ def train_rows(record: Record) -> list[list[str]]:
     ]  # fmt: skip
 
 
+def word2vec_rows(record: Record) -> list[list[str]]:
+    """Return a row for each run of the engine."""
+    return [
+        [
+            row["kind"], row["where"], str(row["at_once"]),
+            _text(row.get("words_per_second") and row["words_per_second"] / 1e6, ".2f"),
+            _text(row.get("ratio"), ".1f"), _text(row.get("loss"), ".4f"), row.get("failure") or "",
+        ]
+        for row in (record.get("word2vec") or {}).get("rows", [])
+    ]  # fmt: skip
+
+
 def render(record: Record) -> str:
     """Return the whole report as text."""
     environment = record["environment"] or {}
@@ -182,7 +194,7 @@ def render(record: Record) -> str:
     ]
     if any(
         (record.get(name) or {}).get("dry_run")
-        for name in ("ceilings", "matmul", "conv", "layers", "recurrent", "train")
+        for name in ("ceilings", "matmul", "conv", "layers", "recurrent", "train", "word2vec")
     ):
         lines.append("A DRY RUN on the SIMT machine: no time here means anything.")
     ceilings = (record["ceilings"] or {}).get("ceilings") or {}
@@ -224,6 +236,11 @@ def render(record: Record) -> str:
             ["library", "launch", "µs a step", "s", "accuracy", "failure"],
             train_rows(record),
         ),
+        (
+            "Word vectors: one pass over a text",
+            ["kind", "where", "at once", "million words/s", "× CPU, 2 threads", "loss", "failure"],
+            word2vec_rows(record),
+        ),
     ):
         if rows:
             lines += ["", f"## {head}", "", *table(columns, rows)]
@@ -258,6 +275,10 @@ def summary(record: Record) -> list[str]:
     lines += [
         f"train {' '.join(row[:2])}: {row[2]} us a step, accuracy {row[4]} {row[5]}"
         for row in train_rows(record)
+    ]
+    lines += [
+        f"word2vec {', '.join(row[:3])}: {row[3]} M words/s, {row[4]} x the CPU, loss {row[5]} {row[6]}".rstrip()
+        for row in word2vec_rows(record)
     ]
     return lines
 

@@ -130,6 +130,7 @@ if stage build 170 bash -c build_extensions; then
   stage layers 60 bash -c "measure layers"
   stage recurrent 60 bash -c "measure recurrent"
   stage train 30 bash -c "measure train"
+  stage word2vec 60 bash -c "measure word2vec"
   stage recipe 25 bash -c train
   stage memcheck 45 bash -c "sanitize memcheck"
   stage racecheck 45 bash -c "sanitize racecheck"

@@ -10,6 +10,40 @@ from device import DTYPES, Device
 from layers import BUILDERS
 from matmul import MODES, kernel_call, operand
 from recurrent import CELLS, OTHERS, Layer
+from word2vec import made_up_text
+
+
+def word_vectors(device: Device) -> int:
+    """Run the updates and the engine, with rows of one warp and of three."""
+    text, counts = made_up_text(300, 60, 5, 50)
+    words, ran = len(counts), 0
+    for dim in (31, 300):
+        padded = -(-dim // 16) * 16
+        w_in, w_out, nodes = (device.random(words, padded) for _ in range(3))
+        inputs = torch.randint(-1, words, (5, 6), device=device.torch)
+        outputs = torch.randint(0, words, (5, 11), device=device.torch)
+        labels = (torch.arange(11, device=device.torch) == 0).to(torch.uint8).repeat(5, 1)
+        loss = torch.zeros(1, dtype=torch.float64, device=device.torch)
+        for variant, *_ in device.module.word2vec_variants():
+            for cbow in (False, True):
+                device.module.update_words(
+                    *("sgns_update", device.stream(), 0, variant, padded, words, words),
+                    *(w_in.data_ptr(), w_out.data_ptr(), 5, 6, 11),
+                    *(inputs.data_ptr(), outputs.data_ptr(), labels.data_ptr()),
+                    *(False, cbow, True, False, 0.05, loss.data_ptr()),
+                )
+                ran += 1
+        for skip_gram in (True, False):
+            engine = device.module.Word2VecEngine(
+                counts, skip_gram, True, False, 5, True, 3, True, dim, 1, 0.0, 0.75, 0
+            )
+            n = sum(counts)
+            engine.train(
+                *(text.tokens, w_in.data_ptr(), w_out.data_ptr(), nodes.data_ptr()),
+                *(0, 0.05, 0.01, n, 0, n, 5, 2, device.stream()),
+            )
+            ran += 1
+    return ran
 
 
 def main() -> int:
@@ -56,6 +90,7 @@ def main() -> int:
                 print(f"{variant} {cell}: {error}"[:120])
                 continue
             ran += 1
+    ran += word_vectors(device)
     if not device.dry_run:
         torch.cuda.synchronize()
     print(f"{ran} kernels ran, types {sorted(DTYPES.values())}")

@@ -56,11 +56,13 @@ class AliasTable {
   }
   std::size_t size() const { return entries_.size(); }
 
- private:
   struct Entry {
     std::uint32_t below;  // the share of its own, of 2^32
     std::int32_t other;
   };
+  const std::vector<Entry>& entries() const { return entries_; }
+
+ private:
   std::vector<Entry> entries_;
 };
 
@@ -113,6 +115,7 @@ class Trainer {
   Index words() const { return static_cast<Index>(keep_.size()); }
   const HuffmanTree& tree() const { return tree_; }
   const AliasTable& noise() const { return noise_; }
+  const std::vector<std::uint32_t>& keep() const { return keep_; }  // of each word, the share that stays, of 2^32
 
  private:
   friend class Worker;

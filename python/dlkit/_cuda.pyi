@@ -1,5 +1,6 @@
 # What csrc/bindings/device adds to the module dlkit._cuda: the interface of dlkit._simt, on GPUs.
 from dlkit._simt import DeviceError as DeviceError
+from dlkit._simt import Word2VecEngine as Word2VecEngine
 from dlkit._simt import activation as activation
 from dlkit._simt import activation_backward as activation_backward
 from dlkit._simt import adam_factors as adam_factors
@@ -50,6 +51,8 @@ from dlkit._simt import stochastic_pool as stochastic_pool
 from dlkit._simt import sum_squares as sum_squares
 from dlkit._simt import sum_squares_scratch as sum_squares_scratch
 from dlkit._simt import takes_packs as takes_packs
+from dlkit._simt import update_words as update_words
+from dlkit._simt import word2vec_variants as word2vec_variants
 
 def device_count() -> int: ...
 def driver_version() -> int: ...

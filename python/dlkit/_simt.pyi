@@ -5,6 +5,9 @@
 from collections.abc import Sequence
 from typing import Any, TypeAlias
 
+import numpy as np
+from numpy.typing import NDArray
+
 Pairs: TypeAlias = Sequence[tuple[int, int]]
 Entries4: TypeAlias = Sequence[tuple[int, int, int, int]]
 Entries5: TypeAlias = Sequence[tuple[int, int, int, int, int]]
@@ -448,6 +451,71 @@ def batch_norm_backward(
     rung: int,
 ) -> None: ...
 def batch_norm_scratch(dtype: int, n: int, channels: int, inner: int) -> int: ...
+
+# Word vectors. `outputs` and `labels` are (words, most_outputs), or one such row for each input with own_outputs;
+# `loss`, a float64, is added to. variant "": matrix where it takes the shape, else naive.
+def update_words(
+    operation: str,
+    stream: int,
+    dtype: int,
+    variant: str,
+    dim: int,
+    rows_in: int,
+    rows_out: int,
+    w_in: int,
+    w_out: int,
+    words: int,
+    most_inputs: int,
+    most_outputs: int,
+    inputs: int,
+    outputs: int,
+    labels: int,
+    own_outputs: bool,
+    cbow: bool,
+    mean: bool,
+    divide: bool,
+    lr: float,
+    loss: int,
+) -> None: ...
+def word2vec_variants() -> list[tuple[str, str, str]]: ...
+
+# Returns when an epoch is done, which waits for the device; rows of the matrices are padded to 16 elements.
+class Word2VecEngine:
+    def __init__(
+        self,
+        counts: Sequence[int],
+        skip_gram: bool,
+        mean: bool,
+        divide: bool,
+        negatives: int,
+        hierarchical: bool,
+        window: int,
+        shrink: bool,
+        vector_size: int,
+        seed: int,
+        sample: float,
+        exponent: float,
+        device: int,
+    ) -> None: ...
+    def train(
+        self,
+        tokens: NDArray[np.int32],
+        w_in: int,
+        w_out: int,
+        w_nodes: int,
+        epoch: int,
+        first_rate: float,
+        last_rate: float,
+        words: int,
+        before: int,
+        total: int,
+        in_flight: int,
+        workers: int,
+        stream: int,
+    ) -> bool: ...
+    def default_in_flight(self) -> int: ...
+    def stop(self) -> None: ...
+    def progress(self) -> tuple[int, int, float, int]: ...
 
 # Only here: csrc/simt
 def counters() -> list[dict[str, Any]]: ...

@@ -121,6 +121,8 @@ def record() -> dict[str, Any]:
         "layers": {"rows": [layer]},
         "recurrent": {"rows": [{**conv, "operation": "lstm forward", "choice": "persistent"}]},
         "train": {"rows": [{"library": "dlkit", "launch": "eager", "failure": "boom"}]},
+        "word2vec": {"rows": [{"kind": "skip-gram", "where": "cuda", "at_once": "default", "words_per_second": 2e8,
+                               "ratio": 31.0, "loss": 2.5, "failure": None}]},
         "stages": [{"name": "build", "code": 0, "seconds": 9.0, "last": "done"},
                    {"name": "tests", "code": 124, "seconds": 60.0, "last": ""}],
     }  # fmt: skip
@@ -153,6 +155,16 @@ def test_a_wrong_result_has_no_time() -> None:
 def test_layers_are_a_share_of_the_copy() -> None:
     rows = {row[1]: row for row in report.layer_rows(record())}
     assert rows["automatic"][3:6] == ["1", "50", "2.00"]
+
+
+def test_word_vectors() -> None:
+    assert report.word2vec_rows(record()) == [
+        ["skip-gram", "cuda", "default", "200.00", "31.0", "2.5000", ""]
+    ]
+    assert (
+        "word2vec skip-gram, cuda, default: 200.00 M words/s, 31.0 x the CPU, loss 2.5000"
+        in report.summary(record())
+    )
 
 
 def test_report_has_everything() -> None:

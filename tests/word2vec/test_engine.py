@@ -68,6 +68,7 @@ class Case:
         self.counts = sorted(
             np.maximum(np.bincount(text[text >= 0], minlength=words), 1).tolist(), reverse=True
         )
+        self.dim = 16
         self.w_in, self.w_out, self.w_nodes = aligned(words, 16), aligned(words, 16), aligned(words - 1, 16)
         self.w_in[:, :11] = (rng.random((words, 11)) - 0.5) / 4
         self.w_out[:, :11] = rng.standard_normal((words, 11)) / 8
@@ -80,7 +81,9 @@ class Case:
         s = self.settings
         names = ("skip_gram", "mean", "divide", "negatives", "hierarchical", "window", "shrink")
         return _cpu.Word2VecEngine(
-            self.counts, *(s[name] for name in names), 16, s["seed"], s["sample"], 0.75, s["variant"], **rungs
+            *(self.counts, *(s[name] for name in names), self.dim),
+            *(s["seed"], s["sample"], 0.75, s["variant"]),
+            **rungs,
         )
 
     def run(

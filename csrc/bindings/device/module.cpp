@@ -16,5 +16,7 @@ PYBIND11_MODULE(DLKIT_DEVICE_MODULE, module) {
   dlkit::bind_device_matmul(module);
   dlkit::bind_device_pool(module);
   dlkit::bind_device_recurrent(module);
+  dlkit::bind_device_word2vec(module);
+  dlkit::bind_device_word2vec_engine(module);
   dlkit::bind_device_platform(module);
 }

@@ -46,6 +46,19 @@ __host__ __device__ __forceinline__ bool is_aligned(const T* p) {
   return reinterpret_cast<std::uintptr_t>(p) % (N * sizeof(T)) == 0;
 }
 
+// A load that passes by the first-level cache, which does not see what other multiprocessors write.
+#if defined(DLKIT_SIMT)
+template <class T>
+inline __attribute__((always_inline)) T load_current(const T* from) {
+  return *from;
+}
+#else
+template <class T>
+__device__ __forceinline__ T load_current(const T* from) {
+  return __ldcg(from);
+}
+#endif
+
 // Asynchronous copies of Bytes (4, 8 or 16) from global to shared memory, in groups:
 //   cp_async<16>(to, from); ... cp_async_commit(); ... cp_async_wait<Pending>(); __syncthreads();
 // cp_async_wait returns when all but the newest `Pending` groups of this thread have landed. Only `valid` bytes are

@@ -57,6 +57,7 @@ def variants(operation: str, backend: str = "cpu") -> list[Variant]:
             device_matmul,
             device_pool,
             device_recurrent,
+            device_word2vec,
         )
 
         tables = {
@@ -65,6 +66,7 @@ def variants(operation: str, backend: str = "cpu") -> list[Variant]:
             **device_conv.ladders(backend),
             **device_pool.ladders(backend),
             **device_recurrent.ladders(backend),
+            **device_word2vec.ladders(backend),
         }
     if operation not in tables:
         names = tuple(tables)

@@ -2,8 +2,8 @@
 
 Each function takes what one word of a text, or a batch of them, says about two matrices, and changes these where they
 are. As in the original program the words of the context predict the word in the middle. A batch's words are taken one
-after the other. Training on a text is the engine's work, not Python's: these functions are for studying, for tests,
-and for algorithms of one's own.
+after the other; of matrices on a device at one time, with no step lost (csrc/word2vec/device.h). Training on a text is
+the engine's work, not Python's: these functions are for studying, for tests, and for algorithms of one's own.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from dlkit import _cpu
+from dlkit.kernels.backend import OnDemand, is_device_array, to_host
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
     Array = NDArray[Any]
 
 __all__ = ["cbow_hs_update", "cbow_update", "sghs_update", "sgns_update"]
+
+devices: Any = OnDemand("dlkit.kernels.device_word2vec")
 
 
 def sgns_update(
@@ -47,12 +50,13 @@ def sgns_update(
         Rows of `w_out` that are drawn at random; -1: none. With one axis fewer than `contexts` and K have together all
         contexts of a word share them. One that is the center itself is left out, as the original program does.
     w_in, w_out : arrays of shape (V, D) and (V, D), float32 or float64, contiguous
-        Changed where they are.
+        Changed where they are. On a device both; rows are then checked on the host, and the loss waits for the device.
     lr : float
         Learning rate, 0 or more.
     variant : str, optional
-        One of ``variants("sgns_update")``. The default, ``matrix``, takes one step of gradient descent for a word's
-        whole loss where its contexts share the negatives; the others one for each pair.
+        One of ``variants("sgns_update")``, of a device ``variants("sgns_update", "cuda")``. The default, ``matrix``,
+        takes one step of gradient descent for a word's whole loss where its contexts share the negatives; the others
+        one for each pair. On a device it is ``naive`` for what ``matrix`` does not take.
 
     Returns
     -------
@@ -74,9 +78,7 @@ def sgns_update(
     compositionality", NIPS 2013, equation 4. Sharing: Ji, Satish, Li & Dubey 2016. Sources: csrc/word2vec.
     """
     inputs, outputs, labels = _sampled("sgns_update", center, contexts, negatives, may_own=True)
-    return _cpu.update_words(
-        "sgns_update", inputs, outputs, labels, w_in, w_out, lr, False, False, False, True, variant
-    )
+    return _update("sgns_update", inputs, outputs, labels, w_in, w_out, lr, False, False, False, variant)
 
 
 def cbow_update(
@@ -124,8 +126,8 @@ def cbow_update(
     Stratos, "Corrected CBOW performs as well as skip-gram", 2021.
     """
     inputs, outputs, labels = _sampled("cbow_update", center, contexts, negatives, may_own=False)
-    return _cpu.update_words(
-        "cbow_update", inputs, outputs, labels, w_in, w_out, lr, True, bool(mean), bool(divide), True, variant
+    return _update(
+        "cbow_update", inputs, outputs, labels, w_in, w_out, lr, True, bool(mean), bool(divide), variant
     )
 
 
@@ -173,9 +175,7 @@ def sghs_update(
     Morin & Bengio, "Hierarchical probabilistic neural network language model", 2005; Mikolov et al. 2013.
     """
     inputs, outputs, labels = _path("sghs_update", contexts, nodes, codes)
-    return _cpu.update_words(
-        "sghs_update", inputs, outputs, labels, w_in, w_nodes, lr, False, False, False, True, variant
-    )
+    return _update("sghs_update", inputs, outputs, labels, w_in, w_nodes, lr, False, False, False, variant)
 
 
 def cbow_hs_update(
@@ -196,7 +196,7 @@ def cbow_hs_update(
     has it; parameters, result and errors are theirs.
     """
     inputs, outputs, labels = _path("cbow_hs_update", contexts, nodes, codes)
-    return _cpu.update_words(
+    return _update(
         "cbow_hs_update",
         inputs,
         outputs,
@@ -207,13 +207,24 @@ def cbow_hs_update(
         True,
         bool(mean),
         bool(divide),
-        True,
         variant,
     )
 
 
+def _update(
+    operation: str, inputs: Any, outputs: Any, labels: Any, w_in: Any, w_out: Any, lr: float, *how: Any
+) -> float:
+    if is_device_array(w_in) or is_device_array(w_out):
+        found: float = devices.update_words(operation, inputs, outputs, labels, w_in, w_out, lr, *how)
+        return found
+    cbow, mean, divide, variant = how
+    return _cpu.update_words(
+        operation, inputs, outputs, labels, w_in, w_out, lr, cbow, mean, divide, True, variant
+    )
+
+
 def _rows(operation: str, argument: str, value: Any) -> NDArray[np.int64]:
-    array = np.asarray(value)
+    array = to_host(value) if is_device_array(value) else np.asarray(value)
     if array.dtype.kind not in "iu" and array.size > 0:
         raise TypeError(f"{operation}: {argument} has dtype {array.dtype}; expected integers")
     return array.astype(np.int64)

@@ -74,7 +74,7 @@ class Word2Vec:
     seed : int
     workers : int, optional
         Threads; default: as many as kernels have. Several work without locks, so that vectors differ a little from run
-        to run; one gives the same bits each time.
+        to run; one gives the same bits each time. On a device: sentences in flight (`Word2VecTrainer.fit`).
     sg, hs : bool
         Skip-gram, else CBOW; hierarchical softmax.
     negative : int
@@ -91,7 +91,10 @@ class Word2Vec:
     deterministic : bool
         The same bits for any number of workers, at the speed of one.
     variant : str, optional
-        One of ``dlkit.kernels.variants("sgns_update")``.
+        One of ``dlkit.kernels.variants("sgns_update")``; on a device ``matrix`` alone.
+    device : str
+        Where training is done: ``cpu``, ``cuda``, ``cuda:1`` or ``simt``. Texts are read on the CPU, and vectors are on
+        the host after each epoch.
     progress : callable, optional
         Called with a `TrainingProgress` some times a second.
     callbacks : sequence of callables
@@ -107,7 +110,9 @@ class Word2Vec:
     Raises
     ------
     TypeError, ValueError
-        If a setting is out of its bounds.
+        If a setting is out of its bounds, or of those of the device.
+    DeviceUnavailableError
+        If the device is not there.
     DataError
         If the text cannot be read, or no word of it is left.
 
@@ -150,6 +155,7 @@ class Word2Vec:
         shrink_windows: bool = True,
         deterministic: bool = False,
         variant: str | None = None,
+        device: str = "cpu",
         progress: Callable[[TrainingProgress], None] | None = None,
         callbacks: Sequence[Callable[[Word2Vec, EpochReport], None]] = (),
     ) -> None:
@@ -173,7 +179,7 @@ class Word2Vec:
             shrink_windows,
             variant,
         )
-        self.workers, self.deterministic = workers, deterministic
+        self.workers, self.deterministic, self.device = workers, deterministic, device
         self.progress, self.callbacks = progress, tuple(callbacks)
         self.reports: list[EpochReport] = []
         self._vocabulary: CorpusVocabulary | None = None
@@ -185,6 +191,11 @@ class Word2Vec:
         if source is not None:
             self.build_vocab(source)
             self.train()
+
+    @property
+    def _readers(self) -> int | None:
+        """Threads that read texts: on a device `workers` are sentences."""
+        return self.workers if self.device == "cpu" else None
 
     def _new_trainer(self, counts: Sequence[int]) -> Word2VecTrainer:
         s = self.settings
@@ -202,6 +213,7 @@ class Word2Vec:
             shrink_windows=s.shrink_windows,
             seed=s.seed,
             variant=s.variant,
+            device=self.device,
         )
 
     def build_vocab(
@@ -240,13 +252,13 @@ class Word2Vec:
                 s.min_count,
                 max_vocab_size=s.max_vocab_size,
                 max_final_vocab=s.max_final_vocab,
-                workers=self.workers,
+                workers=self._readers,
             )
             trainer = self._new_trainer(corpus.counts.tolist())
         else:
             if self._vocabulary is None or self._trainer is None:
                 raise ValueError("build_vocab: update is true but there is no vocabulary yet")
-            corpus = self._vocabulary.extend(source, s.min_count, workers=self.workers)
+            corpus = self._vocabulary.extend(source, s.min_count, workers=self._readers)
             trainer = self._new_trainer(corpus.counts.tolist())
             assert corpus.previous is not None
             known = corpus.previous >= 0
@@ -308,7 +320,7 @@ class Word2Vec:
             raise ValueError("train: there is no vocabulary; expected a call of build_vocab first")
         source = _source("train", sentences, corpus_file, needed=False)
         if source is not None:
-            text: EncodedText | None = self._vocabulary.encode(source, workers=self.workers)
+            text: EncodedText | None = self._vocabulary.encode(source, workers=self._readers)
         else:
             text = self._corpus
         if text is None:
@@ -390,7 +402,7 @@ class Word2Vec:
         ----------
         path : path
         **settings
-            workers, deterministic, progress, callbacks, as for the class.
+            workers, deterministic, device, progress, callbacks, as for the class.
 
         Raises
         ------

@@ -13,7 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dlkit import _cpu, kernels
-from dlkit.kernels.backend import nearest
+from dlkit.kernels.backend import nearest, resolve_device
+
+from .word2vec_device import DeviceEngine
 
 __all__ = ["EncodedText", "EpochReport", "Position", "TrainingProgress", "Word2VecTrainer"]
 
@@ -134,14 +136,16 @@ class Word2VecTrainer:
     seed : int
         Of the vectors, and of all that is drawn.
     variant : str, optional
-        One of ``dlkit.kernels.variants("sgns_update")``.
+        One of ``dlkit.kernels.variants("sgns_update")``; on a device ``matrix`` alone.
     prefetch : bool
-        Fetch the rows of the words to come.
+        Fetch the rows of the words to come. This and the following are the CPU's choices; a device has its own.
     reuse_window : bool
         Copy the rows of a window's words into memory of the worker's own while they are in it. The same vectors.
     hot_rows : int, optional
         Rows of each output matrix, those that are changed most, of which each of several workers has copies of its own
         that are merged now and then; 0: none. Default: 64 with hierarchical softmax, else none.
+    device : str
+        Where training is done: ``cpu``, ``cuda`` or ``simt``. Matrices are on the host whenever no epoch is running.
 
     Attributes
     ----------
@@ -155,7 +159,9 @@ class Word2VecTrainer:
     Raises
     ------
     TypeError, ValueError
-        If a setting is out of its bounds; names it.
+        If a setting is out of its bounds, or of those of the device; names it.
+    DeviceUnavailableError
+        If the device is not there.
     """
 
     def __init__(
@@ -177,6 +183,7 @@ class Word2VecTrainer:
         prefetch: bool = True,
         reuse_window: bool = False,
         hot_rows: int | None = None,
+        device: str = "cpu",
     ) -> None:
         _integer("vector_size", vector_size, 1, 1 << 16)
         _integer("window", window, 1, 10_000)
@@ -190,6 +197,9 @@ class Word2VecTrainer:
         if variant is not None and variant not in known:
             close = nearest(str(variant), known)
             raise ValueError(f"word2vec: variant is {variant!r}; expected one of {', '.join(known)}{close}")
+        self.device = resolve_device(device, "word2vec")
+        if self.device != "cpu" and variant not in (None, "matrix"):
+            raise ValueError(f"word2vec: variant is {variant!r}; expected 'matrix' on {self.device}")
         if divide is None:
             divide = not cbow_mean
         if hot_rows is None:
@@ -197,7 +207,7 @@ class Word2VecTrainer:
         _integer("hot_rows", hot_rows, 0, 1 << 20)
         self.vector_size = vector_size
         padded = -(-vector_size // _LANES) * _LANES
-        self._engine = _cpu.Word2VecEngine(
+        arguments = (
             list(counts),
             bool(sg),
             bool(cbow_mean),
@@ -214,6 +224,11 @@ class Word2VecTrainer:
             bool(prefetch),
             bool(reuse_window),
             hot_rows,
+        )
+        self._engine: Any = (
+            _cpu.Word2VecEngine(*arguments)
+            if self.device == "cpu"
+            else DeviceEngine(self.device, vector_size, arguments)
         )
         self.position = Position(0)
         words = len(counts)
@@ -241,7 +256,8 @@ class Word2VecTrainer:
 
     def path(self, word: int) -> tuple[list[int], list[int]]:
         """Return the nodes on a word's path in the Huffman tree, from the root on, and its code."""
-        return self._engine.path(word)
+        path: tuple[list[int], list[int]] = self._engine.path(word)
+        return path
 
     def fit(
         self,
@@ -277,16 +293,18 @@ class Word2VecTrainer:
             Begin there; `first_epoch` is then its epoch.
         workers : int, optional
             Threads; default: as many as kernels have. Several work without locks (Hogwild), so that results differ a
-            little from run to run; one gives the same bits each time.
+            little from run to run; one gives the same bits each time. On a device: sentences in flight; default: as
+            many as it works on at one time, and no more than meet twice at the most frequent word.
         deterministic : bool
-            The same bits for any number of workers: one thread works, whatever `workers` says, at its speed.
+            The same bits for any number of workers: one thread works, whatever `workers` says, at its speed; on a
+            device one sentence is in flight, which is slow.
         progress : callable, optional
             Called some times a second, on the calling thread.
         after_epoch : callable, optional
             Called with each epoch's report.
         checkpoint_seconds : float, optional
             Within an epoch, stop the workers after so many seconds, each at the end of its piece, and call
-            `checkpoint`.
+            `checkpoint`. On a device an epoch is one piece.
         checkpoint : callable, optional
             Called with the position, to which the matrices then belong.
 
@@ -307,8 +325,10 @@ class Word2VecTrainer:
         _number("min_alpha", min_alpha, 0, math.inf)
         if checkpoint_seconds is not None:
             _number("checkpoint_seconds", checkpoint_seconds, 0, math.inf)
-        threads = kernels.get_num_threads() if workers is None else workers
-        _integer("workers", threads, 1, 1 << 16)
+        if workers is None:
+            on_cpu = self.device == "cpu"
+            workers = kernels.get_num_threads() if on_cpu else self._engine.default_in_flight()
+        _integer("workers", workers, 1, 1 << (16 if self.device == "cpu" else 20))
         tokens = text.tokens
         self.position = Position(first_epoch) if start is None else start
         _integer("start.epoch", self.position.epoch, 0, 1 << 31)
@@ -318,9 +338,9 @@ class Word2VecTrainer:
             int(np.count_nonzero(tokens >= 0)),
             epochs,
             (alpha, min_alpha),
-            1 if deterministic else threads,
+            1 if deterministic else workers,
             progress,
-            checkpoint_seconds,
+            checkpoint_seconds if self.device == "cpu" else None,
             checkpoint,
         )
         reports = []
@@ -359,9 +379,11 @@ class Word2VecTrainer:
             try:
                 done[0] = engine.train(
                     run.tokens,
-                    self._w_in,
-                    self._w_out,
-                    self._w_nodes,
+                    # A tree of one word has no nodes.
+                    *(
+                        m if m is not None and m.size else None
+                        for m in (self._w_in, self._w_out, self._w_nodes)
+                    ),
                     at.epoch,
                     *run.rates,
                     run.total,
@@ -391,12 +413,13 @@ class Word2VecTrainer:
                 if run.progress is not None and not failed:
                     run.progress(self._progress(run, time.perf_counter() - began))
         finally:
-            engine.stop()
-            if thread.ident is not None:
+            if thread.is_alive():
+                engine.stop()
                 thread.join()
-            words, kept, loss, pairs = engine.progress()
             seconds = at.seconds + time.perf_counter() - began
-            self.position = Position(at.epoch, done[0], words, kept, loss, pairs, seconds)
+            # Before the first piece is done nothing is.
+            reached = (*engine.progress(), seconds) if done[0] else ()
+            self.position = Position(at.epoch, done[0], *reached)
         if failed:
             raise failed[0]
         return done[0]

@@ -94,17 +94,17 @@ class Word2VecSettings(Settings):
 
 def train(settings: Word2VecSettings, options: RunOptions) -> Result:
     """Count, train, evaluate; write the vectors and what they say."""
-    if options.device != "cpu":
-        raise SettingsError(
-            f"word2vec: device is {options.device}, expected cpu: word vectors are trained there alone"
-        )
     check_map(settings.map)
     name, source = _source(settings)
     given = settings.as_dict()
-    model = Word2Vec(
-        **{key: value for key, value in given.items() if key not in _OF_THE_RUN},
-        deterministic=settings.deterministic,
-    )
+    try:
+        model = Word2Vec(
+            **{key: value for key, value in given.items() if key not in _OF_THE_RUN},
+            deterministic=settings.deterministic,
+            device=options.device,
+        )
+    except ValueError as error:  # what a device does not hold
+        raise SettingsError(str(error)) from error
     run = open_run("word2vec", settings, options, may_change={"deterministic", "map", "checkpoint_seconds"})
     began = time.perf_counter()
     model.build_vocab(source)
@@ -144,7 +144,10 @@ def train(settings: Word2VecSettings, options: RunOptions) -> Result:
             model.train(start=start, checkpoint_seconds=settings.checkpoint_seconds, checkpoint=save)
         except KeyboardInterrupt as error:
             position = model.trainer.position
-            save(position)
+            if (
+                position.piece or not position.epoch
+            ):  # else the last epoch's checkpoint is where to go on from
+                save(position)
             raise Interrupted(
                 f"training stopped by {signals.received or 'SIGINT'} in epoch {position.epoch + 1}, after "
                 f"{position.words:,} words; checkpoint written to {run.checkpoint}: resume to go on",
@@ -165,6 +168,7 @@ def train(settings: Word2VecSettings, options: RunOptions) -> Result:
         "train_seconds": seconds,
         "words_per_s": read / seconds,
         "vocabulary_seconds": vocabulary_seconds,
+        "device": options.device,
         "threads": 1 if settings.deterministic else kernels.get_num_threads(),
         **evaluation(wv),
     }
@@ -293,7 +297,7 @@ def _lines(metrics: dict[str, Any], near: str, target: Target | None) -> list[tu
         (
             "training",
             f"{metrics['train_seconds']:.1f} s, {metrics['words_per_s']:,.0f} words a second on "
-            f"{metrics['threads']} thread{'s' if metrics['threads'] > 1 else ''}; vocabulary "
+            f"{_where(metrics)}; vocabulary "
             f"{metrics['vocabulary_seconds']:.2f} s",
         ),
         ("loss", f"{metrics['train_loss']:.3f} nats for each word and input"),
@@ -312,6 +316,12 @@ def _lines(metrics: dict[str, Any], near: str, target: Target | None) -> list[tu
         word, others = line.split(maxsplit=1)
         lines.append((f"near {word}", others))
     return lines
+
+
+def _where(metrics: dict[str, Any]) -> str:
+    if metrics["device"] != "cpu":
+        return str(metrics["device"])
+    return f"{metrics['threads']} thread{'s' if metrics['threads'] > 1 else ''}"
 
 
 RECIPE = Recipe(
