@@ -311,7 +311,8 @@ def test_two_thousand_words_are_smooth(show, tmp_path, rng):
     words = [f"{'abcdefghij'[i % 10] * (2 + i % 7)}{i}" for i in range(2000)]
     tab = show(page(tmp_path, words, rng.standard_normal((2000, 20)), topn=2000))
     drawing = tab.evaluate(
-        "(() => { const t = performance.now(); for (let i = 0; i < 20; i++) embeddingMap.draw();"
-        " return (performance.now() - t) / 20; })()"
+        "(() => { let least = 1e9; for (let i = 0; i < 30; i++) { const t = performance.now(); embeddingMap.draw();"
+        " least = Math.min(least, performance.now() - t); } return least; })()"
     )
-    assert drawing < 60  # milliseconds; 5 to 15 on an idle machine without a graphics card
+    # Milliseconds, the least of 30, since others may be using the machine; about 3 without a graphics card.
+    assert drawing < 50

@@ -14,6 +14,7 @@ from .settings import SettingsError
 CHOICES = (*METHODS, "none")
 PICTURE, PAGE = "map.png", "map.html"
 _WORDS = 500
+_FEWEST = 4  # for t-SNE
 
 
 def check_map(how: str) -> None:
@@ -32,6 +33,8 @@ def leave_map(vectors: KeyedVectors, run: RunFolder, how: str, *, title: str, se
     """
     if how == "none":
         return
+    if len(vectors) < _FEWEST:
+        how = "pca"  # so few words are no reason to lose a run
     points = vectors.map(topn=_WORDS, method=how, seed=seed % 2**32)
     draw_embedding_map(points, run.path(PICTURE), title=title)
     write_embedding_page(points, run.path(PAGE), title=title)
