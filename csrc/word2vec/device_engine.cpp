@@ -65,8 +65,7 @@ DeviceTrainer::DeviceTrainer(const word2vec::Settings& settings, int vector_size
   }
   upload(noise_, tables_.noise().entries(), copies_->get());
   upload(path_begins_, tree.begins, copies_->get());
-  upload(path_nodes_, tree.nodes, copies_->get());
-  upload(path_codes_, tree.codes, copies_->get());
+  upload(turns_, tree.turns, copies_->get());
   shards_[0]->copied.record(copies_->get());
   shards_[0]->copied.wait();
 }
@@ -197,8 +196,7 @@ void DeviceTrainer::launch(const Matrices& matrices, int in_flight, Stream strea
   work.noise = static_cast<const NoiseEntry*>(noise_.data());
   work.words_of_noise = static_cast<std::uint32_t>(tables_.noise().size());
   work.path_begins = static_cast<const std::int64_t*>(path_begins_.data());
-  work.path_nodes = static_cast<const std::int32_t*>(path_nodes_.data());
-  work.path_codes = static_cast<const std::uint8_t*>(path_codes_.data());
+  work.turns = static_cast<const std::uint32_t*>(turns_.data());
   work.segments = reinterpret_cast<const Segment*>(there + rounded(sizeof(Header)));
   work.words = reinterpret_cast<const std::int32_t*>(there + words_at);
   work.queue = &at->queue;
@@ -213,8 +211,7 @@ void DeviceTrainer::launch(const Matrices& matrices, int in_flight, Stream strea
                                          {"w_nodes", matrices.w_nodes, matrices.w_nodes ? (rows - 1) * row : 0, true},
                                          {"noise", noise_.data(), noise_.bytes(), false},
                                          {"path_begins", path_begins_.data(), path_begins_.bytes(), false},
-                                         {"path_nodes", path_nodes_.data(), path_nodes_.bytes(), false},
-                                         {"path_codes", path_codes_.data(), path_codes_.bytes(), false},
+                                         {"turns", turns_.data(), turns_.bytes(), false},
                                          {"queue and totals", there, sizeof(Header), true},
                                          {"segments", work.segments, segments * sizeof(Segment), false},
                                          {"words", work.words, words * sizeof(std::int32_t), false}});

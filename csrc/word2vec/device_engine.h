@@ -77,7 +77,7 @@ class DeviceTrainer {
   double most_frequent_ = 1;  // the share of one word of those that are kept
   word2vec::Trainer tables_;
   SentenceSettings sentence_;
-  DeviceMemory noise_, path_begins_, path_nodes_, path_codes_;
+  DeviceMemory noise_, path_begins_, turns_;
   std::unique_ptr<OwnStream> copies_;
   std::unique_ptr<Shard> shards_[2];
   std::vector<PieceWork> pieces_;

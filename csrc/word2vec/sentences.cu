@@ -219,8 +219,7 @@ class Walk {
       const std::int64_t begin = p_.path_begins[word];
       const int nodes = static_cast<int>(p_.path_begins[word + 1] - begin);
       for (int j = group_.thread; j < nodes; j += group_.threads)
-        to[l_.sampled + j] =
-            2 * static_cast<std::uint32_t>(p_.path_nodes[begin + j]) + (p_.path_codes[begin + j] == 0 ? 1 : 0);
+        to[l_.sampled + j] = p_.turns[begin + j] ^ 1;  // 1 is a label: what goes left
       if (group_.thread == 0) told_[kPath + i % 2] = nodes;
     }
   }
