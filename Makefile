@@ -32,8 +32,8 @@ extras = $(foreach extra,$(subst $(comma), ,$(1)),$(STAMPS)/extra-$(extra))
 
 .DEFAULT_GOAL := help
 .PHONY: help build demo test bench study profile-step footprint figures tables lint format docs serve-docs reproduce \
-  reproduce-mlp reproduce-mnist reproduce-text reproduce-gates reproduce-tagger reproduce-senna reproduce-lm sweep-text \
-  compare-ngram sanitize cuda cuda-resources wheel clean
+  reproduce-mlp reproduce-mnist reproduce-text reproduce-gates reproduce-tagger reproduce-senna reproduce-nnlm \
+  reproduce-lm sweep-text compare-ngram sanitize cuda cuda-resources wheel clean
 .SECONDARY:
 .NOTPARALLEL:
 
@@ -97,7 +97,7 @@ docs: $(call extras,cli$(comma)docs) ## the site, into site/
 serve-docs: $(call extras,cli$(comma)docs) ## the site, rebuilt as its sources change, on port 8000
 	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs serve
 
-reproduce: reproduce-mlp reproduce-mnist reproduce-text reproduce-gates reproduce-tagger reproduce-senna reproduce-lm ## every published row: trains, measures, writes results and tables
+reproduce: reproduce-mlp reproduce-mnist reproduce-text reproduce-gates reproduce-tagger reproduce-senna reproduce-nnlm reproduce-lm ## every published row: trains, measures, writes results and tables
 
 reproduce-mlp: $(call extras,cli) ## perceptron, softmax and multi-layer rows on MNIST
 	@$(BIN)/python bench/reproduce_mlp.py $(REPRODUCE_ARGS)
@@ -116,6 +116,9 @@ compare-ngram: $(call extras,cli) ## n-gram models beside KenLM (COMPARE_ARGS="-
 
 reproduce-tagger: $(call extras,cli text) ## parts of speech, Chinese words, named entities: the rows of docs/models/tagger.md
 	@$(BIN)/python bench/reproduce_tagger.py $(REPRODUCE_ARGS)
+
+reproduce-nnlm: $(call extras,cli) ## feed-forward language models: the rows of docs/models/nnlm.md
+	@$(BIN)/python bench/reproduce_nnlm.py $(REPRODUCE_ARGS)
 
 reproduce-senna: $(call extras,cli text) ## feed-forward taggers, with vectors trained here: the rows of docs/models/senna.md
 	@$(BIN)/python bench/reproduce_senna.py $(REPRODUCE_ARGS)

@@ -30,6 +30,11 @@ PICTURES = {
         "activations.png": "cnn-activations.png",
         "saliency.png": "cnn-saliency.png",
     },
+    "bag-of-words": {
+        "likeness.png": "bag-of-words-likeness.png",
+        "sentences.png": "bag-of-words-sentences.png",
+        "words.png": "bag-of-words-words.png",
+    },
 }
 
 

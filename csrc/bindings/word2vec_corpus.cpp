@@ -83,7 +83,8 @@ struct Pairs {
   word2vec::PairCounting counting;
   std::mutex mutex;
 
-  explicit Pairs(std::uint64_t max_pairs) : counting(max_pairs) {}
+  Pairs(std::uint64_t max_pairs, std::int32_t words, const std::vector<std::int32_t>& connectors)
+      : counting(max_pairs, words, connectors) {}
 };
 
 struct Joiner {
@@ -91,9 +92,11 @@ struct Joiner {
   word2vec::Joining joining;
   std::mutex mutex;
 
-  Joiner(std::shared_ptr<const Vocabulary> words, const std::vector<std::int32_t>& pairs, std::string delimiter,
-         const Text& text, Broken broken, int to, int workers)
-      : vocabulary(std::move(words)), joining(text, *vocabulary, pairs, std::move(delimiter), broken, to, workers) {}
+  Joiner(std::shared_ptr<const Vocabulary> words, const std::vector<std::vector<std::int32_t>>& phrases,
+         const std::vector<std::int32_t>& connectors, std::string delimiter, const Text& text, Broken broken, int to,
+         int workers)
+      : vocabulary(std::move(words)),
+        joining(text, *vocabulary, phrases, connectors, std::move(delimiter), broken, to, workers) {}
 };
 
 template <class Owner, class Work>
@@ -155,7 +158,11 @@ void bind_word2vec_corpus(py::module_& module) {
       .def_property_readonly("sentences", [](const Encoder& self) { return self.encoding.sentences(); });
 
   py::class_<Pairs>(module, "WordPairCounter", "Words beside each other, counted.")
-      .def(py::init<std::uint64_t>(), py::arg("max_pairs"))
+      .def(py::init([](std::uint64_t max_pairs, std::int32_t words, const std::vector<std::int32_t>& connectors) {
+             if (words < 0) throw py::value_error("words is below 0");
+             return std::make_unique<Pairs>(max_pairs, words, connectors);
+           }),
+           py::arg("max_pairs"), py::arg("words"), py::arg("connectors"))
       .def("add",
            [](Pairs& self, const py::array_t<std::int32_t, py::array::c_style>& tokens) {
              const std::int32_t* const data = tokens.data();
@@ -177,9 +184,10 @@ void bind_word2vec_corpus(py::module_& module) {
             }
             py::list rows;
             for (const word2vec::Phrase& phrase : found) {
-              const std::string_view first = vocabulary.word(static_cast<std::size_t>(phrase.first)),
-                                     second = vocabulary.word(static_cast<std::size_t>(phrase.second));
-              rows.append(py::make_tuple(py::str(first), py::str(second), phrase.count, phrase.score));
+              py::tuple said(phrase.words.size());
+              for (std::size_t i = 0; i < phrase.words.size(); ++i)
+                said[i] = py::str(vocabulary.word(static_cast<std::size_t>(phrase.words[i])));
+              rows.append(py::make_tuple(said, phrase.count, phrase.score));
             }
             return rows;
           },
@@ -187,16 +195,17 @@ void bind_word2vec_corpus(py::module_& module) {
           py::arg("npmi"));
 
   py::class_<Joiner>(module, "WordPairJoiner", "A text whose phrases are joined.")
-      .def(py::init([](std::shared_ptr<Vocabulary> vocabulary, const std::vector<std::int32_t>& pairs,
-                       const std::string& delimiter, int file, std::uint64_t size, std::uint64_t piece, bool own,
-                       const std::string& errors, int to, int workers) {
+      .def(py::init([](std::shared_ptr<Vocabulary> vocabulary, const std::vector<std::vector<std::int32_t>>& phrases,
+                       const std::vector<std::int32_t>& connectors, const std::string& delimiter, int file,
+                       std::uint64_t size, std::uint64_t piece, bool own, const std::string& errors, int to,
+                       int workers) {
              if (vocabulary == nullptr) throw py::type_error("there is no vocabulary");
              const Text text = text_of(file, size, piece, own, workers);
-             return std::make_unique<Joiner>(std::move(vocabulary), pairs, delimiter, text, broken_named(errors), to,
-                                             workers);
+             return std::make_unique<Joiner>(std::move(vocabulary), phrases, connectors, delimiter, text,
+                                             broken_named(errors), to, workers);
            }),
-           py::arg("vocabulary"), py::arg("pairs"), py::arg("delimiter"), py::arg("file"), py::arg("size"),
-           py::arg("piece"), py::arg("own"), py::arg("errors"), py::arg("to"), py::arg("workers"))
+           py::arg("vocabulary"), py::arg("phrases"), py::arg("connectors"), py::arg("delimiter"), py::arg("file"),
+           py::arg("size"), py::arg("piece"), py::arg("own"), py::arg("errors"), py::arg("to"), py::arg("workers"))
       .def("step", [](Joiner& self) { return step_of(self, self.joining); })
       .def_property_readonly("bytes_done", [](const Joiner& self) { return self.joining.bytes_done(); })
       .def_property_readonly("joined", [](const Joiner& self) { return self.joining.joined(); });

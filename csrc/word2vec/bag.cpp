@@ -63,9 +63,19 @@ void add_double(const double* step, double factor, double* const* rows, Index m,
   add_to_rows(step, factor, rows, m, dim);
 }
 
+void merge(float* own, float* before, float* shared, Index count) {
+  using V = Vec<float>;
+  for (Index k = 0; k < count; k += V::lanes) {
+    const V sum = V::load(shared + k) + (V::load(own + k) - V::load(before + k));
+    sum.store(shared + k);
+    sum.store(own + k);
+    sum.store(before + k);
+  }
+}
+
 }  // namespace
 
 extern const BagTables bag_table;
-const BagTables bag_table = {{sum_float, add_float}, {sum_double, add_double}};
+const BagTables bag_table = {{sum_float, add_float}, {sum_double, add_double}, merge};
 
 }  // namespace dlkit::DLKIT_TARGET

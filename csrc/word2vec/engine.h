@@ -7,7 +7,8 @@
 //
 // For each word that subsampling keeps: the words around it, up to a distance that is drawn for it, and its update
 // (word2vec.h). Negatives are drawn once for a word, from an alias table (Walker 1977; Vose 1991); the rows that the
-// words to come will need are fetched ahead.
+// words to come will need are fetched ahead. Several workers have their own copies of the rows that all of them change
+// (hot_rows.h).
 //
 // Source: Mikolov et al. 2013 for all that is computed; Ji et al. 2016 for the sharing.
 #pragma once
@@ -34,6 +35,9 @@ struct Settings {
   Index dim;    // elements of a row, a multiple of kMostLanes; what is beyond the vectors' size is 0 and remains so
   std::uint64_t seed;
   const PairVariant* variant;
+  bool prefetch = true;       // the rows of the words to come are fetched
+  bool reuse_window = false;  // input rows are the worker's own while they are in the window (window_rows.h)
+  Index hot_rows = 0;         // of each output matrix: the worker's own where there are several (hot_rows.h)
 };
 
 // What is drawn from: 8 bytes a word.
@@ -64,8 +68,10 @@ class AliasTable {
 // order, so that the tree is one for each text. Node i is that of the (i + 1)-th union; there is one fewer than words.
 struct HuffmanTree {
   std::vector<std::int64_t> begins;  // words + 1
-  std::vector<std::int32_t> nodes;   // of each word, from the root on
-  std::vector<std::uint8_t> codes;
+  std::vector<std::uint32_t> turns;  // of each word, from the root on: twice the node, and 1 where it turns right
+
+  static Index node(std::uint32_t turn) { return static_cast<Index>(turn >> 1); }
+  static int code(std::uint32_t turn) { return static_cast<int>(turn & 1); }
 
   explicit HuffmanTree(const std::vector<std::uint64_t>& counts);
   HuffmanTree() = default;
@@ -95,10 +101,16 @@ class Trainer {
   // exponent: of the counts in what negatives are drawn from. Throws std::bad_alloc.
   Trainer(const Settings& settings, const std::vector<std::uint64_t>& counts, double sample, double exponent);
 
-  // Once over the text. w_in has a row for each word, w_out, too; w_nodes one for each node; each null where it is not
-  // needed, aligned to 64 bytes. Returns false where it was asked to stop.
-  bool train(const Piece& text, float* w_in, float* w_out, float* w_nodes, int workers, Progress& progress) const;
+  // Over the text, from one of its pieces on. w_in has a row for each word, w_out, too; w_nodes one for each node; each
+  // null where it is not needed, aligned to 64 bytes. Returns how many pieces are done: fewer than there are where it
+  // was asked to stop. All that is done is then in the matrices, so that training may go on from there.
+  Index train(const Piece& text, Index first, float* w_in, float* w_out, float* w_nodes, int workers,
+              Progress& progress) const;
 
+  // Of a text of so many tokens.
+  static Index pieces(Index tokens);
+
+  Index words() const { return static_cast<Index>(keep_.size()); }
   const HuffmanTree& tree() const { return tree_; }
   const AliasTable& noise() const { return noise_; }
 

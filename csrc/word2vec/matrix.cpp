@@ -8,6 +8,10 @@
 // (core/lane_sums.h). In the other two, for each register's worth of columns, 8 outputs and their steps do, while the
 // inputs go by: two multiply-adds for each number of G.
 //
+// One input has outputs of which nothing is shared, 6 n dim operations and n dim numbers: its steps go row by row,
+// which takes a load, two multiply-adds and a store for each register of a row, against another load of the row's
+// address and one of its step where the rows of one register of columns are taken in turn.
+//
 // What it computes is one step of gradient descent by the word's whole loss; naive.h takes one for each pair. And the
 // inputs of a word must share their negatives, which the original program draws for each pair anew. Ji et al. found
 // that neither matters for the vectors' quality.
@@ -31,6 +35,10 @@ template <class T>
 constexpr int kOutputs = sizeof(T) == sizeof(double) ? 1
                          : Vec<T>::lanes >= 4        ? Vec<T>::lanes / 2
                                                      : 1;
+
+// Whether one input has a way of its own.
+template <class T>
+constexpr bool kHasSingle = sizeof(T) == sizeof(float) && Vec<T>::lanes >= 8;
 
 // s[r * stride + c] = x[r] . w[c]
 template <class T, int R, int C>
@@ -211,7 +219,8 @@ __attribute__((noinline)) double update(const PairUpdate<T>& p) {
     return loss;
   }
   const auto columns = [&](const auto& at) __attribute__((always_inline)) {
-    if (p.m == 1) return step_single(p, at, s);
+    if constexpr (!kHasSingle<T>)
+      if (p.m == 1) return step_single(p, at, s);
     for (Index first = 0; first < blocks; first += C) step_block<T, C>(p, first, at, s, steps);
     if constexpr (Tail > 0) step_block<T, Tail>(p, blocks, at, s, steps);
   };
@@ -219,6 +228,100 @@ __attribute__((noinline)) double update(const PairUpdate<T>& p) {
   for (Index k = 0; k < whole; k += V::lanes) columns(WholeColumns<T>{k});
   if (whole < p.dim) columns(LastColumns<T>{whole, V::first(p.dim - whole)});
   return loss;
+}
+
+// One input, as of CBOW, in float32: a block of as many outputs as a register has lanes at a time. Their products with
+// x become one register of sums, sigmoids and steps; then each output's row is read, changed and written, a few
+// registers at a time, while those registers of x and its step are held.
+template <class T>
+constexpr int kMostHeld = Vec<T>::registers / 4;
+
+// The first of the lanes hold x . w[c]; C is a multiple of 4 and may be more than there are outputs: the rest is x . x.
+template <class T, int C>
+__attribute__((noinline)) void single_dots(const T* x, const T* const* w, Index count, Index dim, T* dots) {
+  using V = Vec<T>;
+  const T* rows[C];
+  for (int c = 0; c < C; ++c) rows[c] = c < count ? w[c] : x;
+  V sums[V::lanes];
+#pragma GCC unroll 16
+  for (int c = 0; c < V::lanes; ++c) sums[c] = V::zero();
+  const auto add = [&](auto load) __attribute__((always_inline)) {
+    V input = load(x);
+    hold(input);
+#pragma GCC unroll 16
+    for (int c = 0; c < C; ++c) sums[c] = V::fma(input, load(rows[c]), sums[c]);
+  };
+  const Index whole = dim / V::lanes * V::lanes;
+  for (Index k = 0; k < whole; k += V::lanes) add([&](const T* row) { return V::load(row + k); });
+  if (whole < dim) {
+    const auto tail = V::first(dim - whole);
+    add([&](const T* row) { return V::load(row + whole, tail); });
+  }
+  lane_sums(sums).store(dots);
+}
+
+template <class T, int C = Vec<T>::lanes>
+DLKIT_INLINE void single_dots_of(const T* x, const T* const* w, Index count, Index dim, T* dots) {
+  if constexpr (C > 4)
+    if (count <= C - 4) return single_dots_of<T, C - 4>(x, w, count, dim, dots);
+  single_dots<T, C>(x, w, count, dim, dots);
+}
+
+// N registers of columns from k on: dx += sum over w of g w, w += g x.
+template <class T, int N>
+__attribute__((noinline)) void single_columns(const T* x, T* dx, T* const* w, const T* g, Index count, Index k) {
+  using V = Vec<T>;
+  V input[N], step[N];
+#pragma GCC unroll 8
+  for (int q = 0; q < N; ++q) {
+    input[q] = V::load(x + k + q * V::lanes);
+    step[q] = V::zero();
+  }
+  for (Index j = 0; j < count; ++j) {
+    T* const row = w[j] + k;
+    const V factor = V::broadcast(g[j]);
+#pragma GCC unroll 8
+    for (int q = 0; q < N; ++q) {
+      const V old = V::load(row + q * V::lanes);
+      step[q] = V::fma(factor, old, step[q]);
+      V::fma(factor, input[q], old).store(row + q * V::lanes);
+    }
+  }
+#pragma GCC unroll 8
+  for (int q = 0; q < N; ++q) (V::load(dx + k + q * V::lanes) + step[q]).store(dx + k + q * V::lanes);
+}
+
+template <class T, int N = kMostHeld<T>>
+DLKIT_INLINE void single_columns_of(Index n, const T* x, T* dx, T* const* w, const T* g, Index count, Index k) {
+  if constexpr (N > 1)
+    if (n < N) return single_columns_of<T, N - 1>(n, x, dx, w, g, count, k);
+  single_columns<T, N>(x, dx, w, g, count, k);
+}
+
+template <class T>
+double single(const PairUpdate<T>& p) {
+  using V = Vec<T>;
+  const Index whole = p.dim / V::lanes * V::lanes;
+  const V minus_lr = V::broadcast(-p.lr), lr = V::broadcast(p.lr);
+  V loss = V::zero();
+  T g[V::lanes];
+  for (Index first = 0; first < p.n; first += V::lanes) {
+    PairUpdate<T> block = p;
+    block.w += first;
+    block.n = p.n - first < V::lanes ? p.n - first : V::lanes;
+    single_dots_of<T>(p.x[0], block.w, block.n, p.dim, g);
+    const auto there = V::first(block.n);
+    const V dots = V::load(g), labels = V::load(p.labels + first, there);
+    if (p.with_loss) loss = loss + V::select(there, softplus<T>(dots) - labels * dots, V::zero());
+    V::fma(lr, labels, minus_lr * sigmoid<T>(dots)).store(g);
+    for (Index k = 0; k < whole;) {
+      const Index left = (whole - k) / V::lanes, n = left < kMostHeld<T> ? left : kMostHeld<T>;
+      single_columns_of<T>(n, p.x[0], p.dx[0], block.w, g, block.n, k);
+      k += n * V::lanes;
+    }
+    if (whole < p.dim) step_single(block, LastColumns<T>{whole, V::first(p.dim - whole)}, g);
+  }
+  return p.with_loss ? static_cast<double>(loss.sum()) : 0;
 }
 
 template <class T, int Tail = kOutputs<T> - 1>
@@ -229,7 +332,11 @@ DLKIT_INLINE double matrix(const PairUpdate<T>& p) {
     return p.n % kOutputs<T> == Tail ? update<T, Tail>(p) : matrix<T, Tail - 1>(p);
 }
 
-double matrix_float(const PairUpdate<float>& p) { return matrix<float>(p); }
+double matrix_float(const PairUpdate<float>& p) {
+  if constexpr (kHasSingle<float>)
+    if (p.m == 1 && p.distinct && (p.dx[0] != p.x[0] || p.n <= Vec<float>::lanes)) return single<float>(p);
+  return matrix<float>(p);
+}
 double matrix_double(const PairUpdate<double>& p) { return matrix<double>(p); }
 
 }  // namespace

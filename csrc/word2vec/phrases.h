@@ -5,8 +5,12 @@
 // rare ones are thrown away as in counting words. Joining copies the text; which pairs are phrases, a second table
 // knows.
 //
-// Source: Mikolov et al. 2013, section 4 (word2phrase); npmi: Bouma 2009; greedy joining from the left and the number
-// that stands for the size of the vocabulary, that of different words and pairs, are gensim's.
+// Connectors, such as "of" and "the", neither begin nor end a phrase but may stand within one: a word with the
+// connectors behind it is a chain, which has a number of its own, above those of words, and makes a pair with the word
+// that follows.
+//
+// Source: Mikolov et al. 2013, section 4 (word2phrase); npmi: Bouma 2009; greedy joining from the left, connectors, and
+// the number that stands for the size of the vocabulary, that of different words and pairs, are gensim's.
 #pragma once
 
 #include <cstdint>
@@ -61,16 +65,46 @@ class PairTable {
   int bits_;
 };
 
+// Words with the connectors behind them, numbered. A word alone has its own number.
+class Chains {
+ public:
+  static constexpr int kLongest = 8;  // connectors; more end a phrase
+
+  explicit Chains(std::int32_t words) : words_(words) {}
+  // The chain that goes on with a connector; -1: there is none (find), or it is too long (add).
+  std::int32_t find(std::int32_t chain, std::int32_t connector) const {
+    const auto at = static_cast<std::int32_t>(links_.find(PairTable::key(chain, connector)));
+    return at == 0 ? -1 : words_ + at - 1;
+  }
+  std::int32_t add(std::int32_t chain, std::int32_t connector);
+  bool is_chain(std::int32_t number) const { return number >= words_; }
+  std::size_t size() const { return links_of_.size(); }
+  // Its word and its connectors.
+  std::vector<std::int32_t> words(std::int32_t number) const;
+  // Leaves out those that are not marked, nor the beginning of one that is: the new number of each.
+  std::vector<std::int32_t> keep(std::vector<bool> marked);
+
+ private:
+  struct Link {
+    std::int32_t before, connector;
+    int length;
+  };
+  std::int32_t words_;
+  PairTable links_;
+  std::vector<Link> links_of_;
+};
+
 struct Phrase {
-  std::int32_t first, second;
+  std::vector<std::int32_t> words;
   std::uint64_t count;
   double score;
 };
 
 class PairCounting {
  public:
-  // max_pairs: as max_vocab_size of Counting, after each kTokensOfPrune numbers; 0: no limit.
-  explicit PairCounting(std::uint64_t max_pairs) : max_pairs_(max_pairs) {}
+  // max_pairs: as max_vocab_size of Counting, after each kTokensOfPrune numbers; 0: no limit. words: how many there
+  // are.
+  PairCounting(std::uint64_t max_pairs, std::int32_t words, const std::vector<std::int32_t>& connectors);
   // Numbers that follow on those before; -1: no neighbours across here.
   void add(const std::int32_t* tokens, std::uint64_t count);
   std::size_t distinct() const { return table_.size(); }
@@ -80,7 +114,14 @@ class PairCounting {
 
  private:
   static constexpr std::uint64_t kTokensOfPrune = 1u << 18;
+  bool connects(std::int32_t word) const {
+    return word >= 0 && static_cast<std::size_t>(word) < connects_.size() && connects_[static_cast<std::size_t>(word)];
+  }
+  void prune();
+
   PairTable table_;
+  std::vector<bool> connects_;  // by word; empty: none does
+  Chains chains_;
   std::uint64_t max_pairs_, since_ = 0, min_reduce_ = 1;
   std::int32_t last_ = -1;
 };
@@ -88,9 +129,9 @@ class PairCounting {
 // The text with its phrases joined: words with a space between, sentences as lines.
 class Joining {
  public:
-  // pairs: numbers of words of the vocabulary, two for each phrase.
-  Joining(const Text& text, const Vocabulary& vocabulary, const std::vector<std::int32_t>& pairs, std::string delimiter,
-          Broken broken, int file, int workers);
+  // phrases: numbers of words of the vocabulary, two for each, or with connectors between.
+  Joining(const Text& text, const Vocabulary& vocabulary, const std::vector<std::vector<std::int32_t>>& phrases,
+          const std::vector<std::int32_t>& connectors, std::string delimiter, Broken broken, int file, int workers);
   bool step();
   std::uint64_t bytes_done() const { return std::min(next_ * text_.piece(), text_.size()); }
   std::uint64_t joined() const { return joined_; }
@@ -114,14 +155,15 @@ class Joining {
   Text text_;
   const Vocabulary& vocabulary_;
   PairTable pairs_;
-  std::vector<bool> begins_;  // whether a phrase begins with a word
+  Chains chains_;
+  std::vector<bool> begins_, connects_;  // by word: whether a phrase begins with it, whether it is a connector
   std::string delimiter_;
   Broken broken_;
   int file_, workers_;
   std::uint64_t next_ = 0, joined_ = 0;
-  bool finished_ = false, line_has_words_ = false, pending_ = false;
-  std::string pending_bytes_;
-  std::int32_t pending_number_ = -1;
+  bool finished_ = false, line_has_words_ = false;
+  std::vector<std::string> pending_words_;  // what may become a phrase
+  std::int32_t pending_chain_ = -1;
   std::vector<Piece> pieces_;
   std::string out_;
   FirstFault fault_;

@@ -57,17 +57,13 @@ HuffmanTree::HuffmanTree(const std::vector<std::uint64_t>& counts) {
     parent[first] = parent[second] = static_cast<std::int32_t>(made);
     code[second] = 1;
   }
-  std::vector<std::int32_t> path;
-  std::vector<std::uint8_t> turns;
+  std::vector<std::uint32_t> path;
   for (std::size_t word = 0; word < words; ++word) {
-    path.clear(), turns.clear();
-    for (std::size_t at = word; parent[at] >= 0; at = words + static_cast<std::size_t>(parent[at])) {
-      path.push_back(parent[at]);
-      turns.push_back(code[at]);
-    }
-    nodes.insert(nodes.end(), path.rbegin(), path.rend());
-    codes.insert(codes.end(), turns.rbegin(), turns.rend());
-    begins[word + 1] = static_cast<std::int64_t>(nodes.size());
+    path.clear();
+    for (std::size_t at = word; parent[at] >= 0; at = words + static_cast<std::size_t>(parent[at]))
+      path.push_back(2 * static_cast<std::uint32_t>(parent[at]) + code[at]);
+    turns.insert(turns.end(), path.rbegin(), path.rend());
+    begins[word + 1] = static_cast<std::int64_t>(turns.size());
   }
 }
 

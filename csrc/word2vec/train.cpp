@@ -5,10 +5,13 @@
 // that (k + 3) dim of them come from beyond the first-level cache: for 100 elements, 5 negatives and a window of 5,
 // 22,000 operations and 6 KB. CBOW: 6 (k + 1) dim operations, and the same bytes.
 #include <algorithm>
+#include <mutex>
 #include <stdexcept>
 
 #include "core/thread_pool.h"
 #include "word2vec/engine.h"
+#include "word2vec/hot_rows.h"
+#include "word2vec/window_rows.h"
 
 namespace dlkit::word2vec {
 namespace {
@@ -18,6 +21,10 @@ constexpr Index kPieceTokens = 16384;
 constexpr Index kAhead = 2;
 // One word of so many is asked for its loss.
 constexpr Index kLossEvery = 32;
+// A worker's own rows are merged after so many words.
+constexpr Index kMergeEvery = 256;
+// Nodes that so many words have in their paths that they are in the nearest cache without being fetched.
+constexpr Index kNearNodes = 32;
 
 // SplitMix64 (Steele, Lea & Flood 2014).
 class Random {
@@ -28,6 +35,13 @@ class Random {
     z = (z ^ (z >> 30)) * 0xBF58476D1CE4E5B9u;
     z = (z ^ (z >> 27)) * 0x94D049BB133111EBu;
     return z ^ (z >> 31);
+  }
+  // Less than `keep` of 2^32; nothing is drawn where that is all of them. Without a branch: it would be random.
+  bool kept(std::uint32_t keep) {
+    const Random before = *this;
+    const bool drawn = static_cast<std::uint32_t>(bits()) < keep, always = keep == 0xFFFFFFFFu;
+    state_ = always ? before.state_ : state_;
+    return always | drawn;
   }
 
  private:
@@ -40,9 +54,14 @@ std::uint64_t mixed(std::uint64_t a, std::uint64_t b) { return Random(a ^ (b * 0
 
 class Worker {
  public:
-  Worker(const Trainer& trainer, const Piece& text, float* w_in, float* w_out, float* w_nodes)
-      : s_(trainer.settings_), t_(trainer), text_(text), w_in_(w_in), w_out_(w_out), w_nodes_(w_nodes),
-        bag_(DLKIT_SELECT(bag_table).single_precision), random_(0), rows_(static_cast<std::size_t>(2 * s_.window)) {
+  // Alone: no other worker changes the matrices.
+  Worker(const Trainer& trainer, const Piece& text, float* w_in, float* w_out, float* w_nodes, bool alone,
+         std::mutex& merging)
+      : s_(trainer.settings_), t_(trainer), text_(text), w_in_(w_in), nodes_(t_.words() - 1),
+        words_hot_(w_out, 0, alone || s_.negatives == 0 ? 0 : std::min(s_.hot_rows, t_.words()), s_.dim),
+        nodes_hot_(w_nodes, nodes_ - hot_nodes(alone), hot_nodes(alone), s_.dim), alone_(alone), merging_(merging),
+        window_(s_.reuse_window ? s_.window : 1, s_.dim), bag_(DLKIT_SELECT(bag_table).single_precision), random_(0),
+        rows_(static_cast<std::size_t>(2 * s_.window)) {
     std::size_t most = static_cast<std::size_t>(s_.negatives) + 1;
     for (std::size_t word = 0; word + 1 < t_.tree_.begins.size(); ++word)
       most = std::max(most, static_cast<std::size_t>(t_.tree_.begins[word + 1] - t_.tree_.begins[word]));
@@ -65,6 +84,7 @@ class Worker {
     rate_ = static_cast<float>(text_.first_rate + (text_.last_rate - text_.first_rate) * std::min(done, 1.0));
     words_ = kept_words_ = pairs_ = 0;
     loss_ = 0;
+    since_loss_ = 0;
     Index at = begin;
     if (begin > 0)
       while (at < end && text_.tokens[at - 1] != kSentenceEnd) ++at;
@@ -75,6 +95,10 @@ class Worker {
       sentence(at, stop);
       at = stop + 1;
     }
+    if (!alone_) {
+      const std::lock_guard lock(merging_);
+      merge();
+    }
     progress.words += words_;
     progress.kept += kept_words_;
     progress.pairs += pairs_;
@@ -84,22 +108,46 @@ class Worker {
   }
 
  private:
+  Index hot_nodes(bool alone) const { return alone || !s_.hierarchical ? 0 : std::min(s_.hot_rows, nodes_); }
+
   void sentence(Index begin, Index end) {
-    kept_.clear();
+    kept_.resize(static_cast<std::size_t>(end - begin));
+    Index n = 0;
     for (Index i = begin; i < end; ++i) {
       const std::int32_t word = text_.tokens[i];
-      const std::uint32_t keep = t_.keep_[static_cast<std::size_t>(word)];
-      if (keep == 0xFFFFFFFFu || static_cast<std::uint32_t>(random_.bits()) < keep) kept_.push_back(word);
+      kept_[static_cast<std::size_t>(n)] = word;
+      n += random_.kept(t_.keep_[static_cast<std::size_t>(word)]) ? 1 : 0;
     }
-    const Index n = static_cast<Index>(kept_.size());
+    kept_.resize(static_cast<std::size_t>(n));
     kept_words_ += static_cast<std::uint64_t>(n);
     if (n < 2) return;
     drawn_.resize(static_cast<std::size_t>((n + kAhead) * s_.negatives));
     for (Index i = 0; i < kAhead && i < n; ++i) draw(i);
+    if (s_.reuse_window)
+      for (Index i = 0; i < s_.window && i < n; ++i) enter(i);
     for (Index i = 0; i < n; ++i) {
       if (i + kAhead < n) draw(i + kAhead);
+      if (s_.reuse_window && i + s_.window < n) enter(i + s_.window);
       word(i, n);
+      if (s_.reuse_window && i >= s_.window) window_.leave(i - s_.window);
+      if (!alone_ && ++since_merge_ >= kMergeEvery && merging_.try_lock()) {
+        merge();
+        merging_.unlock();
+      }
     }
+    if (s_.reuse_window)
+      for (Index i = std::max<Index>(n - s_.window, 0); i < n; ++i) window_.leave(i);
+  }
+
+  void enter(Index i) {
+    const std::int32_t word = kept_[static_cast<std::size_t>(i)];
+    window_.enter(i, word, w_in_ + word * s_.dim);
+  }
+
+  void merge() {
+    words_hot_.merge();
+    nodes_hot_.merge();
+    since_merge_ = 0;
   }
 
   void fetch(const float* row) const {
@@ -109,26 +157,38 @@ class Worker {
   // The negatives of a word; their rows, its own, and that of the word which then enters the window.
   void draw(Index i) {
     const std::int32_t word = kept_[static_cast<std::size_t>(i)];
+    for (Index j = i * s_.negatives; j < (i + 1) * s_.negatives; ++j)
+      drawn_[static_cast<std::size_t>(j)] = t_.noise_.draw(random_.bits());
+    if (!s_.prefetch) return;
     const std::size_t enters = static_cast<std::size_t>(i + s_.window);
     if (enters < kept_.size()) fetch(w_in_ + kept_[enters] * s_.dim);
     if (s_.negatives > 0) {
-      fetch(w_out_ + word * s_.dim);
-      for (Index j = i * s_.negatives; j < (i + 1) * s_.negatives; ++j) {
-        const std::int32_t other = t_.noise_.draw(random_.bits());
-        drawn_[static_cast<std::size_t>(j)] = other;
-        fetch(w_out_ + other * s_.dim);
-      }
+      fetch(words_hot_.row(word));
+      for (Index j = i * s_.negatives; j < (i + 1) * s_.negatives; ++j)
+        fetch(words_hot_.row(drawn_[static_cast<std::size_t>(j)]));
     }
-    if (s_.hierarchical)
-      for (Index j = t_.tree_.begins[word]; j < t_.tree_.begins[word + 1]; ++j)
-        fetch(w_nodes_ + t_.tree_.nodes[j] * s_.dim);
+    if (s_.hierarchical) {
+      // The path of a later word, too, whose nodes are then known when they are to be fetched.
+      if (const std::size_t later = static_cast<std::size_t>(i + kAhead); later < kept_.size()) {
+        const std::uint32_t* const path = t_.tree_.turns.data() + t_.tree_.begins[kept_[later]];
+        __builtin_prefetch(path);
+        __builtin_prefetch(path + 16);
+      }
+      // From the root on nodes are ever less near.
+      Index j = t_.tree_.begins[word];
+      const Index end = t_.tree_.begins[word + 1];
+      while (j < end && HuffmanTree::node(t_.tree_.turns[j]) >= nodes_ - kNearNodes) ++j;
+      for (; j < end; ++j) fetch(nodes_hot_.row(HuffmanTree::node(t_.tree_.turns[j])));
+    }
   }
 
   void word(Index i, Index n) {
     const Index own = s_.shrink ? 1 + static_cast<Index>(((random_.bits() >> 32) * s_.window) >> 32) : s_.window;
     Index inputs = 0;
     for (Index j = std::max<Index>(i - own, 0); j <= std::min(i + own, n - 1); ++j)
-      if (j != i) rows_[static_cast<std::size_t>(inputs++)] = w_in_ + kept_[static_cast<std::size_t>(j)] * s_.dim;
+      if (j != i)
+        rows_[static_cast<std::size_t>(inputs++)] =
+            s_.reuse_window ? window_.row(j) : w_in_ + kept_[static_cast<std::size_t>(j)] * s_.dim;
     with_loss_ = ++since_loss_ == kLossEvery;
     if (with_loss_) since_loss_ = 0;
     if (s_.skip_gram) {
@@ -146,21 +206,22 @@ class Worker {
     const std::int32_t word = kept_[static_cast<std::size_t>(i)];
     const bool inputs_differ = all_differ(dx, m);
     if (s_.negatives > 0) {
-      outputs_[0] = w_out_ + word * s_.dim;
+      outputs_[0] = words_hot_.row(word);
       labels_[0] = 1;
       Index n = 1;
       for (Index j = i * s_.negatives; j < (i + 1) * s_.negatives; ++j)
         if (const std::int32_t other = drawn_[static_cast<std::size_t>(j)]; other != word) {
           labels_[static_cast<std::size_t>(n)] = 0;
-          outputs_[static_cast<std::size_t>(n++)] = w_out_ + other * s_.dim;
+          outputs_[static_cast<std::size_t>(n++)] = words_hot_.row(other);
         }
       pairs(x, dx, m, n, inputs_differ && all_differ(outputs_.data(), n));
     }
     if (s_.hierarchical) {
       Index n = 0;
       for (Index j = t_.tree_.begins[word]; j < t_.tree_.begins[word + 1]; ++j, ++n) {
-        labels_[static_cast<std::size_t>(n)] = t_.tree_.codes[j] == 0 ? 1.0f : 0.0f;
-        outputs_[static_cast<std::size_t>(n)] = w_nodes_ + t_.tree_.nodes[j] * s_.dim;
+        const std::uint32_t turn = t_.tree_.turns[j];
+        labels_[static_cast<std::size_t>(n)] = static_cast<float>(1 - HuffmanTree::code(turn));  // no random branch
+        outputs_[static_cast<std::size_t>(n)] = nodes_hot_.row(HuffmanTree::node(turn));
       }
       if (n > 0) pairs(x, dx, m, n, inputs_differ);
     }
@@ -176,8 +237,12 @@ class Worker {
   const Trainer& t_;
   const Piece& text_;
   float* const w_in_;
-  float* const w_out_;
-  float* const w_nodes_;
+  const Index nodes_;
+  HotRows words_hot_, nodes_hot_;
+  const bool alone_;
+  std::mutex& merging_;
+  Index since_merge_ = 0;
+  WindowRows window_;
   const BagKernels<float>& bag_;
   Random random_;
   float rate_ = 0;
@@ -193,20 +258,27 @@ class Worker {
   double loss_ = 0;
 };
 
-bool Trainer::train(const Piece& text, float* w_in, float* w_out, float* w_nodes, int workers,
-                    Progress& progress) const {
-  const Index pieces = (text.count + kPieceTokens - 1) / kPieceTokens;
-  std::atomic<Index> next{0};
-  const int tasks = static_cast<int>(std::min<Index>(workers, pieces));
+Index Trainer::pieces(Index tokens) { return (tokens + kPieceTokens - 1) / kPieceTokens; }
+
+Index Trainer::train(const Piece& text, Index first, float* w_in, float* w_out, float* w_nodes, int workers,
+                     Progress& progress) const {
+  const Index all = pieces(text.count);
+  // A piece that is taken is done: a worker asks whether it is to stop before it takes one.
+  std::atomic<Index> next{first};
+  std::mutex merging;
+  const int tasks = static_cast<int>(std::min<Index>(workers, all - first));
   parallel_for(
       tasks,
       [&](int) {
-        Worker worker(*this, text, w_in, w_out, w_nodes);
-        for (Index piece = next++; piece < pieces && !progress.stop; piece = next++)
+        Worker worker(*this, text, w_in, w_out, w_nodes, tasks == 1, merging);
+        while (!progress.stop) {
+          const Index piece = next++;
+          if (piece >= all) return;
           worker.run(piece * kPieceTokens, std::min((piece + 1) * kPieceTokens, text.count), progress);
+        }
       },
       workers);
-  return !progress.stop;
+  return std::min<Index>(next, all);
 }
 
 }  // namespace dlkit::word2vec

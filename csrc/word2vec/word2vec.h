@@ -118,6 +118,8 @@ struct BagKernels {
 struct BagTables {
   BagKernels<float> single_precision;
   BagKernels<double> double_precision;
+  // own - before is added to shared; all three are then that sum. Multiples of kMostLanes.
+  void (*merge)(float* own, float* before, float* shared, Index count);
 
   const BagKernels<float>& get(float) const { return single_precision; }
   const BagKernels<double>& get(double) const { return double_precision; }

@@ -542,7 +542,7 @@ class WordCorpusEncoder:
 
 class WordPairCounter:
     distinct: int
-    def __init__(self, max_pairs: int) -> None: ...
+    def __init__(self, max_pairs: int, words: int, connectors: Sequence[int]) -> None: ...
     def add(self, tokens: NDArray[np.int32]) -> None: ...
     def phrases(
         self,
@@ -552,7 +552,7 @@ class WordPairCounter:
         min_count: int,
         threshold: float,
         npmi: bool,
-    ) -> list[tuple[str, str, int, float]]: ...
+    ) -> list[tuple[tuple[str, ...], int, float]]: ...
 
 class WordPairJoiner:
     bytes_done: int
@@ -560,7 +560,8 @@ class WordPairJoiner:
     def __init__(
         self,
         vocabulary: WordCorpusVocabulary,
-        pairs: Sequence[int],
+        phrases: Sequence[Sequence[int]],
+        connectors: Sequence[int],
         delimiter: str,
         file: int,
         size: int,
@@ -588,7 +589,12 @@ class Word2VecEngine:
         sample: float,
         exponent: float,
         variant: str | None,
+        prefetch: bool = True,
+        reuse_window: bool = False,
+        hot_rows: int = 0,
     ) -> None: ...
+    @staticmethod
+    def pieces(tokens: int) -> int: ...
     def train(
         self,
         tokens: NDArray[np.int32],
@@ -602,8 +608,11 @@ class Word2VecEngine:
         before: int,
         total: int,
         workers: int,
-    ) -> bool: ...
+        first: int = 0,
+    ) -> int: ...
     def draw(self, bits: Sequence[int]) -> list[int]: ...
     def path(self, word: int) -> tuple[list[int], list[int]]: ...
     def stop(self) -> None: ...
+    def go_on(self) -> None: ...
     def progress(self) -> tuple[int, int, float, int]: ...
+    def set_progress(self, words: int, kept: int, loss: float, pairs: int) -> None: ...

@@ -1,8 +1,9 @@
-"""``dlkit similar``, ``dlkit analogy``, ``dlkit evaluate``."""
+"""``dlkit similar``, ``dlkit analogy``, ``dlkit map``, ``dlkit evaluate``."""
 
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -95,6 +96,23 @@ def test_evaluate(file, tests, capsys):
     assert "analogies" not in json.loads(capsys.readouterr().out)
 
 
+def test_map(source, tmp_path, capsys, monkeypatch):
+    pytest.importorskip("matplotlib")
+    pytest.importorskip("sklearn")
+    monkeypatch.chdir(tmp_path)
+    assert main(["map", source, "--method", "tsne", "--out", "here/maps"]) == 0
+    assert "7 of 7 words, by t-SNE" in capsys.readouterr().out
+    assert (tmp_path / "here/maps/map.png").read_bytes().startswith(b"\x89PNG")
+    assert (tmp_path / "here/maps/map.html").read_text().startswith("<!doctype html>")
+    assert main(["map", source, "apple", "king", "--near", "1", "--json"]) == 0
+    report = json.loads(capsys.readouterr().out)
+    assert report["words"] == 4
+    folder = source if source.endswith("run") else "."
+    assert report["files"] == [str(Path(folder) / name) for name in ("map.png", "map.html")]
+    assert sum(report["explained"]) <= 1
+    assert main(["map", source, "--top", "4"]) == 0
+
+
 def test_official_files(file, data_folder, capsys):
     assert (
         main(["evaluate", file, "--analogies", str(data_folder / "analogy" / "questions-words.txt.xz")]) == 0
@@ -113,6 +131,16 @@ def test_official_files(file, data_folder, capsys):
         (["similar", "FILE", "apple", "--topn", "0"], 2, "--topn"),
         (["analogy", "FILE", "king", "man"], 2, "Missing argument"),
         (["analogy", "FILE", "king", "man", "women", "--mul"], 1, "did you mean 'woman'"),
+        (["map", "FILE", "appel"], 1, "'appel' has no vector (did you mean 'apple'?)"),
+        (["map", "none.bin"], 1, "none.bin: no such file"),
+        (["map", "FILE", "--top", "0"], 2, "--top"),
+        (["map", "FILE", "--method", "umap"], 2, "--method is 'umap', expected one of auto, pca, tsne"),
+        (
+            ["map", "FILE", "king", "man", "--method", "tsne"],
+            1,
+            "t-SNE: 2 words, expected at least 4 (PCA takes",
+        ),
+        (["map", "FILE", "--out", "FILE"], 2, "is a file, expected a folder"),
         (["evaluate", "FILE", "--analogies", "none.txt"], 1, "none.txt: no such file"),
         (["evaluate", "FILE"], 1, "DLKIT_DATA is not set"),
     ],

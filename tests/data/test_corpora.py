@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from dlkit.data import DataError, load_corpus
-from dlkit.data.corpora import END, UNKNOWN, corpus_of
+from dlkit.data.corpora import END, UNKNOWN, corpus_of, split_lines
 
 
 def test_documentation_needs_no_network():
@@ -62,3 +62,18 @@ def test_errors():
         load_corpus("topics", "letters")
     with pytest.raises(DataError, match="a part is empty"):
         corpus_of("mine", "words", ["a"], [], ["a"])
+
+
+def test_a_text_of_ones_own_is_cut_in_three(tmp_path):
+    path = tmp_path / "own.txt"
+    path.write_text("\n".join(f"line {i}" if i % 3 else f"line {i}\n  " for i in range(45)))
+    train, validation, test = split_lines(path)
+    assert validation == ["line 18", "line 38"]
+    assert test == ["line 19", "line 39"]
+    assert len(train) == 41
+    path.write_text("a\n" * 19)
+    with pytest.raises(DataError, match=r"own\.txt: 19 lines with words; expected at least 20"):
+        split_lines(path)
+    path.write_bytes(b"a\n" * 30 + b"\xff\n")
+    with pytest.raises(DataError, match="line 31 is not utf-8"):
+        split_lines(path)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from pathlib import Path
 from typing import Any, Literal
@@ -9,7 +10,7 @@ from typing import Any, Literal
 import numpy as np
 import pytest
 
-from dlkit.data import DataError, Phrases
+from dlkit.data import ENGLISH_CONNECTOR_WORDS, DataError, DataNotFoundError, Phrases
 
 
 @pytest.fixture
@@ -40,6 +41,87 @@ def test_gensim_finds_the_same(
     assert [line.split() for line in path.read_text().splitlines()] == want
     assert [ours[sentence] for sentence in sentences] == want
     assert pairs == sum(map(len, sentences)) - sum(map(len, want))
+
+
+@pytest.mark.parametrize(("scoring", "threshold"), [("default", 0.3), ("npmi", 0.2)])
+def test_gensim_finds_the_same_with_connectors(
+    rng: np.random.Generator, tmp_path: Path, scoring: Literal["default", "npmi"], threshold: float
+) -> None:
+    gensim = pytest.importorskip("gensim.models.phrases")
+    sentences = []
+    for _ in range(500):
+        words = [f"w{i}" for i in rng.zipf(1.4, 9) % 40]
+        for at in rng.integers(0, 10, 2):
+            words[at:at] = [
+                ["state", "of", "the", "art"],
+                ["bread", "and", "butter"],
+                ["new", "york"],
+                ["of", "the"],
+                ["the"] * 3,
+                ["york", "in"],
+            ][rng.integers(6)]
+        sentences.append(words)
+    how: Any = {"min_count": 3, "threshold": threshold, "scoring": scoring}
+    theirs = gensim.Phrases(sentences, connector_words=gensim.ENGLISH_CONNECTOR_WORDS, **how)
+    ours = Phrases(sentences, connector_words=ENGLISH_CONNECTOR_WORDS, **how)
+    assert gensim.ENGLISH_CONNECTOR_WORDS == ENGLISH_CONNECTOR_WORDS
+    found = theirs.export_phrases()
+    assert {"_".join(phrase): score for phrase, score in ours.scores.items()} == pytest.approx(
+        found, rel=1e-12
+    )
+    assert ("state", "of", "the", "art") in ours.scores
+    assert ("bread", "and", "butter") in ours.scores
+    want = [theirs[sentence] for sentence in sentences]
+    assert [ours[sentence] for sentence in sentences] == want
+    for piece, workers in ((50, 2), (1 << 20, 1)):
+        joined = ours.apply(sentences, tmp_path / "joined.txt", workers=workers, piece=piece)
+        assert [line.split() for line in (tmp_path / "joined.txt").read_text().splitlines()] == want
+    assert joined == sum("_" in word for sentence in want for word in sentence)
+
+
+def test_phrases_in_a_file(sentences: list[list[str]], tmp_path: Path) -> None:
+    many = [["state", "of", "the", "art"], ["a", "state"]] * 50
+    ours = Phrases(sentences + many, 3, 0.5, connector_words=ENGLISH_CONNECTOR_WORDS, delimiter="~")
+    same = Phrases.load(ours.save(tmp_path / "phrases.json"))
+    assert vars(same) == vars(ours)
+    assert same[["the", "state", "of", "the", "art"]] == ["the", "state~of~the~art"]
+    ours.apply(sentences, tmp_path / "a")
+    same.apply(sentences, tmp_path / "b")
+    assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()
+    assert sorted(os.listdir(tmp_path)) == ["a", "b", "phrases.json"]
+    values = json.loads((tmp_path / "phrases.json").read_text())
+    wrong: list[dict[str, Any]] = [
+        {"format": "x"},
+        {"delimiter": " "},
+        {"scoring": "pmi"},
+        {"threshold": "1"},
+        {"min_count": 0},
+        {"connector_words": "of"},
+        {"phrases": {}},
+        *(
+            {"phrases": [row]}
+            for row in (
+                3,
+                [],
+                [["a"], 1, 1.0],
+                [["w1", "w2"], 0, 1.0],
+                [["w1", "w2"], 1, None],
+                [["w1", "w 2"], 1, 1.0],
+                [["w1", 2], 1, 1.0],
+                [["of", "w2"], 1, 1.0],
+                [["w1", "w2", "w3"], 1, 1.0],
+                [["w1", *["of"] * 9, "w2"], 1, 1.0],
+            )
+        ),
+    ]
+    for change in wrong:
+        (tmp_path / "x").write_text(json.dumps({**values, **change}))
+        with pytest.raises(DataError, match="x"):
+            Phrases.load(tmp_path / "x")
+    with pytest.raises(DataNotFoundError, match="no such file"):
+        Phrases.load(tmp_path / "none")
+    with pytest.raises(DataError, match="cannot be written"):
+        ours.save(tmp_path / "none" / "x")
 
 
 def test_a_file_is_as_good_as_its_sentences(sentences: list[list[str]], tmp_path: Path) -> None:
@@ -74,6 +156,8 @@ def test_words_thrown_away_part_their_neighbours() -> None:
         ({"scoring": "pmi"}, "scoring is 'pmi'"),
         ({"delimiter": " "}, "delimiter is ' '"),
         ({"max_vocab_size": 0}, "max_vocab_size is 0"),
+        ({"connector_words": "of the"}, "connector_words is a text"),
+        ({"connector_words": [3]}, "connector_words holds something that is no word"),
         ({"workers": 0}, "workers is 0"),
     ],
 )

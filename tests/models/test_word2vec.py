@@ -154,6 +154,20 @@ def test_beside_gensim(sentences: list[list[str]]) -> None:
     assert abs(np.mean(ours) - np.mean(theirs)) < 0.1
 
 
+@pytest.mark.parametrize("settings", [{"sg": 1}, {}, {"hs": 1, "negative": 0}], ids=str)
+def test_sentences_of_one_word_and_vocabularies_of_one(settings: dict[str, Any]) -> None:
+    """A word without others around it has nothing to learn from; one that has only itself stays finite."""
+    alone = Word2Vec([["a"], ["b"], []] * 9, vector_size=4, sample=0, workers=2, **settings)
+    before = Word2Vec(vector_size=4, **settings)
+    before.build_vocab([["a"], ["b"]] * 9)
+    assert (alone.wv.vectors == before.wv.vectors).all()
+    assert [report.kept for report in alone.reports] == [report.words for report in alone.reports]
+    assert np.isnan(alone.reports[-1].loss)
+    one = Word2Vec([["a", "a", "a"]] * 9, vector_size=4, sample=0, workers=2, **settings)
+    assert len(one.wv) == 1
+    assert np.isfinite(one.wv.vectors).all()
+
+
 @pytest.mark.parametrize(
     ("given", "kind", "match"),
     [

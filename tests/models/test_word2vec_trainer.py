@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from dlkit.models.word2vec_trainer import EpochReport, TrainingProgress, Word2VecTrainer
+from dlkit.models.word2vec_trainer import EpochReport, Position, TrainingProgress, Word2VecTrainer
 
 TOPICS, WORDS = 5, 8
 
@@ -125,8 +125,9 @@ def test_interrupted(rng: np.random.Generator) -> None:
     seen: list[TrainingProgress] = []
 
     def interrupt(now: TrainingProgress) -> None:
-        seen.append(now)
-        raise KeyboardInterrupt
+        if now.words:
+            seen.append(now)
+            raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
         trainer.fit(corpus, epochs=50, workers=2, progress=interrupt)
@@ -137,6 +138,60 @@ def test_interrupted(rng: np.random.Generator) -> None:
     (report,) = Word2VecTrainer.fit(trainer, SimpleNamespace(tokens=corpus.tokens[:11000]), epochs=1)
     assert report.words == 10000
     assert separation(trainer.vectors, topics) > 0.1
+
+
+@pytest.mark.parametrize("settings", [{"sg": True}, {"hs": True, "reuse_window": True}], ids=str)
+def test_checkpoints_within_an_epoch(settings: dict[str, Any], rng: np.random.Generator) -> None:
+    """Training that goes on from a checkpoint, in another trainer, has the bits of one that was not interrupted."""
+    corpus, counts, _ = text(rng, 12000)
+    settings = {"vector_size": 40, "sample": 0.1, **settings}
+    whole = Word2VecTrainer(counts, **settings)
+    expected = whole.fit(corpus, epochs=2, workers=1)
+    stopped = Word2VecTrainer(counts, **settings)
+
+    class Killed(Exception):  # noqa: N818
+        pass
+
+    seen: list[Position] = []
+
+    def kill(position: Position) -> None:
+        seen.append(position)
+        if len(seen) == 3:
+            raise Killed
+
+    with pytest.raises(Killed):
+        stopped.fit(corpus, epochs=2, workers=1, checkpoint_seconds=0, checkpoint=kill)
+    assert stopped.position == seen[-1]
+    assert seen[0].epoch == 0
+    assert 0 < seen[0].piece < 9  # of 132,000 tokens
+    assert 0 < seen[0].words < 120000
+    assert seen == sorted(seen)
+    other = Word2VecTrainer(counts, **settings)
+    for name in ("vectors", "outputs", "nodes"):
+        if getattr(other, name) is not None:
+            getattr(other, name)[...] = getattr(stopped, name)
+    reports = other.fit(corpus, epochs=2, workers=1, start=seen[-1])
+    assert other.position == Position(2)
+    for name in ("vectors", "outputs", "nodes"):
+        if getattr(other, name) is not None:
+            assert (getattr(other, name) == getattr(whole, name)).all()
+    for report in reports:
+        before = expected[report.epoch]
+        assert (report.loss, report.words, report.kept) == (before.loss, before.words, before.kept)
+    assert reports[0].seconds > seen[-1].seconds or reports[0].epoch > seen[-1].epoch
+
+
+def test_checkpoints_of_several_workers(rng: np.random.Generator) -> None:
+    """No sentence is left out or taken twice."""
+    corpus, counts, topics = text(rng, 12000)
+    trainer = Word2VecTrainer(counts, vector_size=20, sample=0, hs=True)
+    positions: list[Position] = []
+    reports = trainer.fit(
+        corpus, epochs=2, alpha=0.05, workers=3, checkpoint_seconds=0.001, checkpoint=positions.append
+    )
+    assert positions
+    assert [report.words for report in reports] == [report.kept for report in reports] == [120000, 120000]
+    assert separation(trainer.vectors, topics) > 0.5
 
 
 def test_progress_reaches_the_end(rng: np.random.Generator) -> None:

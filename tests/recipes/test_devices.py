@@ -21,6 +21,7 @@ SMALL: dict[str, list[str]] = {
     "perceptron": ["--epochs", "1"],
     "xor": ["--epochs", "5", "--perceptron-epochs", "5"],
     "gradient-descent": ["--epochs", "1", "--batch-size", "128", "--online-lr", "0.01"],
+    "nnlm": ["--dimensions", "5", "--hidden", "6", "--batch-size", "32", "--epochs", "1"],
     "lm": [
         "--hidden",
         "6",

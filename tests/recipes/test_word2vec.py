@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import gzip
 import json
+import os
+import signal
 from pathlib import Path
 from typing import Any
 
@@ -14,10 +16,11 @@ from dlkit import kernels
 from dlkit.cli.app import run as command
 from dlkit.data import DataError
 from dlkit.models import KeyedVectors
-from dlkit.nn import save_safetensors
+from dlkit.nn import load_safetensors, save_safetensors
 from dlkit.recipes import Result, get
+from dlkit.recipes import word2vec as recipe
 from dlkit.recipes.settings import SettingsError
-from dlkit.train import RunFolderError
+from dlkit.train import Interrupted, RunFolderError
 
 pytest.importorskip("pydoc_data.topics")
 
@@ -31,18 +34,26 @@ def one_thread() -> Any:
 
 
 def run(folder: Path, **settings: Any) -> Result:
-    return get("word2vec").run(run_dir=folder, progress=False, **settings)
+    return get("word2vec").run(run_dir=folder, progress=False, **{"map": "none", **settings})
 
 
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory: pytest.TempPathFactory) -> Result:
-    return run(tmp_path_factory.mktemp("word2vec") / "run")
+    return run(tmp_path_factory.mktemp("word2vec") / "run", map="auto")
 
 
 def test_learns_and_leaves_a_run_folder(finished: Result, capsys: pytest.CaptureFixture[str]) -> None:
     assert finished.target is not None
     assert finished.target.reached(finished.metrics)
-    for name in ("loss.png", "neighbours.txt", "vectors.safetensors", "result.json", "metrics.jsonl"):
+    for name in (
+        "loss.png",
+        "neighbours.txt",
+        "vectors.safetensors",
+        "result.json",
+        "metrics.jsonl",
+        "map.png",
+        "map.html",
+    ):
         assert (finished.folder / name).stat().st_size > 0, name
     wv = KeyedVectors.load(finished.folder)
     assert len(wv) == finished.metrics["words"] > 1000
@@ -90,6 +101,46 @@ def test_same_settings_same_bits_resumed_or_not(tmp_path: Path) -> None:
     assert again.metrics["train_loss"] == whole.metrics["train_loss"]
 
 
+def test_killed_and_stopped_within_an_epoch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A run that goes on from a checkpoint within an epoch ends with the bits of one that was not stopped."""
+    settings = {"epochs": 3, "vector_size": 100, "seed": 3, "hs": True}
+    whole = run(tmp_path / "whole", **settings)
+    expected = KeyedVectors.load(whole.folder).vectors
+    folder = tmp_path / "part"
+    written: list[Any] = []
+
+    class Killed(Exception):  # noqa: N818
+        pass
+
+    def save(state: Any, path: Path) -> None:
+        save_safetensors(state, path)
+        written.append(state["position"].copy())
+        if len(written) == 2:
+            raise Killed
+
+    with monkeypatch.context() as patch:
+        patch.setattr(recipe, "save_safetensors", save)
+        with pytest.raises(Killed):
+            run(folder, checkpoint_seconds=1e-6, **settings)
+    assert any(piece > 0 for _, piece, *_ in written)
+
+    # Then by Ctrl-C, as soon as there is progress.
+    def progress(_: int) -> Any:
+        return lambda now: os.kill(os.getpid(), signal.SIGINT) if now.words else None
+
+    with monkeypatch.context() as patch:
+        patch.setattr(recipe, "_progress_line", progress)
+        with pytest.raises(
+            Interrupted, match=r"stopped by SIGINT in epoch \d, after [\d,]+ words; checkpoint"
+        ):
+            get("word2vec").run(run_dir=folder, progress=True, resume=True, **settings)
+    again = run(folder, resume=True, **settings)
+    assert (KeyedVectors.load(folder).vectors == expected).all()
+    epochs = [json.loads(line)["epoch"] for line in (folder / "metrics.jsonl").read_text().splitlines()]
+    assert epochs == [0, 1, 2]
+    assert again.metrics["train_loss"] == whole.metrics["train_loss"]
+
+
 def test_a_text_of_ones_own(tmp_path: Path) -> None:
     text = tmp_path / "mine.txt.gz"
     text.write_bytes(gzip.compress(b"the cat sat on the mat\nthe dog sat on the rug\n" * 200))
@@ -121,3 +172,12 @@ def test_a_checkpoint_of_another_text(tmp_path: Path) -> None:
     save_safetensors({"vectors": np.zeros((3, 8), np.float32)}, folder / "checkpoint.safetensors")
     with pytest.raises(RunFolderError, match="does not belong to this text"):
         run(folder, resume=True, epochs=1, vector_size=8)
+
+
+def test_a_checkpoint_that_is_damaged(tmp_path: Path) -> None:
+    folder = run(tmp_path / "run", epochs=1, vector_size=8).folder
+    state = load_safetensors(folder / "checkpoint.safetensors")
+    for position in (np.zeros(3), np.full(7, np.nan), np.full(7, -1.0)):
+        save_safetensors({**state, "position": position}, folder / "checkpoint.safetensors")
+        with pytest.raises(RunFolderError, match="position is no position in a text"):
+            run(folder, resume=True, epochs=1, vector_size=8)

@@ -76,19 +76,22 @@ class Case:
     def words(self) -> int:
         return int((self.text >= 0).sum())
 
-    def engine(self) -> Any:
+    def engine(self, **rungs: Any) -> Any:
         s = self.settings
         names = ("skip_gram", "mean", "divide", "negatives", "hierarchical", "window", "shrink")
         return _cpu.Word2VecEngine(
-            self.counts, *(s[name] for name in names), 16, s["seed"], s["sample"], 0.75, s["variant"]
+            self.counts, *(s[name] for name in names), 16, s["seed"], s["sample"], 0.75, s["variant"], **rungs
         )
 
-    def run(self, engine: Any, epoch: int = 0, workers: int = 1) -> tuple[Any, Any, Any]:
+    def run(
+        self, engine: Any, epoch: int = 0, workers: int = 1, rates: tuple[float, float] = (0.05, 0.01)
+    ) -> tuple[Any, Any, Any]:
         matrices = [aligned(*m.shape) for m in (self.w_in, self.w_out, self.w_nodes)]
         for to, source in zip(matrices, (self.w_in, self.w_out, self.w_nodes), strict=True):
             to[...] = source
         n = self.words
-        assert engine.train(self.text, *matrices, epoch, 0.05, 0.01, n, n * epoch, 2 * n, workers)
+        done = engine.train(self.text, *matrices, epoch, *rates, n, n * epoch, 2 * n, workers)
+        assert done == engine.pieces(len(self.text)) == -(-len(self.text) // PIECE)
         return matrices[0], matrices[1], matrices[2]
 
     def expected(self, engine: Any, epoch: int = 0) -> tuple[Any, Any, Any]:
@@ -230,6 +233,37 @@ def test_the_same_seed_gives_the_same_bits(rng: np.random.Generator) -> None:
     assert (case.run(case.engine())[0] != first[0]).any()
 
 
+@pytest.mark.parametrize("skip_gram", [True, False], ids=["sg", "cbow"])
+@pytest.mark.parametrize("hierarchical", [False, True], ids=["ns", "hs"])
+@pytest.mark.parametrize(
+    "rungs", [{"prefetch": False}, {"reuse_window": True}, {"hot_rows": 7}, {"hot_rows": 10_000}], ids=str
+)
+def test_rungs_of_the_engine_give_the_same_bits(
+    rungs: dict[str, Any], hierarchical: bool, skip_gram: bool, rng: np.random.Generator
+) -> None:
+    """One worker computes the same, wherever its rows are; words that are in a window twice are, too."""
+    case = Case(rng, words=20, tokens=5000, skip_gram=skip_gram, hierarchical=hierarchical, sample=0)
+    for one, other in zip(case.run(case.engine()), case.run(case.engine(**rungs)), strict=True):
+        assert (one == other).all()
+
+
+@pytest.mark.parametrize(
+    "rungs", [{"hot_rows": 7}, {"hot_rows": 10_000}, {"reuse_window": True, "hot_rows": 9}]
+)
+def test_hot_rows_of_several_workers_lose_no_step(rungs: dict[str, Any], rng: np.random.Generator) -> None:
+    """Where rows hardly change, their steps are the same in any order, and their sum is that of one worker."""
+    case = Case(rng, words=30, tokens=6 * PIECE, hierarchical=True)
+    case.w_out[...] = 0
+    rows = slice(0, rungs["hot_rows"]), slice(-min(rungs["hot_rows"], 29), None)
+    slow = (1e-6, 1e-6)
+    _, words, nodes = case.run(case.engine(), rates=slow)
+    for workers in (2, 3):
+        _, own_words, own_nodes = case.run(case.engine(**rungs), workers=workers, rates=slow)
+        for got, expected, hot in ((own_words, words, rows[0]), (own_nodes, nodes, rows[1])):
+            error = np.linalg.norm(got[hot] - expected[hot]) / np.linalg.norm(expected[hot])
+            assert error < 0.01
+
+
 def test_noise(rng: np.random.Generator) -> None:
     """Drawn words are distributed as the counts to the power of 3/4."""
     case = Case(rng)
@@ -296,6 +330,10 @@ def test_errors(rng: np.random.Generator) -> None:
         engine.train(case.text, case.w_in[:, :11].copy(), case.w_out, None, *arguments)
     with pytest.raises(ValueError, match="workers is 0; expected 1 or more"):
         engine.train(case.text, case.w_in, case.w_out, None, *arguments[:-1], 0)
+    with pytest.raises(ValueError, match=r"first is 3; expected 0 to 2, the pieces of the text"):
+        engine.train(case.text, case.w_in, case.w_out, None, *arguments, 3)
+    with pytest.raises(ValueError, match="a setting is out of its bounds"):
+        case.engine(hot_rows=-1)
     with pytest.raises(ValueError, match="there are no words"):
         _cpu.Word2VecEngine([], True, True, False, 5, False, 5, True, 16, 1, 0.0, 0.75, None)
     with pytest.raises(ValueError, match="counts do not fall"):

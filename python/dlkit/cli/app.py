@@ -11,7 +11,7 @@ from typer.core import TyperGroup
 from . import bench, catalogue, config, predict, study, train, vectors
 from .errors import report
 
-_ORDER = ("train", "predict", "similar", "analogy", "evaluate", "list", "bench", "study", "config")
+_ORDER = ("train", "predict", "similar", "analogy", "map", "evaluate", "list", "bench", "study", "config")
 
 
 class _Ordered(TyperGroup):
@@ -53,6 +53,7 @@ app.add_typer(train.app, name="train")
 app.command("predict")(predict.predict)
 app.command("similar")(vectors.similar)
 app.command("analogy")(vectors.analogy)
+app.command("map")(vectors.draw_map)
 app.command("evaluate")(vectors.evaluate)
 app.command("list")(catalogue.list_recipes)
 app.add_typer(bench.app, name="bench")

@@ -14,13 +14,18 @@ _DRAWN = {"words": 40, "characters": 200}
 
 def tell(run: Path, text: str, *, as_json: bool, device: str) -> None:
     """Print the surprise at each word of each line, and how the model would go on."""
-    from dlkit.recipes import ngram_predictor
+    from dlkit.recipes import ngram_predictor, nnlm_predictor
     from dlkit.recipes.card import FILE, format_of
     from dlkit.recipes.language_predictor import LanguagePredictor, load_language_model
 
-    of_counts = format_of(run / FILE) == ngram_predictor.FORMAT
     predictor: LanguagePredictor | ngram_predictor.NGramPredictor
-    predictor = (ngram_predictor.load_ngram_model if of_counts else load_language_model)(run, device)
+    kind = format_of(run / FILE)
+    if kind == ngram_predictor.FORMAT:
+        predictor = ngram_predictor.load_ngram_model(run, device)
+    elif kind == nnlm_predictor.FORMAT:
+        predictor = nnlm_predictor.load_feed_forward(run, device)
+    else:
+        predictor = load_language_model(run, device)
     lines = read_sentences(text)
     found = [
         (line, predictor.surprise(line), predictor.go_on(line, _DRAWN[predictor.units])) for line in lines

@@ -33,7 +33,14 @@ def predict(
     ),
 ) -> None:
     """Ask a trained model: a label and a confidence per row; of a language model, surprise and a continuation."""
-    from dlkit.recipes import language_predictor, ngram_predictor, tagger_predictor, text_card
+    from dlkit.recipes import (
+        bag_predictor,
+        language_predictor,
+        ngram_predictor,
+        nnlm_predictor,
+        tagger_predictor,
+        text_card,
+    )
     from dlkit.recipes.card import FILE, format_of
     from dlkit.recipes.predictor import load_predictor
 
@@ -43,12 +50,14 @@ def predict(
     takes = {
         language_predictor.FORMAT: "text",
         ngram_predictor.FORMAT: "text",
+        nnlm_predictor.FORMAT: "text",
         tagger_predictor.FORMAT: "sentences",
         text_card.FORMAT: "sentences",
+        bag_predictor.FORMAT: "sentences",
     }
     if invert is not None and kind in takes:
         raise typer.BadParameter(f"--invert is for images, this model takes {takes[kind]}")
-    if kind in (language_predictor.FORMAT, ngram_predictor.FORMAT):
+    if takes.get(kind) == "text":
         from .language import tell
 
         return tell(run, file, as_json=as_json, device=device)
@@ -57,12 +66,15 @@ def predict(
 
         return tag(run, file, as_json=as_json, device=device)
     note, sentences = "", None
-    if kind == text_card.FORMAT:
+    if kind in (text_card.FORMAT, bag_predictor.FORMAT):
         from dlkit.recipes.text_predictor import load_text_predictor
 
         from .sentences import known_words, read_sentences
 
-        text_predictor = load_text_predictor(run, device)
+        load_sentences = (
+            bag_predictor.load_bag_predictor if kind == bag_predictor.FORMAT else load_text_predictor
+        )
+        text_predictor = load_sentences(run, device)
         sentences = read_sentences(file)
         answer, names = text_predictor.predict(sentences), text_predictor.card.classes
         note = known_words(text_predictor, sentences)

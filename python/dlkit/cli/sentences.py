@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 from dlkit.data.text_file import lines_of, read_bytes
+from dlkit.recipes.bag_predictor import BagPredictor
 from dlkit.recipes.text_predictor import TextPredictor
 
 from .inputs import InputError
@@ -47,7 +48,7 @@ def read_sentences(text: str) -> list[str]:
     return found
 
 
-def known_words(predictor: TextPredictor, sentences: list[str]) -> str:
+def known_words(predictor: TextPredictor | BagPredictor, sentences: list[str]) -> str:
     """A note for the reader where a sentence has no word that the model knows; else nothing."""
     strange = [
         number

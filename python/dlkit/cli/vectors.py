@@ -1,4 +1,4 @@
-"""``dlkit similar``, ``dlkit analogy``, ``dlkit evaluate``: ask word vectors, and test them."""
+"""``dlkit similar``, ``dlkit analogy``, ``dlkit map``, ``dlkit evaluate``: ask word vectors, and test them."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from .console import errors, output, print_json
+from .console import errors, output, pairs, print_json
 
 if TYPE_CHECKING:
     from dlkit.models import Correlation, KeyedVectors
@@ -58,6 +58,74 @@ def analogy(
     ask = vectors.most_similar_cosmul if mul else vectors.most_similar
     found = ask(positive=[word, plus], negative=[minus], topn=topn, restrict_vocab=restrict_vocab)
     _show(found, "score" if mul else "cosine", as_json)
+
+
+def draw_map(
+    source: Annotated[Path, _SOURCE],
+    words: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="[WORD...]", help="These words only.", show_default="the most frequent"),
+    ] = None,
+    top: Annotated[
+        int, typer.Option("--top", min=1, metavar="N", help="Where no words are given: so many.")
+    ] = 1000,
+    near: Annotated[
+        int, typer.Option("--near", min=0, metavar="N", help="Of each word given, its N nearest, too.")
+    ] = 0,
+    method: Annotated[
+        str,
+        typer.Option(
+            "--method",
+            metavar="[auto|pca|tsne]",
+            help="Principal components, or t-SNE, which keeps near words near; auto: t-SNE for 50 words or more.",
+        ),
+    ] = "auto",
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            "--out",
+            metavar="DIR",
+            help="Where map.png and map.html go.",
+            show_default="the run folder, or here",
+        ),
+    ] = None,
+    seed: Annotated[int, typer.Option("--seed", min=0, max=2**32 - 1, help="Of t-SNE.")] = 0,
+    as_json: Annotated[bool, _JSON] = False,
+) -> None:
+    """Lay words out in the plane: a picture, and a page to zoom, hover and search in."""
+    from dlkit.models.embedding_map import METHODS
+    from dlkit.train import draw_embedding_map, write_embedding_page
+
+    if method not in METHODS:
+        raise typer.BadParameter(f"--method is {method!r}, expected one of {', '.join(METHODS)}")
+    if out is not None and out.exists() and not out.is_dir():
+        raise typer.BadParameter(f"--out: {out} is a file, expected a folder")
+    vectors = _load(source)
+    points = vectors.map(words or None, topn=top, near=near, method=method, seed=seed)
+    folder = out if out is not None else source if source.is_dir() else Path()
+    folder.mkdir(parents=True, exist_ok=True)
+    title = f"Words of {source.resolve().name}"
+    files = [
+        draw_embedding_map(points, folder / "map.png", title=title),
+        write_embedding_page(points, folder / "map.html", title=title),
+    ]
+    if as_json:
+        print_json(
+            {
+                "words": len(points),
+                "method": method,
+                "explained": points.explained,
+                "files": [str(file) for file in files],
+            }
+        )
+        return
+    pairs(
+        [
+            ("map", f"{len(points):,} of {len(vectors):,} words, by {points.how}"),
+            ("picture", str(files[0])),
+            ("page", f"{files[1]} (open it in a browser)"),
+        ]
+    )
 
 
 def evaluate(

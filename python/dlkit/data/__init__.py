@@ -14,15 +14,18 @@ Examples
 from __future__ import annotations
 
 from .augment import Augment
+from .bag_of_words import BagOfWords
 from .batches import Batches, holdout
 from .corpora import Corpus, load_corpus
 from .dataset import Dataset
 from .drawn_batches import DrawnBatches
 from .errors import DataError, DataNotFoundError
 from .idx import read_idx
-from .phrases import Phrases
+from .phrases import ENGLISH_CONNECTOR_WORDS, Phrases
 from .registry import load, names
 from .sequence_tasks import AddingProblem, CopyMemory
+from .sparse_batches import SparseBatches
+from .sparse_rows import SparseRows
 from .stream_batches import StreamBatches
 from .tagged_registry import load_tagged, tagged_names
 from .tagged_set import TaggedSentence, TaggedSet
@@ -35,8 +38,10 @@ from .word_corpus import CorpusVocabulary, EncodedText, WordCorpus
 from .word_vectors import WordVectors, read_word_vectors, write_word_vectors
 
 __all__ = [
+    "ENGLISH_CONNECTOR_WORDS",
     "AddingProblem",
     "Augment",
+    "BagOfWords",
     "Batches",
     "CopyMemory",
     "Corpus",
@@ -47,6 +52,8 @@ __all__ = [
     "DrawnBatches",
     "EncodedText",
     "Phrases",
+    "SparseBatches",
+    "SparseRows",
     "Split",
     "StreamBatches",
     "TaggedSentence",

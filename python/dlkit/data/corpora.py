@@ -10,6 +10,7 @@ Each line, or sentence, ends with ``<eos>``.
 from __future__ import annotations
 
 import difflib
+import os
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
@@ -18,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .errors import DataError, DataNotFoundError
-from .text_file import Address, TextFile, find_text, lines_of
+from .text_file import Address, TextFile, find_text, lines_of, read_bytes
 
 END, UNKNOWN = "<eos>", "<unk>"
 UNITS = ("words", "characters")
@@ -44,6 +45,7 @@ _FILES = {
     ],
 }
 CORPORA = ("topics", *_FILES)
+_LARGEST_FILE = 1 << 34
 
 
 @dataclass(frozen=True)
@@ -143,6 +145,34 @@ def corpus_of(
         words.append(UNKNOWN)
     number = {word: i for i, word in enumerate(words)}
     return Corpus(name, units, words, *(_numbers(number, part, name) for part in (train, validation, test)))
+
+
+def split_lines(path: str | os.PathLike[str]) -> tuple[list[str], list[str], list[str]]:
+    """Read a text of one's own, a sentence a line: of twenty lines with words, the last two are held out.
+
+    Parameters
+    ----------
+    path
+        The file; it may be compressed by gzip or xz.
+
+    Returns
+    -------
+    train, validation, test
+        Lines.
+
+    Raises
+    ------
+    DataError
+        The file is not there, no text, or has fewer than 20 lines with words.
+    """
+    name = os.fspath(path)
+    lines = [line for line in lines_of(read_bytes(path, _LARGEST_FILE), name) if line.strip()]
+    if len(lines) < 20:
+        raise DataError(f"{name}: {len(lines)} lines with words; expected at least 20")
+    parts: tuple[list[str], list[str], list[str]] = ([], [], [])
+    for i, line in enumerate(lines):
+        parts[max(i % 20 - 17, 0)].append(line)
+    return parts
 
 
 def _numbers(number: dict[str, int], tokens: Iterable[str], name: str) -> NDArray[np.int64]:

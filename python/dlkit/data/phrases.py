@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 import os
 import secrets
@@ -13,10 +14,19 @@ from typing import Any, Literal
 from dlkit import _cpu
 
 from .errors import DataError
+from .json_file import read_object
 from .resumable import integer
 from .word_corpus import Reading, Source, opened
 
+#: Articles, conjunctions and prepositions that may stand within a phrase, as in gensim.
+ENGLISH_CONNECTOR_WORDS = frozenset(
+    ["a", "an", "the", "for", "of", "with", "without", "at", "from", "in", "on", "by", "and", "or", "to"]
+)
+
 _TOKENS = 1 << 22  # between two looks at interrupts
+_FORMAT = "dlkit-phrases-1"
+_CONNECTORS = 8  # of a phrase at most
+Phrase = tuple[str, ...]
 
 
 class Phrases:
@@ -40,13 +50,17 @@ class Phrases:
         ``"default"`` or ``"npmi"``.
     max_vocab_size
         Bounds the memory: rare pairs are thrown away when there are more, and rare words likewise.
+    connector_words
+        Words that neither begin nor end a phrase, but may stand within one, eight at most: with
+        `ENGLISH_CONNECTOR_WORDS` ``state of the art`` is a phrase of the words ``state`` and ``art``. They are not
+        counted.
     **reading
         As in `WordCorpus.build`: errors, max_sentence, workers, piece, folder, progress.
 
     Attributes
     ----------
     scores
-        Of each phrase, a pair of words, the highest first.
+        Of each phrase, a tuple of words, the highest first.
     counts
         How often each phrase occurs.
 
@@ -73,9 +87,15 @@ class Phrases:
         delimiter: str = "_",
         scoring: Literal["default", "npmi"] = "default",
         max_vocab_size: int | None = 40_000_000,
+        connector_words: Iterable[str] = frozenset(),
         **reading: Any,
     ) -> None:
         owner = "Phrases"
+        if isinstance(connector_words, str):
+            raise DataError(f"{owner}: connector_words is a text, expected words, such as {{'of', 'the'}}")
+        self.connector_words = frozenset(connector_words)
+        if not all(isinstance(word, str) for word in self.connector_words):
+            raise DataError(f"{owner}: connector_words holds something that is no word")
         integer(owner, "min_count", min_count, 1, 1 << 62)
         if max_vocab_size is not None:
             integer(owner, "max_vocab_size", max_vocab_size, 1, 1 << 62)
@@ -104,18 +124,19 @@ class Phrases:
             if counter.words == 0:
                 raise DataError(f"{text.name} holds no words")
             table = counter.vocabulary(1, 0, None)
-            pairs = _cpu.WordPairCounter(limit)
+            every = table.words() if self.connector_words else []
+            between = [at for at, word in enumerate(every) if word in self.connector_words]
+            pairs = _cpu.WordPairCounter(limit, len(table), between)
             with text.encode(table, counter, exact=limit == 0, breaks=True) as encoded:
                 size = encoded.tokens.size
                 for start in range(0, size, _TOKENS):
                     pairs.add(encoded.tokens[start : start + _TOKENS])
                     if how.progress is not None:
                         how.progress("pairs", 4 * min(start + _TOKENS, size), 4 * size)
-            found = pairs.phrases(
-                table, counter.words, counter.distinct, min_count, threshold, scoring == "npmi"
-            )
-        self.scores = {(first, second): score for first, second, _, score in found}
-        self.counts = {(first, second): count for first, second, count, _ in found}
+            distinct = counter.distinct - len(between)
+            found = pairs.phrases(table, counter.words, distinct, min_count, threshold, scoring == "npmi")
+        self.scores: dict[Phrase, float] = {phrase: score for phrase, _, score in found}
+        self.counts: dict[Phrase, int] = {phrase: count for phrase, count, _ in found}
 
     def __len__(self) -> int:
         """How many phrases there are."""
@@ -128,15 +149,20 @@ class Phrases:
                 f"Phrases: sentence is of type {type(sentence).__name__}, expected a list of words"
             )
         joined: list[str] = []
-        before: str | None = None
+        begun: Phrase = ()  # what may become a phrase: a word and the connectors behind it
         for word in sentence:
-            if before is not None and (before, word) in self.scores:
-                joined[-1] = before + self.delimiter + word
-                before = None
+            if word in self.connector_words:
+                if begun:
+                    begun += (word,)
+                else:
+                    joined.append(word)
+            elif (*begun, word) in self.scores:
+                joined.append(self.delimiter.join((*begun, word)))
+                begun = ()
             else:
-                joined.append(word)
-                before = word
-        return joined
+                joined += begun
+                begun = (word,)
+        return joined + list(begun)
 
     def apply(self, source: Source, path: str | os.PathLike[str], **reading: Any) -> int:
         """Write a text with its phrases joined: a sentence a line, a space between words.
@@ -153,7 +179,7 @@ class Phrases:
         Returns
         -------
         int
-            How many pairs were joined.
+            How many phrases were joined.
 
         Raises
         ------
@@ -161,10 +187,11 @@ class Phrases:
             As `WordCorpus.build`; a word of a list has white space; the file cannot be written.
         """
         how = Reading(**reading).checked("apply")
-        words = sorted({word for pair in self.scores for word in pair})
+        words = sorted({word for phrase in self.scores for word in phrase})
         number = {word: i for i, word in enumerate(words)}
         table = _cpu.WordCorpusVocabulary([word.encode() for word in words], [1] * len(words))
-        pairs = [number[word] for pair in self.scores for word in pair]
+        phrases = [[number[word] for word in phrase] for phrase in self.scores]
+        between = [number[word] for word in words if word in self.connector_words]
         target = Path(path)
         with opened(source, how) as text:
             assert how.workers is not None
@@ -173,7 +200,8 @@ class Phrases:
                 with open(part, "xb", buffering=0) as file:
                     joiner = _cpu.WordPairJoiner(
                         table,
-                        pairs,
+                        phrases,
+                        between,
                         self.delimiter,
                         text.file.fileno(),
                         text.size,
@@ -191,3 +219,98 @@ class Phrases:
                 with suppress(OSError):
                     part.unlink()
         return joiner.joined
+
+    # --- Files -----------------------------------------------------------------------------------------------------
+
+    def save(self, path: str | os.PathLike[str]) -> Path:
+        """Write the phrases and the settings as JSON, for `load`.
+
+        Raises
+        ------
+        DataError
+            The file cannot be written.
+        """
+        target = Path(path)
+        values = {
+            "format": _FORMAT,
+            "min_count": self.min_count,
+            "threshold": self.threshold,
+            "delimiter": self.delimiter,
+            "scoring": self.scoring,
+            "connector_words": sorted(self.connector_words),
+            "phrases": [[list(phrase), self.counts[phrase], score] for phrase, score in self.scores.items()],
+        }
+        part = target.with_name(f".dlkit-{os.getpid()}-{secrets.token_hex(4)}")
+        try:
+            part.write_text(json.dumps(values, ensure_ascii=False) + "\n", encoding="utf-8")
+            os.replace(part, target)
+        except OSError as error:
+            raise DataError(f"{target} cannot be written: {error.strerror or error}") from error
+        finally:
+            with suppress(OSError):
+                part.unlink()
+        return target
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str]) -> Phrases:
+        """Read what `save` wrote.
+
+        Raises
+        ------
+        DataNotFoundError
+            There is no such file.
+        DataError
+            It is damaged, or no phrases.
+        """
+        values = read_object(path)
+        if values.get("format") != _FORMAT:
+            raise DataError(f"{path} holds no phrases of dlkit (its format is not {_FORMAT!r})")
+        connectors: Any = values.get("connector_words")
+        delimiter: Any = values.get("delimiter")
+        settings_fit = (
+            isinstance(connectors, list)
+            and all(isinstance(word, str) for word in connectors)
+            and isinstance(delimiter, str)
+            and not any(c.isspace() for c in delimiter)
+            and values.get("scoring") in ("default", "npmi")
+            and _is_count(values.get("min_count"))
+            and _is_number(values.get("threshold"))
+        )
+        if not settings_fit or not isinstance(values.get("phrases"), list):
+            raise DataError(
+                f"{path} is damaged: a setting, or the list of phrases, is missing or out of range"
+            )
+        made = cls.__new__(cls)
+        made.min_count, made.threshold = values["min_count"], values["threshold"]
+        made.delimiter, made.scoring = delimiter, values["scoring"]
+        made.connector_words = frozenset(connectors)
+        made.scores, made.counts = {}, {}
+        for number, row in enumerate(values["phrases"]):
+            if not _is_phrase(row, made.connector_words):
+                raise DataError(
+                    f"{path}: phrase {number} is {str(row)[:80]}, expected words, connectors between them alone, a "
+                    "count and a score"
+                )
+            made.counts[tuple(row[0])], made.scores[tuple(row[0])] = row[1], row[2]
+        return made
+
+
+def _is_count(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and 1 <= value < 1 << 62
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+
+
+def _is_phrase(row: object, connectors: frozenset[str]) -> bool:
+    if not isinstance(row, list) or len(row) != 3 or not isinstance(row[0], list):
+        return False
+    words = row[0]
+    if not 2 <= len(words) <= _CONNECTORS + 2 or not all(
+        isinstance(w, str) and w.split() == [w] for w in words
+    ):
+        return False
+    between = [word in connectors for word in words]
+    placed = not between[0] and not between[-1] and all(between[1:-1])
+    return placed and _is_count(row[1]) and _is_number(row[2])

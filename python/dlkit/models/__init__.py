@@ -11,8 +11,11 @@ Examples
 from __future__ import annotations
 
 from .cnn import CNN
+from .embedding_map import EmbeddingMap, principal_components, t_sne
+from .feed_forward_language_model import FeedForwardLanguageModel
 from .keyed_vectors import Correlation, KeyedVectors, UnknownWordError
 from .language_model import RecurrentLanguageModel
+from .mixture import MixtureLanguageModel, mixture_weight
 from .mlp import MLP
 from .ngram import NGramCounts, NGramFileError, NGramModel
 from .perceptron import Perceptron, perceptron_loss
@@ -25,18 +28,22 @@ from .summary import Summary, summary
 from .text_cnn import TextCNN
 from .window_tagger import WindowTagger
 from .word2vec import Word2Vec
-from .word2vec_trainer import EpochReport, TrainingProgress, Word2VecTrainer
+from .word2vec_trainer import EpochReport, Position, TrainingProgress, Word2VecTrainer
 
 __all__ = [
     "CNN",
     "MLP",
     "Correlation",
+    "EmbeddingMap",
     "EpochReport",
+    "FeedForwardLanguageModel",
     "KeyedVectors",
+    "MixtureLanguageModel",
     "NGramCounts",
     "NGramFileError",
     "NGramModel",
     "Perceptron",
+    "Position",
     "RankingLanguageModel",
     "RecurrentLanguageModel",
     "SentenceTagger",
@@ -50,6 +57,9 @@ __all__ = [
     "WindowTagger",
     "Word2Vec",
     "Word2VecTrainer",
+    "mixture_weight",
     "perceptron_loss",
+    "principal_components",
     "summary",
+    "t_sne",
 ]

@@ -19,6 +19,8 @@ from dlkit.data.word_vectors import VECTOR_FILES, Format, format_named, read_wor
 from dlkit.kernels.matmul import matmul
 from dlkit.kernels.nearest import nearest
 
+from .embedding_map import METHODS, EmbeddingMap, chosen_method, principal_components, t_sne
+
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
 
@@ -415,6 +417,97 @@ class KeyedVectors:
             rows, cosines = np.pad(rows, more, constant_values=-1), np.pad(cosines, more)
         cosines[rows < 0] = -np.inf
         return rows, cosines
+
+    def map(
+        self,
+        words: Sequence[str | int] | None = None,
+        *,
+        topn: int = 1000,
+        near: int = 0,
+        method: str = "auto",
+        neighbours: int = 8,
+        perplexity: float | None = None,
+        seed: int = 0,
+    ) -> EmbeddingMap:
+        """Lay words out in the plane, for `dlkit.train.draw_embedding_map` and `dlkit.train.write_embedding_page`.
+
+        Vectors are taken at length 1, so that distances go with cosines.
+
+        Parameters
+        ----------
+        words
+            Which; None: the first `topn`, by convention the most frequent.
+        topn
+            How many, where `words` is None.
+        near
+            Of each of `words`, so many of its nearest are added.
+        method
+            ``"pca"``, principal components by NumPy; ``"tsne"``, by scikit-learn: see `t_sne` for what it shows;
+            ``"auto"``: t-SNE for 50 words or more, where scikit-learn is installed.
+        neighbours
+            How many of each are looked up, among all words.
+        perplexity, seed
+            Of t-SNE.
+
+        Returns
+        -------
+        EmbeddingMap
+
+        Raises
+        ------
+        UnknownWordError
+            A word has no vector.
+        ImportError
+            t-SNE without scikit-learn.
+        ValueError
+            Another method, no words, fewer than 4 for t-SNE, or a number is out of its bounds.
+        """
+        if method not in METHODS:
+            raise ValueError(f"map: method is {method!r}, expected one of {', '.join(METHODS)}")
+        for name, value, least in (("topn", topn, 1), ("near", near, 0), ("neighbours", neighbours, 0)):
+            if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < least:
+                raise ValueError(f"map: {name} is {value!r}, expected an integer of at least {least}")
+        given = range(min(topn, len(self))) if words is None else _listed(words)
+        rows = list(dict.fromkeys(self.get_index(key) for key in given))
+        if not rows:
+            raise ValueError("map: words is empty, expected at least one word")
+        asked = len(rows)
+        if near:
+            around, _ = self.nearest(rows, min(near, len(self)))
+            rows = list(dict.fromkeys(rows + [row for row in around.ravel().tolist() if row >= 0]))
+        table = self.vectors[rows] * self.scale[rows, None]
+        explained = None
+        if method == "auto":
+            method = chosen_method(len(rows))
+        if method == "pca":
+            points, shares = principal_components(table)
+            explained = (float(shares[0]), float(shares[1]))
+        else:
+            points = t_sne(table, perplexity=perplexity, seed=seed)
+        count = min(neighbours, len(self) - 1)
+        beside, cosines = (
+            self.nearest(rows, count)
+            if count
+            else (np.empty((len(rows), 0), np.int64), np.empty((len(rows), 0), np.float32))
+        )
+        beside[self.scale[rows] == 0] = -1  # a vector of zeros is near to nothing
+        known = rows + sorted(set(beside[beside >= 0].tolist()) - set(rows))
+        place = {row: at for at, row in enumerate(known)}
+        place[-1] = -1
+        return EmbeddingMap(
+            words=[self.index_to_key[row] for row in rows],
+            points=points,
+            method=method,
+            explained=explained,
+            known=[self.index_to_key[row] for row in known],
+            neighbours=np.array([[place[row] for row in line] for line in beside.tolist()], np.int64).reshape(
+                len(rows), count
+            ),
+            cosines=cosines,
+            dimensions=self.vector_size,
+            counts=None if self.counts is None else self.counts[rows],
+            asked=asked,
+        )
 
     # --- Distances -----------------------------------------------------------------------------------------------
 

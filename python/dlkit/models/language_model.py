@@ -16,6 +16,8 @@ from dlkit.kernels.recurrent import CELLS
 from dlkit.nn import functional as F
 from dlkit.nn import init
 
+from .sampling import check_sample, draw_token
+
 #: One state, or a pair of them for LSTMs.
 State = Any
 
@@ -240,12 +242,7 @@ class RecurrentLanguageModel(nn.Module):
         -------
         ndarray of shape (count,)
         """
-        if start.ndim != 1 or not len(start):
-            raise ValueError(f"sample: start is {start.shape}; expected one dimension of at least one token")
-        if count < 0 or not 0 <= temperature < np.inf:
-            raise ValueError(
-                f"sample: count is {count} and temperature {temperature}; expected 0 or more of each"
-            )
+        check_sample(start, count, temperature)
         rng = rng or np.random.default_rng()
         drawn: list[int] = []
         training = self.training
@@ -256,12 +253,7 @@ class RecurrentLanguageModel(nn.Module):
                 for _ in range(count):
                     logits, state = self(self._here(inputs[:, None]), state)
                     scores = to_host(logits.data[-1]).astype(np.float64)
-                    scores[list(forbidden)] = -np.inf
-                    if temperature == 0:
-                        token = int(scores.argmax())
-                    else:
-                        chances = np.exp((scores - scores.max()) / temperature)
-                        token = int(rng.choice(len(chances), p=chances / chances.sum()))
+                    token = draw_token(scores, temperature, rng, forbidden)
                     drawn.append(token)
                     inputs = np.array([token])
         finally:

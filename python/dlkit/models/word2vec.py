@@ -16,7 +16,7 @@ from dlkit.data.word_corpus import CorpusVocabulary, EncodedText, WordCorpus
 from dlkit.nn import load_safetensors, save_safetensors
 
 from .keyed_vectors import KeyedVectors
-from .word2vec_trainer import EpochReport, TrainingProgress, Word2VecTrainer
+from .word2vec_trainer import EpochReport, Position, TrainingProgress, Word2VecTrainer
 
 __all__ = ["Word2Vec"]
 
@@ -272,10 +272,14 @@ class Word2Vec:
         start_alpha: float | None = None,
         end_alpha: float | None = None,
         first_epoch: int = 0,
+        start: Position | None = None,
+        checkpoint_seconds: float | None = None,
+        checkpoint: Callable[[Position], None] | None = None,
     ) -> list[EpochReport]:
         """Train on a text, or on that which the vocabulary was built of.
 
-        Ctrl-C ends it with KeyboardInterrupt; the vectors are then those that had been reached.
+        Ctrl-C ends it with KeyboardInterrupt; the vectors are then those that had been reached, and
+        ``trainer.position`` says where that is.
 
         Parameters
         ----------
@@ -286,6 +290,8 @@ class Word2Vec:
             The learning rate at the beginning and at the end. Default: what the model was made with.
         first_epoch : int
             Begin with this one of the epochs, as training that goes on does.
+        start, checkpoint_seconds, checkpoint
+            To go on within an epoch, and to be able to: see `Word2VecTrainer.fit`.
 
         Returns
         -------
@@ -322,6 +328,9 @@ class Word2Vec:
             alpha=s.alpha if start_alpha is None else start_alpha,
             min_alpha=s.min_alpha if end_alpha is None else end_alpha,
             first_epoch=first_epoch,
+            start=start,
+            checkpoint_seconds=checkpoint_seconds,
+            checkpoint=checkpoint,
             workers=self.workers,
             deterministic=self.deterministic,
             progress=self.progress,

@@ -15,10 +15,12 @@ from numpy.typing import NDArray
 from dlkit import _cpu, kernels
 from dlkit.kernels.backend import nearest
 
-__all__ = ["EncodedText", "EpochReport", "TrainingProgress", "Word2VecTrainer"]
+__all__ = ["EncodedText", "EpochReport", "Position", "TrainingProgress", "Word2VecTrainer"]
 
 # Rows begin at a cache line and are whole registers of every instruction set.
 _LANES = 16
+# Rows of each output matrix that each of several workers has for itself; measured in docs/word2vec.md.
+_HOT_ROWS = 64
 
 
 class EncodedText(Protocol):
@@ -78,6 +80,26 @@ class EpochReport:
     words_per_second: float
 
 
+class Position(NamedTuple):
+    """How far training has come: with the matrices, all that it goes on from.
+
+    Attributes
+    ----------
+    epoch, piece
+        The epoch, from 0 on, and how many pieces of its text are done.
+    words, kept, loss, pairs, seconds
+        What the epoch's report has of these so far.
+    """
+
+    epoch: int
+    piece: int = 0
+    words: int = 0
+    kept: int = 0
+    loss: float = 0.0
+    pairs: int = 0
+    seconds: float = 0.0
+
+
 class Word2VecTrainer:
     """The two matrices of word vectors, and the engine that trains them.
 
@@ -113,9 +135,18 @@ class Word2VecTrainer:
         Of the vectors, and of all that is drawn.
     variant : str, optional
         One of ``dlkit.kernels.variants("sgns_update")``.
+    prefetch : bool
+        Fetch the rows of the words to come.
+    reuse_window : bool
+        Copy the rows of a window's words into memory of the worker's own while they are in it. The same vectors.
+    hot_rows : int, optional
+        Rows of each output matrix, those that are changed most, of which each of several workers has copies of its own
+        that are merged now and then; 0: none. Default: 64 with hierarchical softmax, else none.
 
     Attributes
     ----------
+    position : Position
+        Where the last call of `fit` has ended, or was interrupted.
     vectors : array of shape (V, vector_size), float32
         The words' vectors: a view, which training changes.
     outputs, nodes : arrays of shape (V, vector_size) and (V - 1, vector_size), float32, or None
@@ -143,6 +174,9 @@ class Word2VecTrainer:
         shrink_windows: bool = True,
         seed: int = 1,
         variant: str | None = None,
+        prefetch: bool = True,
+        reuse_window: bool = False,
+        hot_rows: int | None = None,
     ) -> None:
         _integer("vector_size", vector_size, 1, 1 << 16)
         _integer("window", window, 1, 10_000)
@@ -158,9 +192,12 @@ class Word2VecTrainer:
             raise ValueError(f"word2vec: variant is {variant!r}; expected one of {', '.join(known)}{close}")
         if divide is None:
             divide = not cbow_mean
+        if hot_rows is None:
+            hot_rows = _HOT_ROWS if hs else 0
+        _integer("hot_rows", hot_rows, 0, 1 << 20)
         self.vector_size = vector_size
         padded = -(-vector_size // _LANES) * _LANES
-        self._arguments = (
+        self._engine = _cpu.Word2VecEngine(
             list(counts),
             bool(sg),
             bool(cbow_mean),
@@ -174,8 +211,11 @@ class Word2VecTrainer:
             float(sample),
             float(ns_exponent),
             variant,
+            bool(prefetch),
+            bool(reuse_window),
+            hot_rows,
         )
-        self._engine = _cpu.Word2VecEngine(*self._arguments)
+        self.position = Position(0)
         words = len(counts)
         self._w_in = _matrix(words, padded)
         self._w_out = _matrix(words, padded) if negative else None
@@ -211,16 +251,20 @@ class Word2VecTrainer:
         alpha: float = 0.025,
         min_alpha: float = 1e-4,
         first_epoch: int = 0,
+        start: Position | None = None,
         workers: int | None = None,
         deterministic: bool = False,
         progress: Callable[[TrainingProgress], None] | None = None,
         after_epoch: Callable[[EpochReport], None] | None = None,
+        checkpoint_seconds: float | None = None,
+        checkpoint: Callable[[Position], None] | None = None,
     ) -> list[EpochReport]:
         """Train on a text.
 
         The learning rate falls in a line from `alpha` to `min_alpha` over all epochs, by the words that have been read.
         Ctrl-C ends training between two pieces of the text, some milliseconds later, and raises KeyboardInterrupt; the
-        vectors are then those that had been reached.
+        vectors are then those that had been reached, and `position` says where that is: with the same matrices,
+        ``fit(text, start=position)`` of one worker ends with the bits of training that was not interrupted.
 
         Parameters
         ----------
@@ -229,6 +273,8 @@ class Word2VecTrainer:
         alpha, min_alpha : float
         first_epoch : int
             Begin with this one of the epochs, as training that goes on does.
+        start : Position, optional
+            Begin there; `first_epoch` is then its epoch.
         workers : int, optional
             Threads; default: as many as kernels have. Several work without locks (Hogwild), so that results differ a
             little from run to run; one gives the same bits each time.
@@ -238,6 +284,11 @@ class Word2VecTrainer:
             Called some times a second, on the calling thread.
         after_epoch : callable, optional
             Called with each epoch's report.
+        checkpoint_seconds : float, optional
+            Within an epoch, stop the workers after so many seconds, each at the end of its piece, and call
+            `checkpoint`.
+        checkpoint : callable, optional
+            Called with the position, to which the matrices then belong.
 
         Returns
         -------
@@ -254,84 +305,121 @@ class Word2VecTrainer:
         _integer("first_epoch", first_epoch, 0, 1 << 31)
         _number("alpha", alpha, 0, math.inf)
         _number("min_alpha", min_alpha, 0, math.inf)
+        if checkpoint_seconds is not None:
+            _number("checkpoint_seconds", checkpoint_seconds, 0, math.inf)
         threads = kernels.get_num_threads() if workers is None else workers
         _integer("workers", threads, 1, 1 << 16)
         tokens = text.tokens
-        total = int(np.count_nonzero(tokens >= 0))
+        self.position = Position(first_epoch) if start is None else start
+        _integer("start.epoch", self.position.epoch, 0, 1 << 31)
+        _integer("start.piece", self.position.piece, 0, self._engine.pieces(len(tokens)))
+        run = _Run(
+            tokens,
+            int(np.count_nonzero(tokens >= 0)),
+            epochs,
+            (alpha, min_alpha),
+            1 if deterministic else threads,
+            progress,
+            checkpoint_seconds,
+            checkpoint,
+        )
         reports = []
-        for epoch in range(first_epoch, epochs):
-            report = self._epoch(
-                tokens, total, epoch, epochs, (alpha, min_alpha), 1 if deterministic else threads, progress
-            )
+        while self.position.epoch < epochs:
+            report = self._epoch(run)
+            self.position = Position(report.epoch + 1)
             reports.append(report)
             if after_epoch is not None:
                 after_epoch(report)
         return reports
 
-    def _epoch(
-        self,
-        tokens: NDArray[np.int32],
-        total: int,
-        epoch: int,
-        epochs: int,
-        rates: tuple[float, float],
-        workers: int,
-        progress: Callable[[TrainingProgress], None] | None,
-    ) -> EpochReport:
-        engine = self._engine
-        before = engine.progress()
+    def _epoch(self, run: _Run) -> EpochReport:
+        """Train from `position` to the end of its epoch; `position` is then there, or where an error has ended it."""
+        engine, (epoch, *_) = self._engine, self.position
+        pieces = engine.pieces(len(run.tokens))
+        engine.set_progress(*self.position[2:6])
+        while True:
+            done = self._pieces(run)
+            if done >= pieces:
+                break
+            if run.checkpoint is not None:
+                run.checkpoint(self.position)
+        words, kept, loss, pairs = engine.progress()
+        seconds = self.position.seconds
+        return EpochReport(
+            epoch, loss / pairs if pairs else math.nan, words, kept, seconds, words / max(seconds, 1e-9)
+        )
+
+    def _pieces(self, run: _Run) -> int:
+        """Train from `position` on, until the text ends, or it is time for a checkpoint; returns the pieces done."""
+        engine, at = self._engine, self.position
         failed: list[BaseException] = []
+        done = [at.piece]
 
         def work() -> None:
             try:
-                engine.train(
-                    tokens,
+                done[0] = engine.train(
+                    run.tokens,
                     self._w_in,
                     self._w_out,
                     self._w_nodes,
-                    epoch,
-                    rates[0],
-                    rates[1],
-                    total,
-                    total * epoch,
-                    max(total * epochs, 1),
-                    workers,
+                    at.epoch,
+                    *run.rates,
+                    run.total,
+                    run.total * at.epoch,
+                    max(run.total * run.epochs, 1),
+                    run.workers,
+                    at.piece,
                 )
             except BaseException as error:  # raised again by the caller's thread
                 failed.append(error)
 
         # On a thread of its own, so that this one hears of Ctrl-C.
+        engine.go_on()
         thread = threading.Thread(target=work, name="word2vec", daemon=True)
-        start = time.perf_counter()
-        thread.start()
+        began = time.perf_counter()
+        until = math.inf if run.checkpoint_seconds is None else began + run.checkpoint_seconds
         try:
+            thread.start()
             running = True
             while running:
-                thread.join(0.2)
+                thread.join(min(0.2, max(until - time.perf_counter(), 1e-3)))
                 running = thread.is_alive()
-                if progress is not None and not failed:
-                    progress(self._progress(engine, before, total, epoch, epochs, start))
-        except BaseException:
+                # Not before a piece is done: each call gets on.
+                if running and time.perf_counter() >= until and engine.progress()[0] > at.words:
+                    engine.stop()
+                    until = math.inf
+                if run.progress is not None and not failed:
+                    run.progress(self._progress(run, time.perf_counter() - began))
+        finally:
             engine.stop()
-            thread.join()
-            self._engine = _cpu.Word2VecEngine(*self._arguments)  # one that has not been stopped
-            raise
+            if thread.ident is not None:
+                thread.join()
+            words, kept, loss, pairs = engine.progress()
+            seconds = at.seconds + time.perf_counter() - began
+            self.position = Position(at.epoch, done[0], words, kept, loss, pairs, seconds)
         if failed:
             raise failed[0]
-        seconds = time.perf_counter() - start
-        words, kept, loss, pairs = (now - then for now, then in zip(engine.progress(), before, strict=True))
-        return EpochReport(
-            epoch, loss / pairs if pairs else math.nan, int(words), int(kept), seconds, words / seconds
-        )
+        return done[0]
 
-    @staticmethod
-    def _progress(
-        engine: Any, before: tuple[int, int, float, int], total: int, epoch: int, epochs: int, start: float
-    ) -> TrainingProgress:
-        words, _, loss, pairs = (now - then for now, then in zip(engine.progress(), before, strict=True))
-        rate = words / max(time.perf_counter() - start, 1e-9)
-        left = (total * (epochs - epoch) - words) / rate if words else math.inf
-        return TrainingProgress(epoch, int(words), total, loss / pairs if pairs else math.nan, rate, left)
+    def _progress(self, run: _Run, seconds: float) -> TrainingProgress:
+        epoch = self.position.epoch
+        words, _, loss, pairs = self._engine.progress()
+        rate = words / max(self.position.seconds + seconds, 1e-9)
+        left = (run.total * (run.epochs - epoch) - words) / rate if words else math.inf
+        return TrainingProgress(epoch, words, run.total, loss / pairs if pairs else math.nan, rate, left)
+
+
+class _Run(NamedTuple):
+    """What a call of `Word2VecTrainer.fit` has been given."""
+
+    tokens: NDArray[np.int32]
+    total: int
+    epochs: int
+    rates: tuple[float, float]
+    workers: int
+    progress: Callable[[TrainingProgress], None] | None
+    checkpoint_seconds: float | None
+    checkpoint: Callable[[Position], None] | None
 
 
 def _matrix(rows: int, columns: int) -> NDArray[np.float32]:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from dlkit.train.plots import _figure, _save
+from dlkit.models.mixture import mixed_log_probs
+from dlkit.train.plots import PALETTE, _figure, _save
 
 _INK = "#222222"
 
@@ -87,4 +88,51 @@ def surprise_lines(
                 parse_math=False,
             )
             at += len(word) + len(apart)
+    return _save(figure, path)
+
+
+def mixture_curve(
+    texts: Mapping[str, tuple[NDArray[np.float64], NDArray[np.float64]]],
+    weight: float,
+    path: str | os.PathLike[str],
+    *,
+    title: str,
+) -> Path:
+    """Draw the perplexity of a mixture of two models, from the second alone to the first alone.
+
+    Parameters
+    ----------
+    texts
+        By name, the log-probabilities of each word of a text by the first and the second model.
+    weight
+        Of the first, that was chosen.
+    path
+        The PNG to write.
+    title
+        Headline.
+
+    Returns
+    -------
+    Path
+        The file written.
+    """
+    figure = _figure(6.4, 4.0)
+    figure.suptitle(title, fontsize=11, x=0.01, ha="left")
+    axes = figure.add_subplot(1, 1, 1)
+    weights = np.linspace(0, 1, 51)
+    for i, (name, (first, second)) in enumerate(texts.items()):
+        losses = [-mixed_log_probs(first, second, w).mean() for w in weights]
+        values = [float(np.exp(loss)) if loss < 700 else np.nan for loss in losses]
+        axes.plot(weights, values, color=PALETTE[i], linestyle="-" if i else "--", label=name)
+        best = float(np.exp(-mixed_log_probs(first, second, weight).mean()))
+        axes.plot([weight], [best], color=PALETTE[i], marker="o")
+        where = (0, -14 if i else 7)
+        axes.annotate(f"{name} {best:.1f}", (weight, best), where, textcoords="offset points", fontsize=9)
+    axes.axvline(weight, color="#999999", linewidth=0.8, linestyle=":")
+    axes.set_xlabel(f"weight of the network (chosen on the validation text: {weight:.3f})")
+    axes.set_ylabel("perplexity")
+    axes.set_xlim(0, 1)
+    axes.margins(y=0.12)
+    axes.grid(alpha=0.3)
+    axes.legend(frameon=False)
     return _save(figure, path)

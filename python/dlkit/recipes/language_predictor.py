@@ -6,13 +6,14 @@ import os
 from dataclasses import dataclass
 from math import log
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from dlkit.data.corpora import END, UNITS, UNKNOWN
 from dlkit.kernels.backend import resolve_device
-from dlkit.models import RecurrentLanguageModel
+from dlkit.models import FeedForwardLanguageModel, MixtureLanguageModel, RecurrentLanguageModel
 from dlkit.models.language_model import count_weights
 
 from .card import FILE, CardError, read_format
@@ -73,7 +74,11 @@ class LanguagePredictor:
     """
 
     def __init__(
-        self, model: RecurrentLanguageModel, words: list[str], units: str, device: str = "cpu"
+        self,
+        model: RecurrentLanguageModel | FeedForwardLanguageModel | MixtureLanguageModel,
+        words: list[str],
+        units: str,
+        device: str = "cpu",
     ) -> None:
         self.device = resolve_device(device, "predict")
         self.model = model.eval().to(self.device)
@@ -125,15 +130,12 @@ def load_language_model(folder: str | os.PathLike[str], device: str = "cpu") -> 
     """
     path = Path(folder)
     card = read_format(find_card(path), FORMAT, "a card of a language model")
-    arguments, words, units = card.get("arguments"), card.get("words"), card.get("units")
+    arguments, units = card.get("arguments"), card.get("units")
     if not isinstance(arguments, dict) or not _ARGUMENTS <= set(arguments) <= _ARGUMENTS | _LATER:
         raise CardError(f"{path / FILE}: arguments are not those of a language model")
-    if not isinstance(words, list) or not all(isinstance(word, str) for word in words):
-        raise CardError(f"{path / FILE}: words is no list of texts")
-    if units not in UNITS or len(words) != arguments["words"] or len(set(words)) != len(words):
-        raise CardError(
-            f"{path / FILE}: {len(words)} words in {units!r} do not fit arguments or repeat themselves"
-        )
+    if units not in UNITS:
+        raise CardError(f"{path / FILE}: units {units!r} do not fit, expected one of {', '.join(UNITS)}")
+    words = words_of(card, arguments, path)
     model = with_weights(
         path,
         trained_weights(path),
@@ -141,3 +143,19 @@ def load_language_model(folder: str | os.PathLike[str], device: str = "cpu") -> 
         lambda: RecurrentLanguageModel(**arguments),
     )
     return LanguagePredictor(model, words, units, device)
+
+
+def words_of(card: dict[str, Any], arguments: dict[str, Any], path: Path) -> list[str]:
+    """The words of a language model's card.
+
+    Raises
+    ------
+    CardError
+        They are no texts, repeat themselves, or are not as many as its arguments say.
+    """
+    words = card.get("words")
+    if not isinstance(words, list) or not all(isinstance(word, str) for word in words):
+        raise CardError(f"{path / FILE}: words is no list of texts")
+    if len(words) != arguments["words"] or len(set(words)) != len(words):
+        raise CardError(f"{path / FILE}: {len(words)} words do not fit arguments or repeat themselves")
+    return words

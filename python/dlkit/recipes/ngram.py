@@ -11,9 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from dlkit.data import DataError, load_corpus
-from dlkit.data.corpora import CORPORA
-from dlkit.data.text_file import lines_of, read_bytes
+from dlkit.data import load_corpus
+from dlkit.data.corpora import CORPORA, split_lines
 from dlkit.data.wikipedia import load_text8
 from dlkit.models import NGramCounts, NGramModel
 from dlkit.models.ngram import MOST_ORDER, SMOOTHINGS, Scores, tune_k
@@ -30,7 +29,6 @@ from .work import peak_memory
 #: What the course asks: words in order are likelier than the same words in another.
 IN_ORDER, OUT_OF_ORDER = "the cat is small", "small the is cat"
 _SHOWN = 110
-_LARGEST_FILE = 1 << 34
 
 
 @dataclass(frozen=True)
@@ -73,13 +71,7 @@ class _Texts:
 def _texts(settings: NGramSettings) -> _Texts:
     if settings.corpus is not None:
         path = Path(settings.corpus)
-        lines = [line for line in lines_of(read_bytes(path, _LARGEST_FILE), str(path)) if line.strip()]
-        if len(lines) < 20:
-            raise DataError(f"{path}: {len(lines)} lines with words; expected at least 20")
-        parts: list[list[str]] = [[], [], []]
-        for i, line in enumerate(lines):
-            parts[max(i % 20 - 17, 0)].append(line)
-        return _Texts(path.name, *parts)
+        return _Texts(path.name, *split_lines(path))
     if settings.data == "text8":
         return _Texts("text8", *([part.decode("ascii")] for part in load_text8()))
     corpus = load_corpus(settings.data)

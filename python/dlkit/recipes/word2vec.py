@@ -15,13 +15,15 @@ from dlkit import kernels
 from dlkit.data import DataError, load_text
 from dlkit.data.fetch import data_folder
 from dlkit.data.wikipedia import text8_path
-from dlkit.models import EpochReport, KeyedVectors, TrainingProgress, Word2Vec
+from dlkit.models import EpochReport, KeyedVectors, Position, TrainingProgress, Word2Vec
 from dlkit.nn import load_safetensors, save_safetensors
-from dlkit.train import RunFolder, RunFolderError, plots
+from dlkit.train import Interrupted, RunFolder, RunFolderError, plots
+from dlkit.train.signals import StopSignals
 
 from .folders import open_run, write_json
 from .recipe import Recipe, Result, RunOptions, Target
 from .settings import Settings, SettingsError, option
+from .word_map import CHOICES, check_map, leave_map
 from .work import peak_memory
 
 _ANALOGIES = "questions-words.txt.xz"
@@ -29,6 +31,9 @@ _PAIRS = ("wordsim353.tsv", "simlex999.txt")
 # Analogies among so many of the most frequent words, as is usual for texts of this size.
 _FREQUENT = 30000
 _SHOWN, _NEIGHBOURS = 20, 8
+# Of a checkpoint, beside the matrices.
+_POSITION = "position"
+_OF_THE_RUN = ("data", "corpus", "deterministic", "map", "checkpoint_seconds")
 
 
 @dataclass(frozen=True)
@@ -71,6 +76,15 @@ class Word2VecSettings(Settings):
     deterministic: bool = option(
         False, "The same bits for any number of threads, at the speed of one.", group="Run"
     )
+    map: str = option(
+        "auto",
+        "Draw the most frequent words: by t-SNE, or by principal components; auto: by t-SNE if scikit-learn is there.",
+        group="Run",
+        choices=CHOICES,
+    )
+    checkpoint_seconds: float = option(
+        60.0, "A checkpoint after so many seconds of an epoch, and at its end.", group="Run", above=0
+    )
 
     def check(self) -> None:
         """Something must be learned from."""
@@ -84,19 +98,23 @@ def train(settings: Word2VecSettings, options: RunOptions) -> Result:
         raise SettingsError(
             f"word2vec: device is {options.device}, expected cpu: word vectors are trained there alone"
         )
+    check_map(settings.map)
     name, source = _source(settings)
     given = settings.as_dict()
     model = Word2Vec(
-        **{key: value for key, value in given.items() if key not in ("data", "corpus", "deterministic")},
+        **{key: value for key, value in given.items() if key not in _OF_THE_RUN},
         deterministic=settings.deterministic,
-        progress=_progress_line(settings.epochs) if options.progress else None,
     )
-    run = open_run("word2vec", settings, options, may_change={"deterministic"})
-    start = time.perf_counter()
+    run = open_run("word2vec", settings, options, may_change={"deterministic", "map", "checkpoint_seconds"})
+    began = time.perf_counter()
     model.build_vocab(source)
-    vocabulary_seconds = time.perf_counter() - start
-    first = _go_on(model, run) if options.resume else 0
-    run.rewind(first - 1)
+    vocabulary_seconds = time.perf_counter() - began
+    start = _go_on(model, run) if options.resume else Position(0)
+    run.rewind(start.epoch - 1)
+
+    def save(position: Position) -> None:
+        state = {**_matrices(model), _POSITION: np.array(position, np.float64)}
+        save_safetensors(state, run.checkpoint)
 
     def after(model: Word2Vec, report: EpochReport) -> None:
         run.log(
@@ -109,10 +127,29 @@ def train(settings: Word2VecSettings, options: RunOptions) -> Result:
                 "words_per_s": report.words_per_second,
             }
         )
-        save_safetensors(_matrices(model), run.checkpoint, {"epoch": str(report.epoch)})
+        save(Position(report.epoch + 1))
 
     model.callbacks = (after,)
-    model.train(first_epoch=first)
+    with StopSignals() as signals:
+        show = _progress_line(settings.epochs) if options.progress else None
+
+        def look(now: TrainingProgress) -> None:
+            if show is not None:
+                show(now)
+            if signals.received is not None:
+                raise KeyboardInterrupt
+
+        model.progress = look
+        try:
+            model.train(start=start, checkpoint_seconds=settings.checkpoint_seconds, checkpoint=save)
+        except KeyboardInterrupt as error:
+            position = model.trainer.position
+            save(position)
+            raise Interrupted(
+                f"training stopped by {signals.received or 'SIGINT'} in epoch {position.epoch + 1}, after "
+                f"{position.words:,} words; checkpoint written to {run.checkpoint}: resume to go on",
+                run.checkpoint,
+            ) from error
     if options.progress and sys.stderr.isatty():
         print(file=sys.stderr)
     wv = model.wv
@@ -135,6 +172,7 @@ def train(settings: Word2VecSettings, options: RunOptions) -> Result:
     plots.loss_curve(records, run.path("loss.png"), title=f"word2vec on {name}")
     near = neighbours(wv)
     run.path("neighbours.txt").write_text(near, encoding="utf-8")
+    leave_map(wv, run, settings.map, title=f"Words of {name}", seed=settings.seed)
     write_json(run, "result.json", {"recipe": "word2vec", "data": name, **metrics})
     target = RECIPE.target(settings.data) if settings.corpus is None else None
     return Result("word2vec", run.folder, metrics, _lines(metrics, near, target), target)
@@ -157,22 +195,31 @@ def _matrices(model: Word2Vec) -> dict[str, Any]:
     return {name: matrix for name, matrix in matrices.items() if matrix is not None}
 
 
-def _go_on(model: Word2Vec, run: RunFolder) -> int:
-    """Take the matrices of the last epoch that was finished; returns the next one."""
+def _go_on(model: Word2Vec, run: RunFolder) -> Position:
+    """Take the matrices of the last checkpoint; returns where that was."""
     if not run.checkpoint.is_file():
-        return 0
+        return Position(0)
     try:
         found = load_safetensors(run.checkpoint)
-        done = [record["epoch"] for record in run.metrics()]
         for name, to in _matrices(model).items():
             if found[name].shape != to.shape:
                 raise ValueError(f"{name} is {found[name].shape}, expected {to.shape}")
             to[...] = found[name]
+        if _POSITION not in found:  # of a run before checkpoints within an epoch: the end of the last one
+            done = [record["epoch"] for record in run.metrics()]
+            return Position(int(done[-1]) + 1 if done else 0)
+        if (
+            found[_POSITION].shape != (7,)
+            or not np.isfinite(found[_POSITION]).all()
+            or found[_POSITION].min() < 0
+        ):
+            raise ValueError(f"{_POSITION} is no position in a text")
+        epoch, piece, words, kept, loss, pairs, seconds = found[_POSITION].tolist()
+        return Position(int(epoch), int(piece), int(words), int(kept), loss, int(pairs), seconds)
     except (KeyError, ValueError) as error:
         raise RunFolderError(
             f"run folder {run.folder}: {run.CHECKPOINT} does not belong to this text and these settings ({error})"
         ) from error
-    return int(done[-1]) + 1 if done else 0
 
 
 def _progress_line(epochs: int) -> Any:

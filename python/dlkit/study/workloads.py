@@ -21,6 +21,7 @@ from dlkit.study import (
     layer_workloads,
     lm_workloads,
     mlp_workloads,
+    nnlm_workloads,
     recurrent_workloads,
     tagger_workloads,
     text_workloads,
@@ -412,6 +413,35 @@ def lm_step(
     )
 
 
+def nnlm_step(
+    words: int = 10_000, order: int = 5, dimensions: int = 60, hidden: int = 100, batch: int = 128
+) -> Workload:
+    """Return one training step of a feed-forward language model (Bengio et al. 2003): forward, loss, backward, SGD."""
+    seen = (order - 1) * dimensions
+    products = seen * hidden + hidden * words
+    parameters = products + hidden + words + words * dimensions
+    return Workload(
+        name=f"feed-forward language model, {order - 1}×{dimensions} → {hidden}, {words} words, batch {batch}, SGD: "
+        "one training step",
+        kind="nnlm_step",
+        params={
+            "words": words,
+            "order": order,
+            "dimensions": dimensions,
+            "hidden": hidden,
+            "batch": batch,
+            "batches": 8,
+            "lr": 0.1,
+        },
+        unit="samples/s",
+        flops=6.0 * batch * products,
+        bytes=12.0 * parameters,
+        bound="flops",
+        samples=batch,
+        tolerance=2e-2,
+    )
+
+
 def _conv(quick: bool) -> list[Workload]:
     found = []
     shapes = conv_workloads.QUICK if quick else conv_workloads.SHAPES + conv_workloads.ODD_SHAPES
@@ -507,6 +537,7 @@ def workloads(chapter: str, shapes: Sequence[str] | None = None, *, quick: bool 
                 cnn_step((3, 5), (12,), 8, kernel=3, side=12),
                 text_cnn_step(40, 6, 5, (2, 3), 4, 9),
                 tagger_step(30, 4, 6, 5, 3, 4),
+                nnlm_step(30, 4, 5, 6, 8),
                 window_step(30, 4, 6, 5, 7, 3, 4),
                 lm_step("small", 30, 6, 2, 5, 3),
             ]
@@ -517,6 +548,7 @@ def workloads(chapter: str, shapes: Sequence[str] | None = None, *, quick: bool 
                 cnn_step((20, 50), (500,), 64),
                 text_cnn_step(),
                 tagger_step(),
+                nnlm_step(),
                 window_step(),
                 lm_step("small"),
                 lm_step("medium", hidden=650),
@@ -543,6 +575,7 @@ _STEPS: dict[str, Any] = {
     "cnn_step": cnn_workloads,
     "text_cnn_step": text_workloads,
     "tagger_step": tagger_workloads,
+    "nnlm_step": nnlm_workloads,
     "window_step": window_workloads,
     "lm_step": lm_workloads,
 }

@@ -21,6 +21,8 @@ from .callback import Callback
 from .checkpoint import load_checkpoint, save_checkpoint
 from .checkpointing import Checkpoint
 from .early_stopping import EarlyStopping
+from .embedding_page import write_embedding_page
+from .embedding_plot import draw_embedding_map
 from .errors import CheckpointError, Interrupted, NonFiniteLossError, RunFolderError, TrainError
 from .history import History
 from .progress import ProgressBar
@@ -50,9 +52,11 @@ __all__ = [
     "TensorBoard",
     "TrainError",
     "Trainer",
+    "draw_embedding_map",
     "load_checkpoint",
     "plots",
     "save_checkpoint",
+    "write_embedding_page",
 ]
 
 

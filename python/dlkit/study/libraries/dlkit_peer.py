@@ -17,6 +17,7 @@ from dlkit.study.libraries import (
     UnsupportedError,
     dlkit_conv,
     dlkit_lm,
+    dlkit_nnlm,
     dlkit_recurrent,
     dlkit_tagger,
     dlkit_window,
@@ -75,6 +76,8 @@ def prepare(workload: Workload, inputs: Arrays, options: dict[str, Any]) -> Prep
         return dlkit_window.prepare(p, inputs)
     if kind == "lm_step":
         return dlkit_lm.prepare(p, inputs)
+    if kind == "nnlm_step":
+        return dlkit_nnlm.prepare(p, inputs)
     raise UnsupportedError(f"no {kind} for dlkit here")
 
 

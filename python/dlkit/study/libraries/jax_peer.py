@@ -55,6 +55,8 @@ def prepare(workload: Workload, inputs: Arrays, options: dict[str, Any]) -> Prep
         return _text_cnn(p, inputs)
     if kind in ("tagger_step", "lm_step"):
         return jax_words.prepare(kind, p, inputs)
+    if kind == "nnlm_step":
+        return jax_words.prepare_feed_forward(p, inputs)
     raise UnsupportedError(f"no {kind} for JAX here")
 
 

@@ -49,9 +49,11 @@ def start(params: Any) -> Any:
     )
 
 
-def sgd_update(state: Any, grads: Any, lr: float, clip_norm: float) -> Any:
-    """Follow the gradients, clipped by their norm."""
+def sgd_update(state: Any, grads: Any, lr: float, clip_norm: float | None) -> Any:
+    """Follow the gradients, clipped by their norm if there is one to clip to."""
     params, *rest = state
+    if clip_norm is None:
+        return jax.tree.map(lambda p, g: p - lr * g, params, grads), *rest
     norm = jnp.sqrt(sum(jnp.sum(g * g) for g in jax.tree.leaves(grads)))
     factor = lr * jnp.minimum(1.0, clip_norm / norm)
     return jax.tree.map(lambda p, g: p - factor * g, params, grads), *rest

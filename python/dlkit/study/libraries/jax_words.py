@@ -1,4 +1,4 @@
-"""Training steps of recurrent networks over words in JAX: a tagger and a language model."""
+"""Training steps of networks over words in JAX: a tagger and two language models."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 
 import jax.numpy as jnp
 
-from dlkit.study import lm_workloads, tagger_workloads
+from dlkit.study import lm_workloads, nnlm_workloads, tagger_workloads
 from dlkit.study.libraries import Prepared, jax_recurrent
 from dlkit.study.libraries.jax_training import Arrays, loss_of, sgd_update, training
 
@@ -28,3 +28,17 @@ def prepare(kind: str, p: dict[str, Any], inputs: Arrays) -> Prepared:
     update = None if tagger else partial(sgd_update, lr=p["lr"], clip_norm=p["clip_norm"])
     runs = tagger_workloads.RUNS if tagger else lm_workloads.RUNS
     return training(forward, [(name,) for name in names], p, inputs, runs, update, batches)
+
+
+def prepare_feed_forward(p: dict[str, Any], inputs: Arrays) -> Prepared:
+    """Return the step of a feed-forward language model compiled and ready to run."""
+    names = nnlm_workloads.NAMES
+
+    def forward(params: Any, x: Any, y: Any) -> Any:
+        v = {name: value for name, (value,) in zip(names, params, strict=True)}
+        seen = v["embedding"][x].reshape(len(x), -1)
+        hidden = jnp.tanh(seen @ v["hidden.weight"].T + v["hidden.bias"])
+        return loss_of(hidden @ v["output.weight"].T + v["output.bias"], y)
+
+    update = partial(sgd_update, lr=p["lr"], clip_norm=None)
+    return training(forward, [(name,) for name in names], p, inputs, nnlm_workloads.RUNS, update)

@@ -17,6 +17,7 @@ from dlkit.study.libraries import (
     UnsupportedError,
     torch_conv,
     torch_lm,
+    torch_nnlm,
     torch_recurrent,
     torch_tagger,
     torch_window,
@@ -68,6 +69,8 @@ def prepare(workload: Workload, inputs: Arrays, options: dict[str, Any]) -> Prep
         return torch_window.prepare(p, inputs, best)
     if kind == "lm_step":
         return torch_lm.prepare(p, inputs, best)
+    if kind == "nnlm_step":
+        return torch_nnlm.prepare(p, inputs, best)
     raise UnsupportedError(f"no {kind} for PyTorch here")
 
 
