@@ -96,12 +96,15 @@ def test_extremes(kind: Any, settings: Any, definition: Any, dtype: Any) -> None
     big = 1e30 if dtype is np.float32 else 1e300
     x = dl.tensor(np.array([-np.inf, -big, big, np.inf, np.nan], dtype), requires_grad=True)
     y = kind(**settings)(x)
-    above = 1 if kind in (nn.Sigmoid, nn.Tanh) else big
-    np.testing.assert_allclose(y.data[2:4], [above, 1 if above == 1 else np.inf], rtol=1e-6)
+    bounded = {nn.Sigmoid: 1.0, nn.Tanh: 1.0, nn.Hardtanh: settings.get("max_val", 1.0)}
+    above = [bounded[kind]] * 2 if kind in bounded else [big, np.inf]
+    np.testing.assert_allclose(y.data[2:4], above, rtol=1e-6)
     assert np.isnan(y.data[4])
     below = {nn.Tanh: -1, nn.ELU: -settings.get("alpha", 1.0)}.get(kind, 0)
     if kind is nn.LeakyReLU:
         below = -big * settings.get("negative_slope", 0.01)
+    if kind is nn.Hardtanh:
+        below = settings.get("min_val", -1.0)
     np.testing.assert_allclose(y.data[1], below, rtol=1e-6)
 
 
@@ -176,3 +179,8 @@ def test_what_is_no_array_of_numbers(name: str) -> None:
             getattr(F, name)(wrong)
     with pytest.raises(TypeError, match=name):
         getattr(F, name)(np.zeros(3, np.float16))
+
+
+def test_bounds_in_the_wrong_order() -> None:
+    with pytest.raises(ValueError, match=r"Hardtanh: min_val is 1, expected less than max_val, 1"):
+        nn.Hardtanh(1, 1)

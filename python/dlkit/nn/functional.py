@@ -183,7 +183,8 @@ def tanh(x: Any) -> Tensor:
 
 def hardtanh(x: Any, min_val: float = -1.0, max_val: float = 1.0) -> Tensor:
     """x, but min_val below and max_val above: a tangent of straight lines (Collobert, 2004)."""
-    return tensor_of(x, "hardtanh").clamp(min_val, max_val)
+    values = tensor_of(x, "hardtanh")
+    return (values if values.dtype.kind == "f" else values.astype(np.float32)).clamp(min_val, max_val)
 
 
 def gelu(x: Any) -> Tensor:
