@@ -31,6 +31,19 @@ void upload(DeviceMemory& to, const std::vector<Value>& values, Stream stream) {
   copy_async(to.atleast(bytes), values.data(), bytes, stream);
 }
 
+// The outputs of all paths, as the kernel has them.
+template <class Tree>
+std::vector<std::uint32_t> entries_of(const Tree& tree) {
+  std::vector<std::uint32_t> entries;
+  if constexpr (requires { tree.turns; }) {
+    for (const std::uint32_t turn : tree.turns) entries.push_back(turn ^ 1);
+  } else {
+    for (std::size_t i = 0; i < tree.nodes.size(); ++i)
+      entries.push_back(2 * static_cast<std::uint32_t>(tree.nodes[i]) + (tree.codes[i] == 0 ? 1 : 0));
+  }
+  return entries;
+}
+
 std::size_t rounded(std::size_t bytes) { return (bytes + 255) / 256 * 256; }
 
 }  // namespace
@@ -65,8 +78,8 @@ DeviceTrainer::DeviceTrainer(const word2vec::Settings& settings, int vector_size
   }
   upload(noise_, tables_.noise().entries(), copies_->get());
   upload(path_begins_, tree.begins, copies_->get());
-  upload(path_nodes_, tree.nodes, copies_->get());
-  upload(path_codes_, tree.codes, copies_->get());
+  const std::vector<std::uint32_t> entries = entries_of(tree);
+  upload(path_entries_, entries, copies_->get());
   shards_[0]->copied.record(copies_->get());
   shards_[0]->copied.wait();
 }
@@ -173,12 +186,10 @@ void DeviceTrainer::launch(const Matrices& matrices, int in_flight, Stream strea
     const PieceWork& piece = pieces_[static_cast<std::size_t>(i)];
     std::copy(piece.words.begin(), piece.words.end(), first_word + begin);
     for (Segment each : piece.segments) {
-      const std::uint32_t before = (since_ + each.begin) % kLossEvery;
+      each.since = each.begin % kLossEvery;  // counted anew in each piece
       each.begin += begin;
-      each.since = before;
       *segment++ = each;
     }
-    since_ = (since_ + static_cast<std::uint32_t>(piece.words.size())) % kLossEvery;
     begin += static_cast<std::uint32_t>(piece.words.size());
   }
   copy_async(shard.there.data(), host, bytes, copies_->get());
@@ -197,8 +208,7 @@ void DeviceTrainer::launch(const Matrices& matrices, int in_flight, Stream strea
   work.noise = static_cast<const NoiseEntry*>(noise_.data());
   work.words_of_noise = static_cast<std::uint32_t>(tables_.noise().size());
   work.path_begins = static_cast<const std::int64_t*>(path_begins_.data());
-  work.path_nodes = static_cast<const std::int32_t*>(path_nodes_.data());
-  work.path_codes = static_cast<const std::uint8_t*>(path_codes_.data());
+  work.path_entries = static_cast<const std::uint32_t*>(path_entries_.data());
   work.segments = reinterpret_cast<const Segment*>(there + rounded(sizeof(Header)));
   work.words = reinterpret_cast<const std::int32_t*>(there + words_at);
   work.queue = &at->queue;
@@ -213,8 +223,7 @@ void DeviceTrainer::launch(const Matrices& matrices, int in_flight, Stream strea
                                          {"w_nodes", matrices.w_nodes, matrices.w_nodes ? (rows - 1) * row : 0, true},
                                          {"noise", noise_.data(), noise_.bytes(), false},
                                          {"path_begins", path_begins_.data(), path_begins_.bytes(), false},
-                                         {"path_nodes", path_nodes_.data(), path_nodes_.bytes(), false},
-                                         {"path_codes", path_codes_.data(), path_codes_.bytes(), false},
+                                         {"path_entries", path_entries_.data(), path_entries_.bytes(), false},
                                          {"queue and totals", there, sizeof(Header), true},
                                          {"segments", work.segments, segments * sizeof(Segment), false},
                                          {"words", work.words, words * sizeof(std::int32_t), false}});
@@ -225,22 +234,25 @@ void DeviceTrainer::launch(const Matrices& matrices, int in_flight, Stream strea
   shard.busy = true;
 }
 
-bool DeviceTrainer::train(const word2vec::Piece& text, const Matrices& matrices, int in_flight, int workers,
-                          Stream stream, word2vec::Progress& progress) {
+Index DeviceTrainer::pieces(Index tokens) { return (tokens + kPieceTokens - 1) / kPieceTokens; }
+
+Index DeviceTrainer::train(const word2vec::Piece& text, Index first, const Matrices& matrices, int in_flight,
+                           int workers, Stream stream, word2vec::Progress& progress) {
   const OnDevice here(device_);
-  const Index pieces = (text.count + kPieceTokens - 1) / kPieceTokens;
-  since_ = 0;
-  for (Index first = 0, number = 0; first < pieces && !progress.stop; first += kShardPieces, ++number) {
-    const Index count = std::min(kShardPieces, pieces - first);
+  const Index all = pieces(text.count);
+  Index done = first;
+  for (Index number = 0; done < all && !progress.stop; ++number) {
+    const Index count = std::min(kShardPieces, all - done);
     parallel_for(
-        static_cast<int>(count), [&](int i) { prepare(text, first + i, pieces_[static_cast<std::size_t>(i)]); },
+        static_cast<int>(count), [&](int i) { prepare(text, done + i, pieces_[static_cast<std::size_t>(i)]); },
         workers);
     Shard& shard = *shards_[number % 2];
     collect(shard, progress);  // its memory is about to be written
     launch(matrices, in_flight, stream, shard, count);
+    done += count;
   }
   for (const auto& shard : shards_) collect(*shard, progress);
-  return !progress.stop;
+  return done;
 }
 
 }  // namespace dlkit::device

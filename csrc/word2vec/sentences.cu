@@ -218,9 +218,7 @@ class Walk {
     if (s_.longest_path > 0) {
       const std::int64_t begin = p_.path_begins[word];
       const int nodes = static_cast<int>(p_.path_begins[word + 1] - begin);
-      for (int j = group_.thread; j < nodes; j += group_.threads)
-        to[l_.sampled + j] =
-            2 * static_cast<std::uint32_t>(p_.path_nodes[begin + j]) + (p_.path_codes[begin + j] == 0 ? 1 : 0);
+      for (int j = group_.thread; j < nodes; j += group_.threads) to[l_.sampled + j] = p_.path_entries[begin + j];
       if (group_.thread == 0) told_[kPath + i % 2] = nodes;
     }
   }

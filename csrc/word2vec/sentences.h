@@ -53,8 +53,7 @@ struct SentenceWork {
   const NoiseEntry* noise;
   std::uint32_t words_of_noise;
   const std::int64_t* path_begins;
-  const std::int32_t* path_nodes;
-  const std::uint8_t* path_codes;
+  const std::uint32_t* path_entries;  // twice the node, and 1 where it turns left: the label
   // The shard.
   const Segment* segments;
   const std::int32_t* words;

@@ -308,7 +308,7 @@ class Word2VecTrainer:
         try:
             self._engine.train(
                 *(tokens, *map(pointer, there), *arguments),
-                *(kernels.get_num_threads(), backend.stream(there[0])),
+                *(0, kernels.get_num_threads(), backend.stream(there[0])),
             )
         finally:
             for matrix, result in zip(host, there, strict=True):
