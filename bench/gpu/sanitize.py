@@ -40,7 +40,7 @@ def word_vectors(device: Device) -> int:
             n = sum(counts)
             engine.train(
                 *(text.tokens, w_in.data_ptr(), w_out.data_ptr(), nodes.data_ptr()),
-                *(0, 0.05, 0.01, n, 0, n, 5, 2, device.stream()),
+                *(0, 0.05, 0.01, n, 0, n, 5, 0, 2, device.stream()),
             )
             ran += 1
     return ran

@@ -172,12 +172,10 @@ void DeviceTrainer::launch(const Matrices& matrices, int in_flight, Stream strea
     const PieceWork& piece = pieces_[static_cast<std::size_t>(i)];
     std::copy(piece.words.begin(), piece.words.end(), first_word + begin);
     for (Segment each : piece.segments) {
-      const std::uint32_t before = (since_ + each.begin) % kLossEvery;
+      each.since = each.begin % kLossEvery;  // counted anew in each piece
       each.begin += begin;
-      each.since = before;
       *segment++ = each;
     }
-    since_ = (since_ + static_cast<std::uint32_t>(piece.words.size())) % kLossEvery;
     begin += static_cast<std::uint32_t>(piece.words.size());
   }
   copy_async(shard.there.data(), host, bytes, copies_->get());
@@ -222,22 +220,25 @@ void DeviceTrainer::launch(const Matrices& matrices, int in_flight, Stream strea
   shard.busy = true;
 }
 
-bool DeviceTrainer::train(const word2vec::Piece& text, const Matrices& matrices, int in_flight, int workers,
-                          Stream stream, word2vec::Progress& progress) {
+Index DeviceTrainer::pieces(Index tokens) { return (tokens + kPieceTokens - 1) / kPieceTokens; }
+
+Index DeviceTrainer::train(const word2vec::Piece& text, Index first, const Matrices& matrices, int in_flight,
+                           int workers, Stream stream, word2vec::Progress& progress) {
   const OnDevice here(device_);
-  const Index pieces = (text.count + kPieceTokens - 1) / kPieceTokens;
-  since_ = 0;
-  for (Index first = 0, number = 0; first < pieces && !progress.stop; first += kShardPieces, ++number) {
-    const Index count = std::min(kShardPieces, pieces - first);
+  const Index all = pieces(text.count);
+  Index done = first;
+  for (Index number = 0; done < all && !progress.stop; ++number) {
+    const Index count = std::min(kShardPieces, all - done);
     parallel_for(
-        static_cast<int>(count), [&](int i) { prepare(text, first + i, pieces_[static_cast<std::size_t>(i)]); },
+        static_cast<int>(count), [&](int i) { prepare(text, done + i, pieces_[static_cast<std::size_t>(i)]); },
         workers);
     Shard& shard = *shards_[number % 2];
     collect(shard, progress);  // its memory is about to be written
     launch(matrices, in_flight, stream, shard, count);
+    done += count;
   }
   for (const auto& shard : shards_) collect(*shard, progress);
-  return !progress.stop;
+  return done;
 }
 
 }  // namespace dlkit::device

@@ -39,9 +39,12 @@ class DeviceTrainer {
   DeviceTrainer(const DeviceTrainer&) = delete;
   DeviceTrainer& operator=(const DeviceTrainer&) = delete;
 
-  // Once over the text, so many sentences in flight. Returns when all is done, false where it was asked to stop.
-  bool train(const word2vec::Piece& text, const Matrices& matrices, int in_flight, int workers, Stream stream,
-             word2vec::Progress& progress);
+  // Over the text from a piece on, so many sentences in flight. Returns how many pieces are done: fewer than there are
+  // where it was asked to stop. All that is done is then in the matrices.
+  Index train(const word2vec::Piece& text, Index first, const Matrices& matrices, int in_flight, int workers,
+              Stream stream, word2vec::Progress& progress);
+  // Of a text of so many tokens.
+  static Index pieces(Index tokens);
   // As many sentences as the device works on at one time, and as the text bears.
   int default_in_flight() const;
 
@@ -81,7 +84,6 @@ class DeviceTrainer {
   std::unique_ptr<OwnStream> copies_;
   std::unique_ptr<Shard> shards_[2];
   std::vector<PieceWork> pieces_;
-  std::uint32_t since_ = 0;  // words since the last that was asked for its loss
 };
 
 }  // namespace dlkit::device

@@ -53,7 +53,7 @@ struct SentenceWork {
   const NoiseEntry* noise;
   std::uint32_t words_of_noise;
   const std::int64_t* path_begins;
-  const std::uint32_t* turns;
+  const std::uint32_t* turns;  // twice the node, and 1 where it turns right
   // The shard.
   const Segment* segments;
   const std::int32_t* words;

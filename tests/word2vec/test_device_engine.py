@@ -43,12 +43,15 @@ class OnDevice:
             case.counts, *(s[name] for name in SETTINGS), vector_size, s["seed"], s["sample"], 0.75, 0
         )
 
-    def run(self, epoch: int = 0, in_flight: int = 1, workers: int = 1) -> list[Any]:
+    def run(
+        self, epoch: int = 0, in_flight: int = 1, workers: int = 1, first: int = 0, matrices: Any = None
+    ) -> list[Any]:
         case, n = self.case, self.case.words
-        there = [self.backend.from_host(m, self.device) for m in (case.w_in, case.w_out, case.w_nodes)]
-        assert self.engine.train(
+        matrices = (case.w_in, case.w_out, case.w_nodes) if matrices is None else matrices
+        there = [self.backend.from_host(m, self.device) for m in matrices]
+        self.done = self.engine.train(
             *(case.text, *(int(m.data.ptr) for m in there), epoch, 0.05, 0.01, n, n * epoch, 2 * n),
-            *(in_flight, workers, self.backend.stream(there[0])),
+            *(in_flight, first, workers, self.backend.stream(there[0])),
         )
         return [to_host(m) for m in there]
 
@@ -146,7 +149,28 @@ def test_more_pieces_than_a_shard_has(device: str, rng: np.random.Generator) -> 
     for got, right in zip(on_device.run(), case.run(engine), strict=True):
         np.testing.assert_allclose(got, right, atol=1e-4)
     assert on_device.engine.progress()[:2] == engine.progress()[:2]
-    assert on_device.engine.progress()[3] == engine.progress()[3]
+    assert on_device.done == on_device.engine.pieces(len(case.text)) == -(-len(case.text) // PIECE)
+
+
+def test_from_a_piece_on(device: str, rng: np.random.Generator) -> None:
+    """A text whose beginning is done already: what is drawn of a piece is its own."""
+    case = Case(rng, tokens=2 * PIECE + 600, negatives=1, window=1, sample=1e-3)
+    whole = OnDevice(case, device)
+    expected = whole.run()
+    part = OnDevice(case, device)
+    text = case.text.copy()
+    until = PIECE + int(np.argmax(text[PIECE:] == -1))
+    head = np.full_like(text, -1)
+    head[:until] = text[:until]
+    words = int((text >= 0).sum())
+    there = [part.backend.from_host(m, device) for m in (case.w_in, case.w_out, case.w_nodes)]
+    # The first piece alone, with the end of its last sentence; as long, for the rates.
+    part.engine.train(
+        *(head, *(int(m.data.ptr) for m in there), 0, 0.05, 0.01, words, 0, 2 * words),
+        *(1, 0, 1, part.backend.stream(there[0])),
+    )
+    for got, right in zip(part.run(first=1, matrices=[to_host(m) for m in there]), expected, strict=True):
+        assert (got == right).all()
 
 
 def test_a_word_alone(device: str) -> None:
@@ -190,9 +214,15 @@ def test_stop(device: str, rng: np.random.Generator) -> None:
     case = Case(rng, tokens=300)
     on_device = OnDevice(case, device)
     on_device.engine.stop()
-    with pytest.raises(AssertionError):
-        on_device.run()
+    on_device.run()
+    assert on_device.done == 0
     assert on_device.engine.progress()[0] == 0
+    on_device.engine.go_on()
+    on_device.engine.set_progress(3, 2, 1.5, 1)
+    assert on_device.engine.progress() == (3, 2, 1.5, 1)
+    on_device.run()
+    assert on_device.done == 1
+    assert on_device.engine.progress()[0] == case.words + 3
 
 
 def test_errors(device: str, rng: np.random.Generator) -> None:
@@ -202,11 +232,13 @@ def test_errors(device: str, rng: np.random.Generator) -> None:
     arguments = (0, 0.05, 0.01, 10, 0, 10)
     train = on_device.engine.train
     with pytest.raises(IndexError, match="tokens has word 60"):
-        train(np.array([60], np.int32), *there, 0, *arguments, 1, 1, 0)
+        train(np.array([60], np.int32), *there, 0, *arguments, 1, 0, 1, 0)
     with pytest.raises(ValueError, match="a matrix is missing"):
-        train(case.text, there[0], 0, 0, *arguments, 1, 1, 0)
+        train(case.text, there[0], 0, 0, *arguments, 1, 0, 1, 0)
     with pytest.raises(ValueError, match="sentences in flight is 0; expected 1 to"):
-        train(case.text, *there, 0, *arguments, 0, 1, 0)
+        train(case.text, *there, 0, *arguments, 0, 0, 1, 0)
+    with pytest.raises(ValueError, match="first is 2; expected a piece of the text"):
+        train(case.text, *there, 0, *arguments, 1, 2, 1, 0)
     make = on_device.backend.library.Word2VecEngine
     with pytest.raises(ValueError, match="there are no words"):
         make([], True, True, False, 5, False, 5, True, 16, 1, 0.0, 0.75, 0)

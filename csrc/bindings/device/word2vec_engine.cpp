@@ -49,13 +49,15 @@ std::unique_ptr<DeviceWord2Vec> make(const std::vector<std::uint64_t>& counts, b
   return engine;
 }
 
-bool train(DeviceWord2Vec& self, const Tokens& tokens, Address w_in, Address w_out, Address w_nodes, int epoch,
-           double first_rate, double last_rate, std::uint64_t words, std::uint64_t before, std::uint64_t total,
-           int in_flight, int workers, Address stream) {
+Index train(DeviceWord2Vec& self, const Tokens& tokens, Address w_in, Address w_out, Address w_nodes, int epoch,
+            double first_rate, double last_rate, std::uint64_t words, std::uint64_t before, std::uint64_t total,
+            int in_flight, Index first, int workers, Address stream) {
   Arguments a("word2vec");
   if (tokens.ndim() != 1) a.fail("tokens is no vector");
   a.expect(in_flight >= 1 && in_flight <= 1 << 20, "sentences in flight", std::to_string(in_flight), "1 to 2^20");
   a.expect(workers >= 1, "workers", std::to_string(workers), "1 or more");
+  a.expect(first >= 0 && first <= device::DeviceTrainer::pieces(tokens.size()), "first", std::to_string(first),
+           "a piece of the text");
   const auto rows = static_cast<Index>(self.rows);
   const Index size = a.count("matrices", rows, self.settings.dim);
   const device::Matrices matrices = {a.out<float>("w_in", w_in, size), a.out_or_null<float>("w_out", w_out, size),
@@ -68,7 +70,7 @@ bool train(DeviceWord2Vec& self, const Tokens& tokens, Address w_in, Address w_o
   for (Index i = 0; i < text.count; ++i)
     if (text.tokens[i] < -1 || text.tokens[i] >= rows)
       throw py::index_error("word2vec: tokens has word " + std::to_string(text.tokens[i]));
-  return self.trainer->train(text, matrices, in_flight, workers, stream_of(stream), self.progress);
+  return self.trainer->train(text, first, matrices, in_flight, workers, stream_of(stream), self.progress);
 }
 
 }  // namespace
@@ -80,9 +82,19 @@ void bind_device_word2vec_engine(py::module_& module) {
            arg("hierarchical"), arg("window"), arg("shrink"), arg("vector_size"), arg("seed"), arg("sample"),
            arg("exponent"), arg("device"))
       .def("train", &train, arg("tokens"), arg("w_in"), arg("w_out"), arg("w_nodes"), arg("epoch"), arg("first_rate"),
-           arg("last_rate"), arg("words"), arg("before"), arg("total"), arg("in_flight"), arg("workers"), arg("stream"))
+           arg("last_rate"), arg("words"), arg("before"), arg("total"), arg("in_flight"), arg("first"), arg("workers"),
+           arg("stream"))
       .def("default_in_flight", [](const DeviceWord2Vec& self) { return self.trainer->default_in_flight(); })
+      .def("pieces", [](const DeviceWord2Vec&, Index tokens) { return device::DeviceTrainer::pieces(tokens); })
       .def("stop", [](DeviceWord2Vec& self) { self.progress.stop = true; })
+      .def("go_on", [](DeviceWord2Vec& self) { self.progress.stop = false; })
+      .def("set_progress",
+           [](DeviceWord2Vec& self, std::uint64_t words, std::uint64_t kept, double loss, std::uint64_t pairs) {
+             self.progress.words = words;
+             self.progress.kept = kept;
+             self.progress.loss = loss;
+             self.progress.pairs = pairs;
+           })
       .def("progress", [](const DeviceWord2Vec& self) {
         return py::make_tuple(self.progress.words.load(), self.progress.kept.load(), self.progress.loss.load(),
                               self.progress.pairs.load());

@@ -9,13 +9,13 @@ from dlkit import _cpu, kernels
 from dlkit.kernels.backend import backend_named
 from dlkit.kernels.device_operands import pointer
 
-# Where the arguments of the CPU's engine have the elements of a row; and those that come last and are the CPU's alone:
+# Where the arguments of the CPU's engine have the elements of a row; and how many come last that are the CPU's alone:
 # variant, prefetch, reuse_window, hot_rows.
 _DIM, _OF_THE_CPU = 8, 4
 
 
 class DeviceEngine:
-    """Trains on a device what is on the host, an epoch at a time.
+    """Trains on a device what is on the host.
 
     Parameters
     ----------
@@ -29,18 +29,15 @@ class DeviceEngine:
 
     def __init__(self, device: str, vector_size: int, arguments: Sequence[Any]) -> None:
         self.device, self._arguments = device, tuple(arguments)
-        self._backend = backend_named(device.partition(":")[0])
+        kind, _, number = device.partition(":")
+        self._backend = backend_named(kind)
         given = list(self._arguments[:-_OF_THE_CPU])
         given[_DIM] = vector_size
-        self._given = (*given, int(device.partition(":")[2] or 0))
-        self._there = self._new()
+        self._there: Any = self._backend.library.Word2VecEngine(*given, int(number or 0))
+        self.pieces, self.default_in_flight = self._there.pieces, self._there.default_in_flight
+        self.progress, self.set_progress = self._there.progress, self._there.set_progress
+        self.stop, self.go_on = self._there.stop, self._there.go_on
         self._tables: Any = None
-        self._stopped = False
-        # What `progress` says more than the engine of the device.
-        self._before: tuple[float, ...] = (0, 0, 0.0, 0)
-
-    def _new(self) -> Any:
-        return self._backend.library.Word2VecEngine(*self._given)
 
     def path(self, word: int) -> tuple[list[int], list[int]]:
         """The nodes on a word's path in the Huffman tree, and its code."""
@@ -49,45 +46,17 @@ class DeviceEngine:
         path: tuple[list[int], list[int]] = self._tables.path(word)
         return path
 
-    def default_in_flight(self) -> int:
-        """Sentences that are worked on at one time."""
-        return int(self._there.default_in_flight())
-
-    def pieces(self, count: int) -> int:
-        """A text is one piece: nothing is known of where an epoch was stopped."""
-        return 1
-
-    def progress(self) -> tuple[int, int, float, int]:
-        """Words read, words kept, loss, and pairs it was taken of."""
-        words, kept, loss, pairs = (a + b for a, b in zip(self._there.progress(), self._before, strict=True))
-        return int(words), int(kept), float(loss), int(pairs)
-
-    def set_progress(self, *given: float) -> None:
-        """Go on counting from these."""
-        self._before = tuple(a - b for a, b in zip(given, self._there.progress(), strict=True))
-
-    def stop(self) -> None:
-        """End training soon."""
-        self._stopped = True
-        self._there.stop()
-
-    def go_on(self) -> None:
-        """Forget that it was stopped: an engine that nobody has stopped takes its place."""
-        if self._stopped:
-            before = self.progress()
-            self._there, self._stopped = self._new(), False
-            self.set_progress(*before)
-
     def train(self, tokens: Any, w_in: Any, w_out: Any, w_nodes: Any, *settings: Any) -> int:
-        """Train for an epoch; returns 1, or 0 if it was stopped. The matrices have what was reached."""
-        *passed, _ = settings  # the first piece
+        """Train from a piece on; returns how many are done. The matrices have what was reached."""
         host = (w_in, w_out, w_nodes)
         there = [None if m is None else self._backend.from_host(m, self.device) for m in host]
         try:
             stream = self._backend.stream(there[0])
-            self._there.train(tokens, *map(pointer, there), *passed, kernels.get_num_threads(), stream)
+            done = self._there.train(
+                tokens, *map(pointer, there), *settings, kernels.get_num_threads(), stream
+            )
         finally:
             for matrix, result in zip(host, there, strict=True):
                 if matrix is not None:
                     matrix[...] = self._backend.to_host(result)
-        return int(not self._stopped)
+        return int(done)

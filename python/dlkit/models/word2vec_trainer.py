@@ -304,7 +304,7 @@ class Word2VecTrainer:
             Called with each epoch's report.
         checkpoint_seconds : float, optional
             Within an epoch, stop the workers after so many seconds, each at the end of its piece, and call
-            `checkpoint`. On a device an epoch is one piece.
+            `checkpoint`.
         checkpoint : callable, optional
             Called with the position, to which the matrices then belong.
 
@@ -340,7 +340,7 @@ class Word2VecTrainer:
             (alpha, min_alpha),
             1 if deterministic else workers,
             progress,
-            checkpoint_seconds if self.device == "cpu" else None,
+            checkpoint_seconds,
             checkpoint,
         )
         reports = []
