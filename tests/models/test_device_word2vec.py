@@ -113,6 +113,10 @@ def test_interrupted(device: str, rng: np.random.Generator) -> None:
         trainer.fit(SimpleNamespace(tokens=tokens), epochs=1000, progress=interrupt)
     assert (trainer.vectors == before).all()  # no sentence has two words
     assert threading.active_count() < 50
+    position = trainer.position
+    assert 0 <= position.piece <= 20
+    (report,) = trainer.fit(SimpleNamespace(tokens=tokens), epochs=position.epoch + 1, start=position)
+    assert report.words == np.count_nonzero(tokens >= 0)
     (report,) = trainer.fit(SimpleNamespace(tokens=np.array([1, 2, 1, -1], np.int32)), epochs=1)
     assert report.words == 3
     assert np.isfinite(trainer.vectors).all()
