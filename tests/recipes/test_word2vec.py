@@ -181,3 +181,12 @@ def test_a_checkpoint_that_is_damaged(tmp_path: Path) -> None:
         save_safetensors({**state, "position": position}, folder / "checkpoint.safetensors")
         with pytest.raises(RunFolderError, match="position is no position in a text"):
             run(folder, resume=True, epochs=1, vector_size=8)
+
+
+def test_a_text_of_a_few_words_has_no_loss(tmp_path: Path) -> None:
+    text = tmp_path / "text"
+    text.write_text("the cat sat on the mat\n", encoding="utf-8")
+    result = run(tmp_path / "run", corpus=str(text), min_count=1, sample=0, epochs=1)
+    assert result.metrics["train_loss"] is None
+    assert ("loss", "none: too few words") in result.lines
+    assert not (tmp_path / "run" / "loss.png").exists()

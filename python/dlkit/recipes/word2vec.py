@@ -173,7 +173,8 @@ def train(settings: Word2VecSettings, options: RunOptions) -> Result:
         **evaluation(wv),
     }
     metrics["peak_memory"] = peak_memory()
-    plots.loss_curve(records, run.path("loss.png"), title=f"word2vec on {name}")
+    if any(record["train_loss"] is not None for record in records):  # one word in 32 is asked for its loss
+        plots.loss_curve(records, run.path("loss.png"), title=f"word2vec on {name}")
     near = neighbours(wv)
     run.path("neighbours.txt").write_text(near, encoding="utf-8")
     leave_map(wv, run, settings.map, title=f"Words of {name}", seed=settings.seed)
@@ -292,6 +293,7 @@ def neighbours(wv: KeyedVectors) -> str:
 
 
 def _lines(metrics: dict[str, Any], near: str, target: Target | None) -> list[tuple[str, str]]:
+    loss = metrics["train_loss"]
     lines = [
         ("vectors", f"of {metrics['words']:,} words; the text has {metrics['tokens']:,} of them"),
         (
@@ -300,7 +302,7 @@ def _lines(metrics: dict[str, Any], near: str, target: Target | None) -> list[tu
             f"{_where(metrics)}; vocabulary "
             f"{metrics['vocabulary_seconds']:.2f} s",
         ),
-        ("loss", f"{metrics['train_loss']:.3f} nats for each word and input"),
+        ("loss", "none: too few words" if loss is None else f"{loss:.3f} nats for each word and input"),
     ]
     if "analogies" in metrics:
         lines.append(("analogies", f"{metrics['analogies']:.1%} of {metrics['analogies_asked']:,}"))
