@@ -17,6 +17,7 @@ double fused_multiply_adds(long iterations) {
   // Opaque to the compiler: the operands stay registers and the loop stays a loop.
   asm volatile("" : "+m"(x), "+m"(y));
   for (long n = 0; n < iterations; ++n)
+#pragma GCC unroll 12  // or the chains go through memory
     for (int i = 0; i < kChains; ++i) chain[i] = V::fma(chain[i], x, y);
   V total = chain[0];
   for (int i = 1; i < kChains; ++i) total = total + chain[i];
@@ -31,6 +32,7 @@ float read(const float* data, std::size_t count) {
   V total[kAhead];
   for (auto& t : total) t = V::zero();
   for (std::size_t i = 0; i + V::lanes * kAhead <= count; i += V::lanes * kAhead)
+#pragma GCC unroll 4
     for (int j = 0; j < kAhead; ++j) total[j] = total[j] + V::load(data + i + j * V::lanes);
   return (total[0] + total[1] + total[2] + total[3]).sum();
 }
