@@ -11,17 +11,14 @@ own documentation: a smoke test.
 
 from __future__ import annotations
 
-import argparse
 import sys
-import tempfile
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from pages import MODELS, RESULTS, measured, put_between_markers, with_earlier, write_results
+from pages import MODELS, RESULTS, measured
+from rows import reproduce
 
-from dlkit import kernels
-from dlkit.data import DataError
 from dlkit.recipes import get
 from dlkit.train.environment import environment
 
@@ -144,42 +141,7 @@ def tables(record: dict[str, Any]) -> str:
 
 def main(arguments: list[str] | None = None) -> int:
     """Train, write the results and the tables; 1 if a row misses what it must reach."""
-    names = ", ".join(row.name for row in ROWS)
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--rows", help=f"only these, separated by commas: {names}")
-    parser.add_argument("--seed", type=int, default=0, help="of weights and dropout (default 0)")
-    parser.add_argument("--threads", type=int, help="threads of the kernels (default: all)")
-    parser.add_argument(
-        "--keep", type=Path, help="keep the run folders here, and go on with those that are there"
-    )
-    parser.add_argument("--progress", action="store_true", help="show the progress of each run")
-    parser.add_argument("--quick", action="store_true", help="a smoke test: nothing is written")
-    given = parser.parse_args(arguments)
-    if given.threads is not None:
-        kernels.set_num_threads(given.threads)
-    wanted = given.rows.split(",") if given.rows else [row.name for row in ROWS]
-    if unknown := sorted(set(wanted) - {row.name for row in ROWS}):
-        parser.error(f"--rows: unknown {', '.join(unknown)}; known: {names}")
-    missed = False
-    with tempfile.TemporaryDirectory(prefix="dlkit-reproduce-") as temporary:
-        folder = given.keep or Path(temporary)
-        if given.quick:
-            return int(not measure(_QUICK, given.seed, folder, given.progress)["reached"])
-        for row in ROWS:
-            if row.name not in wanted:
-                continue
-            try:
-                found = measure(row, given.seed, folder, given.progress)
-            except DataError as error:
-                raise SystemExit(f"reproduce-lm: {error}") from error
-            missed |= not found["reached"]
-            every = with_earlier([found], FILE, "name", [row.name for row in ROWS])
-            record = {"benchmark": "reproduce-lm", "rows": every}
-            write_results(FILE, record)
-            put_between_markers(PAGE, "reproduce-lm", tables(record))
-    return int(missed)
+    return reproduce(arguments, "reproduce-lm", __doc__, ROWS, _QUICK, measure, tables, FILE, PAGE)
 
 
 if __name__ == "__main__":

@@ -10,7 +10,7 @@ import sys
 from typing import Any
 
 import reproduce_tagger
-from pages import MODELS
+from pages import MODELS, RESULTS
 from reproduce_tagger import Row
 
 _WORD2VEC: dict[str, Any] = {"data": "text8", "window": 2}
@@ -61,6 +61,7 @@ if __name__ == "__main__":
             rows=ROWS,
             quick=Row(**{**vars(reproduce_tagger.QUICK), "recipe": "senna"}),
             name="reproduce-senna",
+            file=RESULTS / "reproduce-senna.json",
             page=MODELS / "senna.md",
         )
     )

@@ -25,6 +25,7 @@ from dlkit.data import DataError
 from dlkit.recipes import get
 from dlkit.train.environment import environment
 
+FILE = RESULTS / "reproduce-tagger.json"
 PAGE = MODELS / "tagger.md"
 
 
@@ -171,10 +172,11 @@ def main(
     rows: Sequence[Row] = ROWS,
     quick: Row = QUICK,
     name: str = "reproduce-tagger",
-    page: Path = PAGE,
+    file: Path | None = None,
+    page: Path | None = None,
 ) -> int:
     """Train, write the results and the table; 1 if a row misses what it must reach."""
-    file = RESULTS / f"{name}.json"
+    file, page = file or FILE, page or PAGE
     parser = argparse.ArgumentParser(description="Reproduce the rows of taggers.")
     parser.add_argument("--rows", help=f"only these, separated by commas: {', '.join(r.name for r in rows)}")
     parser.add_argument("--seeds", default="0,1,2", help="seeds, separated by commas (default 0,1,2)")

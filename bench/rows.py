@@ -1,0 +1,92 @@
+"""What scripts share that train a row at a time, for hours: the command line, and results that are kept row by row."""
+
+from __future__ import annotations
+
+import argparse
+import tempfile
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, Protocol, TypeVar
+
+from pages import put_between_markers, with_earlier, write_results
+
+from dlkit import kernels
+from dlkit.data import DataError
+
+
+class Named(Protocol):
+    """One thing to train."""
+
+    @property
+    def name(self) -> str:
+        """What ``--rows`` calls it."""
+
+
+Row = TypeVar("Row", bound=Named)
+
+
+def reproduce(
+    arguments: list[str] | None,
+    benchmark: str,
+    description: str | None,
+    rows: Sequence[Row],
+    quick: Row,
+    measure: Callable[[Row, int, Path, bool], dict[str, Any]],
+    tables: Callable[[dict[str, Any]], str],
+    file: Path,
+    page: Path,
+) -> int:
+    """Train the rows that are asked for; write results and tables after each; 1 if one misses what it must reach.
+
+    Parameters
+    ----------
+    arguments
+        Of the command line; None: the process's.
+    benchmark
+        Its name in results and between the page's markers.
+    description
+        For ``--help``.
+    rows, quick
+        What there is to train, and what ``--quick`` trains, for which nothing is written.
+    measure
+        Trains a row with a seed, in a folder, or goes on with what is there, with or without a progress bar.
+    tables
+        The page's part, from the whole record.
+    file, page
+        Where both go.
+    """
+    names = [row.name for row in rows]
+    parser = argparse.ArgumentParser(
+        description=description, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--rows", help=f"only these, separated by commas: {', '.join(names)}")
+    parser.add_argument("--seed", type=int, default=0, help="of weights, order and dropout (default 0)")
+    parser.add_argument("--threads", type=int, help="threads of the kernels (default: all)")
+    parser.add_argument(
+        "--keep", type=Path, help="keep the run folders here, and go on with those that are there"
+    )
+    parser.add_argument("--progress", action="store_true", help="show the progress of each run")
+    parser.add_argument("--quick", action="store_true", help="a smoke test: nothing is written")
+    given = parser.parse_args(arguments)
+    if given.threads is not None:
+        kernels.set_num_threads(given.threads)
+    wanted = given.rows.split(",") if given.rows else names
+    if unknown := sorted(set(wanted) - set(names)):
+        parser.error(f"--rows: unknown {', '.join(unknown)}; known: {', '.join(names)}")
+    missed = False
+    with tempfile.TemporaryDirectory(prefix="dlkit-reproduce-") as temporary:
+        folder = given.keep or Path(temporary)
+        if given.quick:
+            return int(not measure(quick, given.seed, folder, given.progress)["reached"])
+        for row in rows:
+            if row.name not in wanted:
+                continue
+            try:
+                found = measure(row, given.seed, folder, given.progress)
+            except DataError as error:
+                raise SystemExit(f"{benchmark}: {error}") from error
+            missed |= not found["reached"]
+            record = {"benchmark": benchmark, "rows": with_earlier([found], file, "name", names)}
+            write_results(file, record)
+            put_between_markers(page, benchmark, tables(record))
+    return int(missed)
