@@ -57,6 +57,8 @@ def prepare(workload: Workload, inputs: Arrays, options: dict[str, Any]) -> Prep
         return jax_words.prepare(kind, p, inputs)
     if kind == "nnlm_step":
         return jax_words.prepare_feed_forward(p, inputs)
+    if kind == "window_step":
+        return jax_words.prepare_window(p, inputs)
     raise UnsupportedError(f"no {kind} for JAX here")
 
 

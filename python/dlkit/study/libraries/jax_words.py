@@ -1,4 +1,4 @@
-"""Training steps of networks over words in JAX: a tagger and two language models."""
+"""Training steps of networks over words in JAX: two taggers and two language models."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 
 import jax.numpy as jnp
 
-from dlkit.study import lm_workloads, nnlm_workloads, tagger_workloads
+from dlkit.study import lm_workloads, nnlm_workloads, tagger_workloads, window_workloads
 from dlkit.study.libraries import Prepared, jax_recurrent
 from dlkit.study.libraries.jax_training import Arrays, loss_of, sgd_update, training
 
@@ -30,15 +30,33 @@ def prepare(kind: str, p: dict[str, Any], inputs: Arrays) -> Prepared:
     return training(forward, [(name,) for name in names], p, inputs, runs, update, batches)
 
 
+def _feed_forward(params: Any, names: list[str], around: Any, y: Any) -> Any:
+    # The loss of a hidden layer over the vectors of some words, those of each row.
+    v = {name: value for name, (value,) in zip(names, params, strict=True)}
+    seen = v["embedding"][around].reshape(len(around), -1)
+    hidden = jnp.tanh(seen @ v["hidden.weight"].T + v["hidden.bias"])
+    return loss_of(hidden @ v["output.weight"].T + v["output.bias"], y)
+
+
 def prepare_feed_forward(p: dict[str, Any], inputs: Arrays) -> Prepared:
     """Return the step of a feed-forward language model compiled and ready to run."""
     names = nnlm_workloads.NAMES
 
     def forward(params: Any, x: Any, y: Any) -> Any:
-        v = {name: value for name, (value,) in zip(names, params, strict=True)}
-        seen = v["embedding"][x].reshape(len(x), -1)
-        hidden = jnp.tanh(seen @ v["hidden.weight"].T + v["hidden.bias"])
-        return loss_of(hidden @ v["output.weight"].T + v["output.bias"], y)
+        return _feed_forward(params, names, x, y)
 
     update = partial(sgd_update, lr=p["lr"], clip_norm=None)
     return training(forward, [(name,) for name in names], p, inputs, nnlm_workloads.RUNS, update)
+
+
+def prepare_window(p: dict[str, Any], inputs: Arrays) -> Prepared:
+    """Return the step of a window tagger compiled and ready to run."""
+    names, half = window_workloads.NAMES, p["window"] // 2
+
+    def forward(params: Any, x: Any, y: Any) -> Any:
+        padded = jnp.pad(x.reshape(p["length"], p["batch"]), ((half, half), (0, 0)))
+        around = jnp.stack([padded[o : o + p["length"]] for o in range(p["window"])], axis=2)
+        return _feed_forward(params, names, around.reshape(len(x), -1), y)
+
+    batches = list(zip(jnp.asarray(inputs["x"]), jnp.asarray(inputs["y"]), strict=True))
+    return training(forward, [(name,) for name in names], p, inputs, window_workloads.RUNS, batches=batches)
