@@ -31,6 +31,22 @@ ROWS = (
         vectors=_WORD2VEC,
     ),
     Row(
+        *(
+            "window-ewt-plain",
+            "ewt",
+            "window of 5 words, no word made unknown, random vectors",
+            "test_accuracy",
+        ),
+        settings={"word_dropout": 0.0},
+        recipe="window-tagger",
+    ),
+    Row(
+        *("window-ewt-plain-vectors", "ewt", "the same, with those vectors", "test_accuracy", 0.935),
+        settings={"word_dropout": 0.0},
+        recipe="window-tagger",
+        vectors=_WORD2VEC,
+    ),
+    Row(
         *("senna-ewt", "ewt", "UD English EWT, SENNA, window approach, those vectors", "test_accuracy", 0.94),
         recipe="senna",
         vectors=_WORD2VEC,

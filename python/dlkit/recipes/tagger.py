@@ -117,5 +117,6 @@ RECIPE = Recipe(
         "gsd": Target("at least 90% of tokens", "test_accuracy", 0.90),
         "wnut17": Target("F1 of entities at least 25%", "test_f1", 0.25),
         "gsdsimp-entities": Target("F1 of entities at least 55%", "test_f1", 0.55),
+        "conll2000": Target("F1 of chunks at least 92%", "test_f1", 0.92),
     },
 )
