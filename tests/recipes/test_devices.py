@@ -58,6 +58,10 @@ SMALL: dict[str, list[str]] = {
         *("--dimensions", "3", "--hidden", "4", "--window", "3", "--epochs", "1"),
         *("--batch-size", "16", "--min-count", "6"),
     ],
+    "word2vec": [
+        *("--vector-size", "4", "--min-count", "2", "--sample", "0", "--epochs", "2"),
+        *("--map", "none", "--deterministic"),
+    ],
     "graph": [],
 }
 
@@ -107,8 +111,8 @@ def _few_samples(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(text_registry._LOADERS, "topics", few_sentences)
 
 
-#: What has no kernels for devices yet, and says so.
-CPU_ALONE = ("ngram", "vanishing-gradients", "word2vec")
+#: What is not, or not all, computed on devices, and says so.
+CPU_ALONE = ("bag-of-words", "ngram", "vanishing-gradients")
 
 
 @pytest.mark.parametrize("name", CPU_ALONE)

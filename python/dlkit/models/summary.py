@@ -212,6 +212,7 @@ def _bytes(tensor: Any) -> int:
 _PER_ELEMENT: dict[type, int] = {
     nn.ReLU: 1,
     nn.LeakyReLU: 2,
+    nn.Hardtanh: 2,
     nn.ELU: 4,
     nn.Sigmoid: 4,
     nn.Tanh: 6,
