@@ -84,6 +84,6 @@ RECIPE = Recipe(
         "gsdsimp-segmentation": Target("F1 of words at least 86%", "test_f1", 0.86),
         "gsdsimp-entities": Target("F1 of entities at least 55%", "test_f1", 0.55),
         "wnut17": Target("F1 of entities at least 13%", "test_f1", 0.13),
-        "conll2000": Target("F1 of chunks at least 92%", "test_f1", 0.92),
+        "conll2000": Target("F1 of chunks at least 91%", "test_f1", 0.91),
     },
 )
