@@ -216,8 +216,17 @@ def speed(
                         for trainer, seconds in measure.items():
                             found[trainer].append(words / seconds(file, mode, count, dim))
                     rows.append(_row(name, dim, count, found))
-    described = {**environment(), "gensim": gensim.__version__}
+    described = {**_described(), "gensim": gensim.__version__}
     return {"benchmark": "word2vec", "words": words, "rounds": rounds, "environment": described, "rows": rows}
+
+
+def _described() -> dict[str, Any]:
+    """The environment; files of this machine by their names alone."""
+    found = environment()
+    return {
+        **found,
+        "command": [part.rpartition("/")[2] if part[:1] == "/" else part for part in found["command"]],
+    }
 
 
 def _row(name: str, dim: int | None, workers: int, rates_of: dict[str, list[float]]) -> dict[str, Any]:
@@ -232,7 +241,7 @@ def quality(workers: int, chosen: list[str], modes: list[str], results: Path) ->
     root = data_folder()
     if root is None:
         raise SystemExit("compare_word2vec: DLKIT_DATA is not set: there are no analogies to ask")
-    described = {**environment(), "gensim": gensim.__version__}
+    described = {**_described(), "gensim": gensim.__version__}
     record: dict[str, Any] = {
         "benchmark": "word2vec-quality",
         "workers": workers,
@@ -318,7 +327,7 @@ def engine(workers: list[int], dims: list[int], words: int, epochs: int) -> dict
         "benchmark": "word2vec-engine",
         "words": words,
         "epochs": epochs,
-        "environment": environment(),
+        "environment": _described(),
         "ceilings": {
             "peak": dl.kernels.measure_peak(1),
             "second_level": _in_place(1 << 19),
