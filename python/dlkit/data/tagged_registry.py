@@ -6,10 +6,10 @@ import difflib
 from collections.abc import Callable, Sequence
 
 from .conllu import read_conllu
-from .errors import DataError
 from .iob import read_iob
 from .python_tokens import load_python_tokens
 from .segmentation import characters_of
+from .tagged_file import tagged_words
 from .tagged_set import TaggedSentence, TaggedSet
 from .text_file import Address, TextFile, find_text
 
@@ -93,16 +93,6 @@ def _parts(
     return TaggedSet(name, task, parts[0], parts[1], parts[2], source=place)
 
 
-def _upos(content: bytes, name: str) -> list[TaggedSentence]:
-    found = []
-    for sentence in read_conllu(content, name):
-        if "_" in sentence.upos:
-            at = sentence.upos.index("_")
-            raise DataError(f"{name}: word {sentence.words[at]!r} has no part of speech")
-        found.append(TaggedSentence(sentence.words, sentence.upos))
-    return found
-
-
 def _characters(words: list[list[str]]) -> list[TaggedSentence]:
     return [TaggedSentence(*characters_of(sentence)) for sentence in words]
 
@@ -139,8 +129,8 @@ def _chunks() -> TaggedSet:
 
 _LOADERS: dict[str, Callable[[], TaggedSet]] = {
     "python": load_python_tokens,
-    "ewt": lambda: _parts("ewt", "tokens", _EWT, _upos),
-    "gsd": lambda: _parts("gsd", "tokens", _GSD, _upos),
+    "ewt": lambda: _parts("ewt", "tokens", _EWT, tagged_words),
+    "gsd": lambda: _parts("gsd", "tokens", _GSD, tagged_words),
     "gsd-segmentation": lambda: _parts("gsd-segmentation", "segmentation", _GSD, _gsd_words),
     "gsdsimp-segmentation": lambda: _parts("gsdsimp-segmentation", "segmentation", _GSDSIMP, _gsdsimp_words),
     "gsdsimp-entities": lambda: _parts("gsdsimp-entities", "entities", _GSDSIMP, _gsdsimp_entities),

@@ -11,9 +11,9 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from dlkit import kernels, nn, optim
-from dlkit.data import load_tagged, read_word_vectors
+from dlkit.data import load_tagged, read_tagged, read_word_vectors
 from dlkit.data.tagged_registry import tagged_names
-from dlkit.data.tagged_set import SPANS, TaggedSentence, TaggedSet
+from dlkit.data.tagged_set import SPANS, TASKS, TaggedSentence, TaggedSet
 from dlkit.data.tagger_batches import TaggerBatches
 from dlkit.data.tagger_features import EncodedSentence, SpellingTable, TaggerFeatures
 from dlkit.data.vocabulary import Vocabulary
@@ -42,6 +42,18 @@ class TaggingSettings(Settings):
     """What every tagger reads, and how it is trained."""
 
     data: str = option("python", "Set of tagged sentences.", group="Data", choices=DATASETS)
+    corpus: str | None = option(
+        None,
+        "Tagged sentences of one's own in place of --data: CoNLL-U, or columns of tokens and tags; a file, of which a "
+        "tenth is held out, or a folder of three, whose names hold train, dev and test.",
+        group="Data",
+    )
+    task: str = option(
+        "auto",
+        "What the tags of --corpus say; auto: entities where they are all of IOB2, else each token's class.",
+        group="Data",
+        choices=("auto", *TASKS),
+    )
     vectors: str | None = option(
         None,
         "Word vectors to begin with: a run folder of word2vec or ranking-lm, or a file of word2vec, fastText or GloVe.",
@@ -96,7 +108,9 @@ class TaggingSettings(Settings):
     clip_norm: float | None = option(5.0, "Scale gradients to at most this norm.", above=0)
 
     def check(self) -> None:
-        """The best weights and an average are two ends."""
+        """Data sets have a task; the best weights and an average are two ends."""
+        if self.task != "auto" and self.corpus is None:
+            raise SettingsError(f"task is {self.task} but corpus is not given: a data set has its own")
         if self.patience and self.average:
             raise SettingsError("patience and average are both given, expected one of them")
 
@@ -201,7 +215,10 @@ def train_tagger(
     bigram_dropout
         As `word_dropout`, for these.
     """
-    dataset = load_tagged(settings.data)
+    if settings.corpus is None:
+        dataset = load_tagged(settings.data)
+    else:
+        dataset = read_tagged(settings.corpus, None if settings.task == "auto" else settings.task)
     features, vectors = _features(settings, dataset, characters, bigram_min_count)
     run = open_run(recipe.name, settings, options, may_change=settings.may_change)
     kernels.manual_seed(settings.seed)
@@ -283,7 +300,7 @@ def train_tagger(
         metrics["seqeval_f1"] = seqeval_f1(dataset.test, predicted)
     write_json(run, "result.json", {"recipe": recipe.name, "data": dataset.name, **metrics})
     _show(run, recipe.name, dataset, features, predicted, confidence, history)
-    target = recipe.target(settings.data)
+    target = recipe.target(settings.data) if settings.corpus is None else None
     return Result(recipe.name, run.folder, metrics, _lines(metrics, target, dataset), target)
 
 
