@@ -309,6 +309,8 @@ RUNGS: dict[str, dict[str, Any]] = {
     "matrix": {"variant": "matrix", "prefetch": False, "hot_rows": 0},
     "matrix, rows fetched ahead": {"hot_rows": 0},
     "the same, the window's rows kept": {"hot_rows": 0, "reuse_window": True},
+    "fetched ahead, two words share negatives": {"hot_rows": 0, "shared_negatives": 2},
+    "fetched ahead, four words share negatives": {"hot_rows": 0, "shared_negatives": 4},
     "fetched ahead, 64 hot rows a worker": {"hot_rows": 64},
 }
 
@@ -336,7 +338,9 @@ def engine(workers: list[int], dims: list[int], words: int, epochs: int) -> dict
                 if count == 1 and options["hot_rows"]:
                     continue  # one worker has no copies
                 for name, mode in MODES.items():
-                    trainer = _trainer(corpus, mode, **options)
+                    if "hs" in mode and "shared_negatives" in options:
+                        continue  # which has none
+                    trainer = _trainer(corpus, mode, **{"shared_negatives": 1, **options})
                     reports, nanoseconds = _processor_time(trainer, corpus, epochs, count)
                     vectors = TheirVectors(100)
                     vectors.add_vectors(corpus.words, trainer.vectors.copy())

@@ -96,7 +96,8 @@ def tables(record: dict[str, Any]) -> str:
     if wiki := {row["name"]: row for row in record["rows"] if row["data"] == "wikitext2"}:
         full = wiki.get("full")
         lines = [
-            "WikiText-2, 33,278 words, two layers of 200 LSTM units, the same settings but the softmax:",
+            "WikiText-2, 33,278 words, two layers of 200 LSTM units, the same settings but the softmax. How many times "
+            "faster: words a second of each one's fastest epoch.",
             "",
             "| softmax | test perplexity | beside the full one | validation | to train | times faster | measured |",
             "| --- | ---: | ---: | ---: | ---: | ---: | --- |",
@@ -105,7 +106,7 @@ def tables(record: dict[str, Any]) -> str:
             beside, faster = "", ""
             if full is not None and row is not full:
                 beside = f"{row['test_perplexity'] / full['test_perplexity'] - 1:+.1%}"
-                faster = f"{row['samples_per_s'] / full['samples_per_s']:.1f}"
+                faster = f"{row['best_samples_per_s'] / full['best_samples_per_s']:.1f}"
             lines.append(
                 f"| {row['title']} | **{row['test_perplexity']:.1f}** | {beside} | {row['val_perplexity']:.1f} "
                 f"| {row['train_seconds'] / 60:.0f} min | {faster} | {measured(row['environment'])} |"

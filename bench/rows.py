@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import json
 import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -13,6 +14,7 @@ from pages import put_between_markers, with_earlier, write_results
 from dlkit import kernels
 from dlkit.data import DataError
 from dlkit.recipes import get
+from dlkit.train import RunFolder
 from dlkit.train.environment import environment
 
 
@@ -133,6 +135,8 @@ def trained(
     )
     asked = get(recipe).settings(data=row.data, **row.settings).as_dict()
     asked.pop("seed")
+    # Of the fastest epoch: others may have had half of a processor.
+    rates = [line["samples_per_s"] for line in _epochs(run_dir / RunFolder.METRICS)]
     return {
         "name": row.name,
         "title": row.title,
@@ -142,5 +146,13 @@ def trained(
         "reached": not row.at_most or float(metrics["test_perplexity"]) <= row.at_most,
         "settings": asked,
         **{name: metrics.get(name) for name in kept},
+        "best_samples_per_s": max(rates, default=metrics.get("samples_per_s")),
         "environment": {**environment(), "command": f"make reproduce-{recipe}"},
     }
+
+
+def _epochs(file: Path) -> list[dict[str, Any]]:
+    """What a run has written down of its epochs."""
+    if not file.is_file():
+        return []
+    return [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines()]

@@ -42,7 +42,8 @@ void bind_word2vec_engine(py::module_& module) {
   py::class_<Engine>(module, "Word2VecEngine")
       .def(py::init([](std::vector<std::uint64_t> counts, bool skip_gram, bool mean, bool divide, int negatives,
                        bool hierarchical, int window, bool shrink, Index dim, std::uint64_t seed, double sample,
-                       double exponent, const py::object& variant, bool prefetch, bool reuse_window, Index hot_rows) {
+                       double exponent, const py::object& variant, bool prefetch, bool reuse_window,
+                       Index shared_negatives, Index hot_rows) {
              constexpr const char* kOperation = "word2vec";
              const PairVariant* const chosen = variant_named(variant.ptr(), pair_variants(), kOperation);
              if (counts.empty()) fail(kOperation, "there are no words; expected one or more");
@@ -50,7 +51,7 @@ void bind_word2vec_engine(py::module_& module) {
                if (counts[i] == 0 || (i > 0 && counts[i] > counts[i - 1]))
                  fail(kOperation, "counts do not fall, or are 0");
              if (counts.size() > 0x7FFFFFFF) fail(kOperation, "there are more than 2^31 - 1 words");
-             if (hot_rows < 0 || negatives < 0 || window < 1 || window > 10000 || negatives > 10000 || dim < 1 ||
+             if (hot_rows < 0 || shared_negatives < 1 || negatives < 0 || window < 1 || window > 10000 || negatives > 10000 || dim < 1 ||
                  dim % kMostLanes != 0)
                fail(kOperation, "a setting is out of its bounds");
              check_setting(kOperation, "sample", sample, finite_and_not_negative(sample), "0 or more");
@@ -58,14 +59,14 @@ void bind_word2vec_engine(py::module_& module) {
              const word2vec::Settings settings = {
                  skip_gram, mean,         divide,  negatives, hierarchical,
                  window,    shrink,       dim,     seed,      chosen != nullptr ? chosen : &pair_variants().back(),
-                 prefetch,  reuse_window, hot_rows};
+                 prefetch,  reuse_window, shared_negatives, hot_rows};
              const py::gil_scoped_release release;
              return std::make_unique<Engine>(settings, std::move(counts), sample, exponent);
            }),
            py::arg("counts"), py::arg("skip_gram"), py::arg("mean"), py::arg("divide"), py::arg("negatives"),
            py::arg("hierarchical"), py::arg("window"), py::arg("shrink"), py::arg("dim"), py::arg("seed"),
            py::arg("sample"), py::arg("exponent"), py::arg("variant"), py::arg("prefetch") = true,
-           py::arg("reuse_window") = false, py::arg("hot_rows") = 0)
+           py::arg("reuse_window") = false, py::arg("shared_negatives") = 1, py::arg("hot_rows") = 0)
       .def(
           "train",
           [](Engine& self, const Tokens& tokens, const py::object& w_in, const py::object& w_out,

@@ -591,6 +591,7 @@ class Word2VecEngine:
         variant: str | None,
         prefetch: bool = True,
         reuse_window: bool = False,
+        shared_negatives: int = 1,
         hot_rows: int = 0,
     ) -> None: ...
     @staticmethod

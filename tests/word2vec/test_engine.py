@@ -97,7 +97,7 @@ class Case:
         assert done == engine.pieces(len(self.text)) == -(-len(self.text) // PIECE)
         return matrices[0], matrices[1], matrices[2]
 
-    def expected(self, engine: Any, epoch: int = 0) -> tuple[Any, Any, Any]:
+    def expected(self, engine: Any, epoch: int = 0, shared: int = 1) -> tuple[Any, Any, Any]:
         """The algorithm, by the functions for one word."""
         s, text = self.settings, self.text
         w_in, w_out, w_nodes = self.w_in.copy(), self.w_out.copy(), self.w_nodes.copy()
@@ -125,11 +125,12 @@ class Case:
                 drawn: list[list[int]] = []
                 for i, word in enumerate(kept):
                     while len(drawn) < min(i + AHEAD + 1, len(kept)):
-                        drawn.append(
-                            engine.draw([random.bits() for _ in range(s["negatives"])])
-                            if s["negatives"]
-                            else []
-                        )
+                        if len(drawn) % shared:
+                            drawn.append(drawn[-1])
+                        elif s["negatives"]:
+                            drawn.append(engine.draw([random.bits() for _ in range(s["negatives"])]))
+                        else:
+                            drawn.append([])
                     own = 1 + ((random.bits() >> 32) * s["window"] >> 32) if s["shrink"] else s["window"]
                     contexts = kept[max(0, i - own) : i] + kept[i + 1 : i + own + 1]
                     if s["negatives"]:
@@ -234,6 +235,19 @@ def test_the_same_seed_gives_the_same_bits(rng: np.random.Generator) -> None:
         assert (one == other).all()
     case.settings["seed"] = 8
     assert (case.run(case.engine())[0] != first[0]).any()
+
+
+@pytest.mark.parametrize("shared", [2, 3])
+@pytest.mark.parametrize("skip_gram", [True, False], ids=["sg", "cbow"])
+def test_negatives_of_words_in_succession(skip_gram: bool, shared: int, rng: np.random.Generator) -> None:
+    case = Case(rng, tokens=3000, skip_gram=skip_gram)
+    engine = case.engine(shared_negatives=shared)
+    got = case.run(engine)
+    for one, expected in zip(got, case.expected(engine, shared=shared), strict=True):
+        np.testing.assert_allclose(one, expected, atol=2e-5)
+    assert (got[0] != case.run(case.engine())[0]).any()
+    with pytest.raises(ValueError, match="out of its bounds"):
+        case.engine(shared_negatives=0)
 
 
 @pytest.mark.parametrize("skip_gram", [True, False], ids=["sg", "cbow"])

@@ -10,8 +10,8 @@ from dlkit.kernels.backend import backend_named
 from dlkit.kernels.device_operands import pointer
 
 # Where the arguments of the CPU's engine have the elements of a row; and how many come last that are the CPU's alone:
-# variant, prefetch, reuse_window, hot_rows.
-_DIM, _OF_THE_CPU = 8, 4
+# variant, prefetch, reuse_window, shared_negatives, hot_rows.
+_DIM, _OF_THE_CPU = 8, 5
 
 
 class DeviceEngine:

@@ -23,6 +23,7 @@ __all__ = ["EncodedText", "EpochReport", "Position", "TrainingProgress", "Word2V
 _LANES = 16
 # Rows of each output matrix that each of several workers has for itself; measured in docs/word2vec.md.
 _HOT_ROWS = 64
+_SHARED_NEGATIVES = 2
 
 
 class EncodedText(Protocol):
@@ -141,6 +142,9 @@ class Word2VecTrainer:
         Fetch the rows of the words to come. This and the following are the CPU's choices; a device has its own.
     reuse_window : bool
         Copy the rows of a window's words into memory of the worker's own while they are in it. The same vectors.
+    shared_negatives : int, optional
+        Words of a sentence in succession that have the same negatives. Default: 2 of CBOW, whose time is that of
+        fetching their rows, else 1 (those of skip-gram are shared by a word's contexts).
     hot_rows : int, optional
         Rows of each output matrix, those that are changed most, of which each of several workers has copies of its own
         that are merged now and then; 0: none. Default: 64 with hierarchical softmax, else none.
@@ -182,6 +186,7 @@ class Word2VecTrainer:
         variant: str | None = None,
         prefetch: bool = True,
         reuse_window: bool = False,
+        shared_negatives: int | None = None,
         hot_rows: int | None = None,
         device: str = "cpu",
     ) -> None:
@@ -205,6 +210,9 @@ class Word2VecTrainer:
         if hot_rows is None:
             hot_rows = _HOT_ROWS if hs else 0
         _integer("hot_rows", hot_rows, 0, 1 << 20)
+        if shared_negatives is None:
+            shared_negatives = 1 if sg else _SHARED_NEGATIVES
+        _integer("shared_negatives", shared_negatives, 1, 1 << 20)
         self.vector_size = vector_size
         padded = -(-vector_size // _LANES) * _LANES
         arguments = (
@@ -223,6 +231,7 @@ class Word2VecTrainer:
             variant,
             bool(prefetch),
             bool(reuse_window),
+            shared_negatives,
             hot_rows,
         )
         self._engine: Any = (
