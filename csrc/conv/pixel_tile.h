@@ -90,6 +90,10 @@ inline constexpr bool kGathers = false;
 
 #endif
 
+// The end of a tile whose pixels are of two images: one function for all shapes, since tiles are many and it is rare.
+template <class T>
+void finish_in_two(const PixelTile<T>& t, const T* sums, int rows, int vectors);
+
 template <class T, int Rows, int Vectors, PixelSource Source>
 __attribute__((noinline)) void pixel_tile(const PixelTile<T>& t) {
   using V = Vec<T>;
@@ -174,57 +178,49 @@ __attribute__((noinline)) void pixel_tile(const PixelTile<T>& t) {
     }
   }
 
-  // Bias or partial sums, activation and store, by how a vector of the output is loaded and stored.
-  const auto finish = [&](const auto& load, const auto& store) __attribute__((always_inline)) {
-    if (t.accumulate) {
-#pragma GCC unroll 32
-      for (int i = 0; i < Rows; ++i)
-#pragma GCC unroll 8
-        for (int j = 0; j < Vectors; ++j) sum[i][j] = sum[i][j] + load(i, j);
-    } else if (t.bias != nullptr) {
-#pragma GCC unroll 32
-      for (int i = 0; i < Rows; ++i) {
-        const V bias = V::broadcast(t.bias[i]);
-#pragma GCC unroll 8
-        for (int j = 0; j < Vectors; ++j) sum[i][j] = sum[i][j] + bias;
-      }
-    }
-    if (t.relu) {
-#pragma GCC unroll 32
-      for (int i = 0; i < Rows; ++i)
-#pragma GCC unroll 8
-        for (int j = 0; j < Vectors; ++j) sum[i][j] = V::max(V::zero(), sum[i][j]);
-    }
+#if defined(DLKIT_TARGET_AVX512)
+  if (t.second_c != nullptr) {
+    alignas(kCacheLine) T sums[Rows * Vectors * V::lanes];
 #pragma GCC unroll 32
     for (int i = 0; i < Rows; ++i)
 #pragma GCC unroll 8
-      for (int j = 0; j < Vectors; ++j) store(i, j, sum[i][j]);
-  };
-#if defined(DLKIT_TARGET_AVX512)
-  if (t.second_c != nullptr)
-    return finish(
-        [&](int i, int j) __attribute__((always_inline)) {
-          const Index at = i * t.c_stride + j * V::lanes;
-          return V::load(t.c + at, mask_of<T>(t.in_first, j)).merge(t.second_c + at, mask_of<T>(t.in_second, j));
-        },
-        [&](int i, int j, V x) __attribute__((always_inline)) {
-          const Index at = i * t.c_stride + j * V::lanes;
-          x.store(t.c + at, mask_of<T>(t.in_first, j));
-          x.store(t.second_c + at, mask_of<T>(t.in_second, j));
-        });
+      for (int j = 0; j < Vectors; ++j) sum[i][j].store(sums + (i * Vectors + j) * V::lanes);
+    return finish_in_two<T>(t, sums, Rows, Vectors);
+  }
 #endif
-  finish(
-      [&](int i, int j) __attribute__((always_inline)) {
+  // Partial sums or bias, activation, store.
+  if (t.accumulate) {
+#pragma GCC unroll 32
+    for (int i = 0; i < Rows; ++i)
+#pragma GCC unroll 8
+      for (int j = 0; j < Vectors; ++j) {
         const T* c = t.c + i * t.c_stride + j * V::lanes;
-        return j + 1 < Vectors ? V::load(c) : V::load(c, mask);
-      },
-      [&](int i, int j, V x) __attribute__((always_inline)) {
-        T* c = t.c + i * t.c_stride + j * V::lanes;
-        if (j + 1 < Vectors || (!V::cheap_masks && t.last_cols == V::lanes))
-          x.store(c);
-        else
-          x.store(c, mask);
-      });
+        sum[i][j] = sum[i][j] + (j + 1 < Vectors ? V::load(c) : V::load(c, mask));
+      }
+  } else if (t.bias != nullptr) {
+#pragma GCC unroll 32
+    for (int i = 0; i < Rows; ++i) {
+      const V bias = V::broadcast(t.bias[i]);
+#pragma GCC unroll 8
+      for (int j = 0; j < Vectors; ++j) sum[i][j] = sum[i][j] + bias;
+    }
+  }
+  if (t.relu) {
+#pragma GCC unroll 32
+    for (int i = 0; i < Rows; ++i)
+#pragma GCC unroll 8
+      for (int j = 0; j < Vectors; ++j) sum[i][j] = V::max(V::zero(), sum[i][j]);
+  }
+#pragma GCC unroll 32
+  for (int i = 0; i < Rows; ++i)
+#pragma GCC unroll 8
+    for (int j = 0; j < Vectors; ++j) {
+      T* c = t.c + i * t.c_stride + j * V::lanes;
+      if (j + 1 < Vectors || (!V::cheap_masks && t.last_cols == V::lanes))
+        sum[i][j].store(c);
+      else
+        sum[i][j].store(c, mask);
+    }
 }
 
 // Whether there are gathering tiles of that width: each is compiled for every number of rows, so only of those that

@@ -78,10 +78,10 @@ template <class T>
 struct WeightTiles {
   static constexpr bool many = Vec<T>::registers >= 32;
   static constexpr int most_vectors = 3;
-  static constexpr int most_rows = many ? 28 : 12;  // of any width
+  static constexpr int most_rows = many ? 14 : 12;  // of any width
 
   static constexpr int max_rows(int vectors) {
-    if (many) return vectors == 3 ? 9 : vectors == 2 ? 14 : 28;
+    if (many) return vectors == 3 ? 9 : 14;
     return vectors == 3 ? 4 : vectors == 2 ? 6 : 12;
   }
   // Of the next panel, where `left` vectors remain.

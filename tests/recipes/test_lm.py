@@ -125,6 +125,7 @@ def test_settings_that_do_not_fit(tmp_path):
 def test_damaged_runs_are_refused(tmp_path):
     folder = run(tmp_path / "run").folder
     card = json.loads((folder / "model.json").read_text())
+    narrow = {"softmax": "adaptive", "cutoffs": [9, 99]}
     for changed, kind, message in (
         ({"words": card["words"][:-1]}, CardError, "do not fit"),
         ({"arguments": {}}, CardError, "not those of a language model"),
@@ -133,6 +134,16 @@ def test_damaged_runs_are_refused(tmp_path):
         ({"arguments": {**card["arguments"], "hidden": 8}}, PredictorError, "does not fit"),
         ({"arguments": {**card["arguments"], "hidden": 1 << 40}}, PredictorError, "describes a model of"),
         ({"arguments": {**card["arguments"], "layers": 1 << 60}}, PredictorError, "describes a model of"),
+        (
+            {"arguments": {**card["arguments"], **narrow, "div_value": 1.0}},
+            PredictorError,
+            "describes a model of",
+        ),
+        (
+            {"arguments": {**card["arguments"], **narrow, "div_value": 0}},
+            PredictorError,
+            "div_value is 0; expected",
+        ),
     ):
         (folder / "model.json").write_text(json.dumps({**card, **changed}))
         with pytest.raises(kind, match=message):

@@ -54,6 +54,8 @@ class RecurrentLanguageModel(nn.Module):
         "sampled" (`dlkit.nn.SampledSoftmaxLoss`). Both want words numbered by falling frequency, and no `tied`.
     cutoffs
         Where the clusters of rare words begin, of "adaptive".
+    div_value
+        Of "adaptive": cluster i sees hidden / div_value ** (i + 1) features.
     samples
         Words that are drawn in each step, of "sampled".
 
@@ -79,6 +81,7 @@ class RecurrentLanguageModel(nn.Module):
         softmax: str = "full",
         cutoffs: Sequence[int] = (2000, 10000),
         samples: int = 1000,
+        div_value: float = 4.0,
     ) -> None:
         super().__init__()
         if softmax not in SOFTMAXES:
@@ -97,7 +100,7 @@ class RecurrentLanguageModel(nn.Module):
             cell, dimensions, hidden, layers, dropout=dropout, recurrent_dropout=recurrent_dropout
         )
         if softmax == "adaptive":
-            self.output = nn.AdaptiveLogSoftmaxWithLoss(hidden, words, cutoffs)
+            self.output = nn.AdaptiveLogSoftmaxWithLoss(hidden, words, cutoffs, div_value)
         elif softmax == "sampled":
             self.output = nn.SampledSoftmaxLoss(hidden, words, samples)
         else:
@@ -270,16 +273,19 @@ def count_weights(
     tied: bool = False,
     softmax: str = "full",
     cutoffs: Sequence[int] = (),
+    div_value: float = 4.0,
     **others: Any,
 ) -> int:
-    """Return how many weights, biases apart, a `RecurrentLanguageModel` of these arguments has at least; makes none."""
+    """Return how many weights, biases apart, a `RecurrentLanguageModel` of these arguments has; makes none."""
     gates = CELLS[cell].gates
     total = words * dimensions + gates * hidden * (dimensions + hidden + (layers - 1) * 2 * hidden)
     if softmax == "adaptive":
-        # The shortlist, and of each cluster the smaller of its two layers.
+        if not div_value >= 1:
+            raise ValueError(f"div_value is {div_value}; expected at least 1")
         ends = [*cutoffs, words]
-        total += hidden * ends[0]
-        total += sum(b - a + hidden for a, b in pairwise(ends))
+        total += hidden * (ends[0] + len(cutoffs))
+        for i, (first, after) in enumerate(pairwise(ends)):
+            total += max(int(hidden / div_value ** (i + 1)), 1) * (hidden + after - first)
     elif not tied:
         total += words * hidden
     return int(total)

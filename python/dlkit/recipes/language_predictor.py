@@ -31,7 +31,7 @@ _ARGUMENTS = {
     "tied",
     "spread",
 }
-_LATER = {"softmax", "cutoffs", "samples"}  # that cards of former versions do not have
+_LATER = {"softmax", "cutoffs", "samples", "div_value"}  # that cards of former versions do not have
 
 
 @dataclass(frozen=True)

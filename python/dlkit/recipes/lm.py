@@ -86,6 +86,13 @@ class LMSettings(Settings):
         at_least=1,
         empty=False,
     )
+    div_value: float = option(
+        4.0,
+        "Of an adaptive softmax: cluster i reads hidden / div_value^(i + 1) features.",
+        group="Model",
+        at_least=1,
+        at_most=1 << 16,
+    )
     samples: int = option(1000, "Words that a sampled softmax draws in each step.", group="Model", at_least=1)
     spread: float = option(0.1, "Weights begin uniform from minus this to this.", group="Model", above=0)
     steps: int = option(35, "Steps that gradients go back.", at_least=1, at_most=1 << 16)
@@ -224,6 +231,7 @@ def train(settings: LMSettings, options: RunOptions) -> Result:
         "softmax": settings.softmax,
         "cutoffs": cutoffs,
         "samples": settings.samples,
+        "div_value": settings.div_value,
     }
     model = RecurrentLanguageModel(**arguments)
     model.to(options.device)
