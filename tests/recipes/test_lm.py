@@ -137,7 +137,7 @@ def test_damaged_runs_are_refused(tmp_path):
         (
             {"arguments": {**card["arguments"], **narrow, "div_value": 1.0}},
             PredictorError,
-            "describes a model of",
+            "does not fit",
         ),
         (
             {"arguments": {**card["arguments"], **narrow, "div_value": 0}},
