@@ -35,8 +35,9 @@ def last_state(layer, x, h, c):
 
 
 @pytest.mark.parametrize("cell", CELLS)
-def test_against_finite_differences(cell):
-    layer, x = make(cell, peepholes=CELLS[cell].has_c)
+@pytest.mark.parametrize("layer_norm", [False, True], ids=["", "layer_norm"])
+def test_against_finite_differences(cell, layer_norm):
+    layer, x = make(cell, peepholes=CELLS[cell].has_c, layer_norm=layer_norm)
     found = state_gradients(layer, x)
     assert (found.by_c is not None) == CELLS[cell].has_c
     np.testing.assert_array_equal(found.lags, np.arange(T + 1))

@@ -307,3 +307,9 @@ def test_gradients_have_memory_of_their_own(simt: Any) -> None:
         K.recurrent_backward(
             *(saved, *case[:3], y, case.dy), out=[RecurrentWeights(None, w.hh.T)], **case.settings
         )
+
+
+def test_layer_normalisation_is_refused(device: Device) -> None:
+    case = device.case(make("lstm", [3, 2], 4, 5, norms=True))
+    with pytest.raises(ValueError, match=r"^recurrent: norm_ih, norm_hh or norm_c is given and x is on a device"):
+        K.recurrent(*case[:5], **case.settings)

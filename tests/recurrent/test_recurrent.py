@@ -41,6 +41,7 @@ def make(
     states: bool = True,
     mask: bool = False,
     new_z: bool = False,
+    norms: bool = False,
     seed: int = 0,
 ) -> Case:
     rng = np.random.default_rng(seed)
@@ -66,6 +67,12 @@ def make(
     def normal(*shape: int) -> Any:
         return rng.standard_normal(shape).astype(dtype)
 
+    if norms:
+        shapes = (width,), (width,), *([(hidden,), (hidden,)] if traits.has_c else [])
+        weights = [
+            RecurrentWeights(*w[:5], *(dtype(i < 3) + dtype(0.3) * normal(*s) for i, s in enumerate(shapes)))
+            for w in weights
+        ]
     state = (directions, batch, hidden)
     settings = {"cell": cell, "new_z": new_z}
     if mask:
