@@ -167,12 +167,11 @@ py::list ladder_of(const Table& table) {
   return rows;
 }
 
-inline void require_shape(const ArrayArg& array, const py::ssize_t* expected, int ndim) {
-  if (array.ndim() != ndim || !std::equal(expected, expected + ndim, array.shape()))
-    array.fail(std::string(array.argument) + " is " + array.shape_text() + "; expected " + shape_text(expected, ndim));
-}
 inline void require_shape(const ArrayArg& array, std::initializer_list<py::ssize_t> expected) {
-  require_shape(array, expected.begin(), static_cast<int>(expected.size()));
+  const int ndim = static_cast<int>(expected.size());
+  if (array.ndim() != ndim || !std::equal(expected.begin(), expected.end(), array.shape()))
+    array.fail(std::string(array.argument) + " is " + array.shape_text() + "; expected " +
+               shape_text(expected.begin(), ndim));
 }
 
 // An array to read, as contiguous memory: its own where it is so, a copy's otherwise.

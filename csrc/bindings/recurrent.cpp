@@ -1,5 +1,6 @@
 #include "recurrent/recurrent.h"
 
+#include <algorithm>
 #include <array>
 #include <optional>
 #include <string>
@@ -82,7 +83,10 @@ struct Target {
     if (object == Py_None) return;
     const ArrayArg array(object, like.operation, argument);
     like.require_same_dtype(array);
-    require_shape(array, expected.data(), static_cast<int>(expected.size()));
+    if (array.ndim() != static_cast<int>(expected.size()) ||
+        !std::equal(expected.begin(), expected.end(), array.shape()))
+      array.fail(std::string(argument) + " is " + array.shape_text() + "; expected " +
+                 shape_text(expected.data(), static_cast<int>(expected.size())));
     array.require_writeable();
     if (!is_contiguous(object)) array.fail(std::string(argument) + " is not contiguous; expected a C-contiguous array");
     data = array.data();
