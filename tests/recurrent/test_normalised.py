@@ -32,6 +32,41 @@ def normalised(cell: str, lengths: list[int], inputs: int, hidden: int, **option
     return make(cell, lengths, inputs, hidden, norms=True, **options)
 
 
+def changed(case: Case, change: Any) -> Case:
+    """A case with all of its arrays changed."""
+
+    def of(value: Any) -> Any:
+        return None if value is None else change(value)
+
+    return case._replace(
+        x=of(case.x),
+        weights=[RecurrentWeights(*map(of, w)) for w in case.weights],
+        h0=of(case.h0),
+        c0=of(case.c0),
+        settings={k: of(v) if k == "mask" else v for k, v in case.settings.items()},
+        dy=of(case.dy),
+        dhn=of(case.dhn),
+        dcn=of(case.dcn),
+    )
+
+
+def assert_close_as_rounded(found: list[Any], case: Case, rounding: float) -> None:
+    """That answers are as far from the definition's as a dozen roundings of all that is given would take them.
+
+    Where a deviation is small, or few units leave little of a gradient but a difference, that is far.
+    """
+    expected = everything(case, "naive")
+    rng = np.random.default_rng(0)
+    allowed = [rounding * np.linalg.norm(a) for a in expected]
+    for _ in range(3):
+        moved = everything(changed(case, lambda v: v * (1 + rounding * rng.uniform(-1, 1, v.shape))), "naive")
+        allowed = [max(m, np.linalg.norm(a - b)) for m, a, b in zip(allowed, moved, expected, strict=True)]
+    assert len(found) == len(expected)
+    for i, (a, b, most) in enumerate(zip(found, expected, allowed, strict=True)):
+        assert a.shape == b.shape
+        assert np.linalg.norm(a - b) <= 12 * most, i
+
+
 def cases(cell: str) -> list[Case]:
     made = [
         normalised(cell, lengths, 7, hidden, seed=i)
@@ -55,23 +90,9 @@ def test_variants_agree_with_the_definition(cell, variant, threads):
 @pytest.mark.parametrize("cell", list(CELLS))
 def test_float32_is_close_to_float64(cell, threads):
     for precise in cases(cell):
-        exact = everything(precise, "naive")
-
-        def single(value: Any) -> Any:
-            return None if value is None else np.asarray(value, np.float32)
-
-        case = precise._replace(
-            x=single(precise.x),
-            weights=[RecurrentWeights(*map(single, w)) for w in precise.weights],
-            h0=single(precise.h0),
-            c0=single(precise.c0),
-            settings={k: single(v) if k == "mask" else v for k, v in precise.settings.items()},
-            dy=single(precise.dy),
-            dhn=single(precise.dhn),
-            dcn=single(precise.dcn),
-        )
+        case = changed(precise, np.float32)
         for variant in VARIANTS:
-            assert_close(everything(case, variant), exact, 3e-6)
+            assert_close_as_rounded(everything(case, variant), precise, 2.0**-24)
 
 
 @pytest.mark.parametrize("cell", list(CELLS))
@@ -122,7 +143,7 @@ def test_gradients_by_finite_differences(cell, mask):
     cell=st.sampled_from(list(CELLS)),
     lengths=st.lists(st.integers(1, 12), min_size=1, max_size=9),
     inputs=st.integers(0, 40),
-    hidden=st.integers(3, 130),
+    hidden=st.integers(1, 130),
     directions=st.integers(1, 2),
     bias=st.booleans(),
     states=st.booleans(),
@@ -133,7 +154,7 @@ def test_gradients_by_finite_differences(cell, mask):
 )
 def test_any_shape(variant, cell, lengths, inputs, hidden, **options):
     case = normalised(cell, lengths, inputs, hidden, **options)
-    assert_close(everything(case, variant), everything(case, "naive"), 1e-11)
+    assert_close_as_rounded(everything(case, variant), case, 2.0**-52)
 
 
 def test_one_unit_is_always_its_mean():
@@ -148,11 +169,10 @@ def test_one_unit_is_always_its_mean():
         )
         assert not dx.any()
         assert not dh0.any()
-        for w, d in zip(case.weights, dweights, strict=True):
+        for i, (w, d) in enumerate(zip(case.weights, dweights, strict=True)):
             assert not (d.ih.any() or d.hh.any() or d.norm_ih.any() or d.norm_hh.any())
             assert d.ih_bias.all()
-            np.testing.assert_allclose(np.unique(y[:, :1]), np.tanh(case.weights[0].ih_bias + case.weights[0].hh_bias), rtol=1e-6)
-            assert w.norm_c is None
+            np.testing.assert_allclose(y[:, i], np.tanh(w.ih_bias + w.hh_bias)[0], rtol=1e-6)
 
 
 def test_two_units_whose_difference_eps_outweighs():
@@ -168,10 +188,7 @@ def test_a_mean_far_from_zero_costs_no_digits():
     case = normalised("lstm", [4, 4], 6, 40, directions=1, dtype=np.float32, states=False)
     w = case.weights[0]
     case = case._replace(x=np.abs(case.x) + 1, weights=[w._replace(ih=(w.ih * 1e-3 + 1).astype(np.float32))])
-    exact = case._replace(
-        x=case.x.astype(np.float64),
-        weights=[RecurrentWeights(*(None if a is None else a.astype(np.float64) for a in case.weights[0]))],
-    )
+    exact = changed(case, np.float64)
     expected = K.recurrent(*exact[:3], **exact.settings)[0]
     # Products of about 10 are known to 10 * 2**-24 or so, which is divided by their deviation, 10 * 1e-3.
     bound = 4 * 2**-24 / 1e-3
@@ -391,18 +408,10 @@ def test_reads_stay_within_the_arrays(fenced, at_end, dtype):
     fence = type(fenced[0])
 
     def guarded(value: Any) -> Any:
-        return None if value is None else fence(value.nbytes).array(value, at_end)
+        return fence(value.nbytes).array(value, at_end)
 
     for cell in CELLS:
         case = normalised(cell, [3, 2, 1], 5, 21, dtype=dtype)
-        case = case._replace(
-            x=guarded(case.x),
-            weights=[RecurrentWeights(*map(guarded, w)) for w in case.weights],
-            h0=guarded(case.h0),
-            c0=guarded(case.c0),
-            dy=guarded(case.dy),
-            dhn=guarded(case.dhn),
-            dcn=guarded(case.dcn),
-        )
+        case = changed(case, guarded)
         for variant in VARIANTS:
             everything(case, variant)
