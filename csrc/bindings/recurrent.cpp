@@ -147,12 +147,14 @@ class Layer {
     return {shape.rows(), shape.slots(), shape.hidden};
   }
   std::vector<Place> places() const {
-    return {Place(x), Place(*ih_), Place(hh_), Place(*ih_bias_), Place(*hh_bias_), Place(*peepholes_), Place(*norm_ih_), Place(*norm_hh_), Place(*norm_c_), Place(*norm_c_bias_), Place(*mask_)};
+    return {Place(x),         Place(*ih_),          Place(hh_),       Place(*ih_bias_),
+            Place(*hh_bias_), Place(*peepholes_),   Place(*norm_ih_), Place(*norm_hh_),
+            Place(*norm_c_),  Place(*norm_c_bias_), Place(*mask_)};
   }
   template <class T>
   RecurrentWeights<T> weights() const {
-    return {ih_->as<T>(), hh_.as<T>(), ih_bias_->as<T>(), hh_bias_->as<T>(), peepholes_->as<T>(),
-            norm_ih_->as<T>(), norm_hh_->as<T>(), norm_c_->as<T>(), norm_c_bias_->as<T>()};
+    return {ih_->as<T>(),      hh_.as<T>(),       ih_bias_->as<T>(), hh_bias_->as<T>(),    peepholes_->as<T>(),
+            norm_ih_->as<T>(), norm_hh_->as<T>(), norm_c_->as<T>(),  norm_c_bias_->as<T>()};
   }
   template <class T>
   const T* mask() const {
@@ -217,8 +219,7 @@ class ForwardCall {
     require_apart(kForward, {y.place}, read);
     hn_ = layer.new_state();
     cn_ = traits(s.cell).has_c ? layer.new_state() : py::object(py::none());
-    reserve_ =
-        as_bool(args[18]) ? new_array_of(layer.x.array.dtype, layer.reserve_shape()) : py::object(py::none());
+    reserve_ = as_bool(args[18]) ? new_array_of(layer.x.array.dtype, layer.reserve_shape()) : py::object(py::none());
   }
   template <class T>
   RecurrentForward<T> problem() const {
@@ -318,13 +319,13 @@ class BackwardCall {
         dnorm_ih_(args[28], layer.x.array, "dnorm_ih", {width_}),
         dnorm_hh_(args[29], layer.x.array, "dnorm_hh", {width_}),
         dnorm_c_(args[30], layer.x.array, "dnorm_c", {layer.shape.hidden}),
-        dnorm_c_bias_(args[31], layer.x.array, "dnorm_c_bias", {layer.shape.hidden}),
-        add_to_dx_(as_bool(args[21])), accumulate_(as_bool(args[32])) {
+        dnorm_c_bias_(args[31], layer.x.array, "dnorm_c_bias", {layer.shape.hidden}), add_to_dx_(as_bool(args[21])),
+        accumulate_(as_bool(args[32])) {
     if (y_.data == nullptr || reserve_.data == nullptr) fail(kBackward, "y or reserve is None; expected arrays");
     read = layer.places();
     read.insert(read.end(), {y_.place, dy_.place, Place(dhn_), Place(dcn_)});
-    written = {reserve_.place, dih_.place, dhh_.place, dih_bias_.place, dhh_bias_.place, dpeepholes_.place,
-               dnorm_ih_.place, dnorm_hh_.place, dnorm_c_.place, dnorm_c_bias_.place};
+    written = {reserve_.place,    dih_.place,      dhh_.place,      dih_bias_.place, dhh_bias_.place,
+               dpeepholes_.place, dnorm_ih_.place, dnorm_hh_.place, dnorm_c_.place,  dnorm_c_bias_.place};
     std::vector<Place> all = written;
     all.push_back(dx_.place);
     require_apart(kBackward, all, read);

@@ -1,8 +1,8 @@
 // Mean and variance of a row, or of runs of one length, on vectors.
 //
 // The corrected two-pass algorithm (Chan, Golub & LeVeque, 1983) over what fits the first-level cache: the mean m, then
-// the sums of x - m and of (x - m)^2, of which the first, 0 but for the rounding of m, corrects both. So the variance is
-// within some units in the last place whatever the mean is, where E x^2 - (E x)^2 would lose the square of mean /
+// the sums of x - m and of (x - m)^2, of which the first, 0 but for the rounding of m, corrects both. So the variance
+// is within some units in the last place whatever the mean is, where E x^2 - (E x)^2 would lose the square of mean /
 // deviation; and results are of (x - m) - correction, so that a mean that T cannot hold does no harm either.
 #pragma once
 

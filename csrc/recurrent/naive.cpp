@@ -176,16 +176,16 @@ void recurrent_forward(const RecurrentForward<T>& p) {
             sum += w.hh[column * hidden + k] * seen(k) * (reset != nullptr ? reset[k] : T(1));
           by_state[static_cast<std::size_t>(column)] = sum;
         }
-        finish_products(by_state.data(), gate, count, hidden, w.norm_hh, w.hh_bias,
-                        norm_at(norms.by_state), norm_at(norms.state_rstd));
+        finish_products(by_state.data(), gate, count, hidden, w.norm_hh, w.hh_bias, norm_at(norms.by_state),
+                        norm_at(norms.state_rstd));
       };
       for (Index column = 0; column < gates * hidden; ++column) {
         T sum = 0;
         for (Index k = 0; k < s.inputs; ++k) sum += w.ih[column * s.inputs + k] * x[k];
         by_input[static_cast<std::size_t>(column)] = sum;
       }
-      finish_products(by_input.data(), 0, gates, hidden, w.norm_ih, w.ih_bias,
-                      norm_at(norms.by_input), norm_at(norms.input_rstd));
+      finish_products(by_input.data(), 0, gates, hidden, w.norm_ih, w.ih_bias, norm_at(norms.by_input),
+                      norm_at(norms.input_rstd));
       const bool reset_first = s.cell == Cell::gru_reset_first;
       from_state(0, reset_first ? 2 : gates, nullptr);
       if (reset_first) {
@@ -216,8 +216,8 @@ void recurrent_forward(const RecurrentForward<T>& p) {
         T mean, rstd;
         normalise(c.data() + b * hidden, hidden, r.data(), &mean, &rstd);
         for (Index j = 0; j < hidden; ++j)
-          next_h[static_cast<std::size_t>(b * hidden + j)] *=
-              std::tanh(r[static_cast<std::size_t>(j)] * w.norm_c[j] + (w.norm_c_bias != nullptr ? w.norm_c_bias[j] : T(0)));
+          next_h[static_cast<std::size_t>(b * hidden + j)] *= std::tanh(
+              r[static_cast<std::size_t>(j)] * w.norm_c[j] + (w.norm_c_bias != nullptr ? w.norm_c_bias[j] : T(0)));
         if (kept != nullptr) kept[norms.c_mean] = mean, kept[norms.c_rstd] = rstd;
       }
       for (Index j = 0; j < hidden; ++j) {
@@ -393,7 +393,8 @@ void recurrent_backward(const RecurrentBackward<T>& p) {
         if (p.dhh != nullptr)
           for (Index m = 0; m < hidden; ++m)
             p.dhh[k * hidden + m] +=
-                by_state[at] * (reset_first && k >= 2 * hidden ? kept[3 * hidden + m] : seen[static_cast<std::size_t>(m)]);
+                by_state[at] *
+                (reset_first && k >= 2 * hidden ? kept[3 * hidden + m] : seen[static_cast<std::size_t>(m)]);
       }
       if (p.dx != nullptr)
         for (Index m = 0; m < inputs; ++m) {

@@ -17,8 +17,8 @@ struct NormalisedRow {
 
   explicit NormalisedRow(const RecurrentShape& s)
       : by_state(s.slots() * s.hidden), by_input(by_state + s.gates() * s.hidden),
-        state_rstd(by_input + s.gates() * s.hidden), input_rstd(state_rstd + s.gates()),
-        c_mean(input_rstd + s.gates()), c_rstd(c_mean + 1), size(state_rstd + 16) {
+        state_rstd(by_input + s.gates() * s.hidden), input_rstd(state_rstd + s.gates()), c_mean(input_rstd + s.gates()),
+        c_rstd(c_mean + 1), size(state_rstd + 16) {
     static_assert(2 * 4 + 2 <= 16);
   }
 };

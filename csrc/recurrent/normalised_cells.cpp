@@ -5,8 +5,8 @@
 // writes it find it in the first-level cache. For a vector of a gate forward takes 3 loads of it, 5 operations and 2
 // stores; backward 4 loads, 9 operations and a store, and reads and writes the sums of gains and shifts once for four
 // rows. What training keeps is some MiB, read from the third-level cache and written there: that bounds it, at some 30
-// cycles for a vector forward and 20 backward on Zen 4, beside the 4 H of its products. All stages of a row's gates side
-// by side, which hides that the sums wait for each other, were no faster.
+// cycles for a vector forward and 20 backward on Zen 4, beside the 4 H of its products. All stages of a row's gates
+// side by side, which hides that the sums wait for each other, were no faster.
 //
 // Ba, Kiros & Hinton 2016, "Layer Normalization".
 #include "core/vector_math.h"

@@ -453,8 +453,8 @@ class Backward {
                                                    out, product_stride_);
       each_few(row, in_step, [&](Index r, Index few) {
         const Index past = r - row;
-        const CellBackward<T> c = cell(i, r, few, out + past * product_stride_,
-                                       std::clamp<Index>(multiplied - past, 0, few), part);
+        const CellBackward<T> c =
+            cell(i, r, few, out + past * product_stride_, std::clamp<Index>(multiplied - past, 0, few), part);
         to_gates(c, part);
         if (reset_first_) return denormalise_state(c.gates, few, 1, 2, part);
         denormalise_state(c.gates, few, 0, s_.gates(), part);
@@ -556,8 +556,8 @@ void normalised_backward(const RecurrentBackward<T>& p, const SequenceOptions& o
   Backward<T>(p, options, threads).run();
 }
 
-#define DLKIT_INSTANTIATE(T)                                                                   \
-  template void normalised_forward(const RecurrentForward<T>&, const SequenceOptions&, int);   \
+#define DLKIT_INSTANTIATE(T)                                                                 \
+  template void normalised_forward(const RecurrentForward<T>&, const SequenceOptions&, int); \
   template void normalised_backward(const RecurrentBackward<T>&, const SequenceOptions&, int);
 DLKIT_INSTANTIATE(float)
 DLKIT_INSTANTIATE(double)

@@ -118,8 +118,7 @@ class Forward {
       }
     }
     if (p_.hn != nullptr) write_last(s_, steps_, p_.y, p_.y_stride, p_.hn);
-    if (p_.cn != nullptr)
-      std::memcpy(p_.cn, arena_[c_], static_cast<std::size_t>(batch * hidden_) * sizeof(T));
+    if (p_.cn != nullptr) std::memcpy(p_.cn, arena_[c_], static_cast<std::size_t>(batch * hidden_) * sizeof(T));
   }
 
  private:
@@ -472,7 +471,8 @@ class Backward {
     const Index most = std::max(rows(i), rows_after(i)), with_product = rows_after(i), count = end_row(part, most);
     for (Index g = through_.begin(unit_part(part)); g < through_.end(unit_part(part)); ++g)
       for (Index row = begin_row(part, most); row < count; row += kProductRows) {
-        const Index block = std::min(kProductRows, count - row), multiplied = std::clamp<Index>(with_product - row, 0, block);
+        const Index block = std::min(kProductRows, count - row),
+                    multiplied = std::clamp<Index>(with_product - row, 0, block);
         if (multiplied > 0)
           multiply(through_, arena_[through_panels_], g, part, gates(i + 1) + row * gates_stride_, multiplied, out);
         cells(i, row, block, through_[g].first, through_[g].units, out, through_[g].vectors * k_.lanes);

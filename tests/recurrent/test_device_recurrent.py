@@ -311,5 +311,7 @@ def test_gradients_have_memory_of_their_own(simt: Any) -> None:
 
 def test_layer_normalisation_is_refused(device: Device) -> None:
     case = device.case(make("lstm", [3, 2], 4, 5, norms=True))
-    with pytest.raises(ValueError, match=r"^recurrent: norm_ih, norm_hh or norm_c is given and x is on a device"):
+    with pytest.raises(
+        ValueError, match=r"^recurrent: norm_ih, norm_hh or norm_c is given and x is on a device"
+    ):
         K.recurrent(*case[:5], **case.settings)

@@ -70,7 +70,9 @@ def assert_close_as_rounded(found: list[Any], case: Case, rounding: float) -> No
 def cases(cell: str) -> list[Case]:
     made = [
         normalised(cell, lengths, 7, hidden, seed=i)
-        for i, (lengths, hidden) in enumerate([([5, 5, 5], 37), ([9, 6, 6, 2, 1], 48), ([4], 3), ([1, 1], 20)])
+        for i, (lengths, hidden) in enumerate(
+            [([5, 5, 5], 37), ([9, 6, 6, 2, 1], 48), ([4], 3), ([1, 1], 20)]
+        )
     ]
     made.append(normalised(cell, [9, 6, 6, 2, 1], 5, 50, mask=True, seed=5))
     made.append(normalised(cell, [3] * 70, 3, 16, directions=1, bias=False, states=False, seed=6))
@@ -161,16 +163,14 @@ def test_one_unit_is_always_its_mean():
     # Nothing of a gate of one unit is left but its bias: all gradients by its products are 0, to the bit.
     case = normalised("tanh", [4, 2], 3, 1, dtype=np.float32)
     for variant in VARIANTS:
-        y, _, _, saved = K.recurrent(
-            *case[:4], keep=True, variant=variant, mask=None, **case.settings
-        )
+        y, _, _, saved = K.recurrent(*case[:4], keep=True, variant=variant, mask=None, **case.settings)
         dx, dh0, _, dweights = K.recurrent_backward(
             saved, *case[:3], y, case.dy, case.dhn, variant=variant, **case.settings
         )
         assert not dx.any()
         assert not dh0.any()
         for i, (w, d) in enumerate(zip(case.weights, dweights, strict=True)):
-            assert not (d.ih.any() or d.hh.any() or d.norm_ih.any() or d.norm_hh.any())
+            assert not any(gradient.any() for gradient in (d.ih, d.hh, d.norm_ih, d.norm_hh))
             assert d.ih_bias.all()
             np.testing.assert_allclose(y[:, i], np.tanh(w.ih_bias + w.hh_bias)[0], rtol=1e-6)
 
@@ -313,12 +313,17 @@ def test_some_gradients_alone():
     for variant in VARIANTS:
         y, _, _, saved = K.recurrent(x, weights, sizes, h0, c0, keep=True, variant=variant, **settings)
         kept = [r.copy() for r in saved.reserves]
-        _, _, _, (all_of_them,) = K.recurrent_backward(saved, x, weights, sizes, y, dy, variant=variant, **settings)
+        _, _, _, (all_of_them,) = K.recurrent_backward(
+            saved, x, weights, sizes, y, dy, variant=variant, **settings
+        )
         for part in RecurrentWeights._fields:
-            wanted = RecurrentWeights(None, None)._replace(**{part: np.full_like(getattr(weights[0], part), np.nan)})
+            wanted = RecurrentWeights(None, None)._replace(
+                **{part: np.full_like(getattr(weights[0], part), np.nan)}
+            )
             saved = RecurrentSaved(tuple(r.copy() for r in kept))
             dx, dh0, dc0, _ = K.recurrent_backward(
-                *(saved, x, weights, sizes, y, dy), out=[wanted], by_x=False, by_state=False, variant=variant, **settings
+                *(saved, x, weights, sizes, y, dy),
+                **{"out": [wanted], "by_x": False, "by_state": False, "variant": variant, **settings},
             )
             assert (dx, dh0, dc0) == (None, None, None)
             np.testing.assert_allclose(getattr(wanted, part), getattr(all_of_them, part), atol=1e-12)
@@ -334,7 +339,9 @@ def test_parts_that_are_left_out(without, threads):
     if without == "norm_c":
         return
     # What is left out is 0.
-    zeros = [w._replace(**{without: np.zeros((3, 30) if without == "peepholes" else 30)}) for w in case.weights]
+    zeros = [
+        w._replace(**{without: np.zeros((3, 30) if without == "peepholes" else 30)}) for w in case.weights
+    ]
     y = K.recurrent(*case[:5], **case.settings)[0]
     np.testing.assert_allclose(K.recurrent(case.x, zeros, *case[2:5], **case.settings)[0], y, atol=1e-13)
 

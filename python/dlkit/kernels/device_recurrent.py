@@ -77,7 +77,9 @@ class _Layer:
             )
         self.precision = precisions.code(None, operation) if self.dtype == 0 else 0
         self.input = contiguous(self.backend, x)
-        self.arrays = [tuple(None if a is None else contiguous(self.backend, a) for a in w[: len(_PARTS)]) for w in weights
+        self.arrays = [
+            tuple(None if a is None else contiguous(self.backend, a) for a in w[: len(_PARTS)])
+            for w in weights
         ]
 
     def like(self, argument: str, array: Any, shape: tuple[int, ...]) -> None:

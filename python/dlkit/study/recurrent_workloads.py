@@ -135,7 +135,9 @@ def reference(kind: str, p: dict[str, Any], a: Arrays) -> Arrays:
         for at, d, suffix in names(p):
             if at != layer:
                 continue
-            y, tape = layer_forward(p["cell"], x[::-1] if d else x, [a[part + suffix] for part in parts_of(p)])
+            y, tape = layer_forward(
+                p["cell"], x[::-1] if d else x, [a[part + suffix] for part in parts_of(p)]
+            )
             outputs.append(y[::-1] if d else y)
             tapes.append((layer, d, suffix, x, tape))
         x = np.concatenate(outputs, axis=2)

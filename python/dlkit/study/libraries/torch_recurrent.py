@@ -35,11 +35,10 @@ class _NormalisedCell(_Module):  # type: ignore[misc]
             self.register_parameter(f"{part}_l0", torch.nn.Parameter(torch.empty(shape)))
 
     def from_input(self, x: torch.Tensor) -> torch.Tensor:
-        return _normal(F.linear(x, self.weight_ih_l0), 4) * self.norm_ih_l0 + self.bias_ih_l0
+        left: torch.Tensor = _normal(F.linear(x, self.weight_ih_l0), 4) * self.norm_ih_l0 + self.bias_ih_l0
+        return left
 
-    def step(
-        self, left: torch.Tensor, h: torch.Tensor, c: torch.Tensor
-    ) -> tuple[torch.Tensor, torch.Tensor]:
+    def step(self, left: torch.Tensor, h: torch.Tensor, c: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         right = _normal(F.linear(h, self.weight_hh_l0), 4) * self.norm_hh_l0 + self.bias_hh_l0
         i, f, g, o = (left + right).chunk(4, 1)
         c = torch.sigmoid(f) * c + torch.sigmoid(i) * torch.tanh(g)
