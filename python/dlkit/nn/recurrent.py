@@ -78,8 +78,8 @@ class Recurrent(Module):
         Of GRUs: z is the share of the candidate, not of the old state.
     layer_norm : bool
         Normalise what the gates get from the input, what they get from the state, and the cell state of an LSTM on its
-        way to the hidden state (Ba, Kiros & Hinton, 2016); each gate over its H units. On devices the steps are then
-        operations of the graph instead of one kernel: many times slower, see `dlkit.nn.recurrent_steps`.
+        way to the hidden state (Ba, Kiros & Hinton, 2016); each gate over its H units. On devices each step is then
+        some twenty operations of the graph instead of a part of one kernel, see `dlkit.nn.recurrent_steps`.
     dtype : dtype
         float32 or float64.
 
