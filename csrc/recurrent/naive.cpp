@@ -1,6 +1,6 @@
 // The definition: each step, each sequence, each unit, as recurrent.h writes the cells, with layer normalisation or
-// without. Backward, the chain rule from
-// the last step to the first, one number at a time (Werbos 1990, "Backpropagation through time").
+// without. Backward, the chain rule from the last step to the first, one number at a time (Werbos 1990,
+// "Backpropagation through time").
 #include <algorithm>
 #include <cmath>
 #include <vector>

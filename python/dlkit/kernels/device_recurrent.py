@@ -40,11 +40,7 @@ class _Layer:
         others: tuple[tuple[str, Any], ...],
     ) -> None:
         self.operation, self.traits, self.x, self.weights = operation, traits, x, weights
-        if any(w.norm_ih is not None or w.norm_hh is not None or w.norm_c is not None for w in weights):
-            raise ValueError(
-                f"{operation}: norm_ih, norm_hh or norm_c is given and x is on a device; expected None "
-                "(dlkit.nn.recurrent_steps normalises there)"
-            )
+        _require_no_norms(operation, weights)
         parts = tuple((f, a) for w in weights for f, a in zip(_PARTS, w, strict=False))
         self.backend = common_backend(operation, ("x", x), *parts, ("mask", mask), *others)
         self.dtype = code(operation, "x", x)
@@ -196,6 +192,7 @@ def recurrent_backward(
         dcn = None
     others = [("y", y), ("dy", dy), ("dhn", dhn), ("dcn", dcn), *(("reserve", r) for r in reserves)]
     if out is not None:
+        _require_no_norms(operation, out)
         others += [(f"d{name}", a) for w in out for name, a in zip(_PARTS, w, strict=False)]
     layer = _Layer(*(operation, x, weights, batch_sizes, mask, traits, settings), others=tuple(others))
     backend, xp, directions = layer.backend, layer.backend.xp, len(weights)
@@ -232,6 +229,14 @@ def recurrent_backward(
     )
     layer.run(backend.library.recurrent_backward, layer.settings(), passes, bool(accumulate))
     return dx, dh0, dc0, out
+
+
+def _require_no_norms(operation: str, weights: Sequence[RecurrentWeights]) -> None:
+    if any(a is not None for w in weights for a in w[len(_PARTS) :]):
+        raise ValueError(
+            f"{operation}: norm_ih, norm_hh or norm_c is given and x is on a device; expected None "
+            "(dlkit.nn.recurrent_steps normalises there)"
+        )
 
 
 def _require_apart(layer: _Layer, written: list[tuple[str, Any]], read: list[tuple[str, Any]]) -> None:
