@@ -318,5 +318,5 @@ def test_layer_normalisation_is_refused(device: Device) -> None:
         K.recurrent(*case[:5], **case.settings)
     plain = [RecurrentWeights(*w[:5]) for w in case.weights]
     y, _, _, saved = K.recurrent(case.x, plain, *case[2:5], keep=True, **case.settings)
-    with pytest.raises(ValueError, match="^recurrent_backward: norm_ih, norm_hh or norm_c is given"):
+    with pytest.raises(ValueError, match=r"^recurrent_backward: norm_ih, norm_hh or norm_c is given"):
         K.recurrent_backward(saved, case.x, plain, case.sizes, y, case.dy, out=case.weights, **case.settings)

@@ -90,7 +90,7 @@ def test_variants_agree_with_the_definition(cell, variant, threads):
 
 
 @pytest.mark.parametrize("cell", list(CELLS))
-def test_float32_is_close_to_float64(cell, threads):
+def test_float32_is_close_to_float64(cell):
     for precise in cases(cell):
         case = changed(precise, np.float32)
         for variant in VARIANTS:

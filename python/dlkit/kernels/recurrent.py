@@ -118,7 +118,8 @@ def recurrent(
     x : array of shape (rows, I), float32 or float64
         Packed, see above.
     weights : sequence of RecurrentWeights
-        Of one direction, or of two: then the second goes from each sequence's last step to its first.
+        Of one direction, or of two: then the second goes from each sequence's last step to its first. On a device
+        without those of layer normalisation.
     batch_sizes : sequence of int
         Rows of each step; not increasing, at least 1, together the rows of `x`.
     h0, c0 : arrays of shape (directions, B, H), optional
