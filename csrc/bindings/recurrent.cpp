@@ -1,6 +1,7 @@
 #include "recurrent/recurrent.h"
 
-#include <initializer_list>
+#include <algorithm>
+#include <array>
 #include <optional>
 #include <string>
 #include <vector>
@@ -77,12 +78,15 @@ struct Target {
   char* data = nullptr;
   Place place;
 
-  Target(PyObject* object, const ArrayArg& like, const char* argument, std::initializer_list<py::ssize_t> expected)
+  Target(PyObject* object, const ArrayArg& like, const char* argument, const std::vector<py::ssize_t>& expected)
       : place({nullptr, nullptr}, argument) {
     if (object == Py_None) return;
     const ArrayArg array(object, like.operation, argument);
     like.require_same_dtype(array);
-    require_shape(array, expected);
+    if (array.ndim() != static_cast<int>(expected.size()) ||
+        !std::equal(expected.begin(), expected.end(), array.shape()))
+      array.fail(std::string(argument) + " is " + array.shape_text() + "; expected " +
+                 shape_text(expected.data(), static_cast<int>(expected.size())));
     array.require_writeable();
     if (!is_contiguous(object)) array.fail(std::string(argument) + " is not contiguous; expected a C-contiguous array");
     data = array.data();
@@ -94,7 +98,8 @@ struct Target {
   }
 };
 
-// What both passes are given of a layer: cell, new_z, reverse, batch_sizes, x, W, U, b, b', p, mask.
+// What both passes are given of a layer: cell, new_z, reverse, batch_sizes, x, W, U, b, b', p, the gains of W x and
+// U h', gain and shift of c, mask.
 class Layer {
  public:
   Layer(PyObject* const* args, const char* operation)
@@ -117,21 +122,39 @@ class Layer {
     ih_bias_.emplace(OptionalInput(args[7], x.array, "bias_ih", {width}));
     hh_bias_.emplace(OptionalInput(args[8], x.array, "bias_hh", {width}));
     peepholes_.emplace(OptionalInput(args[9], x.array, "peepholes", {3, shape.hidden}));
-    mask_.emplace(state(args[10], "mask"));
+    norm_ih_.emplace(OptionalInput(args[10], x.array, "norm_ih", {width}));
+    norm_hh_.emplace(OptionalInput(args[11], x.array, "norm_hh", {width}));
+    norm_c_.emplace(OptionalInput(args[12], x.array, "norm_c", {shape.hidden}));
+    norm_c_bias_.emplace(OptionalInput(args[13], x.array, "norm_c_bias", {shape.hidden}));
+    mask_.emplace(state(args[14], "mask"));
     if (args[9] != Py_None && !traits(cell_).has_c)
       fail(operation, std::string("peepholes are given but the cell is ") + traits(cell_).name + "; expected an LSTM");
+    check_norms(operation);
+    shape.normalised = norm_ih_->get() != nullptr;
   }
   // A state of each sequence, or None.
   OptionalInput state(PyObject* object, const char* argument) const {
     return {object, x.array, argument, {shape.batch(), shape.hidden}};
   }
   py::object new_state() const;
+  // Where the gains of W x and U h' and gain and shift of c are, or null.
+  std::array<const void*, 4> norms() const {
+    return {norm_ih_->as<void>(), norm_hh_->as<void>(), norm_c_->as<void>(), norm_c_bias_->as<void>()};
+  }
+  // What a row of the reserve is: slots of H, or with layer normalisation some numbers.
+  std::vector<py::ssize_t> reserve_shape() const {
+    if (shape.normalised) return {shape.rows(), shape.kept()};
+    return {shape.rows(), shape.slots(), shape.hidden};
+  }
   std::vector<Place> places() const {
-    return {Place(x), Place(*ih_), Place(hh_), Place(*ih_bias_), Place(*hh_bias_), Place(*peepholes_), Place(*mask_)};
+    return {Place(x),         Place(*ih_),          Place(hh_),       Place(*ih_bias_),
+            Place(*hh_bias_), Place(*peepholes_),   Place(*norm_ih_), Place(*norm_hh_),
+            Place(*norm_c_),  Place(*norm_c_bias_), Place(*mask_)};
   }
   template <class T>
   RecurrentWeights<T> weights() const {
-    return {ih_->as<T>(), hh_.as<T>(), ih_bias_->as<T>(), hh_bias_->as<T>(), peepholes_->as<T>()};
+    return {ih_->as<T>(),      hh_.as<T>(),       ih_bias_->as<T>(), hh_bias_->as<T>(),    peepholes_->as<T>(),
+            norm_ih_->as<T>(), norm_hh_->as<T>(), norm_c_->as<T>(),  norm_c_bias_->as<T>()};
   }
   template <class T>
   const T* mask() const {
@@ -150,13 +173,27 @@ class Layer {
   RecurrentShape shape;
 
  private:
+  // Which of the norms there are.
+  void check_norms(const char* operation) const {
+    const auto needs = [&](const std::optional<OptionalInput>& one, const std::optional<OptionalInput>& other,
+                           const char* names) {
+      if (one->get() != nullptr && other->get() == nullptr) fail(operation, names);
+    };
+    needs(norm_ih_, norm_hh_, "norm_ih is given but norm_hh is None; expected both or neither");
+    needs(norm_hh_, norm_ih_, "norm_hh is given but norm_ih is None; expected both or neither");
+    needs(norm_c_, norm_ih_, "norm_c is given but norm_ih is None; expected norm_ih and norm_hh with it");
+    needs(norm_c_bias_, norm_c_, "norm_c_bias is given but norm_c is None; expected norm_c with it");
+    if (norm_c_->get() != nullptr && !traits(cell_).has_c)
+      fail(operation, std::string("norm_c is given but the cell is ") + traits(cell_).name + "; expected an LSTM");
+  }
+
   Cell cell_;
   Input hh_;
-  std::optional<OptionalInput> ih_, ih_bias_, hh_bias_, peepholes_, mask_;
+  std::optional<OptionalInput> ih_, ih_bias_, hh_bias_, peepholes_, norm_ih_, norm_hh_, norm_c_, norm_c_bias_, mask_;
 };
 
-py::object new_array_of(Dtype dtype, std::initializer_list<py::ssize_t> shape) {
-  return new_array(dtype, static_cast<int>(shape.size()), shape.begin());
+py::object new_array_of(Dtype dtype, const std::vector<py::ssize_t>& shape) {
+  return new_array(dtype, static_cast<int>(shape.size()), shape.data());
 }
 
 py::object Layer::new_state() const { return new_array_of(x.array.dtype, {shape.batch(), shape.hidden}); }
@@ -166,15 +203,15 @@ T* data_of(const py::object& array) {
   return array.is_none() ? nullptr : reinterpret_cast<T*>(array_proxy(array.ptr())->data);
 }
 
-// recurrent(cell, new_z, reverse, batch_sizes, x, weight_ih, weight_hh, bias_ih, bias_hh, peepholes, mask,
-//           h0, c0, y, keep, variant) returns (hn, cn, reserve)
+// recurrent(cell, new_z, reverse, batch_sizes, x, weight_ih, weight_hh, bias_ih, bias_hh, peepholes, norm_ih, norm_hh,
+//           norm_c, norm_c_bias, mask, h0, c0, y, keep, variant) returns (hn, cn, reserve)
 class ForwardCall {
  public:
-  static constexpr Py_ssize_t kArguments = 16;
+  static constexpr Py_ssize_t kArguments = 20;
 
   explicit ForwardCall(PyObject* const* args)
-      : layer(args, kForward), variant(args[15]), h0_(layer.state(args[11], "h0")), c0_(layer.state(args[12], "c0")),
-        y(args[13], layer.x.array, "y", layer.shape.rows(), layer.shape.hidden, true) {
+      : layer(args, kForward), variant(args[19]), h0_(layer.state(args[15], "h0")), c0_(layer.state(args[16], "c0")),
+        y(args[17], layer.x.array, "y", layer.shape.rows(), layer.shape.hidden, true) {
     const RecurrentShape& s = layer.shape;
     if (y.data == nullptr) fail(kForward, "y is None; expected an array");
     read = layer.places();
@@ -182,8 +219,7 @@ class ForwardCall {
     require_apart(kForward, {y.place}, read);
     hn_ = layer.new_state();
     cn_ = traits(s.cell).has_c ? layer.new_state() : py::object(py::none());
-    reserve_ =
-        as_bool(args[14]) ? new_array_of(layer.x.array.dtype, {s.rows(), s.slots(), s.hidden}) : py::object(py::none());
+    reserve_ = as_bool(args[18]) ? new_array_of(layer.x.array.dtype, layer.reserve_shape()) : py::object(py::none());
   }
   template <class T>
   RecurrentForward<T> problem() const {
@@ -261,33 +297,48 @@ PyObject* forward_pair_call(PyObject*, PyObject* const* args, Py_ssize_t given) 
   });
 }
 
-// recurrent_backward(cell, new_z, reverse, batch_sizes, x, weight_ih, weight_hh, bias_ih, bias_hh, peepholes, mask,
-//                    y, reserve, dy, dhn, dcn, dx, add_to_dx, with_state, dweight_ih, dweight_hh, dbias_ih, dbias_hh,
-//                    dpeepholes, accumulate, variant) returns (dh0, dc0)
+// recurrent_backward(cell, new_z, reverse, batch_sizes, x, weight_ih, weight_hh, bias_ih, bias_hh, peepholes, norm_ih,
+//                    norm_hh, norm_c, norm_c_bias, mask, y, reserve, dy, dhn, dcn, dx, add_to_dx, with_state,
+//                    dweight_ih, dweight_hh, dbias_ih, dbias_hh, dpeepholes, dnorm_ih, dnorm_hh, dnorm_c,
+//                    dnorm_c_bias, accumulate, variant) returns (dh0, dc0)
 class BackwardCall {
  public:
-  static constexpr Py_ssize_t kArguments = 26;
+  static constexpr Py_ssize_t kArguments = 34;
 
   explicit BackwardCall(PyObject* const* args)
-      : layer(args, kBackward), variant(args[25]), width_(layer.shape.gates() * layer.shape.hidden),
-        y_(rows_of(args[11], "y", layer.shape.hidden, false)),
-        reserve_(args[12], layer.x.array, "reserve", {layer.shape.rows(), layer.shape.slots(), layer.shape.hidden}),
-        dy_(rows_of(args[13], "dy", layer.shape.hidden, false)), dhn_(layer.state(args[14], "dhn")),
-        dcn_(layer.state(args[15], "dcn")), dx_(rows_of(args[16], "dx", layer.shape.inputs, true)),
-        dih_(args[19], layer.x.array, "dweight_ih", {width_, layer.shape.inputs}),
-        dhh_(args[20], layer.x.array, "dweight_hh", {width_, layer.shape.hidden}),
-        dih_bias_(args[21], layer.x.array, "dbias_ih", {width_}),
-        dhh_bias_(args[22], layer.x.array, "dbias_hh", {width_}),
-        dpeepholes_(args[23], layer.x.array, "dpeepholes", {3, layer.shape.hidden}), add_to_dx_(as_bool(args[17])),
-        accumulate_(as_bool(args[24])) {
+      : layer(args, kBackward), variant(args[33]), width_(layer.shape.gates() * layer.shape.hidden),
+        y_(rows_of(args[15], "y", layer.shape.hidden, false)),
+        reserve_(args[16], layer.x.array, "reserve", layer.reserve_shape()),
+        dy_(rows_of(args[17], "dy", layer.shape.hidden, false)), dhn_(layer.state(args[18], "dhn")),
+        dcn_(layer.state(args[19], "dcn")), dx_(rows_of(args[20], "dx", layer.shape.inputs, true)),
+        dih_(args[23], layer.x.array, "dweight_ih", {width_, layer.shape.inputs}),
+        dhh_(args[24], layer.x.array, "dweight_hh", {width_, layer.shape.hidden}),
+        dih_bias_(args[25], layer.x.array, "dbias_ih", {width_}),
+        dhh_bias_(args[26], layer.x.array, "dbias_hh", {width_}),
+        dpeepholes_(args[27], layer.x.array, "dpeepholes", {3, layer.shape.hidden}),
+        dnorm_ih_(args[28], layer.x.array, "dnorm_ih", {width_}),
+        dnorm_hh_(args[29], layer.x.array, "dnorm_hh", {width_}),
+        dnorm_c_(args[30], layer.x.array, "dnorm_c", {layer.shape.hidden}),
+        dnorm_c_bias_(args[31], layer.x.array, "dnorm_c_bias", {layer.shape.hidden}), add_to_dx_(as_bool(args[21])),
+        accumulate_(as_bool(args[32])) {
     if (y_.data == nullptr || reserve_.data == nullptr) fail(kBackward, "y or reserve is None; expected arrays");
     read = layer.places();
     read.insert(read.end(), {y_.place, dy_.place, Place(dhn_), Place(dcn_)});
-    written = {reserve_.place, dih_.place, dhh_.place, dih_bias_.place, dhh_bias_.place, dpeepholes_.place};
+    written = {reserve_.place,    dih_.place,      dhh_.place,      dih_bias_.place, dhh_bias_.place,
+               dpeepholes_.place, dnorm_ih_.place, dnorm_hh_.place, dnorm_c_.place,  dnorm_c_bias_.place};
     std::vector<Place> all = written;
     all.push_back(dx_.place);
     require_apart(kBackward, all, read);
-    const bool with_state = as_bool(args[18]);
+    const auto needs = [&](const Target& target, const void* norm) {
+      if (target.data != nullptr && norm == nullptr)
+        fail(kBackward, std::string(target.place.argument) + " is given but " + (target.place.argument + 1) +
+                            " is None; expected None");
+    };
+    needs(dnorm_ih_, layer.norms()[0]);
+    needs(dnorm_hh_, layer.norms()[1]);
+    needs(dnorm_c_, layer.norms()[2]);
+    needs(dnorm_c_bias_, layer.norms()[3]);
+    const bool with_state = as_bool(args[22]);
     dh0_ = with_state ? layer.new_state() : py::object(py::none());
     dc0_ = with_state && traits(layer.shape.cell).has_c ? layer.new_state() : py::object(py::none());
   }
@@ -316,6 +367,10 @@ class BackwardCall {
     p.dih_bias = dih_bias_.as<T>();
     p.dhh_bias = dhh_bias_.as<T>();
     p.dpeepholes = dpeepholes_.as<T>();
+    p.dnorm_ih = dnorm_ih_.as<T>();
+    p.dnorm_hh = dnorm_hh_.as<T>();
+    p.dnorm_c = dnorm_c_.as<T>();
+    p.dnorm_c_bias = dnorm_c_bias_.as<T>();
     p.accumulate = accumulate_;
     return p;
   }
@@ -346,7 +401,7 @@ class BackwardCall {
   const Rows dy_;
   const OptionalInput dhn_, dcn_;
   const Rows dx_;
-  const Target dih_, dhh_, dih_bias_, dhh_bias_, dpeepholes_;
+  const Target dih_, dhh_, dih_bias_, dhh_bias_, dpeepholes_, dnorm_ih_, dnorm_hh_, dnorm_c_, dnorm_c_bias_;
   const bool add_to_dx_, accumulate_;
   py::object dh0_, dc0_;
 };
@@ -395,13 +450,12 @@ PyObject* backward_pair_call(PyObject*, PyObject* const* args, Py_ssize_t given)
 
 PyMethodDef methods[] = {
     {"recurrent", fastcall(forward_call), METH_FASTCALL,
-     "recurrent(cell, new_z, reverse, batch_sizes, x, weight_ih, weight_hh, bias_ih, bias_hh, peepholes, mask, h0, c0, "
-     "y, keep, variant)"},
+     "recurrent(cell, new_z, reverse, batch_sizes, x, weight_ih, weight_hh, bias_ih, bias_hh, peepholes, norm_ih, "
+     "norm_hh, norm_c, norm_c_bias, mask, h0, c0, y, keep, variant)"},
     {"recurrent_backward", fastcall(backward_call), METH_FASTCALL,
      "recurrent_backward(cell, new_z, reverse, batch_sizes, x, weight_ih, weight_hh, bias_ih, bias_hh, peepholes, "
-     "mask, "
-     "y, reserve, dy, dhn, dcn, dx, add_to_dx, with_state, dweight_ih, dweight_hh, dbias_ih, dbias_hh, dpeepholes, "
-     "accumulate, variant)"},
+     "norm_ih, norm_hh, norm_c, norm_c_bias, mask, y, reserve, dy, dhn, dcn, dx, add_to_dx, with_state, dweight_ih, "
+     "dweight_hh, dbias_ih, dbias_hh, dpeepholes, dnorm_ih, dnorm_hh, dnorm_c, dnorm_c_bias, accumulate, variant)"},
     {"recurrent_pair", fastcall(forward_pair_call), METH_FASTCALL, "recurrent_pair(the arguments of recurrent, twice)"},
     {"recurrent_pair_backward", fastcall(backward_pair_call), METH_FASTCALL,
      "recurrent_pair_backward(the arguments of recurrent_backward, twice)"},

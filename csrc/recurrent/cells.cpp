@@ -9,17 +9,6 @@
 namespace dlkit::DLKIT_TARGET {
 namespace {
 
-// Calls body(row, unit, mask...) for every vector of a block: without a mask where it is whole.
-template <class T, class Body>
-DLKIT_INLINE void each_vector(Index rows, Index units, const Body& body) {
-  using V = Vec<T>;
-  for (Index row = 0; row < rows; ++row) {
-    Index j = 0;
-    for (; j + V::lanes <= units; j += V::lanes) body(row, j);
-    if (j < units) body(row, j, V::first(units - j));
-  }
-}
-
 // What the next row has of `slots` gates at these units is fetched while this row is computed. What a row keeps lies
 // some KiB from the row before, in pieces of a group's units: too short for the processor to see a stream in them.
 template <class T>
@@ -55,15 +44,6 @@ struct Place {
     value.store(gates + slot * p.gate_stride, mask...);
   }
 };
-
-template <class T, class... M>
-DLKIT_INLINE void put_h(const CellForward<T>& p, Index row, Index j, Vec<T> h, M... mask) {
-  using V = Vec<T>;
-  h.store(p.y + row * p.y_stride + j, mask...);
-  if (p.new_h != nullptr) h.store(p.new_h + row * p.h_stride + j, mask...);
-  if (p.mask != nullptr) h = h * V::load(p.mask + row * p.mask_stride + j, mask...);
-  h.store(p.state + row * p.state_stride + j, mask...);
-}
 
 // new_z turns the share of h' into that of n.
 template <class V>
@@ -107,8 +87,9 @@ DLKIT_INLINE void forward_vector(const CellForward<T>& p, Index row, Index j, M.
     if (p.keep) at.keep(2, n, mask...);
     h = V::fma(z, old - n, n);
   } else {
-    constexpr bool kCoupled = kCell == Cell::coupled_lstm;
-    constexpr int kG = kCoupled ? 1 : 2, kO = kG + 1, kC = kO + 1;
+    using Slots = LstmSlots<kCell>;
+    constexpr bool kCoupled = Slots::kCoupled;
+    constexpr int kG = Slots::kG, kO = Slots::kO, kC = Slots::kC;
     T* const place = p.c + row * p.c_stride + j;
     const V c_old = V::load(place, mask...);
     V a_i = at.pre(0, mask...), a_f = kCoupled ? V::zero() : at.pre(1, mask...);
@@ -127,6 +108,11 @@ DLKIT_INLINE void forward_vector(const CellForward<T>& p, Index row, Index j, M.
       if constexpr (!kCoupled) at.keep(1, f, mask...);
     }
     c.store(place, mask...);
+    if (p.halves) {
+      at.keep(kO, o, mask...);
+      if (p.keep) at.keep(kSlots<kCell> - 1, old, mask...);
+      return;
+    }
     h = o * tanh<T>(c);
   }
   if (p.keep) at.keep(kSlots<kCell> - 1, old, mask...);
@@ -143,17 +129,9 @@ DLKIT_INLINE void backward_vector(const CellBackward<T>& p, Index row, Index j, 
                         __attribute__((always_inline)) { return V::load(gates + slot * p.gate_stride, mask...); };
   const auto put = [&](int slot, V value)
                        __attribute__((always_inline)) { value.store(gates + slot * p.gate_stride, mask...); };
-  const auto by_sigmoid = [&](V d, V s) __attribute__((always_inline)) { return d * s * (one - s); };
-  const auto by_tanh = [&](V d, V t) __attribute__((always_inline)) { return d * V::fnma(t, t, one); };
 
   fetch_row(gates + p.gates_stride, p.gate_stride, kSlots<kCell>);
-  V dh = V::load(carry, mask...);
-  if (p.dy != nullptr) dh = dh + V::load(p.dy + row * p.dy_stride + j, mask...);
-  if (row < p.product_rows) {
-    V through = V::load(p.product + row * p.product_stride + j, mask...);
-    if (p.mask != nullptr) through = through * V::load(p.mask + row * p.mask_stride + j, mask...);
-    dh = dh + through;
-  }
+  const V dh = is_lstm(kCell) && p.halves ? V::zero() : gradient_by_h(p, row, j, mask...);
   V on = V::zero();  // past U
   if constexpr (kCell == Cell::tanh) {
     put(0, by_tanh(dh, V::load(p.y + row * p.y_stride + j, mask...)));
@@ -188,12 +166,17 @@ DLKIT_INLINE void backward_vector(const CellBackward<T>& p, Index row, Index j, 
     }
     on = dh * z;
   } else {
-    constexpr bool kCoupled = kCell == Cell::coupled_lstm;
-    constexpr int kG = kCoupled ? 1 : 2, kO = kG + 1, kC = kO + 1;
+    using Slots = LstmSlots<kCell>;
+    constexpr bool kCoupled = Slots::kCoupled;
+    constexpr int kG = Slots::kG, kO = Slots::kO, kC = Slots::kC;
     const V i = kept(0), f = kCoupled ? one - i : kept(1), g = kept(kG), o = kept(kO), c_old = kept(kC);
-    const V c = V::fma(f, c_old, i * g), t = tanh<T>(c);
-    const V d_o = by_sigmoid(dh * t, o);
-    V dc = V::load(p.dc + row * p.carry_stride + j, mask...) + by_tanh(dh * o, t);
+    const V c = V::fma(f, c_old, i * g);
+    V d_o = o, dc = V::load(p.dc + row * p.carry_stride + j, mask...);
+    if (!p.halves) {
+      const V t = tanh<T>(c);
+      d_o = by_sigmoid(dh * t, o);
+      dc = dc + by_tanh(dh * o, t);
+    }
     if (p.peepholes != nullptr) dc = V::fma(d_o, V::load(p.peepholes + 2 * p.hidden + j, mask...), dc);
     const V di = by_sigmoid(kCoupled ? dc * (g - c_old) : dc * g, i), df = by_sigmoid(dc * c_old, f);
     V dc_old = dc * f;

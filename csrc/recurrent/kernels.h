@@ -16,6 +16,7 @@ template <class T>
 struct CellForward {
   Cell cell;
   bool new_z;
+  bool halves;  // of LSTMs: the gates and c; h follows in `show`, which needs c of all units
   Index rows, units;
   const T* product;  // U h', gate by gate; null: 0
   Index product_stride, product_gate;
@@ -42,6 +43,7 @@ template <class T>
 struct CellBackward {
   Cell cell;
   bool new_z;
+  bool halves;  // of LSTMs: o and h are done, in `unshow`
   Index rows, units;
   const T* product;  // the gradient by h that came through U, of the first product_rows rows
   Index product_stride, product_rows;
@@ -73,6 +75,40 @@ struct StepProduct {
   const T* next;  // panels that will be wanted after these, to be fetched; or null
 };
 
+// The normalisation of an LSTM's cell state. The rows' mean and 1 / deviation are `stride` elements apart.
+template <class T>
+struct CellNorm {
+  const T *gain, *shift;  // of each unit; null: no shift
+  T *mean, *rstd;         // null where they are not kept
+  Index stride;
+  T *dgain, *dshift;  // backward: added to
+};
+
+// (x - mean) / sqrt(variance + kNormEps) over the units of each gate, times gains, plus shifts. Gate by gate.
+template <class T>
+struct NormaliseRows {
+  Index rows, gates, units;
+  const T* from;
+  Index from_stride;
+  const T *gain, *shift;  // (gates units); null: no shift
+  T* to;                  // may be `from`
+  Index to_stride;
+  T *normal, *rstd;  // as they are before the gains, and 1 / deviation of each gate; null where they are not kept
+  Index kept_stride;
+};
+
+// The gradient by what was normalised, from that by the result.
+template <class T>
+struct DenormaliseRows {
+  Index rows, gates, units;
+  const T* gradient;
+  T* normal;  // then the gradient
+  const T* rstd;
+  Index stride;  // of all three
+  const T* gain;
+  T *dgain, *dshift;  // added to; null: no dshift
+};
+
 template <class T>
 struct RecurrentKernels {
   void (*forward)(const CellForward<T>&);
@@ -80,6 +116,11 @@ struct RecurrentKernels {
   // The two halves of gru_reset_first: r, z and r h'; then n and h. Backward: z and n; then r.
   void (*reset)(const CellForward<T>&);
   void (*unreset)(const CellBackward<T>&);
+  // The second half of an LSTM whose c is normalised on its way to h; backward, the first.
+  void (*show)(const CellForward<T>&, const CellNorm<T>&);
+  void (*unshow)(const CellBackward<T>&, const CellNorm<T>&);
+  void (*normalise)(const NormaliseRows<T>&);
+  void (*denormalise)(const DenormaliseRows<T>&);
   void (*multiply)(const StepProduct<T>&);
   // Columns of U for the products of a step; `vectors` registers wide, padded with zeros.
   // Forward: of units [first, first + units) of each of the gates. `hh` is (gates H, H).

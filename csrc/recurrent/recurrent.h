@@ -19,6 +19,9 @@
 //   gru              n = tanh(W x + b + r (U h' + b')), h = (1 - z) n + z h'   gates r, z, n
 //   gru_reset_first  n = tanh(W x + b + U (r h') + b')                  gates r, z, n      Cho et al. 2014
 //
+// With layer normalisation (Ba, Kiros & Hinton 2016) W x and U h' are normalised apart, each gate over its H units:
+// gains times (v - mean) / sqrt(variance + kNormEps), and then the biases. So is an LSTM's c on its way to h.
+//
 // Rows of x and y are the steps of a batch packed as torch.nn.utils.rnn.pack_padded_sequence packs them: step after
 // step, with as many rows as sequences are that long, longest first. A batch of sequences of one length is the special
 // case in which all steps have as many rows.
@@ -46,6 +49,8 @@ struct CellTraits {
   bool has_c;
 };
 const CellTraits& traits(Cell cell);
+constexpr double kNormEps = 1e-5;  // PyTorch's default
+
 constexpr bool is_gru(Cell cell) { return cell == Cell::gru || cell == Cell::gru_reset_first; }
 
 struct RecurrentShape {
@@ -54,12 +59,14 @@ struct RecurrentShape {
   bool reverse;  // from the last step of each sequence to its first
   Index inputs, hidden;
   std::vector<Index> batch_sizes;  // rows of each step, not increasing, all at least 1
+  bool normalised = false;         // the products of W and U, by the gains of RecurrentWeights
 
   Index steps() const { return static_cast<Index>(batch_sizes.size()); }
   Index batch() const { return batch_sizes.empty() ? 0 : batch_sizes.front(); }
   Index rows() const;
   Index gates() const { return traits(cell).gates; }
   Index slots() const { return traits(cell).slots; }
+  Index kept() const;  // numbers of a row that training keeps: `slots` vectors of H, or as normalised.h says
   double flops() const {
     return 2.0 * static_cast<double>(rows()) * static_cast<double>(inputs + hidden) *
            static_cast<double>(gates() * hidden);
@@ -74,6 +81,9 @@ struct RecurrentWeights {
   const T* ih_bias;    // b (G H)
   const T* hh_bias;    // b' (G H)
   const T* peepholes;  // p (3 H): of i, f and o
+  // Of layer normalisation: both gains or neither. The cell state's go with them, where there is one.
+  const T *norm_ih = nullptr, *norm_hh = nullptr;     // gains of W x and U h' (G H)
+  const T *norm_c = nullptr, *norm_c_bias = nullptr;  // gain and shift of c (H)
 };
 
 template <class T>
@@ -89,7 +99,7 @@ struct RecurrentForward {
   Index y_stride;
   T* hn;       // (batch, H), h after each sequence's last step
   T* cn;       // (batch, H), or null
-  T* reserve;  // (rows, slots, H) for the backward pass, or null
+  T* reserve;  // (rows, kept) for the backward pass, or null
 };
 
 template <class T>
@@ -111,8 +121,8 @@ struct RecurrentBackward {
   Index dx_stride;
   bool add_to_dx;  // of the other direction
   T *dh0, *dc0;    // (batch, H)
-  T *dih, *dhh, *dih_bias, *dhh_bias, *dpeepholes;
-  bool accumulate;  // add to what the five hold
+  T *dih, *dhh, *dih_bias, *dhh_bias, *dpeepholes, *dnorm_ih, *dnorm_hh, *dnorm_c, *dnorm_c_bias;
+  bool accumulate;  // add to what those by weights hold
 };
 
 // How a pass goes about it; the ladder.

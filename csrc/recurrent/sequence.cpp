@@ -12,102 +12,19 @@
 // Of a step's 2 B H G H operations on G H^2 weights there are 2 B for each weight: bound by the multipliers where U
 // comes from a cache and B is some 10, by the cache at B = 1. The gates of all steps are written once and read once.
 // Appleyard, Kocisky & Blunsom 2016, "Optimizing Performance of Recurrent Neural Networks on GPUs".
+#include "recurrent/sequence.h"
+
 #include <algorithm>
 #include <cstring>
 #include <vector>
 
-#include "core/scratch.h"
 #include "core/thread_pool.h"
 #include "matmul/matmul.h"
-#include "matmul/split.h"
-#include "recurrent/kernels.h"
-#include "recurrent/sequence.h"
+#include "recurrent/normalised.h"
+#include "recurrent/sequence_parts.h"
 
 namespace dlkit {
 namespace {
-
-// Rows of W x that inference makes at a time: enough for the product's full speed.
-constexpr Index kBlockRows = 512;
-// Sequences by which a group of units is multiplied at a time, so that the products stay in the first-level cache.
-constexpr Index kRows = 64;
-
-Index round_up(Index n, Index to) { return divide_up(n, to) * to; }
-
-// Pieces of one block of scratch memory, each on a cache line of its own.
-template <class T>
-class Arena {
- public:
-  Index place(Index count) {
-    const Index at = size_;
-    size_ += round_up(count, 64 / static_cast<Index>(sizeof(T)));
-    return at;
-  }
-  void open() { base_ = scratch<T>(Slot::columns, static_cast<std::size_t>(size_)); }
-  T* operator[](Index place) const { return base_ + place; }
-
- private:
-  Index size_ = 0;
-  T* base_ = nullptr;
-};
-
-struct Group {
-  Index first, units, vectors, panels;  // the place of the panels, in elements
-};
-
-// Units in parts for threads, each in groups, and where the panels of one product are.
-class Groups {
- public:
-  // `gates` columns for each unit; `depth` rows.
-  template <class T>
-  Groups(const RecurrentKernels<T>& k, Index hidden, int gates, Index depth, int parts) : gates_(gates), depth_(depth) {
-    const auto border = [&](int part) {
-      return part == parts ? hidden : std::min(hidden, (hidden * part / parts + k.lanes / 2) / k.lanes * k.lanes);
-    };
-    for (int part = 0; part < parts; ++part) {
-      begin_.push_back(static_cast<Index>(groups_.size()));
-      for (Index first = border(part); first < border(part + 1);) {
-        const Index left = border(part + 1) - first, whole = std::min(left / k.lanes * k.lanes, k.group);
-        const Index units = whole > 0 ? whole : left;
-        const Index vectors = divide_up(units * gates, k.lanes);
-        groups_.push_back({first, units, vectors, size_});
-        size_ += vectors * k.lanes * depth;
-        first += units;
-      }
-    }
-    begin_.push_back(static_cast<Index>(groups_.size()));
-  }
-  Index size() const { return size_; }
-  Index depth() const { return depth_; }
-  int gates() const { return gates_; }
-  Index begin(int part) const { return begin_[static_cast<std::size_t>(part)]; }
-  Index end(int part) const { return begin_[static_cast<std::size_t>(part) + 1]; }
-  const Group& operator[](Index i) const { return groups_[static_cast<std::size_t>(i)]; }
-
- private:
-  int gates_;
-  Index depth_, size_ = 0;
-  std::vector<Group> groups_;
-  std::vector<Index> begin_;
-};
-
-// The steps of a packed batch in the order in which a direction takes them.
-struct Steps {
-  struct Step {
-    Index row, rows;  // of x and y
-  };
-  std::vector<Step> at;
-
-  explicit Steps(const RecurrentShape& s) {
-    Index row = 0;
-    for (const Index rows : s.batch_sizes) {
-      at.push_back({row, rows});
-      row += rows;
-    }
-    if (s.reverse) std::reverse(at.begin(), at.end());
-  }
-  Index count() const { return static_cast<Index>(at.size()); }
-  const Step& operator[](Index i) const { return at[static_cast<std::size_t>(i)]; }
-};
 
 // How the threads of a team share the work of every step.
 struct Shares {
@@ -125,38 +42,9 @@ inline Shares share(const RecurrentShape& s, Index lanes, Index panels, const Se
                     bool may_take_sequences) {
   if (!options.packed) return {1, false, {}};
   if (may_take_sequences && threads > 1 && s.batch() >= kLeastSequences * threads &&
-      panels <= options.fetch_beyond / 2 * 3) {
-    Shares shares{threads, true, {0}};
-    // Sequences come longest first: borders where the sums of lengths are even.
-    Index sum = 0, at = 0;
-    const Index total = s.rows();
-    std::vector<Index> lengths(static_cast<std::size_t>(s.batch()), 0);
-    Index longer = 0;
-    for (Index step = s.steps() - 1; step >= 0; --step)
-      for (; longer < s.batch_sizes[static_cast<std::size_t>(step)]; ++longer)
-        lengths[static_cast<std::size_t>(longer)] = step + 1;
-    for (int part = 1; part < threads; ++part) {
-      while (at < s.batch() && (sum + lengths[static_cast<std::size_t>(at)] / 2) * threads < total * part)
-        sum += lengths[static_cast<std::size_t>(at++)];
-      shares.begin.push_back(at);
-    }
-    shares.begin.push_back(s.batch());
-    return shares;
-  }
+      panels <= options.fetch_beyond / 2 * 3)
+    return {threads, true, sequence_borders(s, threads)};
   return {static_cast<int>(std::min<Index>(threads, divide_up(s.hidden, lanes))), false, {}};
-}
-
-// from (rows, cols), or zeros where it is null, to rows `stride` apart; times the mask where there is one.
-template <class T>
-void copy_rows(const T* from, Index rows, Index cols, const T* mask, T* to, Index stride) {
-  for (Index row = 0; row < rows; ++row, to += stride) {
-    if (from == nullptr) {
-      std::fill(to, to + cols, T(0));
-      continue;
-    }
-    for (Index j = 0; j < cols; ++j) to[j] = mask == nullptr ? from[j] : from[j] * mask[row * cols + j];
-    from += cols;
-  }
 }
 
 template <class T>
@@ -184,7 +72,7 @@ class Forward {
     c_ = arena_.place(traits(s_.cell).has_c ? batch * hidden_ : 0);
     first_panels_ = arena_.place(options_.packed ? first_.size() : 0);
     second_panels_ = arena_.place(options_.packed && reset_first_ ? second_.size() : 0);
-    const Index product_rows = options_.packed ? std::min(batch, kRows) : batch;
+    const Index product_rows = options_.packed ? std::min(batch, kProductRows) : batch;
     product_size_ = product_rows * (options_.packed ? k_.group * s_.gates() + k_.lanes : width);
     product_ = arena_.place(product_size_ * parts_);
     gates_ = arena_.place(p_.reserve != nullptr ? 0 : most_rows * gates_stride_);
@@ -229,7 +117,8 @@ class Forward {
         }
       }
     }
-    write_last();
+    if (p_.hn != nullptr) write_last(s_, steps_, p_.y, p_.y_stride, p_.hn);
+    if (p_.cn != nullptr) std::memcpy(p_.cn, arena_[c_], static_cast<std::size_t>(batch * hidden_) * sizeof(T));
   }
 
  private:
@@ -330,8 +219,8 @@ class Forward {
     const Index first_row = begin_row(part, rows), end = end_row(part, rows), last = groups.end(unit_part(part));
     for (Index g = groups.begin(unit_part(part)); g < last; ++g) {
       const Group& group = groups[g];
-      for (Index row = first_row; row < end; row += kRows) {
-        const Index count = std::min(kRows, end - row);
+      for (Index row = first_row; row < end; row += kProductRows) {
+        const Index count = std::min(kProductRows, end - row);
         StepProduct<T> product{};
         product.a = from + row * state_stride_;
         product.a_stride = state_stride_;
@@ -422,23 +311,6 @@ class Forward {
     k_.forward(c);
   }
 
-  void write_last() const {
-    const Index batch = s_.batch();
-    if (p_.hn != nullptr) {
-      Index row = batch;  // sequences from `row` on have ended
-      for (Index i = steps_.count() - 1; i >= 0 && row > 0; --i) {
-        const auto& step = steps_[i];
-        // Forward, the sequences that end at this step are those that the step after lacks; backward, all end at last.
-        const Index first = s_.reverse || i + 1 == steps_.count() ? 0 : steps_[i + 1].rows;
-        for (Index b = first; b < step.rows; ++b)
-          std::memcpy(p_.hn + b * hidden_, p_.y + (step.row + b) * p_.y_stride,
-                      static_cast<std::size_t>(hidden_) * sizeof(T));
-        if (s_.reverse) break;
-      }
-    }
-    if (p_.cn != nullptr) std::memcpy(p_.cn, arena_[c_], static_cast<std::size_t>(batch * hidden_) * sizeof(T));
-  }
-
   const RecurrentForward<T>& p_;
   const RecurrentShape& s_;
   const SequenceOptions options_;
@@ -474,7 +346,7 @@ class Backward {
     dc_ = arena_.place(traits(s_.cell).has_c ? batch * hidden_ : 0);
     through_panels_ = arena_.place(options_.packed ? through_.size() : 0);
     seen_panels_ = arena_.place(options_.packed && reset_first_ ? seen_.size() : 0);
-    product_size_ = (options_.packed ? std::min(batch, kRows) * k_.group : batch * hidden_);
+    product_size_ = (options_.packed ? std::min(batch, kProductRows) * k_.group : batch * hidden_);
     product_ = arena_.place(product_size_ * parts_);
     arena_.open();
     copy_rows<T>(p_.dhn, batch, hidden_, nullptr, arena_[dh_], hidden_);
@@ -598,8 +470,9 @@ class Backward {
     T* const out = arena_[product_] + part * product_size_;
     const Index most = std::max(rows(i), rows_after(i)), with_product = rows_after(i), count = end_row(part, most);
     for (Index g = through_.begin(unit_part(part)); g < through_.end(unit_part(part)); ++g)
-      for (Index row = begin_row(part, most); row < count; row += kRows) {
-        const Index block = std::min(kRows, count - row), multiplied = std::clamp<Index>(with_product - row, 0, block);
+      for (Index row = begin_row(part, most); row < count; row += kProductRows) {
+        const Index block = std::min(kProductRows, count - row),
+                    multiplied = std::clamp<Index>(with_product - row, 0, block);
         if (multiplied > 0)
           multiply(through_, arena_[through_panels_], g, part, gates(i + 1) + row * gates_stride_, multiplied, out);
         cells(i, row, block, through_[g].first, through_[g].units, out, through_[g].vectors * k_.lanes);
@@ -610,8 +483,8 @@ class Backward {
     T* const out = arena_[product_] + part * product_size_;
     const Index count = end_row(part, rows(i));
     for (Index g = seen_.begin(unit_part(part)); g < seen_.end(unit_part(part)); ++g)
-      for (Index row = begin_row(part, rows(i)); row < count; row += kRows) {
-        const Index block = std::min(kRows, count - row);
+      for (Index row = begin_row(part, rows(i)); row < count; row += kProductRows) {
+        const Index block = std::min(kProductRows, count - row);
         multiply(seen_, arena_[seen_panels_], g, part, gates(i) + row * gates_stride_ + 2 * hidden_, block, out);
         CellBackward<T> c = cell(i, row, block, seen_[g].first, seen_[g].units);
         c.product = out;
@@ -704,12 +577,16 @@ class Backward {
 
 template <class T>
 void sequence_forward(const RecurrentForward<T>& p, const SequenceOptions& options, int threads) {
+  if (p.shape.normalised) return normalised_forward(p, options, threads);
   Forward<T>(p, options, threads).run();
 }
 
 template <class T>
 void sequence_backward(const RecurrentBackward<T>& p, const SequenceOptions& options, int threads) {
-  Backward<T>(p, options, threads).run();
+  if (p.shape.normalised)
+    normalised_backward(p, options, threads);
+  else
+    Backward<T>(p, options, threads).run();
   input_gradient(p, threads);
 }
 
@@ -717,18 +594,19 @@ template <class T>
 void input_gradient(const RecurrentBackward<T>& p, int threads) {
   const RecurrentShape& s = p.shape;
   if (p.dx == nullptr || s.inputs == 0) return;
-  const Index all = s.rows(), stride = s.slots() * s.hidden;
-  const auto add_gates = [&](Index slot, Index count, Index first_row, bool add) {
+  const Index all = s.rows(), stride = s.kept();
+  const auto add_gates = [&](Index from, Index count, Index first_row, bool add) {
     MatmulProblem<T> product;
-    product.a = {p.reserve + slot * s.hidden, all, count * s.hidden, stride, 1};
+    product.a = {p.reserve + from, all, count * s.hidden, stride, 1};
     product.b = {p.weights.ih + first_row * s.inputs, count * s.hidden, s.inputs, s.inputs, 1};
     product.c = {p.dx, all, s.inputs, p.dx_stride, 1};
     product.accumulate = add;
     matmul<T>(product, nullptr, threads);
   };
+  if (s.normalised) return add_gates(NormalisedRow(s).by_input, s.gates(), 0, p.add_to_dx);
   const bool split = s.cell == Cell::gru;  // whose n has its gradient by W x in the slot after
   add_gates(0, split ? 2 : s.gates(), 0, p.add_to_dx);
-  if (split) add_gates(3, 1, 2 * s.hidden, true);
+  if (split) add_gates(3 * s.hidden, 1, 2 * s.hidden, true);
 }
 
 #define DLKIT_INSTANTIATE(T)                                                                 \

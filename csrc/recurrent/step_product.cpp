@@ -169,8 +169,9 @@ void pack_units(const T* hh, Index hidden, Index depth, Index first, Index units
 namespace {
 
 template <class T>
-constexpr RecurrentKernels<T> kernels = {cell_forward<T>,  cell_backward<T>, gru_reset<T>,     gru_unreset<T>,
-                                         multiply_step<T>, pack_gates<T>,    pack_units<T>,    column_sums<T>,
+constexpr RecurrentKernels<T> kernels = {cell_forward<T>,  cell_backward<T>, gru_reset<T>,      gru_unreset<T>,
+                                         show_cells<T>,    unshow_cells<T>,  normalise_rows<T>, denormalise_rows<T>,
+                                         multiply_step<T>, pack_gates<T>,    pack_units<T>,     column_sums<T>,
                                          scale_rows<T>,    Vec<T>::lanes,    3 * Vec<T>::lanes};
 
 }  // namespace

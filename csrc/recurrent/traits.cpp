@@ -1,6 +1,6 @@
 #include <numeric>
 
-#include "recurrent/recurrent.h"
+#include "recurrent/normalised.h"
 
 namespace dlkit {
 
@@ -15,5 +15,7 @@ const CellTraits& traits(Cell cell) {
 }
 
 Index RecurrentShape::rows() const { return std::accumulate(batch_sizes.begin(), batch_sizes.end(), Index{0}); }
+
+Index RecurrentShape::kept() const { return normalised ? NormalisedRow(*this).size : slots() * hidden; }
 
 }  // namespace dlkit

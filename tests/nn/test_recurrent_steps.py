@@ -1,4 +1,4 @@
-"""Recurrent layers a step at a time: they are what the kernels compute, and have layer normalisation."""
+"""Recurrent layers a step at a time: they are what the kernels compute, with layer normalisation and without."""
 
 from __future__ import annotations
 
@@ -30,18 +30,27 @@ def tensor(rng, *shape):
 @pytest.mark.parametrize(("cell", "options"), OPTIONS)
 @pytest.mark.parametrize("sizes", [[3, 3, 3], [4, 2, 2, 1]])
 @pytest.mark.parametrize("mask", [False, True])
-def test_steps_are_the_kernels(rng, cell, options, sizes, mask):
+@pytest.mark.parametrize("layer_norm", [False, True], ids=["", "layer_norm"])
+def test_steps_are_the_kernels(rng, cell, options, sizes, mask, layer_norm):
     """Both directions, with what they return and all gradients."""
     inputs, hidden, gates = 3, 4, CELLS[cell].gates
     results = []
     hides = rng.integers(0, 2, (2, sizes[0], hidden)) * 2.0 if mask else None
-    shapes = [(gates * hidden, inputs), (gates * hidden, hidden), (gates * hidden,), (gates * hidden,)]
+    width = gates * hidden
+    shapes = {"ih": (width, inputs), "hh": (width, hidden), "ih_bias": (width,), "hh_bias": (width,)}
     if options.get("peepholes"):
-        shapes.append((3, hidden))
-    arrays = [[rng.standard_normal(shape) for shape in shapes] for _ in range(2)]
+        shapes["peepholes"] = (3, hidden)
+    if layer_norm:
+        shapes |= {"norm_ih": (width,), "norm_hh": (width,)}
+        if CELLS[cell].has_c:
+            shapes |= {"norm_c": (hidden,), "norm_c_bias": (hidden,)}
+    arrays = [{part: rng.standard_normal(shape) for part, shape in shapes.items()} for _ in range(2)]
     x, h0, c0 = (rng.standard_normal(s) for s in ((sum(sizes), inputs), *[(2, sizes[0], hidden)] * 2))
     for run in (F.recurrent, recurrent_steps):
-        weights = [RecurrentWeights(*(dl.tensor(a, requires_grad=True) for a in w)) for w in arrays]
+        weights = [
+            RecurrentWeights(**{part: dl.tensor(a, requires_grad=True) for part, a in w.items()})
+            for w in arrays
+        ]
         given = [dl.tensor(a, requires_grad=True) for a in (x, h0, c0)[: 3 if CELLS[cell].has_c else 2]]
         state = run(
             given[0], weights, sizes, *given[1:], cell=cell, new_z=options.get("new_z", False), mask=hides
@@ -157,3 +166,34 @@ def test_names_and_files(tmp_path):
     np.testing.assert_array_equal(layer(x)[0].numpy(), other(x)[0].numpy())
     with pytest.raises((KeyError, ValueError, RuntimeError), match="norm_ih_l0"):
         nn.LSTM(3, 4).load_state_dict(layer.state_dict())
+
+
+@pytest.mark.parametrize("kind", [nn.LSTM, nn.GRU, nn.RNN])
+def test_layer_normalisation_is_one_operation(rng, kind, monkeypatch):
+    """On the CPU: the kernel, and not the steps; a second backward pass and one without gradients give the same."""
+    monkeypatch.setattr("dlkit.nn.recurrent.recurrent_steps", None)
+    layer = kind(3, 5, layer_norm=True, recurrent_dropout=0.5, dtype=np.float64)
+    x = tensor(rng, 4, 2, 3)
+    dl.manual_seed(7)
+    y, _ = layer(x)
+    loss = (y * y).sum()
+    loss.backward(retain_graph=True)
+    once = [p.grad.numpy().copy() for p in layer.parameters()]
+    loss.backward()
+    for p, a in zip(layer.parameters(), once, strict=True):
+        np.testing.assert_allclose(p.grad.numpy(), 2 * a, rtol=1e-12)
+    dl.manual_seed(7)
+    with dl.no_grad():
+        np.testing.assert_allclose(layer(x)[0].numpy(), y.numpy(), rtol=1e-12)
+
+
+def test_steps_from_where_others_ended(rng):
+    """The state carried from call to call, as a language model does."""
+    layer = nn.LSTM(3, 6, num_layers=2, layer_norm=True, dtype=np.float64)
+    x = tensor(rng, 7, 2, 3)
+    y, (h, c) = layer(x)
+    first, state = layer(x[:4])
+    second, (hn, cn) = layer(x[4:], state)
+    np.testing.assert_allclose(np.concatenate([first.numpy(), second.numpy()]), y.numpy(), rtol=1e-12)
+    np.testing.assert_allclose(hn.numpy(), h.numpy(), rtol=1e-12)
+    np.testing.assert_allclose(cn.numpy(), c.numpy(), rtol=1e-12)

@@ -35,13 +35,14 @@ def last_state(layer, x, h, c):
 
 
 @pytest.mark.parametrize("cell", CELLS)
-def test_against_finite_differences(cell):
-    layer, x = make(cell, peepholes=CELLS[cell].has_c)
+@pytest.mark.parametrize("layer_norm", [False, True], ids=["", "layer_norm"])
+def test_against_finite_differences(cell, layer_norm):
+    layer, x = make(cell, peepholes=CELLS[cell].has_c, layer_norm=layer_norm)
     found = state_gradients(layer, x)
     assert (found.by_c is not None) == CELLS[cell].has_c
     np.testing.assert_array_equal(found.lags, np.arange(T + 1))
     np.testing.assert_allclose(found.by_h[0], 1)
-    eps = 1e-6
+    eps = 1e-7 if layer_norm else 1e-6  # normalised, a small state is a step from its limit
     for lag in range(1, T + 1):
         for b in range(B):
             one = x[:, b : b + 1]
@@ -108,4 +109,7 @@ def test_bad_input():
     with pytest.raises(ValueError, match="2 layers and 1 directions"):
         state_gradients(nn.Recurrent("gru", INPUTS, H, 2), x)
     with pytest.raises(ValueError, match="expected tanh or relu"):
+        gradient_bound(layer)
+    layer = nn.RNN(INPUTS, H, layer_norm=True)
+    with pytest.raises(ValueError, match="gradient_bound: the layer has layer_norm=True"):
         gradient_bound(layer)

@@ -149,11 +149,11 @@ def test_gradients_are_added_to_what_is_there(device: Device, variant: str) -> N
     results = []
     for accumulate in (False, True):
         y, _, _, saved = K.recurrent(x, weights, sizes, h0, c0, keep=True, variant=variant, **settings)
-        out = [RecurrentWeights(*(device.put(np.ones(a.shape)) for a in weights[0]))]
+        out = [RecurrentWeights(*(device.put(np.ones(a.shape)) for a in weights[0] if a is not None))]
         K.recurrent_backward(
             *(saved, x, weights, sizes, y, dy), out=out, accumulate=accumulate, variant=variant, **settings
         )
-        results.append([to_host(a) for a in out[0]])
+        results.append([to_host(a) for a in out[0] if a is not None])
     for once, added in zip(*results, strict=True):
         np.testing.assert_allclose(added, once + 1, atol=1e-12)
 
@@ -307,3 +307,16 @@ def test_gradients_have_memory_of_their_own(simt: Any) -> None:
         K.recurrent_backward(
             *(saved, *case[:3], y, case.dy), out=[RecurrentWeights(None, w.hh.T)], **case.settings
         )
+
+
+def test_layer_normalisation_is_refused(device: Device) -> None:
+    case = device.case(make("lstm", [3, 2], 4, 5, norms=True))
+    with pytest.raises(
+        ValueError,
+        match=r"^recurrent: norm_ih, norm_hh or norm_c is given and x is on a device; expected None",
+    ):
+        K.recurrent(*case[:5], **case.settings)
+    plain = [RecurrentWeights(*w[:5]) for w in case.weights]
+    y, _, _, saved = K.recurrent(case.x, plain, *case[2:5], keep=True, **case.settings)
+    with pytest.raises(ValueError, match=r"^recurrent_backward: norm_ih, norm_hh or norm_c is given"):
+        K.recurrent_backward(saved, case.x, plain, case.sizes, y, case.dy, out=case.weights, **case.settings)

@@ -16,6 +16,7 @@ from dlkit.kernels.device_operands import code, common_backend, contiguous, over
 if TYPE_CHECKING:
     from dlkit.kernels.recurrent import CellTraits, RecurrentWeights
 
+#: Of `RecurrentWeights`, what kernels of devices take: they have no layer normalisation.
 _PARTS = "weight_ih", "weight_hh", "bias_ih", "bias_hh", "peepholes"
 
 
@@ -39,7 +40,8 @@ class _Layer:
         others: tuple[tuple[str, Any], ...],
     ) -> None:
         self.operation, self.traits, self.x, self.weights = operation, traits, x, weights
-        parts = tuple((f, a) for w in weights for f, a in zip(_PARTS, w, strict=True))
+        _require_no_norms(operation, weights)
+        parts = tuple((f, a) for w in weights for f, a in zip(_PARTS, w, strict=False))
         self.backend = common_backend(operation, ("x", x), *parts, ("mask", mask), *others)
         self.dtype = code(operation, "x", x)
         if x.ndim != 2:
@@ -71,7 +73,10 @@ class _Layer:
             )
         self.precision = precisions.code(None, operation) if self.dtype == 0 else 0
         self.input = contiguous(self.backend, x)
-        self.arrays = [tuple(None if a is None else contiguous(self.backend, a) for a in w) for w in weights]
+        self.arrays = [
+            tuple(None if a is None else contiguous(self.backend, a) for a in w[: len(_PARTS)])
+            for w in weights
+        ]
 
     def like(self, argument: str, array: Any, shape: tuple[int, ...]) -> None:
         """Raise unless an array, or None, has the dtype of x and a shape."""
@@ -187,7 +192,8 @@ def recurrent_backward(
         dcn = None
     others = [("y", y), ("dy", dy), ("dhn", dhn), ("dcn", dcn), *(("reserve", r) for r in reserves)]
     if out is not None:
-        others += [(f"d{name}", a) for w in out for name, a in zip(_PARTS, w, strict=True)]
+        _require_no_norms(operation, out)
+        others += [(f"d{name}", a) for w in out for name, a in zip(_PARTS, w, strict=False)]
     layer = _Layer(*(operation, x, weights, batch_sizes, mask, traits, settings), others=tuple(others))
     backend, xp, directions = layer.backend, layer.backend.xp, len(weights)
     _, y_columns, y_stride = layer.outputs("y", y)
@@ -202,7 +208,7 @@ def recurrent_backward(
     for reserve in reserves:
         layer.like("reserve", reserve, (layer.rows, traits.slots, layer.hidden))
     for w in out:
-        for name, array, shape in zip(_PARTS, w, shapes, strict=True):
+        for name, array, shape in zip(_PARTS, w, shapes, strict=False):
             layer.like(f"d{name}", array, shape)
             if array is not None:
                 written.append((f"d{name}", array))
@@ -217,7 +223,7 @@ def recurrent_backward(
             *(pointer(y_columns[d]), y_stride, pointer(reserves[d]), pointer(dy_columns[d]), dy_stride),
             *(pointer(last_h[d]), pointer(last_c[d]), pointer(dx)),
             *(pointer(None if dh0 is None else dh0[d]), pointer(None if dc0 is None else dc0[d])),
-            tuple(pointer(array) for array in out[d]),
+            tuple(pointer(array) for array in out[d][: len(_PARTS)]),
         )
         for d in range(directions)
     )
@@ -225,8 +231,16 @@ def recurrent_backward(
     return dx, dh0, dc0, out
 
 
+def _require_no_norms(operation: str, weights: Sequence[RecurrentWeights]) -> None:
+    if any(a is not None for w in weights for a in w[len(_PARTS) :]):
+        raise ValueError(
+            f"{operation}: norm_ih, norm_hh or norm_c is given and x is on a device; expected None "
+            "(dlkit.nn.recurrent_steps normalises there)"
+        )
+
+
 def _require_apart(layer: _Layer, written: list[tuple[str, Any]], read: list[tuple[str, Any]]) -> None:
-    read = [("x", layer.x), *((n, a) for w in layer.weights for n, a in zip(_PARTS, w, strict=True)), *read]
+    read = [("x", layer.x), *((n, a) for w in layer.weights for n, a in zip(_PARTS, w, strict=False)), *read]
     for at, (argument, array) in enumerate(written):
         if not array.flags.c_contiguous or array.data.ptr % array.itemsize:
             raise ValueError(

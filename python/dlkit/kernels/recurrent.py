@@ -68,6 +68,12 @@ class RecurrentWeights(NamedTuple):
     ih_bias, hh_bias : arrays of shape (G H,), optional
     peepholes : array of shape (3, H), optional
         Of LSTMs: what the gates i, f and o see of the cell state.
+    norm_ih, norm_hh : arrays of shape (G H,), optional
+        Both, or neither: layer normalisation (Ba, Kiros & Hinton, 2016). What the gates get from the input and from
+        the state is then normalised apart, each gate over its H units (``nn.functional.layer_norm``), and multiplied
+        with these gains before the biases are added.
+    norm_c, norm_c_bias : arrays of shape (H,), optional
+        With those, of LSTMs: gain and shift of the cell state, normalised on its way to the hidden state.
     """
 
     ih: Any
@@ -75,6 +81,10 @@ class RecurrentWeights(NamedTuple):
     ih_bias: Any = None
     hh_bias: Any = None
     peepholes: Any = None
+    norm_ih: Any = None
+    norm_hh: Any = None
+    norm_c: Any = None
+    norm_c_bias: Any = None
 
 
 class RecurrentSaved(NamedTuple):
@@ -108,7 +118,8 @@ def recurrent(
     x : array of shape (rows, I), float32 or float64
         Packed, see above.
     weights : sequence of RecurrentWeights
-        Of one direction, or of two: then the second goes from each sequence's last step to its first.
+        Of one direction, or of two: then the second goes from each sequence's last step to its first. On a device
+        without those of layer normalisation.
     batch_sizes : sequence of int
         Rows of each step; not increasing, at least 1, together the rows of `x`.
     h0, c0 : arrays of shape (directions, B, H), optional
@@ -421,13 +432,17 @@ def _check(operation: str, cell: str, weights: Sequence[RecurrentWeights]) -> tu
 
 
 def _arrays(weights: RecurrentWeights, operation: str) -> RecurrentWeights:
-    ih, hh, ih_bias, hh_bias, peepholes = weights
+    ih, hh, ih_bias, hh_bias, peepholes, norm_ih, norm_hh, norm_c, norm_c_bias = weights
     return RecurrentWeights(
         as_array(ih, operation, "weight_ih"),
         as_array(hh, operation, "weight_hh"),
         None if ih_bias is None else as_array(ih_bias, operation, "bias_ih"),
         None if hh_bias is None else as_array(hh_bias, operation, "bias_hh"),
         None if peepholes is None else as_array(peepholes, operation, "peepholes"),
+        None if norm_ih is None else as_array(norm_ih, operation, "norm_ih"),
+        None if norm_hh is None else as_array(norm_hh, operation, "norm_hh"),
+        None if norm_c is None else as_array(norm_c, operation, "norm_c"),
+        None if norm_c_bias is None else as_array(norm_c_bias, operation, "norm_c_bias"),
     )
 
 

@@ -10,20 +10,21 @@ import numpy as np
 from dlkit.autograd.arrangement import cat
 from dlkit.autograd.base import TensorBase, make
 from dlkit.autograd.tensor import Tensor
-from dlkit.kernels.backend import namespace
+from dlkit.kernels.backend import is_device_array, namespace
 from dlkit.kernels.recurrent import CELLS, CellTraits, RecurrentWeights
 from dlkit.nn import functional, init
 from dlkit.nn.linear import positive_integer
 from dlkit.nn.module import Module, float_dtype
 from dlkit.nn.parameter import Parameter
 from dlkit.nn.recurrent_functional import RecurrentState
-from dlkit.nn.recurrent_steps import Norms, recurrent_steps
+from dlkit.nn.recurrent_steps import recurrent_steps
 from dlkit.nn.sequences import PackedSequence
 
 #: Names of a layer's parameters, in the order of `RecurrentWeights`.
-_PARTS = ("weight_ih", "weight_hh", "bias_ih", "bias_hh", "peepholes")
-#: Those of layer normalisation, in the order of `Norms`.
-_NORMS = ("norm_ih", "norm_hh", "norm_c", "norm_c_bias")
+_PARTS = (
+    *("weight_ih", "weight_hh", "bias_ih", "bias_hh", "peepholes"),
+    *("norm_ih", "norm_hh", "norm_c", "norm_c_bias"),
+)
 
 
 def _traits(name: str, cell: str, new_z: bool) -> CellTraits:
@@ -77,8 +78,8 @@ class Recurrent(Module):
         Of GRUs: z is the share of the candidate, not of the old state.
     layer_norm : bool
         Normalise what the gates get from the input, what they get from the state, and the cell state of an LSTM on its
-        way to the hidden state (Ba, Kiros & Hinton, 2016); each gate over its H units. Steps are then operations of the
-        graph instead of one kernel: many times slower, see `dlkit.nn.recurrent_steps`.
+        way to the hidden state (Ba, Kiros & Hinton, 2016); each gate over its H units. On devices each step is then
+        some twenty operations of the graph instead of a part of one kernel, see `dlkit.nn.recurrent_steps`.
     dtype : dtype
         float32 or float64.
 
@@ -154,12 +155,6 @@ class Recurrent(Module):
             for suffix in self._suffixes(layer)
         ]
 
-    def _norms(self, layer: int) -> list[Norms]:
-        return [
-            Norms(*(getattr(self, part + suffix, None) for part in _NORMS))  # type: ignore[arg-type]
-            for suffix in self._suffixes(layer)
-        ]
-
     def reset_parameters(self) -> None:
         """Draw all weights anew."""
         bound = 1 / self.hidden_size**0.5
@@ -229,9 +224,8 @@ class Recurrent(Module):
                 "mask": self._mask(batch, rows._array),
             }
             run: Callable[..., RecurrentState] = functional.recurrent
-            if self.layer_norm:
-                run = recurrent_steps
-                settings["norms"] = self._norms(layer)
+            if self.layer_norm and is_device_array(rows._array):
+                run = recurrent_steps  # kernels of devices do not normalise
             state = run(
                 rows,
                 self._weights(layer),

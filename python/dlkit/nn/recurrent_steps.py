@@ -1,9 +1,9 @@
-"""A recurrent layer a step at a time, in operations of tensors: the textbook, and layer normalisation."""
+"""A recurrent layer a step at a time, in operations of tensors: the textbook, and layer normalisation on devices."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -18,23 +18,6 @@ if TYPE_CHECKING:
     from dlkit.autograd.tensor import Tensor
 
 
-class Norms(NamedTuple):
-    """What layer normalisation of a layer in one direction learns, G gates of H units.
-
-    Attributes
-    ----------
-    ih, hh : Tensor of shape (G H,)
-        Gains of what the gates get from the input, and from the state. Shifts are the layer's biases.
-    c, c_bias : Tensor of shape (H,), or None
-        Gain and shift of the cell state on its way to the hidden state, of LSTMs.
-    """
-
-    ih: Tensor
-    hh: Tensor
-    c: Tensor | None = None
-    c_bias: Tensor | None = None
-
-
 def recurrent_steps(
     x: Tensor,
     weights: Sequence[RecurrentWeights],
@@ -45,32 +28,28 @@ def recurrent_steps(
     cell: str = "lstm",
     new_z: bool = False,
     mask: Any = None,
-    norms: Sequence[Norms] | None = None,
 ) -> RecurrentState:
-    """Run a recurrent layer over all steps of a packed batch, as `functional.recurrent`, with layer normalisation.
+    """Run a recurrent layer over all steps of a packed batch, as `functional.recurrent`.
 
     Parameters
     ----------
     x, weights, batch_sizes, h0, c0, cell, new_z, mask
         As for `functional.recurrent`.
-    norms : sequence of Norms, optional
-        For each direction. Default: no normalisation.
 
     Notes
     -----
-    Ba, Kiros & Hinton, 2016: W x and U h are normalised apart, here each gate over its H units, and the cell state of
-    an LSTM before its tanh. No kernel does it in one call: each step is some twenty operations of the graph, so that
-    this is many times slower than `functional.recurrent`, whose results it gives without `norms`.
+    Each step is some twenty operations of the graph: slower than the kernel, whose results it gives (2.5 times in a
+    training step of 200 units on a CPU). Kernels of devices have no layer normalisation (Ba, Kiros & Hinton, 2016):
+    there, this has it.
     """
     hidden = weights[0].hh.shape[1]
     batch, has_c = batch_sizes[0], CELLS[cell].has_c
     offsets = np.concatenate([[0], np.cumsum(batch_sizes)]).tolist()
     outputs, last_h, last_c = [], [], []
     for d, w in enumerate(weights):
-        norm = None if norms is None else norms[d]
         by_input = functional.linear(x, w.ih)
-        if norm is not None:
-            by_input = _normalised(by_input, hidden, norm.ih)
+        if w.norm_ih is not None:
+            by_input = _normalised(by_input, hidden, w.norm_ih)
         if w.ih_bias is not None:
             by_input = by_input + w.ih_bias
         zeros = make(namespace(x._array).zeros((batch, hidden), x.dtype))
@@ -97,7 +76,6 @@ def recurrent_steps(
                 h,
                 c,
                 w,
-                norm,
                 None if visible is None else visible[:count],
                 new_z,
             )
@@ -113,7 +91,7 @@ def recurrent_steps(
 
 
 def _step(
-    cell: str, x: Any, h: Any, c: Any, w: RecurrentWeights, norm: Norms | None, visible: Any, new_z: bool
+    cell: str, x: Any, h: Any, c: Any, w: RecurrentWeights, visible: Any, new_z: bool
 ) -> tuple[Any, Any]:
     """One step: pre-activations of the input x, states h and c; returns the new states."""
     hidden = h.shape[1]
@@ -122,8 +100,8 @@ def _step(
 
     def from_state(state: Any, part: slice) -> Any:
         product = functional.linear(state, w.hh[part])
-        if norm is not None:
-            product = _normalised(product, hidden, norm.hh[part])
+        if w.norm_hh is not None:
+            product = _normalised(product, hidden, w.norm_hh[part])
         return product if w.hh_bias is None else product + w.hh_bias[part]
 
     def of(values: Any, gate: int) -> Any:
@@ -166,8 +144,8 @@ def _step(
     c = f * c + i * g
     o = functional.sigmoid(of(a, 2 if coupled else 3) + peep(2, c))
     shown = c
-    if norm is not None and norm.c is not None:
-        shown = functional.layer_norm(c, hidden, norm.c, norm.c_bias)
+    if w.norm_c is not None:
+        shown = functional.layer_norm(c, hidden, w.norm_c, w.norm_c_bias)
     return o * functional.tanh(shown), c
 
 

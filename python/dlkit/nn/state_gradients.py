@@ -116,8 +116,12 @@ def gradient_bound(layer: Recurrent) -> float:
     Raises
     ------
     ValueError
-        The cell is neither tanh nor relu, or there are several layers or directions.
+        The cell is neither tanh nor relu, there are several layers or directions, or it has layer normalisation.
     """
+    if layer.layer_norm:
+        raise ValueError(
+            "gradient_bound: the layer has layer_norm=True; expected none, which bounds nothing so"
+        )
     if layer.cell not in ("tanh", "relu") or layer.num_layers != 1 or layer.directions != 1:
         raise ValueError(
             f"gradient_bound: the layer is {layer.cell} with {layer.num_layers} layers and {layer.directions} "

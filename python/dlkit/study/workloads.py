@@ -484,6 +484,7 @@ def _recurrent(quick: bool) -> list[Workload]:
                     flops=flops,
                     bytes=moved,
                     bound="flops",
+                    tolerance=recurrent_workloads.tolerance(params),
                 )
             )
     return found

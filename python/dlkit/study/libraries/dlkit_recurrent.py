@@ -7,13 +7,17 @@ from typing import Any
 import dlkit as dl
 from dlkit import nn
 from dlkit.study.libraries import Prepared
-from dlkit.study.recurrent_workloads import PARTS, Arrays, names
+from dlkit.study.recurrent_workloads import Arrays, names, parts_of
 
 
 def prepare(kind: str, p: dict[str, Any], a: Arrays) -> Prepared:
     """Return a workload ready to run."""
-    layer = nn.Recurrent(p["cell"], p["inputs"], p["hidden"], p["layers"], bidirectional=p["directions"] == 2)
-    state = {part + suffix: a[part + suffix] for _, _, suffix in names(p) for part in PARTS}
+    layer = nn.Recurrent(
+        *(p["cell"], p["inputs"], p["hidden"], p["layers"]),
+        bidirectional=p["directions"] == 2,
+        layer_norm=p.get("layer_norm", False),
+    )
+    state = {part + suffix: a[part + suffix] for _, _, suffix in names(p) for part in parts_of(p)}
     layer.load_state_dict(state)
     x = dl.tensor(a["x"])
     kept: list[Any] = [x]

@@ -9,12 +9,12 @@ import jax.numpy as jnp
 import numpy as np
 
 from dlkit.study.libraries import Prepared
-from dlkit.study.recurrent_workloads import PARTS, Arrays, names
+from dlkit.study.recurrent_workloads import EPS, Arrays, names, parts_of
 
 
 def prepare(kind: str, p: dict[str, Any], t: dict[str, Any]) -> Prepared:
     """Return a workload compiled and ready to run."""
-    weights = {part + suffix: t[part + suffix] for _, _, suffix in names(p) for part in PARTS}
+    weights = {part + suffix: t[part + suffix] for _, _, suffix in names(p) for part in parts_of(p)}
 
     def run_layers(x: Any, weights: dict[str, Any]) -> Any:
         return layers(p, x, weights)
@@ -47,16 +47,22 @@ def layers(p: dict[str, Any], x: Any, weights: dict[str, Any]) -> Any:
         outputs = []
         for at, d, suffix in names(p):
             if at == layer:
-                w, u, b, v = (weights[part + suffix] for part in PARTS)
-                outputs.append(_sequence(p["cell"], x, w, u, b, v, reverse=d == 1))
+                arrays = [weights[part + suffix] for part in parts_of(p)]
+                outputs.append(_sequence(p["cell"], x, *arrays, reverse=d == 1))
         x = jnp.concatenate(outputs, axis=2) if len(outputs) > 1 else outputs[0]
     return x
 
 
-def _sequence(cell: str, x: Any, w: Any, u: Any, b: Any, v: Any, reverse: bool) -> Any:
+def _normal(a: Any, hidden: int) -> Any:
+    runs = a.reshape(*a.shape[:-1], -1, hidden)
+    mean, variance = runs.mean(-1, keepdims=True), runs.var(-1, keepdims=True)
+    return ((runs - mean) * jax.lax.rsqrt(variance + EPS)).reshape(a.shape)
+
+
+def _sequence(cell: str, x: Any, w: Any, u: Any, b: Any, v: Any, *norms: Any, reverse: bool) -> Any:
     hidden = u.shape[1]
     start = jnp.zeros((x.shape[1], hidden), x.dtype)
-    from_input = x @ w.T + b
+    from_input = _normal(x @ w.T, hidden) * norms[0] + b if norms else x @ w.T + b
 
     def simple(h: Any, left: Any) -> Any:
         h = jnp.tanh(left + h @ u.T + v)
@@ -71,9 +77,10 @@ def _sequence(cell: str, x: Any, w: Any, u: Any, b: Any, v: Any, reverse: bool) 
 
     def lstm(state: Any, left: Any) -> Any:
         h, c = state
-        i, f, g, o = jnp.split(left + h @ u.T + v, 4, axis=1)
+        right = _normal(h @ u.T, hidden) * norms[1] + v if norms else h @ u.T + v
+        i, f, g, o = jnp.split(left + right, 4, axis=1)
         c = jax.nn.sigmoid(f) * c + jax.nn.sigmoid(i) * jnp.tanh(g)
-        h = jax.nn.sigmoid(o) * jnp.tanh(c)
+        h = jax.nn.sigmoid(o) * jnp.tanh(_normal(c, hidden) * norms[2] + norms[3] if norms else c)
         return (h, c), h
 
     step = {"tanh": simple, "gru": gru, "lstm": lstm}[cell]

@@ -56,7 +56,7 @@ def prepare(workload: Workload, inputs: Arrays, options: dict[str, Any]) -> Prep
     if kind in conv_workloads.KINDS:
         return torch_conv.prepare(kind, p, t, best)
     if kind in recurrent_workloads.KINDS:
-        return torch_recurrent.prepare(kind, p, t)
+        return torch_recurrent.prepare(kind, p, t, best)
     if kind == "mlp_step":
         return _mlp(p, inputs, best)
     if kind == "cnn_step":
