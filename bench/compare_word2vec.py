@@ -52,6 +52,7 @@ from dlkit.train.environment import environment
 
 PAGE = ROOT / "docs" / "word2vec.md"
 SPEED = RESULTS / "word2vec.json"
+ENGINE = RESULTS / "word2vec-engine.json"
 SENTENCE = 10000
 MODES = {
     "skip-gram, negative sampling": {"sg": 1},
@@ -323,8 +324,13 @@ def _trainer(corpus: Any, mode: dict[str, Any], **options: Any) -> Word2VecTrain
     )
 
 
-def engine(workers: list[int], dims: list[int], words: int, epochs: int) -> dict[str, Any]:
-    """Train with each rung of the engine: nanoseconds of a kept word, the loss, and WordSim-353."""
+def engine(
+    workers: list[int], dims: list[int], words: int, epochs: int, rungs: list[str] | None
+) -> dict[str, Any]:
+    """Train with each rung of the engine: nanoseconds of a kept word, the loss, and WordSim-353.
+
+    Or with some rungs, beside what was measured of the others before.
+    """
     root = data_folder()
     if root is None:
         raise SystemExit("compare_word2vec: DLKIT_DATA is not set: there are no similarities to ask")
@@ -333,7 +339,8 @@ def engine(workers: list[int], dims: list[int], words: int, epochs: int) -> dict
         tempfile.TemporaryDirectory() as folder,
         dl.data.WordCorpus.build(text(words, Path(folder)), MIN_COUNT) as corpus,
     ):
-        for rung, options in RUNGS.items():
+        for rung in rungs or RUNGS:
+            options = RUNGS[rung]
             for count in workers:
                 if count == 1 and options["hot_rows"]:
                     continue  # one worker has no copies
@@ -351,6 +358,14 @@ def engine(workers: list[int], dims: list[int], words: int, epochs: int) -> dict
                     print(rows[-1], file=sys.stderr, flush=True)
         bounds = [_bound(corpus, name, dim, epochs) for dim in dims for name in MODES]
         vocabulary = len(corpus.words)
+    if rungs:
+        earlier = json.loads(ENGINE.read_text(encoding="utf-8"))
+        if (earlier["words"], earlier["epochs"]) != (words, epochs):
+            raise SystemExit(
+                f"compare_word2vec: earlier rungs are of {earlier['words']} words and {earlier['epochs']} epochs; "
+                f"expected these of as many"
+            )
+        rows += [row for row in earlier["rows"] if row["rung"] not in rungs]
     return {
         "benchmark": "word2vec-engine",
         "words": words,
@@ -384,7 +399,8 @@ def _bound(corpus: Any, name: str, dim: int, epochs: int) -> dict[str, Any]:
     trainer = _trainer(corpus, mode, vector_size=dim)
     share = corpus.counts / corpus.counts.sum()
     kept = share * np.minimum(np.sqrt(SAMPLE / share) + SAMPLE / share, 1)
-    outputs = near = 1.0 + NEGATIVE
+    outputs = 1.0 + NEGATIVE
+    near = 1.0 + NEGATIVE / (1 if mode["sg"] else 2)  # words of CBOW share negatives two by two
     if mode.get("hs"):
         paths = [trainer.path(word)[0] for word in range(len(kept))]
         outputs = float(np.average([len(path) for path in paths], weights=kept))
@@ -527,6 +543,12 @@ def main() -> int:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--quality", action="store_true", help="whole trainings, and what they are good for")
     parser.add_argument("--engine", action="store_true", help="the rungs of dlkit's engine alone")
+    parser.add_argument(
+        "--rungs",
+        nargs="+",
+        choices=RUNGS,
+        help="of --engine: only these, beside what was measured of the others",
+    )
     parser.add_argument("--epochs", type=int, default=3, help="of --engine (default: 3)")
     parser.add_argument("--trainers", default="dlkit,gensim", help="of --quality (default: dlkit,gensim)")
     parser.add_argument(
@@ -542,8 +564,8 @@ def main() -> int:
         )
         name, show = "word2vec-quality", quality_table
     elif asked.engine:
-        record = engine(asked.workers, asked.dims, asked.words, asked.epochs)
-        results, name, show = RESULTS / "word2vec-engine.json", "word2vec-engine", engine_table
+        record = engine(asked.workers, asked.dims, asked.words, asked.epochs, asked.rungs)
+        results, name, show = ENGINE, "word2vec-engine", engine_table
     else:
         measure = trainers(asked.word2vec, asked.fasttext)
         record = speed(measure, asked.workers, asked.dims, asked.modes, asked.words, asked.rounds)
