@@ -311,6 +311,7 @@ RUNGS: dict[str, dict[str, Any]] = {
     "matrix, rows fetched ahead": {"hot_rows": 0},
     "the same, the window's rows kept": {"hot_rows": 0, "reuse_window": True},
     "fetched ahead, two words share negatives": {"hot_rows": 0, "shared_negatives": 2},
+    "fetched ahead, three words share negatives": {"hot_rows": 0, "shared_negatives": 3},
     "fetched ahead, four words share negatives": {"hot_rows": 0, "shared_negatives": 4},
     "fetched ahead, 64 hot rows a worker": {"hot_rows": 64},
 }
@@ -400,7 +401,7 @@ def _bound(corpus: Any, name: str, dim: int, epochs: int) -> dict[str, Any]:
     share = corpus.counts / corpus.counts.sum()
     kept = share * np.minimum(np.sqrt(SAMPLE / share) + SAMPLE / share, 1)
     outputs = 1.0 + NEGATIVE
-    near = 1.0 + NEGATIVE / (1 if mode["sg"] else 2)  # words of CBOW share negatives two by two
+    near = 1.0 + NEGATIVE / (1 if mode["sg"] else 3)  # three words of CBOW share negatives
     if mode.get("hs"):
         paths = [trainer.path(word)[0] for word in range(len(kept))]
         outputs = float(np.average([len(path) for path in paths], weights=kept))
@@ -469,11 +470,12 @@ def engine_table(record: dict[str, Any]) -> str:
     found = {(row["rung"], row["workers"], row["name"]): row for row in record["rows"]}
     for rung in RUNGS:
         for count in sorted({row["workers"] for row in record["rows"]}):
-            rows = [found[rung, count, name] for name in MODES if (rung, count, name) in found]
+            rows = [found.get((rung, count, name)) for name in MODES]
             cells = [
-                f"{row['nanoseconds']:,.0f} ({row['loss']:.3f}, {row['wordsim353']:.3f})" for row in rows
+                f"{row['nanoseconds']:,.0f} ({row['loss']:.3f}, {row['wordsim353']:.3f})" if row else ""
+                for row in rows
             ]
-            if cells:
+            if any(cells):
                 lines.append(f"| {rung} | {count} | {' | '.join(cells)} |")
     return "\n".join(lines)
 

@@ -4,8 +4,8 @@
 // 1) dim operations and (w + k + 1) dim numbers read and written; the inputs are those of the word before but two, so
 // that (k + 3) dim of them come from beyond the first-level cache: for 100 elements, 5 negatives and a window of 5,
 // 22,000 operations and 6 KB. CBOW: 6 (k + 1) dim operations, and the same bytes; as many as come in 0.3 us, which is
-// longer than it computes. Where two words in succession share their negatives, as the contexts of a word of skip-gram
-// do anyway, k / 2 + 3 rows come.
+// longer than it computes. Where three words in succession share their negatives, as the contexts of a word of
+// skip-gram do anyway, k / 3 + 2 rows come.
 #include <algorithm>
 #include <mutex>
 #include <stdexcept>

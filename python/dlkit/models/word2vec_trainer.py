@@ -23,7 +23,7 @@ __all__ = ["EncodedText", "EpochReport", "Position", "TrainingProgress", "Word2V
 _LANES = 16
 # Rows of each output matrix that each of several workers has for itself; measured in docs/word2vec.md.
 _HOT_ROWS = 64
-_SHARED_NEGATIVES = 2
+_SHARED_NEGATIVES = 3
 
 
 class EncodedText(Protocol):
@@ -143,7 +143,7 @@ class Word2VecTrainer:
     reuse_window : bool
         Copy the rows of a window's words into memory of the worker's own while they are in it. The same vectors.
     shared_negatives : int, optional
-        Words of a sentence in succession that have the same negatives. Default: 2 of CBOW, whose time is that of
+        Words of a sentence in succession that have the same negatives. Default: 3 of CBOW, whose time is that of
         fetching their rows, else 1 (those of skip-gram are shared by a word's contexts).
     hot_rows : int, optional
         Rows of each output matrix, those that are changed most, of which each of several workers has copies of its own
