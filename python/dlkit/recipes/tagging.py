@@ -11,7 +11,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from dlkit import kernels, nn, optim
-from dlkit.data import load_tagged, read_word_vectors
+from dlkit.data import DataError, load_tagged, read_word_vectors
+from dlkit.data.lexicon import read_lexicon
 from dlkit.data.tagged_registry import tagged_names
 from dlkit.data.tagged_set import SPANS, TaggedSentence, TaggedSet
 from dlkit.data.tagger_batches import TaggerBatches
@@ -50,6 +51,14 @@ class TaggingSettings(Settings):
     min_count: int = option(1, "A word that is there less often is unknown.", group="Data", at_least=1)
     lower: bool = option(True, "Look words up in lower case (characters stay as they are).", group="Data")
     digits: bool = option(True, "Look words up with all digits as 0.", group="Data")
+    lexicon: str | None = option(
+        None,
+        "For words of Chinese: a file with a word a line (and its count, as jieba's); where they lie is read, too.",
+        group="Data",
+    )
+    joint: bool = option(
+        False, "For words of Chinese: find their parts of speech together with them.", group="Data"
+    )
     capitals: bool = option(False, "Read how a word is capitalised.", group="Model")
     suffixes: bool = option(False, "Read a word's last two and three letters.", group="Model")
     pos: bool = option(True, "Read parts of speech, where the sentences have them.", group="Model")
@@ -201,7 +210,7 @@ def train_tagger(
     bigram_dropout
         As `word_dropout`, for these.
     """
-    dataset = load_tagged(settings.data)
+    dataset = _dataset(settings)
     features, vectors = _features(settings, dataset, characters, bigram_min_count)
     run = open_run(recipe.name, settings, options, may_change=settings.may_change)
     kernels.manual_seed(settings.seed)
@@ -263,14 +272,14 @@ def train_tagger(
     numbers, confidence, loss = run_tagger(model, table, test, allowed, with_loss=True, with_confidence=True)
     predicted = [[features.tags[i] for i in each] for each in numbers]
     scores = scores_of(dataset.task, dataset.test, predicted)
-    watched_scores = [float(record[f"val_{judged}"]) for record in history]
+    kept = trainer.evaluate(index, index)  # of the weights that the run ends with: the best, an average, or the last
     metrics: dict[str, Any] = {
         **{f"test_{name}": value for name, value in scores.items()},
         "test_loss": loss,
         "test_sentences": len(test),
         "test_tokens": sum(len(s.tokens) for s in dataset.test),
         **_known(features, dataset.test, predicted),
-        f"val_{judged}": max(watched_scores) if settings.patience else watched_scores[-1],
+        f"val_{judged}": kept[judged],
         "epochs": trainer.epoch,
         "parameters": sum(int(p.data.size) for p in model.parameters()),
         "words": len(features.words),
@@ -287,6 +296,20 @@ def train_tagger(
     return Result(recipe.name, run.folder, metrics, _lines(metrics, target, dataset), target)
 
 
+def _dataset(settings: TaggingSettings) -> TaggedSet:
+    try:
+        dataset = load_tagged(settings.data, joint=True) if settings.joint else load_tagged(settings.data)
+    except DataError:
+        raise
+    except ValueError as error:
+        raise SettingsError(f"joint is true: {error}") from error
+    if settings.lexicon is not None and dataset.task != "segmentation":
+        raise SettingsError(
+            f"lexicon {settings.lexicon} is for the words of a text of characters, which {dataset.name} is not"
+        )
+    return dataset
+
+
 def _features(
     settings: TaggingSettings, dataset: TaggedSet, characters: bool, bigram_min_count: int | None
 ) -> tuple[TaggerFeatures, NDArray[np.float32] | None]:
@@ -298,6 +321,7 @@ def _features(
         "discrete": [name for name in settings.discrete if name != "pos" or dataset.has_pos],
         "lower": settings.lower,
         "digits": settings.digits,
+        "lexicon": None if settings.lexicon is None else read_lexicon(settings.lexicon),
     }
     features = TaggerFeatures.of(dataset.train, dataset.tags, **common)
     if settings.vectors is None:
