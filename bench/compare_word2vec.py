@@ -51,6 +51,7 @@ from dlkit.models.word2vec_trainer import Word2VecTrainer
 from dlkit.train.environment import environment
 
 PAGE = ROOT / "docs" / "word2vec.md"
+SPEED = RESULTS / "word2vec.json"
 SENTENCE = 10000
 MODES = {
     "skip-gram, negative sampling": {"sg": 1},
@@ -192,32 +193,55 @@ def trainers(word2vec: str | None, fasttext: str | None) -> dict[str, Callable[.
 
 
 def speed(
-    measure: dict[str, Callable[..., float]], workers: list[int], dims: list[int], words: int, rounds: int
+    measure: dict[str, Callable[..., float]],
+    workers: list[int],
+    dims: list[int],
+    modes: list[str] | None,
+    words: int,
+    rounds: int,
 ) -> dict[str, Any]:
-    """Measure all, alternating."""
+    """Measure, alternating: all, vocabularies too, or some modes beside what was measured of the others before."""
     rows = []
     with tempfile.TemporaryDirectory() as folder:
         file = text(words, Path(folder))
         for count in workers:
             dl.set_num_threads(count)
-            counted = [vocabularies(file, count) for _ in range(rounds)]
-            rows.append(
-                _row(
-                    "vocabulary",
-                    None,
-                    count,
-                    {n: [words / e[n] for e in counted] for n in ("dlkit", "gensim")},
-                )
-            )
+            if modes is None:
+                counted = [vocabularies(file, count) for _ in range(rounds)]
+                rates = {n: [words / e[n] for e in counted] for n in ("dlkit", "gensim")}
+                rows.append(_row("vocabulary", None, count, rates))
             for dim in dims:
-                for name, mode in MODES.items():
+                for name in modes or MODES:
                     found: dict[str, list[float]] = {trainer: [] for trainer in measure}
                     for _ in range(rounds):
                         for trainer, seconds in measure.items():
-                            found[trainer].append(words / seconds(file, mode, count, dim))
+                            found[trainer].append(words / seconds(file, MODES[name], count, dim))
                     rows.append(_row(name, dim, count, found))
     described = {**_described(), "gensim": gensim.__version__}
-    return {"benchmark": "word2vec", "words": words, "rounds": rounds, "environment": described, "rows": rows}
+    record = {
+        "benchmark": "word2vec",
+        "words": words,
+        "rounds": rounds,
+        "environment": described,
+        "rows": rows,
+    }
+    return record if modes is None else _among_earlier(record)
+
+
+def _among_earlier(record: dict[str, Any]) -> dict[str, Any]:
+    """Put rows in the places of those that were measured alike before."""
+
+    def key(row: dict[str, Any]) -> tuple[Any, ...]:
+        return row["name"], row["dim"], row["workers"]
+
+    earlier = json.loads(SPEED.read_text(encoding="utf-8"))
+    alike = [[found["words"], found["rounds"], found["environment"]["cpu"]] for found in (record, earlier)]
+    if alike[0] != alike[1]:
+        raise SystemExit(
+            f"compare_word2vec: earlier rows are of {alike[1]}, these of {alike[0]}; expected the same"
+        )
+    now = {key(row): row for row in record["rows"]}
+    return {**record, "rows": [now.get(key(row), row) for row in earlier["rows"]]}
 
 
 def _described() -> dict[str, Any]:
@@ -233,7 +257,7 @@ def _row(name: str, dim: int | None, workers: int, rates_of: dict[str, list[floa
     medians = {n: statistics.median(each) for n, each in rates_of.items()}
     shown = ", ".join(f"{n} {rate:,.0f}" for n, rate in medians.items())
     print(f"{name}, {dim}, {workers}: {shown} words/s", file=sys.stderr, flush=True)
-    return {"name": name, "dim": dim, "workers": workers, **medians}
+    return {"name": name, "dim": dim, "workers": workers, "time": environment()["time"], **medians}
 
 
 def quality(workers: int, chosen: list[str], modes: list[str], results: Path) -> dict[str, Any]:
@@ -501,21 +525,25 @@ def main() -> int:
     parser.add_argument("--engine", action="store_true", help="the rungs of dlkit's engine alone")
     parser.add_argument("--epochs", type=int, default=3, help="of --engine (default: 3)")
     parser.add_argument("--trainers", default="dlkit,gensim", help="of --quality (default: dlkit,gensim)")
-    parser.add_argument("--modes", nargs="+", default=list(QUALITY_MODES), choices=MODES, help="of --quality")
+    parser.add_argument(
+        "--modes", nargs="+", choices=MODES, help="only these; of speed, among what was measured alike before"
+    )
     parser.add_argument("--results", type=Path, help="of --quality: another file, and no page")
     parser.add_argument("--dry-run", action="store_true", help="print the table, write no files")
     asked = parser.parse_args()
     if asked.quality:
         results = asked.results or RESULTS / "word2vec-quality.json"
-        record = quality(asked.workers[0], asked.trainers.split(","), asked.modes, results)
+        record = quality(
+            asked.workers[0], asked.trainers.split(","), asked.modes or list(QUALITY_MODES), results
+        )
         name, show = "word2vec-quality", quality_table
     elif asked.engine:
         record = engine(asked.workers, asked.dims, asked.words, asked.epochs)
         results, name, show = RESULTS / "word2vec-engine.json", "word2vec-engine", engine_table
     else:
         measure = trainers(asked.word2vec, asked.fasttext)
-        record = speed(measure, asked.workers, asked.dims, asked.words, asked.rounds)
-        results, name, show = RESULTS / "word2vec.json", "word2vec-speed", table
+        record = speed(measure, asked.workers, asked.dims, asked.modes, asked.words, asked.rounds)
+        results, name, show = SPEED, "word2vec-speed", table
     if not asked.dry_run:
         write_results(results, record)
         if asked.results is None:

@@ -17,10 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from pages import MODELS, RESULTS, measured
-from rows import reproduce
-
-from dlkit.recipes import get
-from dlkit.train.environment import environment
+from rows import reproduce, trained
 
 FILE = RESULTS / "reproduce-lm.json"
 PAGE = MODELS / "lm.md"
@@ -69,35 +66,13 @@ _QUICK = Row("quick", "smoke test", "topics", {"epochs": 2, "dimensions": 16, "h
 
 def measure(row: Row, seed: int, folder: Path, progress: bool) -> dict[str, Any]:
     """Train a network, or go on with its training."""
-    run_dir = folder / f"{row.name}-{seed}"
-    result = get("lm").run(
-        data=row.data,
-        seed=seed,
-        run_dir=run_dir,
-        resume=(run_dir / "settings.json").is_file(),
-        progress=progress,
-        **row.settings,
-    )
-    perplexity = float(result.metrics["test_perplexity"])
+    found = trained("lm", row, seed, folder, progress, _KEPT)
     print(
-        f"{row.title}: {perplexity:.2f} in {result.metrics['train_seconds']:.0f} s",
+        f"{row.title}: {found['test_perplexity']:.2f} in {found['train_seconds']:.0f} s",
         file=sys.stderr,
         flush=True,
     )
-    asked = get("lm").settings(data=row.data, **row.settings).as_dict()
-    asked.pop("seed")
-    return {
-        "name": row.name,
-        "title": row.title,
-        "data": row.data,
-        "seed": seed,
-        "at_most": row.at_most,
-        "reached": not row.at_most or perplexity <= row.at_most,
-        "published": row.published,
-        "settings": asked,
-        **{name: result.metrics.get(name) for name in _KEPT},
-        "environment": {**environment(), "command": "make reproduce-lm"},
-    }
+    return {**found, "published": row.published}
 
 
 def tables(record: dict[str, Any]) -> str:

@@ -16,10 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from pages import MODELS, RESULTS, measured
-from rows import reproduce
-
-from dlkit.recipes import get
-from dlkit.train.environment import environment
+from rows import reproduce, trained
 
 FILE = RESULTS / "reproduce-nnlm.json"
 PAGE = MODELS / "nnlm.md"
@@ -58,35 +55,14 @@ _QUICK = Row("quick", "smoke test", {"epochs": 1, "dimensions": 8, "hidden": 8},
 
 def measure(row: Row, seed: int, folder: Path, progress: bool) -> dict[str, Any]:
     """Train a network, or go on with its training."""
-    run_dir = folder / f"{row.name}-{seed}"
-    result = get("nnlm").run(
-        data=row.data,
-        seed=seed,
-        run_dir=run_dir,
-        resume=(run_dir / "settings.json").is_file(),
-        progress=progress,
-        **row.settings,
-    )
-    metrics = result.metrics
+    found = trained("nnlm", row, seed, folder, progress, _KEPT)
     print(
-        f"{row.title}: {metrics['network_test_perplexity']:.2f} alone, {metrics['test_perplexity']:.2f} mixed, in "
-        f"{metrics['train_seconds']:.0f} s",
+        f"{row.title}: {found['network_test_perplexity']:.2f} alone, {found['test_perplexity']:.2f} mixed, in "
+        f"{found['train_seconds']:.0f} s",
         file=sys.stderr,
         flush=True,
     )
-    asked = get("nnlm").settings(data=row.data, **row.settings).as_dict()
-    asked.pop("seed")
-    return {
-        "name": row.name,
-        "title": row.title,
-        "data": row.data,
-        "seed": seed,
-        "at_most": row.at_most,
-        "reached": not row.at_most or float(metrics["test_perplexity"]) <= row.at_most,
-        "settings": asked,
-        **{name: metrics.get(name) for name in _KEPT},
-        "environment": {**environment(), "command": "make reproduce-nnlm"},
-    }
+    return found
 
 
 def table(record: dict[str, Any]) -> str:

@@ -12,6 +12,8 @@ from pages import put_between_markers, with_earlier, write_results
 
 from dlkit import kernels
 from dlkit.data import DataError
+from dlkit.recipes import get
+from dlkit.train.environment import environment
 
 
 class Named(Protocol):
@@ -20,6 +22,26 @@ class Named(Protocol):
     @property
     def name(self) -> str:
         """What ``--rows`` calls it."""
+
+
+class LanguageModel(Named, Protocol):
+    """A language model to train on a text, and the perplexity that it must reach."""
+
+    @property
+    def title(self) -> str:
+        """What the page calls it."""
+
+    @property
+    def data(self) -> str:
+        """The text."""
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """Of the recipe."""
+
+    @property
+    def at_most(self) -> float:
+        """The perplexity; 0: nothing is asked."""
 
 
 Row = TypeVar("Row", bound=Named)
@@ -90,3 +112,35 @@ def reproduce(
             write_results(file, record)
             put_between_markers(page, benchmark, tables(record))
     return int(missed)
+
+
+def trained(
+    recipe: str, row: LanguageModel, seed: int, folder: Path, progress: bool, kept: Sequence[str]
+) -> dict[str, Any]:
+    """Train a language model, or go on with its training; what it was asked and the metrics that are kept."""
+    run_dir = folder / f"{row.name}-{seed}"
+    metrics = (
+        get(recipe)
+        .run(
+            data=row.data,
+            seed=seed,
+            run_dir=run_dir,
+            resume=(run_dir / "settings.json").is_file(),
+            progress=progress,
+            **row.settings,
+        )
+        .metrics
+    )
+    asked = get(recipe).settings(data=row.data, **row.settings).as_dict()
+    asked.pop("seed")
+    return {
+        "name": row.name,
+        "title": row.title,
+        "data": row.data,
+        "seed": seed,
+        "at_most": row.at_most,
+        "reached": not row.at_most or float(metrics["test_perplexity"]) <= row.at_most,
+        "settings": asked,
+        **{name: metrics.get(name) for name in kept},
+        "environment": {**environment(), "command": f"make reproduce-{recipe}"},
+    }

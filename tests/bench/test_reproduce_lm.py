@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import pytest
 
+from dlkit.recipes import get
+
 
 @pytest.fixture
 def reproduce(script):
@@ -32,7 +34,7 @@ class _Recipe:
 
 def test_rows_are_measured_and_kept(reproduce, monkeypatch, tmp_path):
     recipe = _Recipe()
-    monkeypatch.setattr(reproduce, "get", lambda name: recipe)
+    monkeypatch.setattr("rows.get", lambda name: recipe)
     keep = ["--keep", str(tmp_path / "runs")]
     assert reproduce.main(["--rows", "small", *keep]) == 1  # 119.5 of 115
     assert reproduce.main(["--rows", "rnn,full,adaptive", "--seed", "3", *keep]) == 0
@@ -54,7 +56,7 @@ def test_rows_are_measured_and_kept(reproduce, monkeypatch, tmp_path):
 
 def test_a_run_that_is_there_is_gone_on_with(reproduce, monkeypatch, tmp_path):
     recipe = _Recipe()
-    monkeypatch.setattr(reproduce, "get", lambda name: recipe)
+    monkeypatch.setattr("rows.get", lambda name: recipe)
     (tmp_path / "gru-0").mkdir()
     (tmp_path / "gru-0" / "settings.json").write_text("{}")
     assert reproduce.main(["--rows", "gru", "--keep", str(tmp_path)]) == 0
@@ -63,4 +65,4 @@ def test_a_run_that_is_there_is_gone_on_with(reproduce, monkeypatch, tmp_path):
 
 def test_every_row_has_valid_settings(reproduce):
     for row in reproduce.ROWS:
-        assert reproduce.get("lm").settings(data=row.data, **row.settings).as_dict()["epochs"] > 1
+        assert get("lm").settings(data=row.data, **row.settings).as_dict()["epochs"] > 1

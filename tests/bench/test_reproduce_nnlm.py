@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import pytest
 
+from dlkit.recipes import get
+
 
 @pytest.fixture
 def reproduce(script):
@@ -31,7 +33,7 @@ class _Recipe:
 
 def test_rows_are_measured_and_kept(reproduce, monkeypatch, tmp_path):
     recipe = _Recipe(140.5)
-    monkeypatch.setattr(reproduce, "get", lambda name: recipe)
+    monkeypatch.setattr("rows.get", lambda name: recipe)
     keep = ["--keep", str(tmp_path / "runs")]
     assert reproduce.main(["--rows", "short", *keep]) == 1  # 140.5 of 140
     recipe.mixed = 119.5
@@ -49,7 +51,7 @@ def test_rows_are_measured_and_kept(reproduce, monkeypatch, tmp_path):
 
 def test_a_run_that_is_there_is_gone_on_with(reproduce, monkeypatch, tmp_path):
     recipe = _Recipe(120.0)
-    monkeypatch.setattr(reproduce, "get", lambda name: recipe)
+    monkeypatch.setattr("rows.get", lambda name: recipe)
     (tmp_path / "wide-0").mkdir()
     (tmp_path / "wide-0" / "settings.json").write_text("{}")
     assert reproduce.main(["--rows", "wide", "--keep", str(tmp_path)]) == 0
@@ -58,4 +60,4 @@ def test_a_run_that_is_there_is_gone_on_with(reproduce, monkeypatch, tmp_path):
 
 def test_every_row_has_valid_settings(reproduce):
     for row in reproduce.ROWS:
-        assert reproduce.get("nnlm").settings(data=row.data, **row.settings).as_dict()["order"] == 5
+        assert get("nnlm").settings(data=row.data, **row.settings).as_dict()["order"] == 5

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from dlkit.data import DataError, load_corpus
-from dlkit.data.corpora import END, UNKNOWN, corpus_of, split_lines
+from dlkit.data.corpora import END, UNKNOWN, corpus_of, frequent_words, read_corpus, split_lines
 
 
 def test_documentation_needs_no_network():
@@ -77,3 +77,30 @@ def test_a_text_of_ones_own_is_cut_in_three(tmp_path):
     path.write_bytes(b"a\n" * 30 + b"\xff\n")
     with pytest.raises(DataError, match="line 31 is not utf-8"):
         split_lines(path)
+
+
+def test_a_text_of_ones_own_as_words_and_characters(tmp_path):
+    path = tmp_path / "own.txt"
+    path.write_text("a b\n" * 38 + "c  b\n" + "d\n")
+    words = read_corpus(path)
+    assert (words.name, words.units) == ("own.txt", "words")
+    assert list(words.words) == [END, "a", "b", UNKNOWN]
+    assert words.text(words.test) == "a b\n<unk> \n"
+    characters = read_corpus(path, "characters")
+    assert characters.text(characters.train) == "a b\n" * 36
+    with pytest.raises(ValueError, match="read_corpus: units is 'letters'"):
+        read_corpus(path, "letters")
+
+
+def test_rare_words_become_unknown():
+    train = ["a", "a", "b", END, "a", "c", END]
+    corpus = frequent_words(corpus_of("mine", "words", train, ["b", "a"], ["z"]), 3)
+    assert corpus.text(corpus.train) == "a a <unk>\na <unk> \n"  # ends of lines stay, though there are two
+    assert corpus.text(corpus.validation) == "<unk> a"
+    assert corpus.text(corpus.test) == "<unk>"
+    with pytest.raises(
+        DataError, match="min_count is 4, expected at most 3: no word of mine is there more often"
+    ):
+        frequent_words(corpus, 4)
+    characters = frequent_words(corpus_of("mine", "characters", ["a", "a", "b", "\n"], ["a"], ["a"]), 2)
+    assert characters.text(characters.train) == "aa<unk>\n"

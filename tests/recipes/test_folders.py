@@ -87,3 +87,16 @@ def test_contents_lists_what_is_there(tmp_path):
     for name in ("metrics.jsonl", "loss.png", "unknown"):
         (tmp_path / name).write_text("")
     assert [name for name, _ in contents(tmp_path)] == ["loss.png", "metrics.jsonl"]
+
+
+def test_a_run_of_a_former_version_is_gone_on_with(tmp_path):
+    recipe = get("softmax")
+    recipe.run(run_dir=tmp_path / "run", epochs=1, progress=False)
+    file = tmp_path / "run" / "settings.json"
+    former = json.loads(file.read_text())
+    del former["weight_decay"]  # as if it had come later
+    file.write_text(json.dumps(former))
+    with pytest.raises(RunFolderError, match=r"weight_decay is 0\.1, was 0\.0"):
+        recipe.run(run_dir=tmp_path / "run", epochs=2, weight_decay=0.1, resume=True, progress=False)
+    recipe.run(run_dir=tmp_path / "run", epochs=2, resume=True, progress=False)
+    assert len((tmp_path / "run" / "metrics.jsonl").read_text().splitlines()) == 2

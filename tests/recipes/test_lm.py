@@ -7,7 +7,7 @@ import json
 import numpy as np
 import pytest
 
-from dlkit.data import load_corpus
+from dlkit.data import DataError, load_corpus
 from dlkit.recipes import get, lm
 from dlkit.recipes.card import CardError
 from dlkit.recipes.language_figures import surprise_lines
@@ -65,6 +65,30 @@ def test_characters(tmp_path):
     surprise = predictor.surprise("the list")
     assert surprise.tokens == [*"the list", "\n"]
     assert len(predictor.go_on("the ", 30)) == 30
+
+
+@pytest.mark.parametrize(
+    ("units", "words"), [("words", {"the", "cat", "<eos>", "<unk>"}), ("characters", {*"the ca\n", "<unk>"})]
+)
+def test_a_text_of_ones_own(tmp_path, units, words):
+    path = tmp_path / "own.txt"
+    lines = ["the cat"] * 240
+    lines[5] = "the dog"
+    path.write_text("\n".join(lines))
+    result = run(tmp_path / "run", corpus=str(path), units=units, min_count=100, batch_size=8)
+    assert result.target is None
+    assert json.loads((tmp_path / "run" / "result.json").read_text())["data"] == "own.txt"
+    assert set(load_language_model(tmp_path / "run").words) == words
+    with pytest.raises(
+        DataError, match=r"min_count is 999, expected at most \d+: no .* of own\.txt is there"
+    ):
+        run(tmp_path / "other", corpus=str(path), units=units, min_count=999)
+    path.write_text("one line")
+    with pytest.raises(DataError, match=r"own\.txt: 1 lines with words; expected at least 20"):
+        run(tmp_path / "other", corpus=str(path), units=units)
+    with pytest.raises(DataError, match=r"nowhere\.txt"):
+        run(tmp_path / "other", corpus=str(tmp_path / "nowhere.txt"))
+    assert not (tmp_path / "other").exists()
 
 
 def test_asked_afterwards(tmp_path):

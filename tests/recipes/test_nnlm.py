@@ -112,7 +112,7 @@ def test_a_text_of_ones_own(tmp_path):
     # Held out are two lines of twenty, which end with "sat" and "zebra": 16 of either are left.
     words = {"<eos>", "<unk>", "the", "cat", "dog", "is", "small", "large"}
     assert set(load_feed_forward(tmp_path / "run").words) == words
-    with pytest.raises(SettingsError, match="min_count is 99, expected at most 40"):
+    with pytest.raises(DataError, match=r"min_count is 99, expected at most 40: no word of own\.txt"):
         run(tmp_path / "other", corpus=str(path), min_count=99)
     path.write_text("\n".join(["a <s> b"] * 30))
     with pytest.raises(DataError, match=r"own\.txt: .*<s>"):

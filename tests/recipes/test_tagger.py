@@ -198,3 +198,24 @@ def test_reaches_what_it_must():
     for data in ("python",):
         result = get("tagger").run(data=data, progress=False)
         assert result.target.reached(result.metrics)
+
+
+def test_sentences_of_ones_own(tmp_path):
+    rng = np.random.default_rng(1)
+    path = tmp_path / "own.txt"
+    path.write_text(
+        "".join("".join(f"{t}\t{g}\n" for t, g in zip(*one, strict=True)) + "\n" for one in names(rng))
+    )
+    result = get("tagger").run(run_dir=tmp_path / "run", corpus=str(path), **SMALL)
+    assert result.target is None
+    written = json.loads((tmp_path / "run" / "result.json").read_text())
+    assert written["data"] == "own.txt"
+    assert "test_f1" in written  # taken for entities, as all tags are of IOB2
+    (tagged,) = load_tagger(tmp_path / "run").predict(["so in N1"])
+    assert tagged.tags[0] == "O"
+    assert get("tagger").settings(corpus=str(path)).hidden == 128  # not what the lines of Python have
+    with pytest.raises(SettingsError, match="task is entities but corpus is not given"):
+        get("tagger").run(run_dir=tmp_path / "other", task="entities", **SMALL)
+    with pytest.raises(SettingsError, match="task is 'words'"):
+        get("tagger").run(run_dir=tmp_path / "other", corpus=str(path), task="words", **SMALL)
+    assert not (tmp_path / "other").exists()

@@ -102,6 +102,16 @@ def test_same_settings_resume(tmp_path):
     assert run.settings == {**SETTINGS, "hidden": [512, 512]}
 
 
+def test_a_setting_that_came_later_counts_as_its_default(tmp_path):
+    RunFolder(tmp_path / "run", SETTINGS)
+    defaults = {"dropout": 0.5, "lr": 0.01, "regions": (3, 4)}
+    with pytest.raises(RunFolderError, match=r"settings: dropout is 0\.1, was 0\.5\. Resume"):
+        RunFolder(tmp_path / "run", {**SETTINGS, "dropout": 0.1}, resume=True, defaults=defaults)
+    run = RunFolder(tmp_path / "run", {**SETTINGS, "dropout": 0.5}, resume=True, defaults=defaults)
+    assert run.settings == {**SETTINGS, "hidden": [512, 512], "dropout": 0.5}
+    assert json.loads((tmp_path / "run/settings.json").read_text()) == run.settings
+
+
 def test_a_setting_that_may_change(tmp_path):
     RunFolder(tmp_path / "run", {**SETTINGS, "epochs": 5})
     with pytest.raises(RunFolderError, match="epochs is 9, was 5"):

@@ -16,7 +16,7 @@ from __future__ import annotations
 from .augment import Augment
 from .bag_of_words import BagOfWords
 from .batches import Batches, holdout
-from .corpora import Corpus, load_corpus
+from .corpora import Corpus, frequent_words, load_corpus, read_corpus
 from .dataset import Dataset
 from .drawn_batches import DrawnBatches
 from .errors import DataError, DataNotFoundError
@@ -27,6 +27,7 @@ from .sequence_tasks import AddingProblem, CopyMemory
 from .sparse_batches import SparseBatches
 from .sparse_rows import SparseRows
 from .stream_batches import StreamBatches
+from .tagged_file import read_tagged
 from .tagged_registry import load_tagged, tagged_names
 from .tagged_set import TaggedSentence, TaggedSet
 from .text_batches import TextBatches, pad_sentences
@@ -63,6 +64,7 @@ __all__ = [
     "Vocabulary",
     "WordCorpus",
     "WordVectors",
+    "frequent_words",
     "holdout",
     "load",
     "load_corpus",
@@ -70,7 +72,9 @@ __all__ = [
     "load_text",
     "names",
     "pad_sentences",
+    "read_corpus",
     "read_idx",
+    "read_tagged",
     "read_word_vectors",
     "tagged_names",
     "text_names",

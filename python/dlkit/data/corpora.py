@@ -120,14 +120,9 @@ def load_corpus(name: str, units: str = "words") -> Corpus:
         near = difflib.get_close_matches(key, CORPORA, n=1, cutoff=0.4)
         hint = f" (did you mean {near[0]!r}?)" if near else ""
         raise ValueError(f"load_corpus: unknown text {name!r}, expected one of {', '.join(CORPORA)}{hint}")
-    if units not in UNITS:
-        raise ValueError(f"load_corpus: units is {units!r}, expected one of {', '.join(UNITS)}")
+    _check_units("load_corpus", units)
     parts = _documentation() if key == "topics" else [_lines(file) for file in _FILES[key]]
-    if units == "characters":
-        streams = [[c for line in part for c in (*" ".join(line), "\n")] for part in parts]
-    else:
-        streams = [[word for line in part for word in (*line, END)] for part in parts]
-    return corpus_of(key, units, streams[0], streams[1], streams[2])
+    return corpus_of(key, units, *_streams(parts, units))
 
 
 def corpus_of(
@@ -145,6 +140,52 @@ def corpus_of(
         words.append(UNKNOWN)
     number = {word: i for i, word in enumerate(words)}
     return Corpus(name, units, words, *(_numbers(number, part, name) for part in (train, validation, test)))
+
+
+def read_corpus(path: str | os.PathLike[str], units: str = "words") -> Corpus:
+    """Read a text of one's own, a sentence a line: of twenty lines with words, the last two are held out.
+
+    Parameters
+    ----------
+    path
+        The file; it may be compressed by gzip or xz.
+    units
+        "words", what blanks are between, or "characters".
+
+    Raises
+    ------
+    ValueError
+        Unknown units.
+    DataError
+        The file is not there, no text, or has fewer than 20 lines with words.
+    """
+    _check_units("read_corpus", units)
+    parts = _streams([[line.split() for line in part] for part in split_lines(path)], units)
+    return corpus_of(os.path.basename(os.fspath(path)), units, *parts)
+
+
+def frequent_words(corpus: Corpus, min_count: int) -> Corpus:
+    """Make ``<unk>`` of what the training part has less often, in all parts; ends of lines stay.
+
+    Raises
+    ------
+    DataError
+        Nothing is there that often.
+    """
+    counts = np.bincount(corpus.train, minlength=len(corpus.words)).tolist()
+    end = END if corpus.units == "words" else "\n"
+    most = max((count for word, count in zip(corpus.words, counts, strict=True) if word != end), default=0)
+    if most < min_count:
+        raise DataError(
+            f"min_count is {min_count}, expected at most {most}: no {corpus.units[:-1]} of {corpus.name} is there "
+            f"more often"
+        )
+    names = [
+        word if count >= min_count or word == end else UNKNOWN
+        for word, count in zip(corpus.words, counts, strict=True)
+    ]
+    parts = ([names[i] for i in part] for part in (corpus.train, corpus.validation, corpus.test))
+    return corpus_of(corpus.name, corpus.units, *parts)
 
 
 def split_lines(path: str | os.PathLike[str]) -> tuple[list[str], list[str], list[str]]:
@@ -173,6 +214,20 @@ def split_lines(path: str | os.PathLike[str]) -> tuple[list[str], list[str], lis
     for i, line in enumerate(lines):
         parts[max(i % 20 - 17, 0)].append(line)
     return parts
+
+
+def _check_units(operation: str, units: str) -> None:
+    if units not in UNITS:
+        raise ValueError(f"{operation}: units is {units!r}, expected one of {', '.join(UNITS)}")
+
+
+def _streams(parts: Iterable[list[list[str]]], units: str) -> tuple[list[str], list[str], list[str]]:
+    """The tokens of the words of each part's lines."""
+    if units == "characters":
+        train, validation, test = ([c for line in part for c in (*" ".join(line), "\n")] for part in parts)
+    else:
+        train, validation, test = ([word for line in part for word in (*line, END)] for part in parts)
+    return train, validation, test
 
 
 def _numbers(number: dict[str, int], tokens: Iterable[str], name: str) -> NDArray[np.int64]:

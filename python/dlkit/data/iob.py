@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from .errors import DataError
 from .text_file import lines_of
@@ -17,7 +17,7 @@ OUTSIDE = "O"
 
 
 @dataclass(frozen=True)
-class IobSentence:
+class ColumnSentence:
     """A sentence.
 
     Attributes
@@ -25,7 +25,7 @@ class IobSentence:
     words
         Its tokens.
     tags
-        An IOB2 tag for each.
+        One for each.
     pos
         The part of speech of each; empty where no column has them.
     """
@@ -51,7 +51,7 @@ class Entity(NamedTuple):
     end: int
 
 
-def read_iob(
+def read_columns(
     content: bytes,
     name: str,
     *,
@@ -61,8 +61,9 @@ def read_iob(
     pos: int | None = None,
     comments: bool = False,
     separator: str = "\t",
-) -> list[IobSentence]:
-    """Read a file's sentences.
+    iob: bool = False,
+) -> list[ColumnSentence]:
+    """Read a file's sentences, of which each line holds a token in columns.
 
     Parameters
     ----------
@@ -78,25 +79,22 @@ def read_iob(
         Whether lines that begin with ``#`` and have no tab are comments.
     separator
         What stands between columns: a tab, or a space.
+    iob
+        Whether tags are IOB2.
 
     Raises
     ------
     DataError
-        A line is corrupt: not UTF-8, another number of columns, an empty token or part of speech, no IOB2 tag, or one
-        that goes on with an entity that has not begun. The message names file and line.
-
-    Examples
-    --------
-    >>> read_iob(b"New\\tB-location\\nYork\\tI-location\\n", "a.conll")[0].tags
-    ['B-location', 'I-location']
+        A line is corrupt: not UTF-8, another number of columns, an empty token, tag or part of speech; with `iob`, no
+        IOB2 tag, or one that goes on with an entity that has not begun. The message names file and line.
     """
-    sentences: list[IobSentence] = []
-    sentence = IobSentence()
+    sentences: list[ColumnSentence] = []
+    sentence = ColumnSentence()
     for number, line in enumerate(lines_of(content, name), start=1):
         if not line.strip():
             if sentence.words:
                 sentences.append(sentence)
-                sentence = IobSentence()
+                sentence = ColumnSentence()
             continue
         if comments and line.startswith("#") and "\t" not in line:
             continue
@@ -109,8 +107,9 @@ def read_iob(
         token, label = parts[word].strip(), parts[tag].strip()
         if not token:
             raise DataError(f"{name}: line {number}: the token is empty")
-        problem = _problem(label, sentence.tags[-1] if sentence.tags else OUTSIDE)
-        if problem:
+        if not label and not iob:
+            raise DataError(f"{name}: line {number}: the tag is empty")
+        if iob and (problem := iob_problem(label, sentence.tags[-1] if sentence.tags else OUTSIDE)):
             raise DataError(f"{name}: line {number}: {problem}")
         if pos is not None:
             if not parts[pos].strip():
@@ -121,6 +120,17 @@ def read_iob(
     if sentence.words:
         sentences.append(sentence)
     return sentences
+
+
+def read_iob(content: bytes, name: str, **layout: Any) -> list[ColumnSentence]:
+    """Read a file's sentences, whose tags are IOB2: `read_columns` with ``iob=True``.
+
+    Examples
+    --------
+    >>> read_iob(b"New\\tB-location\\nYork\\tI-location\\n", "a.conll")[0].tags
+    ['B-location', 'I-location']
+    """
+    return read_columns(content, name, iob=True, **layout)
 
 
 def entities_of(tags: Sequence[str]) -> list[Entity]:
@@ -152,9 +162,15 @@ def may_follow(before: str | None, after: str) -> bool:
     )
 
 
-def _problem(tag: str, before: str) -> str:
-    if tag != OUTSIDE and not (tag[:2] in ("B-", "I-") and len(tag) > 2):
+def iob_problem(tag: str, before: str) -> str:
+    """What is wrong with a tag after another one, in words; empty: nothing."""
+    if not is_iob(tag):
         return f"the tag is {tag[:40]!r}; expected O, B-kind or I-kind"
     if not may_follow(before, tag):
         return f"the tag is {tag[:40]!r} after {before[:40]!r}; expected B- where an entity begins"
     return ""
+
+
+def is_iob(tag: str) -> bool:
+    """Whether a tag is one of IOB2."""
+    return tag == OUTSIDE or (tag[:2] in ("B-", "I-") and len(tag) > 2)

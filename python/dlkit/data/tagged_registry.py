@@ -6,10 +6,10 @@ import difflib
 from collections.abc import Callable, Sequence
 
 from .conllu import read_conllu
-from .errors import DataError
 from .iob import read_iob
 from .python_tokens import load_python_tokens
 from .segmentation import characters_of
+from .tagged_file import tagged_words
 from .tagged_set import TaggedSentence, TaggedSet
 from .text_file import Address, TextFile, find_text
 
@@ -93,16 +93,6 @@ def _parts(
     return TaggedSet(name, task, parts[0], parts[1], parts[2], source=place)
 
 
-def _upos(content: bytes, name: str) -> list[TaggedSentence]:
-    found = []
-    for sentence in read_conllu(content, name):
-        if "_" in sentence.upos:
-            at = sentence.upos.index("_")
-            raise DataError(f"{name}: word {sentence.words[at]!r} has no part of speech")
-        found.append(TaggedSentence(sentence.words, sentence.upos))
-    return found
-
-
 def _characters(words: list[list[str]]) -> list[TaggedSentence]:
     return [TaggedSentence(*characters_of(sentence)) for sentence in words]
 
@@ -112,8 +102,7 @@ def _gsd_words(content: bytes, name: str) -> list[TaggedSentence]:
 
 
 def _gsd_joint(content: bytes, name: str) -> list[TaggedSentence]:
-    sentences = read_conllu(content, name)
-    return [TaggedSentence(*characters_of(sentence.words, sentence.upos)) for sentence in sentences]
+    return [TaggedSentence(*characters_of(s.tokens, s.tags)) for s in tagged_words(content, name)]
 
 
 def _gsdsimp_words(content: bytes, name: str) -> list[TaggedSentence]:
@@ -144,8 +133,8 @@ def _chunks() -> TaggedSet:
 
 _LOADERS: dict[str, Callable[[], TaggedSet]] = {
     "python": load_python_tokens,
-    "ewt": lambda: _parts("ewt", "tokens", _EWT, _upos),
-    "gsd": lambda: _parts("gsd", "tokens", _GSD, _upos),
+    "ewt": lambda: _parts("ewt", "tokens", _EWT, tagged_words),
+    "gsd": lambda: _parts("gsd", "tokens", _GSD, tagged_words),
     "gsd-segmentation": lambda: _parts("gsd-segmentation", "segmentation", _GSD, _gsd_words),
     "gsdsimp-segmentation": lambda: _parts("gsdsimp-segmentation", "segmentation", _GSDSIMP, _gsdsimp_words),
     "gsdsimp-entities": lambda: _parts("gsdsimp-entities", "entities", _GSDSIMP, _gsdsimp_entities),
@@ -154,7 +143,8 @@ _LOADERS: dict[str, Callable[[], TaggedSet]] = {
 }
 
 
-_JOINT: dict[str, Callable[[], TaggedSet]] = {
+#: The sets that have joint tags.
+JOINT: dict[str, Callable[[], TaggedSet]] = {
     "gsd-segmentation": lambda: _parts("gsd-segmentation", "segmentation", _GSD, _gsd_joint),
 }
 
@@ -192,9 +182,9 @@ def load_tagged(name: str, *, joint: bool = False) -> TaggedSet:
         raise ValueError(
             f"load_tagged: unknown set of tagged sentences {name!r}, expected one of {', '.join(_LOADERS)}{hint}"
         )
-    if joint and key not in _JOINT:
+    if joint and key not in JOINT:
         raise ValueError(
             f"load_tagged: joint tags need words with parts of speech, which {key} does not have; expected one of "
-            f"{', '.join(_JOINT)}"
+            f"{', '.join(JOINT)}"
         )
-    return (_JOINT if joint else _LOADERS)[key]()
+    return (JOINT if joint else _LOADERS)[key]()

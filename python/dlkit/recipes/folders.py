@@ -102,7 +102,13 @@ def open_run(
         "threads": kernels.get_num_threads(),
         "device": options.device,
     }
-    return RunFolder(folder, values, resume=options.resume, may_change={"threads", "device", *may_change})
+    return RunFolder(
+        folder,
+        values,
+        resume=options.resume,
+        may_change={"threads", "device", *may_change},
+        defaults=type(settings)().as_dict(),
+    )
 
 
 def stored_settings(folder: Path) -> tuple[str, dict[str, Any]]:

@@ -190,7 +190,9 @@ def _trainer(
         "batch_size": batch_size,
         "device": options.device,
     }
-    part = RunFolder(folder, values, resume=resume, may_change={"device"})
+    part = RunFolder(
+        folder, values, resume=resume, may_change={"device"}, defaults=type(settings)().as_dict()
+    )
     trainer = Trainer(
         model,
         optim.SGD(list(model.parameters()), lr=lr),

@@ -13,7 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 from dlkit import kernels, nn, optim
 from dlkit.autograd import Tensor, no_grad
 from dlkit.data import StreamBatches, load_corpus
-from dlkit.data.corpora import CORPORA, END, UNITS, UNKNOWN, Corpus
+from dlkit.data.corpora import CORPORA, END, UNITS, UNKNOWN, Corpus, frequent_words, read_corpus
 from dlkit.kernels.backend import move, to_host
 from dlkit.kernels.recurrent import CELLS
 from dlkit.models import RecurrentLanguageModel
@@ -45,6 +45,12 @@ class LMSettings(Settings):
         choices=PRESETS,
     )
     data: str = option("topics", "Text.", group="Data", choices=CORPORA)
+    corpus: str | None = option(
+        None,
+        "A text file of one's own in place of --data, a sentence a line; of twenty lines the last two are held out.",
+        group="Data",
+    )
+    min_count: int = option(1, "What occurs less often is <unk>.", group="Data", at_least=1, at_most=1 << 31)
     units: str = option("words", "What is predicted one at a time.", group="Data", choices=UNITS)
     cell: str = option("lstm", "Recurrent cell.", group="Model", choices=tuple(CELLS))
     dimensions: int = option(200, "Of the word vectors.", group="Model", at_least=1, at_most=1 << 16)
@@ -185,7 +191,7 @@ class LanguageTrainer(Trainer):
 
 def train(settings: LMSettings, options: RunOptions) -> Result:
     """Train it, measure its perplexity, let it write."""
-    corpus = load_corpus(settings.data, settings.units)
+    corpus = _corpus(settings)
     cutoffs = [cutoff for cutoff in settings.cutoffs if cutoff < len(corpus.words)]
     if settings.softmax == "adaptive" and not cutoffs:
         raise SettingsError(
@@ -274,10 +280,20 @@ def train(settings: LMSettings, options: RunOptions) -> Result:
     }
     write_json(run, "result.json", {"recipe": "lm", "data": corpus.name, "units": corpus.units, **metrics})
     _show(run, corpus, model, surprises, history, settings)
-    target = RECIPE.target(settings.data) if settings.units == "words" else None
-    if settings.data == "ptb" and settings.preset == "medium" and target is not None:
-        target = _MEDIUM_TARGET
+    target = None
+    if settings.corpus is None and settings.units == "words" and settings.min_count == 1:
+        target = RECIPE.target(settings.data)
+        if settings.data == "ptb" and settings.preset == "medium":
+            target = _MEDIUM_TARGET
     return Result("lm", run.folder, metrics, _lines(metrics, target, corpus), target)
+
+
+def _corpus(settings: LMSettings) -> Corpus:
+    if settings.corpus is None:
+        corpus = load_corpus(settings.data, settings.units)
+    else:
+        corpus = read_corpus(settings.corpus, settings.units)
+    return corpus if settings.min_count == 1 else frequent_words(corpus, settings.min_count)
 
 
 def _show(

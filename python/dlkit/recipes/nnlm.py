@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from dataclasses import dataclass
 from math import exp, isfinite, log, log2
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,7 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 from dlkit import kernels, nn, optim
 from dlkit.autograd import no_grad
 from dlkit.data import Batches, DataError, load_corpus, read_word_vectors
-from dlkit.data.corpora import CORPORA, END, UNKNOWN, Corpus, corpus_of, split_lines
+from dlkit.data.corpora import CORPORA, END, UNKNOWN, Corpus, frequent_words, read_corpus
 from dlkit.kernels.backend import to_host
 from dlkit.models import (
     FeedForwardLanguageModel,
@@ -254,27 +252,8 @@ class _Scored:
 
 
 def _corpus(settings: NNLMSettings) -> Corpus:
-    if settings.corpus is None and settings.min_count == 1:
-        return load_corpus(settings.data)
-    if settings.corpus is not None:
-        path = Path(settings.corpus)
-        name, lines = path.name, split_lines(path)
-        parts = [[word for line in part for word in (*line.split(), END)] for part in lines]
-    else:
-        loaded = load_corpus(settings.data)
-        name = loaded.name
-        parts = [[loaded.words[i] for i in part] for part in (loaded.train, loaded.validation, loaded.test)]
-    if settings.min_count > 1:
-        counts = Counter(parts[0])
-        kept = {word for word, count in counts.items() if count >= settings.min_count} | {END}
-        del counts[END]
-        if len(kept) == 1:
-            raise SettingsError(
-                f"nnlm: min_count is {settings.min_count}, expected at most {max(counts.values())}: no word of {name} "
-                f"is there more often"
-            )
-        parts = [[word if word in kept else UNKNOWN for word in part] for part in parts]
-    return corpus_of(name, "words", *parts)
+    corpus = load_corpus(settings.data) if settings.corpus is None else read_corpus(settings.corpus)
+    return corpus if settings.min_count == 1 else frequent_words(corpus, settings.min_count)
 
 
 def _ngrams(settings: NNLMSettings, corpus: Corpus) -> NGramModel | None:

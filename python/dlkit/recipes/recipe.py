@@ -105,7 +105,8 @@ class Recipe:
     datasets
         The data sets that it can be trained on; empty: it brings its own.
     presets
-        Per data set, the settings whose defaults differ from those of `settings_type`.
+        Per data set, the settings whose defaults differ from those of `settings_type`; the key "corpus" is for data of
+        one's own, where a recipe has a setting of that name (without that key: as for the data set).
     styles
         Further presets by name, for recipes with a setting ``preset``; each per data set, the key "" for all. What they
         say goes before `presets`.
@@ -143,7 +144,12 @@ class Recipe:
                         f"{nearest(data, self.datasets)}"
                     )
                 style = self.styles.get(given.get("preset", ""), {})
-                preset = {**self.presets.get(data, {}), **style.get("", {}), **style.get(data, {})}
+                own = given.get("corpus") is not None and "corpus" in self.presets
+                preset = {
+                    **self.presets.get("corpus" if own else data, {}),
+                    **style.get("", {}),
+                    **style.get(data, {}),
+                }
             return self.settings_type.make({**preset, **given})
         except SettingsError as error:
             raise SettingsError(f"{self.name}: {error}") from None

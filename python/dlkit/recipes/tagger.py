@@ -104,6 +104,7 @@ RECIPE = Recipe(
     datasets=DATASETS,
     presets={
         "python": {"dimensions": 50, "hidden": 64, "epochs": 4},
+        "corpus": {},
         "gsd-segmentation": _CHINESE,
         "gsdsimp-segmentation": _CHINESE,
         "wnut17": {"output": "crf"},

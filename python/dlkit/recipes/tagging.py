@@ -11,10 +11,10 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from dlkit import kernels, nn, optim
-from dlkit.data import DataError, load_tagged, read_word_vectors
+from dlkit.data import load_tagged, read_tagged, read_word_vectors
 from dlkit.data.lexicon import read_lexicon
-from dlkit.data.tagged_registry import tagged_names
-from dlkit.data.tagged_set import SPANS, TaggedSentence, TaggedSet
+from dlkit.data.tagged_registry import JOINT, tagged_names
+from dlkit.data.tagged_set import SPANS, TASKS, TaggedSentence, TaggedSet
 from dlkit.data.tagger_batches import TaggerBatches
 from dlkit.data.tagger_features import EncodedSentence, SpellingTable, TaggerFeatures
 from dlkit.data.vocabulary import Vocabulary
@@ -43,6 +43,18 @@ class TaggingSettings(Settings):
     """What every tagger reads, and how it is trained."""
 
     data: str = option("python", "Set of tagged sentences.", group="Data", choices=DATASETS)
+    corpus: str | None = option(
+        None,
+        "Tagged sentences of one's own in place of --data: CoNLL-U, or columns of tokens and tags; a file, of which a "
+        "tenth is held out, or a folder of three, whose names hold train, dev and test.",
+        group="Data",
+    )
+    task: str = option(
+        "auto",
+        "What the tags of --corpus say; auto: entities where they are all of IOB2, else each token's class.",
+        group="Data",
+        choices=("auto", *TASKS),
+    )
     vectors: str | None = option(
         None,
         "Word vectors to begin with: a run folder of word2vec or ranking-lm, or a file of word2vec, fastText or GloVe.",
@@ -105,7 +117,9 @@ class TaggingSettings(Settings):
     clip_norm: float | None = option(5.0, "Scale gradients to at most this norm.", above=0)
 
     def check(self) -> None:
-        """The best weights and an average are two ends."""
+        """Data sets have a task; the best weights and an average are two ends."""
+        if self.task != "auto" and self.corpus is None:
+            raise SettingsError(f"task is {self.task} but corpus is not given: a data set has its own")
         if self.patience and self.average:
             raise SettingsError("patience and average are both given, expected one of them")
 
@@ -292,17 +306,23 @@ def train_tagger(
         metrics["seqeval_f1"] = seqeval_f1(dataset.test, predicted)
     write_json(run, "result.json", {"recipe": recipe.name, "data": dataset.name, **metrics})
     _show(run, recipe.name, dataset, features, predicted, confidence, history)
-    target = recipe.target(settings.data)
+    target = recipe.target(settings.data) if settings.corpus is None else None
     return Result(recipe.name, run.folder, metrics, _lines(metrics, target, dataset), target)
 
 
 def _dataset(settings: TaggingSettings) -> TaggedSet:
-    try:
-        dataset = load_tagged(settings.data, joint=True) if settings.joint else load_tagged(settings.data)
-    except DataError:
-        raise
-    except ValueError as error:
-        raise SettingsError(f"joint is true: {error}") from error
+    joint = {"joint": True} if settings.joint else {}
+    if settings.corpus is not None:
+        if settings.joint and settings.task != "segmentation":
+            raise SettingsError(f"joint is true, but task is {settings.task}, expected segmentation")
+        dataset = read_tagged(settings.corpus, None if settings.task == "auto" else settings.task, **joint)
+    else:
+        if settings.joint and settings.data not in JOINT:
+            raise SettingsError(
+                f"joint is true, but {settings.data} has no parts of speech of words of characters, expected data "
+                f"{' or '.join(JOINT)}, or corpus"
+            )
+        dataset = load_tagged(settings.data, **joint)
     if settings.lexicon is not None and dataset.task != "segmentation":
         raise SettingsError(
             f"lexicon {settings.lexicon} is for the words of a text of characters, which {dataset.name} is not"

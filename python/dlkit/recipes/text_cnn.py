@@ -206,7 +206,13 @@ def _every_fold(
             continue
         resume = options.resume and (folder / RunFolder.SETTINGS).is_file()
         values = {"recipe": "text-cnn", **settings.as_dict(), "fold": fold, "device": options.device}
-        own = RunFolder(folder, values, resume=resume, may_change={"device", *settings.may_change})
+        own = RunFolder(
+            folder,
+            values,
+            resume=resume,
+            may_change={"device", *settings.may_change},
+            defaults=type(settings)().as_dict(),
+        )
         parts.append(_one_split(settings, options, dataset, own, fold, resume=resume))
     accuracies = [part.metrics["test_accuracy"] for part in parts]
     title = f"text-cnn on {dataset.name}"

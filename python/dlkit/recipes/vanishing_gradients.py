@@ -409,7 +409,9 @@ def _train_part(run: RunFolder, part: Part, settings: VanishingSettings, options
         scheduler_interval="step",
         clip_norm=part.clip_norm,
         callbacks=[record],
-        run=RunFolder(folder, values, resume=resume, may_change=settings.may_change),
+        run=RunFolder(
+            folder, values, resume=resume, may_change=settings.may_change, defaults=type(settings)().as_dict()
+        ),
         progress=options.progress,
     )
     trainer.record = record

@@ -66,7 +66,7 @@ RECIPE = Recipe(
     train=train,
     asked='"a sentence"',
     datasets=DATASETS,
-    presets={"python": {"dimensions": 50, "hidden": 100, "epochs": 4}},
+    presets={"python": {"dimensions": 50, "hidden": 100, "epochs": 4}, "corpus": {}},
     targets={
         "python": Target("at least 92% of tokens", "test_accuracy", 0.92),
         "ewt": Target("at least 93% of tokens", "test_accuracy", 0.93),

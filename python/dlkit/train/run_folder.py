@@ -44,6 +44,8 @@ class RunFolder:
     may_change
         Settings that may differ from the folder's on resume (such as ``"epochs"``); the folder's
         ``settings.json`` then takes the new value.
+    defaults
+        What a setting counts as on resume where ``settings.json`` does not have it: it came later than the run.
 
     Raises
     ------
@@ -67,6 +69,7 @@ class RunFolder:
         *,
         resume: bool = False,
         may_change: Collection[str] = (),
+        defaults: Mapping[str, Any] | None = None,
     ) -> None:
         self.folder = Path(path)
         self.settings: dict[str, Any] = _as_json(settings, "settings")
@@ -78,7 +81,7 @@ class RunFolder:
             if not settings_file.is_file():
                 there = "has no run in it" if self.folder.is_dir() else "does not exist"
                 raise RunFolderError(f"run folder {self.folder} {there}: nothing to resume")
-            self._check_settings(settings_file, may_change)
+            self._check_settings(settings_file, may_change, _as_json(defaults or {}, "defaults"))
             self._check_writable()
             self._drop_broken_line()
         else:
@@ -166,7 +169,7 @@ class RunFolder:
         except OSError as error:
             raise _folder_error(self.folder, error) from error
 
-    def _check_settings(self, file: Path, may_change: Collection[str]) -> None:
+    def _check_settings(self, file: Path, may_change: Collection[str], defaults: Mapping[str, Any]) -> None:
         try:
             old = json.loads(file.read_text(encoding="utf-8"))
         except (OSError, ValueError) as error:
@@ -175,6 +178,7 @@ class RunFolder:
             ) from error
         if not isinstance(old, dict):
             raise RunFolderError(f"run folder {self.folder}: {self.SETTINGS} is not a JSON object")
+        old = {**{name: value for name, value in defaults.items() if name in self.settings}, **old}
         absent = object()
         differing = [
             f"{name} is {_shown(self.settings, name)}, was {_shown(old, name)}"
