@@ -93,8 +93,17 @@ def report(
 ) -> list[tuple[str, float, float, float, int]]:
     """Precision, recall, F1 and how many there are, of each tag, kind of entity or chunk, or of words by length.
 
-    The most frequent first.
+    The most frequent first; then, where words have kinds, of words with each of them.
     """
+    rows = _rows(task, sentences, predicted)
+    if task == "segmentation" and segmentation.has_kinds(sentences[0].tags):
+        rows += _rows("kinds", sentences, predicted)
+    return rows
+
+
+def _rows(
+    task: str, sentences: Sequence[TaggedSentence], predicted: Sequence[Sequence[str]]
+) -> list[tuple[str, float, float, float, int]]:
     right: Counter[str] = Counter()
     said: Counter[str] = Counter()
     there: Counter[str] = Counter()
@@ -102,6 +111,9 @@ def report(
         if task == "tokens":
             true: set[Any] = set(enumerate(sentence.tags))
             found: set[Any] = set(enumerate(tags))
+        elif task == "kinds":
+            true = set(_words(sentence.tokens, sentence.tags).items())
+            found = set(_words(sentence.tokens, tags).items())
         else:
             true, found = _spans(task, sentence.tokens, sentence.tags), _spans(task, sentence.tokens, tags)
         for counter, spans in ((right, true & found), (said, found), (there, true)):
@@ -111,7 +123,7 @@ def report(
 
 
 def _kind(task: str, span: Any) -> str:
-    if task == "tokens":
+    if task in ("tokens", "kinds"):
         return str(span[1])
     if task in SPANS:
         return str(span.kind)

@@ -293,7 +293,7 @@ def train_tagger(
         "test_sentences": len(test),
         "test_tokens": sum(len(s.tokens) for s in dataset.test),
         **_known(features, dataset.test, predicted),
-        f"val_{judged}": kept[judged],
+        **{f"val_{name}": kept[name] for name in (judged, "joint_f1") if name in kept},
         "epochs": trainer.epoch,
         "parameters": sum(int(p.data.size) for p in model.parameters()),
         "words": len(features.words),
@@ -463,6 +463,8 @@ def _lines(metrics: dict[str, Any], target: Target | None, dataset: TaggedSet) -
                 f"{metrics['test_recall']:.2%})",
             )
         )
+        if "test_joint_f1" in metrics:
+            lines.append(("with their kinds", f"{metrics['test_joint_f1']:.2%}"))
         if metrics.get("seqeval_f1") is not None:
             lines.append(("by seqeval", f"{metrics['seqeval_f1']:.2%}"))
     lines.append(("test accuracy", tokens))
