@@ -161,7 +161,7 @@ def test_a_lexicon(tmp_path):
             TaggerFeatures.load(path)
     path.write_text(json.dumps(values))
     (tmp_path / "lexicon.txt").unlink()
-    with pytest.raises(DataNotFoundError, match="lexicon.txt: no such file"):
+    with pytest.raises(DataNotFoundError, match=r"lexicon\.txt: no such file"):
         TaggerFeatures.load(path)
     with pytest.raises(DataError, match="discrete holds 'lexicon-2', but lexicon is None"):
         make(discrete=["lexicon-2"])

@@ -71,9 +71,7 @@ def small(monkeypatch):
     plain = sets["gsd-segmentation"]
     parts = [[with_kinds(s) for s in part] for part in (plain.train, plain.validation, plain.test)]
     sets["joint"] = TaggedSet("gsd-segmentation", "segmentation", *parts, "made here")
-    monkeypatch.setattr(
-        tagging, "load_tagged", lambda name, joint=False: sets["joint" if joint else name]
-    )
+    monkeypatch.setattr(tagging, "load_tagged", lambda name, joint=False: sets["joint" if joint else name])
     return sets
 
 
@@ -148,7 +146,9 @@ def test_a_lexicon(tmp_path, small):
     assert predictor.spans(tagged) == ["甲", "乙丙", "戊己庚", "丁"]
     with pytest.raises(DataError, match="no such file"):
         run(tmp_path / "b", data="gsd-segmentation", lexicon=str(path))
-    with pytest.raises(SettingsError, match=r"lexicon x is for the words .* of characters, which wnut17 is not"):
+    with pytest.raises(
+        SettingsError, match=r"lexicon x is for the words .* of characters, which wnut17 is not"
+    ):
         run(tmp_path / "b", data="wnut17", lexicon="x")
     assert not (tmp_path / "b").exists()
 

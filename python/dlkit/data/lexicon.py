@@ -48,7 +48,9 @@ class Lexicon:
             if not isinstance(word, str) or not word or len(word.split()) != 1 or word != word.strip():
                 raise DataError(f"Lexicon: {word!r} is no word, expected characters without white space")
             if isinstance(count, bool) or not isinstance(count, int) or count < 0:
-                raise DataError(f"Lexicon: the count of {word!r} is {count!r}, expected an integer of at least 0")
+                raise DataError(
+                    f"Lexicon: the count of {word!r} is {count!r}, expected an integer of at least 0"
+                )
         if not counts:
             raise DataError("Lexicon: there are no words, expected at least one")
         self.counts = dict(counts)

@@ -18,9 +18,7 @@ TAGS = ("B", "M", "E", "S")
 _AFTER = {"B": "ME", "M": "ME", "E": "BS", "S": "BS"}
 
 
-def characters_of(
-    words: Sequence[str], kinds: Sequence[str] | None = None
-) -> tuple[list[str], list[str]]:
+def characters_of(words: Sequence[str], kinds: Sequence[str] | None = None) -> tuple[list[str], list[str]]:
     """Return the characters of words, and the tag of each; with the words' kinds, if there are any.
 
     Raises

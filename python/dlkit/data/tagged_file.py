@@ -19,9 +19,7 @@ _PARTS = (("train",), ("dev", "valid"), ("test",))
 _OF, _HELD_OUT = 20, 2
 
 
-def read_tagged(
-    path: str | os.PathLike[str], task: str | None = None, *, joint: bool = False
-) -> TaggedSet:
+def read_tagged(path: str | os.PathLike[str], task: str | None = None, *, joint: bool = False) -> TaggedSet:
     """Read tagged sentences of one's own.
 
     Parameters

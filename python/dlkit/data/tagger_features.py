@@ -133,7 +133,9 @@ class TaggerFeatures:
                 f"{', '.join(DISCRETE)}"
             )
         if lexicon is None and names & set(LEXICAL):
-            raise DataError(f"TaggerFeatures: discrete holds {min(names & set(LEXICAL))!r}, but lexicon is None")
+            raise DataError(
+                f"TaggerFeatures: discrete holds {min(names & set(LEXICAL))!r}, but lexicon is None"
+            )
         tokens = [[empty.normal(token) for token in sentence[0]] for sentence in sentences]
         words = Vocabulary.of(tokens, min_count)
         fresh = dict.fromkeys(word for word in further_words if word not in words)
@@ -270,7 +272,9 @@ class TaggerFeatures:
         assert words is not None
         lexicon, entries = None, values.get("lexicon")  # which earlier versions did not write
         if (entries is not None) != any(name in LEXICAL for name in discrete):
-            raise DataError(f"{path}: lexicon is {entries!r}, but the discrete features are {', '.join(discrete)}")
+            raise DataError(
+                f"{path}: lexicon is {entries!r}, but the discrete features are {', '.join(discrete)}"
+            )
         if entries is not None:
             beside = Path(path).with_name(_LEXICON)
             lexicon = read_lexicon(beside)

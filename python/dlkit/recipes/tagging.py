@@ -76,7 +76,7 @@ class TaggingSettings(Settings):
     pos: bool = option(True, "Read parts of speech, where the sentences have them.", group="Model")
     discrete_dimensions: int = option(
         10,
-        "Of the vectors of capitals, suffixes and parts of speech.",
+        "Of the vectors of capitals, suffixes, parts of speech, and places of listed words.",
         group="Model",
         at_least=1,
         at_most=1 << 16,
@@ -286,7 +286,9 @@ def train_tagger(
     numbers, confidence, loss = run_tagger(model, table, test, allowed, with_loss=True, with_confidence=True)
     predicted = [[features.tags[i] for i in each] for each in numbers]
     scores = scores_of(dataset.task, dataset.test, predicted)
-    kept = trainer.evaluate(index, index)  # of the weights that the run ends with: the best, an average, or the last
+    kept = trainer.evaluate(
+        index, index
+    )  # of the weights that the run ends with: the best, an average, or the last
     metrics: dict[str, Any] = {
         **{f"test_{name}": value for name, value in scores.items()},
         "test_loss": loss,
