@@ -182,6 +182,9 @@ def table(record: dict[str, Any]) -> str:
         runs = row["runs"]
         each = [run[row["metric"]] for run in runs]
         counted = f"{_COUNTS[row['metric']]}, {len(runs)} seed{'s' * (len(runs) > 1)}"
+        joint = [run["test_joint_f1"] for run in runs if run.get("test_joint_f1") is not None]
+        if joint:
+            counted += f"; {fmean(joint):.2%} with their parts of speech"
         asked = f"{100 * row['must_reach']:.3g}%" if row["must_reach"] else ""
         lines.append(
             f"| {row['title']} | {counted} | **{row['mean']:.2%}** | {min(each):.2%} … {max(each):.2%} "

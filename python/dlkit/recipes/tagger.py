@@ -93,7 +93,7 @@ def train(settings: TaggerSettings, options: RunOptions) -> Result:
     )
 
 
-# Six epochs are enough: then the 4000 sentences are known by heart, whatever is hidden of them.
+# A few epochs are enough: after them the 4000 sentences are known by heart.
 _CHINESE = {
     **{"characters": "none", "bigrams": True, "output": "crf", "lower": False},
     **{"bigram_dropout": 1.0, "recurrent_dropout": 0.2, "batch_size": 16, "epochs": 8, "average": 0.998},
