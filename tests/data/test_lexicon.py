@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dlkit.data import DataError, DataNotFoundError
-from dlkit.data.lexicon import LENGTHS, LONGEST, Lexicon, read_lexicon
+from dlkit.data.lexicon import LENGTHS, LONGEST, Lexicon, OwnWords, read_lexicon
 from dlkit.data.segmentation import words_from
 
 TEXTS = st.text("abc", max_size=8)
@@ -58,6 +58,31 @@ def test_counts_decide():
     assert Lexicon({"ab": 9, "cd": 9, "bc": 1, "a": 1, "d": 1}).path(text) == ["B", "E", "B", "E"]
     assert Lexicon({"ab": 1, "cd": 1, "bc": 9999, "a": 9999, "d": 9999}).path(text) == ["S", "B", "E", "S"]
     assert Lexicon({"ab": 0, "abc": 0, "d": 0}).path([]) == []
+
+
+@given(TEXTS, COUNTS, st.randoms(use_true_random=False))
+def test_hidden_words_are_as_if_they_were_not_there(text, counts, random):
+    hidden = {word for word in counts if random.random() < 0.5}
+    rest = {word: 1 for word in counts if word not in hidden}
+    lexicon = Lexicon(dict.fromkeys(counts, 1))
+    for length in LENGTHS:
+        expected = Lexicon(rest or {"z": 1}).places(list(text), length)
+        assert lexicon.places(list(text), length, hidden) == expected
+    found = words_from(text, lexicon.path(list(text), hidden))
+    assert all(len(word) == 1 or word in rest for word in found)
+    # All words are of one share, so that the fewest are the best.
+    fewest = words_from(text, Lexicon(rest or {"z": 1}).path(list(text)))
+    assert len(found) == len(fewest)
+
+
+def test_own_words():
+    long = "x" * (LONGEST + 1)
+    sentences = [["a", "b", "b", "listed"], ["a", "c d", long], ["e"], ["e"]]
+    own = OwnWords(sentences, Lexicon({"listed": 7, "other": 0}))
+    assert own.lexicon.counts == {"listed": 7, "other": 0, "a": 2, "b": 2, "e": 2}
+    assert own.hidden(sentences[0]) == {"b"}
+    assert own.hidden(sentences[1]) == {"c d", long}
+    assert own.hidden(sentences[2]) == set()
 
 
 def test_files(tmp_path):

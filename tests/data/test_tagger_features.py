@@ -148,6 +148,9 @@ def test_a_lexicon(tmp_path):
     assert shown[0] == ["B", "E", "-", "-"]
     assert shown[1] == ["-", "B", "M", "E"]
     assert shown[4] == lexicon.path(list("abcd"))
+    hidden = SpellingTable(features).encode(*sentences[0], hidden={"bcd"})
+    assert (hidden.discrete[:, 0] == encoded.discrete[:, 0]).all()
+    assert (hidden.discrete[:, 1] == features.discrete["lexicon-3"].number("-")).all()
     path = features.save(tmp_path / "features.json")
     assert TaggerFeatures.load(path) == features
     values = json.loads(path.read_text())

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from dlkit.data import DataError, TaggedSentence, TaggedSet, load_tagged, write_word_vectors
+from dlkit.data.lexicon import read_lexicon
 from dlkit.data.segmentation import characters_of, words_from
 from dlkit.recipes import get, tagging
 from dlkit.recipes.card import CardError
@@ -112,7 +113,13 @@ def test_entities(tmp_path, small):
 
 @pytest.mark.parametrize("output", ["softmax", "crf"])
 def test_segmentation(tmp_path, small, output):
-    chinese = {"data": "gsd-segmentation", "joint": False, "batch_size": 32, "average": 0.0}
+    chinese = {
+        "data": "gsd-segmentation",
+        "joint": False,
+        "own_words": False,
+        "batch_size": 32,
+        "average": 0.0,
+    }
     result = run(tmp_path, **chinese, epochs=6, output=output, bigram_dimensions=8)
     assert result.metrics["test_f1"] > 0.95
     predictor = load_tagger(tmp_path)
@@ -135,7 +142,7 @@ def test_a_lexicon(tmp_path, small):
     path.write_text("乙丙 5\n戊己庚\n辛壬 2 n\n")
     found = run(
         tmp_path / "a",
-        **{"data": "gsd-segmentation", "joint": False, "epochs": 8, "batch_size": 8},
+        **{"data": "gsd-segmentation", "joint": False, "own_words": False, "epochs": 8, "batch_size": 8},
         **{"lexicon": str(path), "word_dropout": 1e9, "bigrams": False},
     )
     # In training all characters are unknown: the list is what is left.
@@ -146,11 +153,24 @@ def test_a_lexicon(tmp_path, small):
     assert predictor.spans(tagged) == ["甲", "乙丙", "戊己庚", "丁"]
     with pytest.raises(DataError, match="no such file"):
         run(tmp_path / "b", data="gsd-segmentation", lexicon=str(path))
-    with pytest.raises(
-        SettingsError, match=r"lexicon x is for the words .* of characters, which wnut17 is not"
-    ):
+    with pytest.raises(SettingsError, match="lexicon is x, but wnut17 is no text of characters"):
         run(tmp_path / "b", data="wnut17", lexicon="x")
     assert not (tmp_path / "b").exists()
+
+
+def test_words_of_the_training_sentences(tmp_path, small):
+    chinese = {"data": "gsd-segmentation", "joint": False, "epochs": 8, "batch_size": 8}
+    path = tmp_path / "words.txt"
+    path.write_text("乙丙 5\n子丑\n")
+    found = run(tmp_path / "a", **chinese, lexicon=str(path), own_words=True, word_dropout=1e9, bigrams=False)
+    assert found.metrics["test_f1"] > 0.95
+    kept = read_lexicon(tmp_path / "a" / "lexicon.txt").counts
+    assert list(kept)[:2] == ["乙丙", "子丑"]
+    assert set(kept) == {*KINDS, "子丑"}
+    assert kept["乙丙"] == 5
+    assert kept["戊己庚"] > 100
+    with pytest.raises(SettingsError, match="own_words is True, but wnut17 is no text of characters"):
+        run(tmp_path / "b", data="wnut17", own_words=True)
 
 
 @pytest.mark.parametrize(

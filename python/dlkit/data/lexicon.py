@@ -6,7 +6,8 @@ Q. Zhang, X. Liu, J. Fu, "Neural Networks Incorporating Dictionaries for Chinese
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from math import log
 from pathlib import Path
 
@@ -73,7 +74,9 @@ class Lexicon:
 
     __hash__ = None  # type: ignore[assignment]
 
-    def places(self, characters: Sequence[str], length: int) -> list[str]:
+    def places(
+        self, characters: Sequence[str], length: int, hidden: Collection[str] = frozenset()
+    ) -> list[str]:
         """Say for each character whether a word of one length begins (B), goes on (M) or ends (E) there; or "-".
 
         Parameters
@@ -82,6 +85,8 @@ class Lexicon:
             Of the text.
         length
             One of `LENGTHS`; the last is that of all longer words, too.
+        hidden
+            Words that are taken for none.
 
         Returns
         -------
@@ -93,15 +98,16 @@ class Lexicon:
         longest = length if length < LENGTHS[-1] else self._longest
         for size in range(length, longest + 1):
             for start in range(len(text) - size + 1):
-                if text[start : start + size] in self.counts:
+                word = text[start : start + size]
+                if word in self.counts and word not in hidden:
                     begins[start] = ends[start + size - 1] = True
                     inner[start + 1 : start + size - 1] = [True] * (size - 2)
         return [
             ("B" * b + "M" * m + "E" * e) or _OUTSIDE for b, m, e in zip(begins, inner, ends, strict=True)
         ]
 
-    def path(self, characters: Sequence[str]) -> list[str]:
-        """Cut the text into words of the list, and single characters, and return the characters' tags.
+    def path(self, characters: Sequence[str], hidden: Collection[str] = frozenset()) -> list[str]:
+        """Cut the text into words of the list that are not hidden, and single characters: the characters' tags.
 
         Of all ways the one with the greatest product of the words' shares; with no counts, that of the fewest words.
         """
@@ -109,9 +115,13 @@ class Lexicon:
         best = [0.0] * (len(text) + 1)
         size = [1] * len(text)
         for start in range(len(text) - 1, -1, -1):
-            best[start] = self._cost.get(text[start], self._strange) + best[start + 1]
+            alone = text[start]
+            best[start] = best[start + 1] + (
+                self._strange if alone in hidden else self._cost.get(alone, self._strange)
+            )
             for length in range(2, min(self._longest, len(text) - start) + 1):
-                cost = self._cost.get(text[start : start + length])
+                word = text[start : start + length]
+                cost = None if word in hidden else self._cost.get(word)
                 if cost is not None and cost + best[start + length] < best[start]:
                     best[start], size[start] = cost + best[start + length], length
         words, at = [], 0
@@ -126,6 +136,55 @@ class Lexicon:
         lines = [f"{word} {count}\n" for word, count in self.counts.items()]
         target.write_text("".join(lines), encoding="utf-8", newline="\n")
         return target
+
+
+class OwnWords:
+    """The words of sentences, beside those of a list, and which of them each sentence has to itself.
+
+    Who learns from sentences what it means that a word is known must not see those that are known from this sentence
+    alone: of another text's words as many are unknown as are there once (Good, Biometrika 40, 1953).
+
+    Parameters
+    ----------
+    sentences
+        Of words.
+    listed
+        Words that are known besides.
+
+    Attributes
+    ----------
+    lexicon : Lexicon
+        All of them; a word of the sentences that is not listed has its count there. Words of more than `LONGEST`
+        characters, or with white space, are left out.
+
+    Examples
+    --------
+    >>> own = OwnWords([["我", "喜欢", "书"], ["我", "看", "书"]])
+    >>> sorted(own.hidden(["我", "看", "书"]))
+    ['看']
+    """
+
+    def __init__(self, sentences: Iterable[Sequence[str]], listed: Lexicon | None = None) -> None:
+        self._counts: Counter[str] = Counter()
+        for words in sentences:
+            self._counts.update(words)
+        self._listed = {} if listed is None else listed.counts
+        own = {
+            word: count
+            for word, count in self._counts.items()
+            if word not in self._listed
+            and len(word) <= LONGEST
+            and len(word.split()) == 1
+            and word == word.strip()
+        }
+        self.lexicon = Lexicon({**self._listed, **own})
+
+    def hidden(self, words: Sequence[str]) -> frozenset[str]:
+        """The words of one of the sentences that are in no other, nor listed."""
+        counts = Counter(words)
+        return frozenset(
+            word for word, n in counts.items() if self._counts[word] <= n and word not in self._listed
+        )
 
 
 def read_lexicon(path: str | os.PathLike[str]) -> Lexicon:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 from pathlib import Path
@@ -155,8 +155,14 @@ class TaggerFeatures:
         }
         return cls(words, letters, pairs, tuple(tags), lower, digits, values, lexicon)
 
-    def values(self, name: str, tokens: Sequence[str], pos: Sequence[str] | None) -> list[str]:
-        """The value of a discrete feature at each token.
+    def values(
+        self,
+        name: str,
+        tokens: Sequence[str],
+        pos: Sequence[str] | None,
+        hidden: Collection[str] = frozenset(),
+    ) -> list[str]:
+        """The value of a discrete feature at each token; words that are hidden are taken for none of the lexicon.
 
         Raises
         ------
@@ -174,7 +180,9 @@ class TaggerFeatures:
         if name in LEXICAL:
             assert self.lexicon is not None
             last = name.rpartition("-")[2]
-            return self.lexicon.path(tokens) if last == "path" else self.lexicon.places(tokens, int(last))
+            if last == "path":
+                return self.lexicon.path(tokens, hidden)
+            return self.lexicon.places(tokens, int(last), hidden)
         letters = int(name.rpartition("-")[2])
         return [self.normal(token)[-letters:].lower() for token in tokens]
 
@@ -325,9 +333,17 @@ class SpellingTable:
         return self._table
 
     def encode(
-        self, tokens: Sequence[str], tags: Sequence[str] | None = None, pos: Sequence[str] | None = None
+        self,
+        tokens: Sequence[str],
+        tags: Sequence[str] | None = None,
+        pos: Sequence[str] | None = None,
+        *,
+        hidden: Collection[str] = frozenset(),
     ) -> EncodedSentence:
-        """Number a sentence's tokens, and its tags where there are any."""
+        """Number a sentence's tokens, and its tags where there are any.
+
+        Words that are hidden are taken for none of the lexicon.
+        """
         features = self.features
         words = features.words.numbers(features.normal(token) for token in tokens)
         pairs = np.zeros((len(tokens), 0), np.int64)
@@ -338,7 +354,7 @@ class SpellingTable:
         labels = np.array([known.get(tag, -1) for tag in tags or ()], np.int64)
         values = np.zeros((len(tokens), len(features.discrete)), np.int64)
         for column, (name, vocabulary) in enumerate(features.discrete.items()):
-            values[:, column] = vocabulary.numbers(features.values(name, tokens, pos))
+            values[:, column] = vocabulary.numbers(features.values(name, tokens, pos, hidden))
         return EncodedSentence(words, self.rows(tokens), pairs, values, labels)
 
 

@@ -95,7 +95,7 @@ def train(settings: TaggerSettings, options: RunOptions) -> Result:
 
 # A few epochs are enough: after them the 4000 sentences are known by heart.
 _CHINESE = {
-    **{"characters": "none", "bigrams": True, "output": "crf", "lower": False},
+    **{"characters": "none", "bigrams": True, "output": "crf", "lower": False, "own_words": True},
     **{"bigram_dropout": 1.0, "recurrent_dropout": 0.2, "batch_size": 16, "epochs": 8, "average": 0.998},
 }
 

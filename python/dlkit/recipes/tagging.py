@@ -12,7 +12,8 @@ from numpy.typing import ArrayLike, NDArray
 
 from dlkit import kernels, nn, optim
 from dlkit.data import load_tagged, read_tagged, read_word_vectors
-from dlkit.data.lexicon import read_lexicon
+from dlkit.data.lexicon import Lexicon, OwnWords, read_lexicon
+from dlkit.data.segmentation import words_from
 from dlkit.data.tagged_registry import JOINT, tagged_names
 from dlkit.data.tagged_set import SPANS, TASKS, TaggedSentence, TaggedSet
 from dlkit.data.tagger_batches import TaggerBatches
@@ -66,6 +67,12 @@ class TaggingSettings(Settings):
     lexicon: str | None = option(
         None,
         "For words of Chinese: a file with a word a line (and its count, as jieba's); where they lie is read, too.",
+        group="Data",
+    )
+    own_words: bool = option(
+        False,
+        "For words of Chinese: where words of the training sentences lie is read, too, but not those that one "
+        "sentence alone has.",
         group="Data",
     )
     joint: bool = option(
@@ -225,7 +232,10 @@ def train_tagger(
         As `word_dropout`, for these.
     """
     dataset = _dataset(settings)
-    features, vectors = _features(settings, dataset, characters, bigram_min_count)
+    listed = None if settings.lexicon is None else read_lexicon(settings.lexicon)
+    own = OwnWords((_words(s) for s in dataset.train), listed) if settings.own_words else None
+    lexicon = listed if own is None else own.lexicon
+    features, vectors = _features(settings, dataset, characters, bigram_min_count, lexicon)
     run = open_run(recipe.name, settings, options, may_change=settings.may_change)
     kernels.manual_seed(settings.seed)
     arguments: dict[str, Any] = {
@@ -246,7 +256,10 @@ def train_tagger(
     features.save(run.path(FEATURES))
 
     table = SpellingTable(features)
-    encoded = [table.encode(*sentence) for sentence in dataset.train]
+    encoded = [
+        table.encode(*sentence, hidden=frozenset() if own is None else own.hidden(_words(sentence)))
+        for sentence in dataset.train
+    ]
     batches = TaggerBatches(encoded, table, settings.batch_size, seed=settings.seed)
     optimizer = optim.Adam(list(model.parameters()), lr=settings.lr, weight_decay=settings.weight_decay)
     schedule = None
@@ -325,15 +338,26 @@ def _dataset(settings: TaggingSettings) -> TaggedSet:
                 f"{' or '.join(JOINT)}, or corpus"
             )
         dataset = load_tagged(settings.data, **joint)
-    if settings.lexicon is not None and dataset.task != "segmentation":
-        raise SettingsError(
-            f"lexicon {settings.lexicon} is for the words of a text of characters, which {dataset.name} is not"
-        )
+    if dataset.task != "segmentation":
+        for name in ("lexicon", "own_words"):
+            value = getattr(settings, name)
+            if value:
+                raise SettingsError(
+                    f"{name} is {value}, but {dataset.name} is no text of characters whose words are to be found"
+                )
     return dataset
 
 
+def _words(sentence: TaggedSentence) -> list[str]:
+    return words_from(sentence.tokens, sentence.tags)
+
+
 def _features(
-    settings: TaggingSettings, dataset: TaggedSet, characters: bool, bigram_min_count: int | None
+    settings: TaggingSettings,
+    dataset: TaggedSet,
+    characters: bool,
+    bigram_min_count: int | None,
+    lexicon: Lexicon | None,
 ) -> tuple[TaggerFeatures, NDArray[np.float32] | None]:
     common: dict[str, Any] = {
         "min_count": settings.min_count,
@@ -343,7 +367,7 @@ def _features(
         "discrete": [name for name in settings.discrete if name != "pos" or dataset.has_pos],
         "lower": settings.lower,
         "digits": settings.digits,
-        "lexicon": None if settings.lexicon is None else read_lexicon(settings.lexicon),
+        "lexicon": lexicon,
     }
     features = TaggerFeatures.of(dataset.train, dataset.tags, **common)
     if settings.vectors is None:
