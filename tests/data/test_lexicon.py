@@ -105,7 +105,8 @@ def test_files(tmp_path):
         ("a n 3\n", "line 1: the count of 'a' is 'n'"),
         ("a " + "9" * 16, "line 1: the count of 'a'"),
         ("a ²\n", "line 1: the count"),
-        ("\n  \n", "holds no words, expected one a line"),
+        ("\n  \n", "holds no words of at most 16 characters, expected one a line"),
+        ("x" * (LONGEST + 1), r"words\.txt holds no words of at most"),
         ("a\0b\n", "line 1 holds a zero byte"),
     ],
 )
@@ -126,6 +127,8 @@ def test_errors(tmp_path):
         ({"": 1}, "'' is no word"),
         ({"a b": 1}, "'a b' is no word"),
         ({"a\u3000": 1}, "is no word"),
+        ({"a\0b": 1}, "is no word"),
+        ({"x" * (LONGEST + 1): 1}, "there are no words of at most"),
         ({"a": -1}, "the count of 'a' is -1"),
         ({}, "there are no words"),
     ):

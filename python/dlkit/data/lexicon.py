@@ -17,7 +17,7 @@ from .text_file import lines_of, read_bytes
 
 #: Lengths of words that are told apart; the last one stands for all that are longer, too.
 LENGTHS = (2, 3, 4, 5)
-#: Longer words of a file are left out: names and sayings that a text hardly has.
+#: Longer words are left out: names and sayings that a text hardly has.
 LONGEST = 16
 _OUTSIDE = "-"
 
@@ -28,7 +28,7 @@ class Lexicon:
     Parameters
     ----------
     counts
-        The words; 0 where nothing is known. All of at least one character, and none with white space.
+        The words; 0 where nothing is known. None has white space; those of more than `LONGEST` characters are left out.
 
     Raises
     ------
@@ -46,16 +46,18 @@ class Lexicon:
 
     def __init__(self, counts: Mapping[str, int]) -> None:
         for word, count in counts.items():
-            if not isinstance(word, str) or not word or len(word.split()) != 1 or word != word.strip():
+            if not isinstance(word, str) or not _is_word(word):
                 raise DataError(f"Lexicon: {word!r} is no word, expected characters without white space")
             if isinstance(count, bool) or not isinstance(count, int) or count < 0:
                 raise DataError(
                     f"Lexicon: the count of {word!r} is {count!r}, expected an integer of at least 0"
                 )
-        if not counts:
-            raise DataError("Lexicon: there are no words, expected at least one")
-        self.counts = dict(counts)
-        self._longest = min(max(map(len, self.counts)), LONGEST)
+        self.counts = {word: count for word, count in counts.items() if len(word) <= LONGEST}
+        if not self.counts:
+            raise DataError(
+                f"Lexicon: there are no words of at most {LONGEST} characters, expected at least one"
+            )
+        self._longest = max(map(len, self.counts))
         total = sum(max(count, 1) for count in self.counts.values())
         self._cost = {word: log(total / max(count, 1)) for word, count in self.counts.items()}
         self._strange = log(total)
@@ -154,8 +156,8 @@ class OwnWords:
     Attributes
     ----------
     lexicon : Lexicon
-        All of them; a word of the sentences that is not listed has its count there. Words of more than `LONGEST`
-        characters, or with white space, are left out.
+        All of them; a word of the sentences that is not listed has its count there. Those with white space are left
+        out.
 
     Examples
     --------
@@ -170,12 +172,7 @@ class OwnWords:
             self._counts.update(words)
         self._listed = {} if listed is None else listed.counts
         own = {
-            word: count
-            for word, count in self._counts.items()
-            if word not in self._listed
-            and len(word) <= LONGEST
-            and len(word.split()) == 1
-            and word == word.strip()
+            word: count for word, count in self._counts.items() if word not in self._listed and _is_word(word)
         }
         self.lexicon = Lexicon({**self._listed, **own})
 
@@ -190,8 +187,8 @@ class OwnWords:
 def read_lexicon(path: str | os.PathLike[str]) -> Lexicon:
     """Read a file with a word a line, and behind it, if known, how often it is there; what follows is not looked at.
 
-    That is the form of jieba's dictionaries. Empty lines, and words of more than `LONGEST` characters, are left out;
-    counts of a word that is there twice are added up.
+    That is the form of jieba's dictionaries. Empty lines are left out; counts of a word that is there twice are added
+    up.
 
     Raises
     ------
@@ -215,11 +212,14 @@ def read_lexicon(path: str | os.PathLike[str]) -> Lexicon:
                     f"at least 0"
                 )
             count = int(parts[1])
-        if len(word) <= LONGEST:
-            counts[word] = counts.get(word, 0) + count
-    if not counts:
-        raise DataError(f"{name} holds no words, expected one a line")
+        counts[word] = counts.get(word, 0) + count
+    if all(len(word) > LONGEST for word in counts):
+        raise DataError(f"{name} holds no words of at most {LONGEST} characters, expected one a line")
     return Lexicon(counts)
+
+
+def _is_word(text: str) -> bool:
+    return len(text.split()) == 1 and text == text.strip() and "\0" not in text
 
 
 def _text(characters: Sequence[str]) -> str:
