@@ -114,7 +114,7 @@ reproduce-gates: $(call extras,cli) ## gradients over time in every cell, IRNN a
 compare-ngram: $(call extras,cli) ## n-gram models beside KenLM (COMPARE_ARGS="--lmplz PATH --build-binary PATH")
 	@$(BIN)/python bench/compare_ngram.py $(COMPARE_ARGS)
 
-reproduce-tagger: $(call extras,cli text) ## parts of speech, Chinese words, named entities: the rows of docs/models/tagger.md
+reproduce-tagger: $(call extras,cli text chinese) ## parts of speech, Chinese words, named entities: the rows of docs/models/tagger.md
 	@$(BIN)/python bench/reproduce_tagger.py $(REPRODUCE_ARGS)
 
 reproduce-nnlm: $(call extras,cli) ## feed-forward language models: the rows of docs/models/nnlm.md

@@ -18,6 +18,8 @@ class _Recipe:
         self.asked.append(settings)
         score = 0.9 + 0.01 * settings["seed"]
         metrics = {"test_accuracy": score, "seqeval_f1": None, "train_seconds": 2.0}
+        if settings["data"] == "gsd-segmentation":
+            metrics.update(test_f1=score, test_joint_f1=0.9)
         return type("Result", (), {"metrics": metrics})()
 
     def settings(self, **given):
@@ -39,6 +41,10 @@ def test_rows_are_measured_and_kept(reproduce, monkeypatch, tmp_path):
     assert "accuracy, 1 seed | **99.00%**" in page
     assert page.startswith("before\n")
     assert page.endswith("after\n")
+    monkeypatch.setattr(reproduce, "jieba_lexicon", lambda script, folder: folder / f"{script}.txt")
+    assert reproduce.main(["--rows", "gsd-lexicon", "--seeds", "9", *keep]) == 0
+    assert recipe.asked[-1]["lexicon"] == str(tmp_path / "runs" / "traditional.txt")
+    assert "F1, 1 seed; 90.00% with their parts of speech | **99.00%**" in reproduce.PAGE.read_text()
     with pytest.raises(SystemExit, match="seqeval is not installed"):
         reproduce.main(["--rows", "wnut17", *keep])
     with pytest.raises(SystemExit):

@@ -100,3 +100,19 @@ def test_errors(tmp_path):
         read_tagged(words)
     with pytest.raises(DataError, match="task is entities, expected tokens or segmentation"):
         read_tagged(words, "entities")
+
+
+def test_words_with_their_tags(tmp_path):
+    path = tmp_path / "own.conllu"
+    path.write_text(conllu("天气", "好", tag="X") * 20)
+    found = read_tagged(path, "segmentation", joint=True)
+    assert found.train[0] == (["天", "气", "好"], ["B-X", "E-X", "S-X"], None)
+    columns_path = tmp_path / "own.txt"
+    columns_path.write_text(columns(("天气", "n"), ("好", "a")) * 20)
+    assert read_tagged(columns_path, "segmentation", joint=True).test[0].tags == ["B-n", "E-n", "S-a"]
+    assert read_tagged(columns_path, "segmentation").test[0].tags == ["B", "E", "S"]
+    path.write_text(conllu("天气", "好", tag="_") * 20)
+    with pytest.raises(DataError, match="word '天气' has no part of speech"):
+        read_tagged(path, "segmentation", joint=True)
+    with pytest.raises(ValueError, match="joint is true, but task is 'tokens', expected 'segmentation'"):
+        read_tagged(path, "tokens", joint=True)

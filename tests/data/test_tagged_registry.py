@@ -7,7 +7,7 @@ import lzma
 import pytest
 
 from dlkit.data import DataError, load_tagged, tagged_names
-from dlkit.data.segmentation import words_from
+from dlkit.data.segmentation import kinds_from, words_from
 
 
 @pytest.mark.parametrize(
@@ -35,6 +35,19 @@ def test_words_of_chinese(data_folder, name):
     assert found.task == "segmentation"
     assert sum(len(words_from(s.tokens, s.tags)) for s in found.test) == 12012
     assert sorted(found.tags) == ["B", "E", "M", "S"]
+
+
+def test_words_of_chinese_with_their_kinds(data_folder):
+    found, plain = load_tagged("gsd-segmentation", joint=True), load_tagged("gsd-segmentation")
+    words = load_tagged("gsd")
+    assert found.task == "segmentation"
+    for joint, alone, each in zip(found.test, plain.test, words.test, strict=True):
+        assert joint.tokens == alone.tokens
+        assert [tag[0] for tag in joint.tags] == alone.tags
+        assert words_from(joint.tokens, joint.tags) == each.tokens
+        assert kinds_from(joint.tags) == each.tags
+    with pytest.raises(ValueError, match="joint tags need words with parts of speech, which gsdsimp-segm"):
+        load_tagged("gsdsimp-segmentation", joint=True)
 
 
 def test_unknown_names():

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from dlkit.data import DataError, DataNotFoundError
-from dlkit.data.tagger_features import LONGEST_WORD, SpellingTable, TaggerFeatures
+from dlkit.data.lexicon import Lexicon
+from dlkit.data.tagger_features import LEXICAL, LONGEST_WORD, SpellingTable, TaggerFeatures
 
 SENTENCES = [(["The", "cat", "17"], ["D", "N", "#"]), (["the", "dog"], ["D", "N"])]
 
@@ -132,3 +133,38 @@ def test_discrete_features_there_and_back(tmp_path):
     del values["discrete"]  # as an earlier version wrote it
     path.write_text(json.dumps(values))
     assert TaggerFeatures.load(path).discrete == {}
+
+
+def test_a_lexicon(tmp_path):
+    lexicon = Lexicon({"ab": 3, "bcd": 1, "efghij": 0})
+    sentences = [(list("abcd"), list("BEBE")), (list("xefghij"), list("SBMMMME"))]
+    features = TaggerFeatures.of(sentences, list("BMES"), characters=False, lexicon=lexicon)
+    assert tuple(features.discrete) == LEXICAL
+    encoded = SpellingTable(features).encode(*sentences[0])
+    shown = [
+        [known.words[number] for number in encoded.discrete[:, column]]
+        for column, known in enumerate(features.discrete.values())
+    ]
+    assert shown[0] == ["B", "E", "-", "-"]
+    assert shown[1] == ["-", "B", "M", "E"]
+    assert shown[4] == lexicon.path(list("abcd"))
+    hidden = SpellingTable(features).encode(*sentences[0], hidden={"bcd"})
+    assert (hidden.discrete[:, 0] == encoded.discrete[:, 0]).all()
+    assert (hidden.discrete[:, 1] == features.discrete["lexicon-3"].number("-")).all()
+    path = features.save(tmp_path / "features.json")
+    assert TaggerFeatures.load(path) == features
+    values = json.loads(path.read_text())
+    for change, text in (
+        ({"lexicon": 4}, "holds 3 words, but .* says 4"),
+        ({"lexicon": None}, "lexicon is None, but the discrete features are lexicon-2"),
+        ({"discrete": {}}, "lexicon is 3, but the discrete features are "),
+    ):
+        path.write_text(json.dumps({**values, **change}))
+        with pytest.raises(DataError, match=text):
+            TaggerFeatures.load(path)
+    path.write_text(json.dumps(values))
+    (tmp_path / "lexicon.txt").unlink()
+    with pytest.raises(DataNotFoundError, match=r"lexicon\.txt: no such file"):
+        TaggerFeatures.load(path)
+    with pytest.raises(DataError, match="discrete holds 'lexicon-2', but lexicon is None"):
+        make(discrete=["lexicon-2"])

@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from dlkit.data import DataError, TaggedSentence, TaggedSet, load_tagged, write_word_vectors
-from dlkit.data.segmentation import characters_of
+from dlkit.data.lexicon import read_lexicon
+from dlkit.data.segmentation import characters_of, words_from
 from dlkit.recipes import get, tagging
 from dlkit.recipes.card import CardError
 from dlkit.recipes.predictor import PredictorError
@@ -46,10 +47,18 @@ def names(rng):
         yield tokens, tags
 
 
+KINDS = {"甲": "NOUN", "乙丙": "VERB", "丁": "NOUN", "戊己庚": "VERB", "辛壬": "NOUN"}
+
+
 def words(rng):
-    known = ["甲", "乙丙", "丁", "戊己庚", "辛壬"]
+    known = list(KINDS)
     for _ in range(150):
         yield characters_of([known[i] for i in rng.integers(0, 5, rng.integers(2, 9))])
+
+
+def with_kinds(sentence):
+    found = words_from(sentence.tokens, sentence.tags)
+    return TaggedSentence(*characters_of(found, [KINDS[word] for word in found]))
 
 
 @pytest.fixture
@@ -60,7 +69,10 @@ def small(monkeypatch):
         "wnut17": made("wnut17", "entities", names(rng)),
         "gsd-segmentation": made("gsd-segmentation", "segmentation", words(rng)),
     }
-    monkeypatch.setattr(tagging, "load_tagged", sets.__getitem__)
+    plain = sets["gsd-segmentation"]
+    parts = [[with_kinds(s) for s in part] for part in (plain.train, plain.validation, plain.test)]
+    sets["joint"] = TaggedSet("gsd-segmentation", "segmentation", *parts, "made here")
+    monkeypatch.setattr(tagging, "load_tagged", lambda name, joint=False: sets["joint" if joint else name])
     return sets
 
 
@@ -101,11 +113,64 @@ def test_entities(tmp_path, small):
 
 @pytest.mark.parametrize("output", ["softmax", "crf"])
 def test_segmentation(tmp_path, small, output):
-    result = run(tmp_path, data="gsd-segmentation", epochs=6, output=output, bigram_dimensions=8)
+    chinese = {
+        "data": "gsd-segmentation",
+        "joint": False,
+        "own_words": False,
+        "batch_size": 32,
+        "average": 0.0,
+    }
+    result = run(tmp_path, **chinese, epochs=6, output=output, bigram_dimensions=8)
     assert result.metrics["test_f1"] > 0.95
     predictor = load_tagger(tmp_path)
     (tagged,) = predictor.predict(["甲乙丙 戊己庚"])
     assert predictor.spans(tagged) == ["甲", "乙丙", "戊己庚"]
+
+
+def test_words_and_their_kinds(tmp_path, small):
+    chinese = {"data": "gsd-segmentation", "epochs": 8, "batch_size": 8, "bigram_dimensions": 8}
+    metrics = run(tmp_path, joint=True, **chinese).metrics
+    assert metrics["test_f1"] > 0.95
+    assert 0.95 < metrics["test_joint_f1"] <= metrics["test_f1"]
+    predictor = load_tagger(tmp_path)
+    (tagged,) = predictor.predict(["甲乙丙 戊己庚"])
+    assert predictor.spans(tagged) == ["甲_NOUN", "乙丙_VERB", "戊己庚_VERB"]
+
+
+def test_a_lexicon(tmp_path, small):
+    path = tmp_path / "words.txt"
+    path.write_text("乙丙 5\n戊己庚\n辛壬 2 n\n")
+    found = run(
+        tmp_path / "a",
+        **{"data": "gsd-segmentation", "joint": False, "own_words": False, "epochs": 8, "batch_size": 8},
+        **{"lexicon": str(path), "word_dropout": 1e9, "bigrams": False},
+    )
+    # In training all characters are unknown: the list is what is left.
+    assert found.metrics["test_f1"] > 0.95
+    path.unlink()  # the run has its own
+    predictor = load_tagger(tmp_path / "a")
+    (tagged,) = predictor.predict(["甲乙丙戊己庚丁"])
+    assert predictor.spans(tagged) == ["甲", "乙丙", "戊己庚", "丁"]
+    with pytest.raises(DataError, match="no such file"):
+        run(tmp_path / "b", data="gsd-segmentation", lexicon=str(path))
+    with pytest.raises(SettingsError, match="lexicon is x, but wnut17 is no text of characters"):
+        run(tmp_path / "b", data="wnut17", lexicon="x")
+    assert not (tmp_path / "b").exists()
+
+
+def test_words_of_the_training_sentences(tmp_path, small):
+    chinese = {"data": "gsd-segmentation", "joint": False, "epochs": 8, "batch_size": 8}
+    path = tmp_path / "words.txt"
+    path.write_text("乙丙 5\n子丑\n")
+    found = run(tmp_path / "a", **chinese, lexicon=str(path), own_words=True, word_dropout=1e9, bigrams=False)
+    assert found.metrics["test_f1"] > 0.95
+    kept = read_lexicon(tmp_path / "a" / "lexicon.txt").counts
+    assert list(kept)[:2] == ["乙丙", "子丑"]
+    assert set(kept) == {*KINDS, "子丑"}
+    assert kept["乙丙"] == 5
+    assert kept["戊己庚"] > 100
+    with pytest.raises(SettingsError, match="own_words is True, but wnut17 is no text of characters"):
+        run(tmp_path / "b", data="wnut17", own_words=True)
 
 
 @pytest.mark.parametrize(
@@ -154,6 +219,8 @@ def test_vectors_from_a_file(tmp_path, small):
         ({"patience": 2, "average": 0.9}, "patience and average are both given"),
         ({"characters": "lstm", "character_features": 5}, "expected an even number"),
         ({"dropout": 1.0}, "dropout"),
+        ({"joint": True}, "joint is true, but python has no parts of speech of words of characters"),
+        ({"joint": True, "corpus": "x"}, "joint is true, but task is auto, expected segmentation"),
         ({"device": "gpu"}, "device is 'gpu'"),
     ],
 )

@@ -72,3 +72,24 @@ def test_chunks_are_scored_as_entities_are():
     pairs, start, _ = allowed_tags("chunks", tags)
     assert not pairs[3, 1]
     assert not start[1]
+
+
+def test_words_with_their_kinds():
+    sentence = TaggedSentence(*characters_of(["ab", "c", "d"], ["N", "V", "P"]))
+    said = characters_of(["ab", "c", "d"], ["N", "N", "P"])[1]
+    scores = scores_of("segmentation", [sentence], [said])
+    assert scores["f1"] == 1.0
+    assert scores["joint_f1"] == pytest.approx(2 / 3)
+    assert scores["accuracy"] == 3 / 4
+    said = characters_of(["a", "b", "c", "d"], ["N", "N", "V", "P"])[1]
+    scores = scores_of("segmentation", [sentence], [said])
+    assert scores["f1"] == scores["joint_f1"] == pytest.approx(2 * 2 / (4 + 3))
+    rows = {row[0]: row[1:] for row in report("segmentation", [sentence], [said])}
+    assert rows["of 2 characters"] == (0.0, 0.0, 0.0, 1)
+    assert rows["N"] == (0.0, 0.0, 0.0, 1)
+    assert rows["V"] == (1.0, 1.0, 1.0, 1)
+    assert "joint_f1" not in scores_of("segmentation", [TaggedSentence(["a"], ["S"])], [["S"]])
+    pairs, start, end = allowed_tags("segmentation", ["B-N", "E-N", "E-V"])
+    assert pairs[0].tolist() == [False, True, False]
+    assert start.tolist() == [True, False, False]
+    assert end.tolist() == [False, True, True]

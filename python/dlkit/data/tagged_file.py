@@ -19,7 +19,7 @@ _PARTS = (("train",), ("dev", "valid"), ("test",))
 _OF, _HELD_OUT = 20, 2
 
 
-def read_tagged(path: str | os.PathLike[str], task: str | None = None) -> TaggedSet:
+def read_tagged(path: str | os.PathLike[str], task: str | None = None, *, joint: bool = False) -> TaggedSet:
     """Read tagged sentences of one's own.
 
     Parameters
@@ -34,11 +34,13 @@ def read_tagged(path: str | os.PathLike[str], task: str | None = None) -> Tagged
         What the tags say: ``"tokens"``, ``"entities"`` or ``"chunks"``, both in IOB2; ``"segmentation"``: the words of
         the file, which a tagger of characters is to find, whatever their tags. Default: entities where each tag of a
         file of columns is of IOB2, else tokens.
+    joint
+        The characters' tags also name the tag of their word: ``B-NOUN``.
 
     Raises
     ------
     ValueError
-        Unknown task.
+        Unknown task, or joint with another than segmentation.
     DataError
         A file is not there, corrupt, or has fewer than 20 sentences where it is the only one. The message names file
         and line.
@@ -50,6 +52,8 @@ def read_tagged(path: str | os.PathLike[str], task: str | None = None) -> Tagged
     """
     if task is not None and task not in TASKS:
         raise ValueError(f"read_tagged: task is {task!r}, expected one of {', '.join(TASKS)}")
+    if joint and task != "segmentation":
+        raise ValueError(f"read_tagged: joint is true, but task is {task!r}, expected 'segmentation'")
     path = Path(path)
     if path.is_dir():
         files = [_one_of(path, words) for words in _PARTS]
@@ -64,13 +68,17 @@ def read_tagged(path: str | os.PathLike[str], task: str | None = None) -> Tagged
     if kinds == {True}:
         if task in SPANS:
             raise DataError(f"{path}: task is {task}, expected tokens or segmentation of CoNLL-U")
-        parts = [(_words if task == "segmentation" else tagged_words)(*each) for each in contents]
+        plain = task == "segmentation" and not joint  # any part of speech will do
+        parts = [(_words if plain else tagged_words)(*each) for each in contents]
     else:
         if task is None:
             task = "entities" if all(_is_iob(*each) for each in contents) else "tokens"
         parts = [_columns(*each, task) for each in contents]
     if task == "segmentation":
-        parts = [[TaggedSentence(*characters_of(s.tokens)) for s in part] for part in parts]
+        parts = [
+            [TaggedSentence(*characters_of(s.tokens, s.tags if joint else None)) for s in part]
+            for part in parts
+        ]
     if len(parts) == 1:
         if len(parts[0]) < _OF:
             raise DataError(f"{path}: {len(parts[0])} sentences; expected at least {_OF}")

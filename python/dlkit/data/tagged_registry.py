@@ -101,6 +101,10 @@ def _gsd_words(content: bytes, name: str) -> list[TaggedSentence]:
     return _characters([sentence.words for sentence in read_conllu(content, name)])
 
 
+def _gsd_joint(content: bytes, name: str) -> list[TaggedSentence]:
+    return [TaggedSentence(*characters_of(s.tokens, s.tags)) for s in tagged_words(content, name)]
+
+
 def _gsdsimp_words(content: bytes, name: str) -> list[TaggedSentence]:
     found = read_iob(content, name, columns=5, word=1, tag=2, comments=True)
     return _characters([sentence.words for sentence in found])
@@ -139,12 +143,18 @@ _LOADERS: dict[str, Callable[[], TaggedSet]] = {
 }
 
 
+#: The sets that have joint tags.
+JOINT: dict[str, Callable[[], TaggedSet]] = {
+    "gsd-segmentation": lambda: _parts("gsd-segmentation", "segmentation", _GSD, _gsd_joint),
+}
+
+
 def tagged_names() -> list[str]:
     """The names that `load_tagged` knows."""
     return list(_LOADERS)
 
 
-def load_tagged(name: str) -> TaggedSet:
+def load_tagged(name: str, *, joint: bool = False) -> TaggedSet:
     """Load a set of tagged sentences.
 
     Parameters
@@ -155,11 +165,13 @@ def load_tagged(name: str) -> TaggedSet:
         and simplified Chinese; ``"wnut17"`` and ``"gsdsimp-entities"``, named entities; ``"conll2000"``, chunks, with
         parts of speech as a tagger found them, the last 1000 training sentences for validation. All but the first are
         looked for in the folder ``DLKIT_DATA``, else downloaded; checksums are verified either way.
+    joint
+        Tags of characters also name the word's part of speech: ``B-NOUN``.
 
     Raises
     ------
     ValueError
-        Unknown name (the message suggests the nearest).
+        Unknown name (the message suggests the nearest), or a set that has no parts of speech of words of characters.
     DataError
         A file is damaged; `DataNotFoundError` if there is none.
     """
@@ -170,4 +182,9 @@ def load_tagged(name: str) -> TaggedSet:
         raise ValueError(
             f"load_tagged: unknown set of tagged sentences {name!r}, expected one of {', '.join(_LOADERS)}{hint}"
         )
-    return _LOADERS[key]()
+    if joint and key not in JOINT:
+        raise ValueError(
+            f"load_tagged: joint tags need words with parts of speech, which {key} does not have; expected one of "
+            f"{', '.join(JOINT)}"
+        )
+    return (JOINT if joint else _LOADERS)[key]()

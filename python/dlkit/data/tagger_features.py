@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 from pathlib import Path
@@ -16,14 +16,18 @@ from numpy.typing import NDArray
 
 from .errors import DataError
 from .json_file import read_object
+from .lexicon import LENGTHS, Lexicon, read_lexicon
 from .vocabulary import Vocabulary
 
 _FORMAT = "dlkit-tagger-features-1"
 #: Characters of a word that are read: of a longer one the first and the last.
 LONGEST_WORD = 24
 _EDGE = "\x00"  # stands for what is before the first and after the last token
+#: Those of a character that a list of words gives: where words of each length lie, and how it cuts the text.
+LEXICAL = (*(f"lexicon-{length}" for length in LENGTHS), "lexicon-path")
 #: The discrete features of a token: how it is capitalised, its last two and three letters, its part of speech.
-DISCRETE = ("capitals", "suffix-2", "suffix-3", "pos")
+DISCRETE = ("capitals", "suffix-2", "suffix-3", "pos", *LEXICAL)
+_LEXICON = "lexicon.txt"
 _SUFFIX_MIN_COUNT = 2
 
 
@@ -71,6 +75,8 @@ class TaggerFeatures:
         Whether all digits of a token are looked up as 0.
     discrete
         Names from `DISCRETE`, in that order, each with the values that are known.
+    lexicon
+        The list of words of the features `LEXICAL`, or None: there are none of these.
     """
 
     words: Vocabulary
@@ -80,6 +86,7 @@ class TaggerFeatures:
     lower: bool = False
     digits: bool = False
     discrete: Mapping[str, Vocabulary] = field(default_factory=dict)
+    lexicon: Lexicon | None = None
 
     @classmethod
     def of(
@@ -95,6 +102,7 @@ class TaggerFeatures:
         digits: bool = False,
         discrete: Iterable[str] = (),
         further_words: Iterable[str] = (),
+        lexicon: Lexicon | None = None,
     ) -> TaggerFeatures:
         """Collect them from training sentences.
 
@@ -114,13 +122,19 @@ class TaggerFeatures:
             Names from `DISCRETE`.
         further_words
             Known, too: words of the other parts that have a vector from a file.
+        lexicon
+            Where its words lie is read, too; tokens are characters.
         """
-        empty = cls(Vocabulary([]), None, None, tuple(tags), lower, digits)
-        names = set(discrete)
+        empty = cls(Vocabulary([]), None, None, tuple(tags), lower, digits, lexicon=lexicon)
+        names = {*discrete, *(() if lexicon is None else LEXICAL)}
         if names - set(DISCRETE):
             raise DataError(
                 f"TaggerFeatures: discrete holds {min(names - set(DISCRETE))!r}, expected names from "
                 f"{', '.join(DISCRETE)}"
+            )
+        if lexicon is None and names & set(LEXICAL):
+            raise DataError(
+                f"TaggerFeatures: discrete holds {min(names & set(LEXICAL))!r}, but lexicon is None"
             )
         tokens = [[empty.normal(token) for token in sentence[0]] for sentence in sentences]
         words = Vocabulary.of(tokens, min_count)
@@ -139,10 +153,16 @@ class TaggerFeatures:
             for name in DISCRETE
             if name in names
         }
-        return cls(words, letters, pairs, tuple(tags), lower, digits, values)
+        return cls(words, letters, pairs, tuple(tags), lower, digits, values, lexicon)
 
-    def values(self, name: str, tokens: Sequence[str], pos: Sequence[str] | None) -> list[str]:
-        """The value of a discrete feature at each token.
+    def values(
+        self,
+        name: str,
+        tokens: Sequence[str],
+        pos: Sequence[str] | None,
+        hidden: Collection[str] = frozenset(),
+    ) -> list[str]:
+        """The value of a discrete feature at each token; words that are hidden are taken for none of the lexicon.
 
         Raises
         ------
@@ -157,6 +177,12 @@ class TaggerFeatures:
             return list(pos)
         if name == "capitals":
             return [capitals_of(token) for token in tokens]
+        if name in LEXICAL:
+            assert self.lexicon is not None
+            last = name.rpartition("-")[2]
+            if last == "path":
+                return self.lexicon.path(tokens, hidden)
+            return self.lexicon.places(tokens, int(last), hidden)
         letters = int(name.rpartition("-")[2])
         return [self.normal(token)[-letters:].lower() for token in tokens]
 
@@ -186,7 +212,7 @@ class TaggerFeatures:
         return self.characters.numbers(word)
 
     def save(self, path: str | os.PathLike[str]) -> Path:
-        """Write them as JSON."""
+        """Write them as JSON, and the list of words, if there is one, into ``lexicon.txt`` beside it."""
         target = Path(path)
         values = {
             "format": _FORMAT,
@@ -197,7 +223,10 @@ class TaggerFeatures:
             "lower": self.lower,
             "digits": self.digits,
             "discrete": {name: list(known) for name, known in self.discrete.items()},
+            "lexicon": None if self.lexicon is None else len(self.lexicon),
         }
+        if self.lexicon is not None:
+            self.lexicon.save(target.with_name(_LEXICON))
         target.write_text(json.dumps(values, ensure_ascii=True, indent=0) + "\n", encoding="utf-8")
         return target
 
@@ -249,7 +278,19 @@ class TaggerFeatures:
             raise DataError(f"{path}: {error}") from error
         words, characters, bigrams = vocabularies
         assert words is not None
-        return cls(words, characters, bigrams, tuple(tags), values["lower"], values["digits"], discrete)
+        lexicon, entries = None, values.get("lexicon")  # which earlier versions did not write
+        if (entries is not None) != any(name in LEXICAL for name in discrete):
+            raise DataError(
+                f"{path}: lexicon is {entries!r}, but the discrete features are {', '.join(discrete)}"
+            )
+        if entries is not None:
+            beside = Path(path).with_name(_LEXICON)
+            lexicon = read_lexicon(beside)
+            if entries != len(lexicon):
+                raise DataError(f"{beside} holds {len(lexicon)} words, but {path} says {entries!r}")
+        return cls(
+            *(words, characters, bigrams, tuple(tags), values["lower"], values["digits"], discrete), lexicon
+        )
 
 
 class SpellingTable:
@@ -292,9 +333,17 @@ class SpellingTable:
         return self._table
 
     def encode(
-        self, tokens: Sequence[str], tags: Sequence[str] | None = None, pos: Sequence[str] | None = None
+        self,
+        tokens: Sequence[str],
+        tags: Sequence[str] | None = None,
+        pos: Sequence[str] | None = None,
+        *,
+        hidden: Collection[str] = frozenset(),
     ) -> EncodedSentence:
-        """Number a sentence's tokens, and its tags where there are any."""
+        """Number a sentence's tokens, and its tags where there are any.
+
+        Words that are hidden are taken for none of the lexicon.
+        """
         features = self.features
         words = features.words.numbers(features.normal(token) for token in tokens)
         pairs = np.zeros((len(tokens), 0), np.int64)
@@ -305,7 +354,7 @@ class SpellingTable:
         labels = np.array([known.get(tag, -1) for tag in tags or ()], np.int64)
         values = np.zeros((len(tokens), len(features.discrete)), np.int64)
         for column, (name, vocabulary) in enumerate(features.discrete.items()):
-            values[:, column] = vocabulary.numbers(features.values(name, tokens, pos))
+            values[:, column] = vocabulary.numbers(features.values(name, tokens, pos, hidden))
         return EncodedSentence(words, self.rows(tokens), pairs, values, labels)
 
 

@@ -54,6 +54,7 @@ CONTENTS = {
     "model.ngram": "the n-gram model; dlkit.models.NGramModel.load reads it",
     "model.arpa": "the same as text, for KenLM and others",
     "features.json": "the words, characters and tags that the model knows",
+    "lexicon.txt": "the list of words that it looks for",
     "vocabulary.json": "the words that the model knows",
     "ngrams.json": "which words excite each filter most",
     "predictions.json": "the answer to each test sentence",

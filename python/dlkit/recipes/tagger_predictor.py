@@ -188,9 +188,13 @@ class TaggerPredictor:
         ]
 
     def spans(self, tagged: Tagged) -> list[str]:
-        """What the tags say: the words of a segmented text, or the entities or chunks as ``kind: words``."""
+        """What the tags say: words, as ``word_KIND`` if they have kinds, or entities and chunks, ``kind: words``."""
         if self.task == "segmentation":
-            return segmentation.words_from(tagged.tokens, tagged.tags)
+            words, kinds = (
+                segmentation.words_from(tagged.tokens, tagged.tags),
+                segmentation.kinds_from(tagged.tags),
+            )
+            return [f"{word}_{kind}" if kind else word for word, kind in zip(words, kinds, strict=True)]
         if self.task in SPANS:
             found = iob.entities_of(tagged.tags)
             return [f"{e.kind}: {' '.join(tagged.tokens[e.start : e.end])}" for e in found]

@@ -42,7 +42,7 @@ def scores_of(
     -------
     dict
         ``accuracy``, the share of tokens; for words, entities and chunks also ``precision``, ``recall`` and ``f1`` of
-        whole spans.
+        whole spans. Where words have kinds, ``f1`` is of the words alone, and ``joint_f1`` of words and their kinds.
     """
     pairs = list(zip(sentences, predicted, strict=True))
     tokens = sum(len(sentence.tags) for sentence, _ in pairs)
@@ -55,12 +55,23 @@ def scores_of(
         true, found = _spans(task, sentence.tokens, sentence.tags), _spans(task, sentence.tokens, tags)
         right, said, there = right + len(true & found), said + len(found), there + len(true)
     scores["precision"], scores["recall"], scores["f1"] = f_score(right, said, there)
+    if task == "segmentation" and segmentation.has_kinds(sentences[0].tags):
+        right = sum(
+            len(_words(s.tokens, s.tags).items() & _words(s.tokens, tags).items()) for s, tags in pairs
+        )
+        scores["joint_f1"] = f_score(right, said, there)[2]
     return scores
+
+
+def _words(tokens: Sequence[str], tags: Sequence[str]) -> dict[tuple[int, int], str]:
+    # Where words lie, and of which kind each is.
+    words = segmentation.words_from(tokens, tags)
+    return dict(zip(segmentation.spans_of(words), segmentation.kinds_from(tags), strict=True))
 
 
 def _spans(task: str, tokens: Sequence[str], tags: Sequence[str]) -> set[Any]:
     if task == "segmentation":
-        return set(segmentation.spans_of(segmentation.words_from(tokens, tags)))
+        return set(_words(tokens, tags))
     return set(iob.entities_of(tags))
 
 
@@ -82,8 +93,17 @@ def report(
 ) -> list[tuple[str, float, float, float, int]]:
     """Precision, recall, F1 and how many there are, of each tag, kind of entity or chunk, or of words by length.
 
-    The most frequent first.
+    The most frequent first; then, where words have kinds, of words with each of them.
     """
+    rows = _rows(task, sentences, predicted)
+    if task == "segmentation" and segmentation.has_kinds(sentences[0].tags):
+        rows += _rows("kinds", sentences, predicted)
+    return rows
+
+
+def _rows(
+    task: str, sentences: Sequence[TaggedSentence], predicted: Sequence[Sequence[str]]
+) -> list[tuple[str, float, float, float, int]]:
     right: Counter[str] = Counter()
     said: Counter[str] = Counter()
     there: Counter[str] = Counter()
@@ -91,6 +111,9 @@ def report(
         if task == "tokens":
             true: set[Any] = set(enumerate(sentence.tags))
             found: set[Any] = set(enumerate(tags))
+        elif task == "kinds":
+            true = set(_words(sentence.tokens, sentence.tags).items())
+            found = set(_words(sentence.tokens, tags).items())
         else:
             true, found = _spans(task, sentence.tokens, sentence.tags), _spans(task, sentence.tokens, tags)
         for counter, spans in ((right, true & found), (said, found), (there, true)):
@@ -100,7 +123,7 @@ def report(
 
 
 def _kind(task: str, span: Any) -> str:
-    if task == "tokens":
+    if task in ("tokens", "kinds"):
         return str(span[1])
     if task in SPANS:
         return str(span.kind)

@@ -12,7 +12,9 @@ from numpy.typing import ArrayLike, NDArray
 
 from dlkit import kernels, nn, optim
 from dlkit.data import load_tagged, read_tagged, read_word_vectors
-from dlkit.data.tagged_registry import tagged_names
+from dlkit.data.lexicon import Lexicon, OwnWords, read_lexicon
+from dlkit.data.segmentation import words_from
+from dlkit.data.tagged_registry import JOINT, tagged_names
 from dlkit.data.tagged_set import SPANS, TASKS, TaggedSentence, TaggedSet
 from dlkit.data.tagger_batches import TaggerBatches
 from dlkit.data.tagger_features import EncodedSentence, SpellingTable, TaggerFeatures
@@ -62,12 +64,26 @@ class TaggingSettings(Settings):
     min_count: int = option(1, "A word that is there less often is unknown.", group="Data", at_least=1)
     lower: bool = option(True, "Look words up in lower case (characters stay as they are).", group="Data")
     digits: bool = option(True, "Look words up with all digits as 0.", group="Data")
+    lexicon: str | None = option(
+        None,
+        "For words of Chinese: a file with a word a line (and its count, as jieba's); where they lie is read, too.",
+        group="Data",
+    )
+    own_words: bool = option(
+        False,
+        "For words of Chinese: where words of the training sentences lie is read, too, but not those that one "
+        "sentence alone has.",
+        group="Data",
+    )
+    joint: bool = option(
+        False, "For words of Chinese: find their parts of speech together with them.", group="Data"
+    )
     capitals: bool = option(False, "Read how a word is capitalised.", group="Model")
     suffixes: bool = option(False, "Read a word's last two and three letters.", group="Model")
     pos: bool = option(True, "Read parts of speech, where the sentences have them.", group="Model")
     discrete_dimensions: int = option(
         10,
-        "Of the vectors of capitals, suffixes and parts of speech.",
+        "Of the vectors of capitals, suffixes, parts of speech, and places of listed words.",
         group="Model",
         at_least=1,
         at_most=1 << 16,
@@ -215,11 +231,11 @@ def train_tagger(
     bigram_dropout
         As `word_dropout`, for these.
     """
-    if settings.corpus is None:
-        dataset = load_tagged(settings.data)
-    else:
-        dataset = read_tagged(settings.corpus, None if settings.task == "auto" else settings.task)
-    features, vectors = _features(settings, dataset, characters, bigram_min_count)
+    dataset = _dataset(settings)
+    listed = None if settings.lexicon is None else read_lexicon(settings.lexicon)
+    own = OwnWords((_words(s) for s in dataset.train), listed) if settings.own_words else None
+    lexicon = listed if own is None else own.lexicon
+    features, vectors = _features(settings, dataset, characters, bigram_min_count, lexicon)
     run = open_run(recipe.name, settings, options, may_change=settings.may_change)
     kernels.manual_seed(settings.seed)
     arguments: dict[str, Any] = {
@@ -240,7 +256,10 @@ def train_tagger(
     features.save(run.path(FEATURES))
 
     table = SpellingTable(features)
-    encoded = [table.encode(*sentence) for sentence in dataset.train]
+    encoded = [
+        table.encode(*sentence, hidden=frozenset() if own is None else own.hidden(_words(sentence)))
+        for sentence in dataset.train
+    ]
     batches = TaggerBatches(encoded, table, settings.batch_size, seed=settings.seed)
     optimizer = optim.Adam(list(model.parameters()), lr=settings.lr, weight_decay=settings.weight_decay)
     schedule = None
@@ -280,14 +299,16 @@ def train_tagger(
     numbers, confidence, loss = run_tagger(model, table, test, allowed, with_loss=True, with_confidence=True)
     predicted = [[features.tags[i] for i in each] for each in numbers]
     scores = scores_of(dataset.task, dataset.test, predicted)
-    watched_scores = [float(record[f"val_{judged}"]) for record in history]
+    kept = trainer.evaluate(
+        index, index
+    )  # of the weights that the run ends with: the best, an average, or the last
     metrics: dict[str, Any] = {
         **{f"test_{name}": value for name, value in scores.items()},
         "test_loss": loss,
         "test_sentences": len(test),
         "test_tokens": sum(len(s.tokens) for s in dataset.test),
         **_known(features, dataset.test, predicted),
-        f"val_{judged}": max(watched_scores) if settings.patience else watched_scores[-1],
+        **{f"val_{name}": kept[name] for name in (judged, "joint_f1") if name in kept},
         "epochs": trainer.epoch,
         "parameters": sum(int(p.data.size) for p in model.parameters()),
         "words": len(features.words),
@@ -304,8 +325,39 @@ def train_tagger(
     return Result(recipe.name, run.folder, metrics, _lines(metrics, target, dataset), target)
 
 
+def _dataset(settings: TaggingSettings) -> TaggedSet:
+    joint = {"joint": True} if settings.joint else {}
+    if settings.corpus is not None:
+        if settings.joint and settings.task != "segmentation":
+            raise SettingsError(f"joint is true, but task is {settings.task}, expected segmentation")
+        dataset = read_tagged(settings.corpus, None if settings.task == "auto" else settings.task, **joint)
+    else:
+        if settings.joint and settings.data not in JOINT:
+            raise SettingsError(
+                f"joint is true, but {settings.data} has no parts of speech of words of characters, expected data "
+                f"{' or '.join(JOINT)}, or corpus"
+            )
+        dataset = load_tagged(settings.data, **joint)
+    if dataset.task != "segmentation":
+        for name in ("lexicon", "own_words"):
+            value = getattr(settings, name)
+            if value:
+                raise SettingsError(
+                    f"{name} is {value}, but {dataset.name} is no text of characters whose words are to be found"
+                )
+    return dataset
+
+
+def _words(sentence: TaggedSentence) -> list[str]:
+    return words_from(sentence.tokens, sentence.tags)
+
+
 def _features(
-    settings: TaggingSettings, dataset: TaggedSet, characters: bool, bigram_min_count: int | None
+    settings: TaggingSettings,
+    dataset: TaggedSet,
+    characters: bool,
+    bigram_min_count: int | None,
+    lexicon: Lexicon | None,
 ) -> tuple[TaggerFeatures, NDArray[np.float32] | None]:
     common: dict[str, Any] = {
         "min_count": settings.min_count,
@@ -315,6 +367,7 @@ def _features(
         "discrete": [name for name in settings.discrete if name != "pos" or dataset.has_pos],
         "lower": settings.lower,
         "digits": settings.digits,
+        "lexicon": lexicon,
     }
     features = TaggerFeatures.of(dataset.train, dataset.tags, **common)
     if settings.vectors is None:
@@ -436,6 +489,8 @@ def _lines(metrics: dict[str, Any], target: Target | None, dataset: TaggedSet) -
                 f"{metrics['test_recall']:.2%})",
             )
         )
+        if "test_joint_f1" in metrics:
+            lines.append(("with their kinds", f"{metrics['test_joint_f1']:.2%}"))
         if metrics.get("seqeval_f1") is not None:
             lines.append(("by seqeval", f"{metrics['seqeval_f1']:.2%}"))
     lines.append(("test accuracy", tokens))
