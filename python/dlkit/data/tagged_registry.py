@@ -127,7 +127,8 @@ def _gsdsimp_joint() -> TaggedSet:
                 for found in [words_from(sentence.tokens, sentence.tags)]
             ]
         )
-    return TaggedSet(words.name, words.task, *parts, source=words.source)
+    train, validation, test = parts
+    return TaggedSet(words.name, words.task, train, validation, test, source=words.source)
 
 
 def _kinds(words: Sequence[str], others: Sequence[str], kinds: Sequence[str], where: str) -> Sequence[str]:
