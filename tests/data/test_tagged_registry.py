@@ -46,8 +46,22 @@ def test_words_of_chinese_with_their_kinds(data_folder):
         assert [tag[0] for tag in joint.tags] == alone.tags
         assert words_from(joint.tokens, joint.tags) == each.tokens
         assert kinds_from(joint.tags) == each.tags
-    with pytest.raises(ValueError, match="joint tags need words with parts of speech, which gsdsimp-segm"):
-        load_tagged("gsdsimp-segmentation", joint=True)
+    with pytest.raises(
+        ValueError, match="joint tags need words with parts of speech, which ewt does not have"
+    ):
+        load_tagged("ewt", joint=True)
+
+
+def test_kinds_of_simplified_words_are_those_of_traditional_ones(data_folder):
+    found, plain = load_tagged("gsdsimp-segmentation", joint=True), load_tagged("gsdsimp-segmentation")
+    other = load_tagged("gsd-segmentation", joint=True)
+    same = 0
+    for part in ("train", "validation", "test"):
+        for joint, alone, traditional in zip(*(getattr(s, part) for s in (found, plain, other)), strict=True):
+            assert joint.tokens == alone.tokens
+            assert [tag[0] for tag in joint.tags] == alone.tags
+            same += joint.tags == traditional.tags
+    assert same == 3986 + 500 + 499  # the others differ in a border or in what stands for an ellipsis
 
 
 def test_unknown_names():

@@ -6,9 +6,10 @@ import difflib
 from collections.abc import Callable, Sequence
 
 from .conllu import read_conllu
+from .errors import DataError
 from .iob import read_iob
 from .python_tokens import load_python_tokens
-from .segmentation import characters_of
+from .segmentation import characters_of, spans_of, words_from
 from .tagged_file import tagged_words
 from .tagged_set import TaggedSentence, TaggedSet
 from .text_file import Address, TextFile, find_text
@@ -110,6 +111,36 @@ def _gsdsimp_words(content: bytes, name: str) -> list[TaggedSentence]:
     return _characters([sentence.words for sentence in found])
 
 
+def _gsdsimp_joint() -> TaggedSet:
+    # The simplified text comes without parts of speech; the treebank in traditional characters has the same sentences.
+    words = _parts("gsdsimp-segmentation", "segmentation", _GSDSIMP, _gsdsimp_words)
+    tagged = _parts("gsd", "tokens", _GSD, tagged_words)
+    parts = []
+    for part in ("train", "validation", "test"):
+        pairs = zip(getattr(words, part), getattr(tagged, part), strict=True)
+        parts.append(
+            [
+                TaggedSentence(
+                    *characters_of(found, _kinds(found, other.tokens, other.tags, f"{part} {number}"))
+                )
+                for number, (sentence, other) in enumerate(pairs)
+                for found in [words_from(sentence.tokens, sentence.tags)]
+            ]
+        )
+    train, validation, test = parts
+    return TaggedSet(words.name, words.task, train, validation, test, source=words.source)
+
+
+def _kinds(words: Sequence[str], others: Sequence[str], kinds: Sequence[str], where: str) -> Sequence[str]:
+    """The kinds of words, from a text in other characters that is cut nearly alike."""
+    if len(words) == len(others):
+        return kinds
+    if sum(map(len, words)) != sum(map(len, others)):
+        raise DataError(f"gsdsimp-segmentation: sentence {where} is another one than that of gsd")
+    covers = [kind for word, kind in zip(others, kinds, strict=True) for _ in word]
+    return [covers[start] for start, _ in spans_of(words)]
+
+
 def _gsdsimp_entities(content: bytes, name: str) -> list[TaggedSentence]:
     found = read_iob(content, name, columns=5, word=1, tag=2, comments=True)
     return [TaggedSentence(sentence.words, sentence.tags) for sentence in found]
@@ -146,6 +177,7 @@ _LOADERS: dict[str, Callable[[], TaggedSet]] = {
 #: The sets that have joint tags.
 JOINT: dict[str, Callable[[], TaggedSet]] = {
     "gsd-segmentation": lambda: _parts("gsd-segmentation", "segmentation", _GSD, _gsd_joint),
+    "gsdsimp-segmentation": _gsdsimp_joint,
 }
 
 
@@ -166,7 +198,8 @@ def load_tagged(name: str, *, joint: bool = False) -> TaggedSet:
         parts of speech as a tagger found them, the last 1000 training sentences for validation. All but the first are
         looked for in the folder ``DLKIT_DATA``, else downloaded; checksums are verified either way.
     joint
-        Tags of characters also name the word's part of speech: ``B-NOUN``.
+        Tags of characters also name the word's part of speech: ``B-NOUN``. Those of the simplified text are taken from
+        the traditional one.
 
     Raises
     ------

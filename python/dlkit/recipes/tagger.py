@@ -95,7 +95,14 @@ def train(settings: TaggerSettings, options: RunOptions) -> Result:
 
 # A few epochs are enough: after them the 4000 sentences are known by heart.
 _CHINESE = {
-    **{"characters": "none", "bigrams": True, "output": "crf", "lower": False, "own_words": True},
+    **{
+        "characters": "none",
+        "bigrams": True,
+        "output": "crf",
+        "lower": False,
+        "own_words": True,
+        "joint": True,
+    },
     **{"bigram_dropout": 1.0, "recurrent_dropout": 0.2, "batch_size": 16, "epochs": 8, "average": 0.998},
 }
 
@@ -109,7 +116,7 @@ RECIPE = Recipe(
     presets={
         "python": {"dimensions": 50, "hidden": 64, "epochs": 4},
         "corpus": {},
-        "gsd-segmentation": {**_CHINESE, "joint": True},
+        "gsd-segmentation": _CHINESE,
         "gsdsimp-segmentation": _CHINESE,
         "wnut17": {"output": "crf"},
         "gsdsimp-entities": {"output": "crf"},
