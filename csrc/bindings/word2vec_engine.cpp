@@ -51,15 +51,25 @@ void bind_word2vec_engine(py::module_& module) {
                if (counts[i] == 0 || (i > 0 && counts[i] > counts[i - 1]))
                  fail(kOperation, "counts do not fall, or are 0");
              if (counts.size() > 0x7FFFFFFF) fail(kOperation, "there are more than 2^31 - 1 words");
-             if (hot_rows < 0 || shared_negatives < 1 || negatives < 0 || window < 1 || window > 10000 || negatives > 10000 || dim < 1 ||
-                 dim % kMostLanes != 0)
+             if (hot_rows < 0 || shared_negatives < 1 || negatives < 0 || window < 1 || window > 10000 ||
+                 negatives > 10000 || dim < 1 || dim % kMostLanes != 0)
                fail(kOperation, "a setting is out of its bounds");
              check_setting(kOperation, "sample", sample, finite_and_not_negative(sample), "0 or more");
              check_setting(kOperation, "ns_exponent", exponent, std::isfinite(exponent), "a finite number");
-             const word2vec::Settings settings = {
-                 skip_gram, mean,         divide,  negatives, hierarchical,
-                 window,    shrink,       dim,     seed,      chosen != nullptr ? chosen : &pair_variants().back(),
-                 prefetch,  reuse_window, shared_negatives, hot_rows};
+             const word2vec::Settings settings = {skip_gram,
+                                                  mean,
+                                                  divide,
+                                                  negatives,
+                                                  hierarchical,
+                                                  window,
+                                                  shrink,
+                                                  dim,
+                                                  seed,
+                                                  chosen != nullptr ? chosen : &pair_variants().back(),
+                                                  prefetch,
+                                                  reuse_window,
+                                                  shared_negatives,
+                                                  hot_rows};
              const py::gil_scoped_release release;
              return std::make_unique<Engine>(settings, std::move(counts), sample, exponent);
            }),

@@ -50,7 +50,7 @@ def make(sentences: Any = None, **settings: Any) -> dl.Word2Vec:
     )
 
 
-@pytest.mark.parametrize("settings", [{"sg": 1}, {"hs": 1, "cbow_mean": 0}], ids=str)
+@pytest.mark.parametrize("settings", [{"sg": 1}, {"hs": 1, "cbow_mean": 0, "shared_negatives": 1}], ids=str)
 def test_deterministic_is_the_cpu_with_one_worker(
     device: str, settings: dict[str, Any], sentences: list[list[str]]
 ) -> None:
@@ -77,7 +77,8 @@ def test_words_of_a_topic_are_near(device: str, sentences: list[list[str]]) -> N
 
 
 def test_saved_loaded_and_trained_on(device: str, sentences: list[list[str]], tmp_path: Path) -> None:
-    whole = make(sentences, epochs=2, hs=1, device=device, deterministic=True)
+    settings = {"epochs": 2, "hs": 1, "shared_negatives": 1}
+    whole = make(sentences, **settings, device=device, deterministic=True)
 
     class Stopped(Exception):  # noqa: N818
         pass
@@ -87,7 +88,7 @@ def test_saved_loaded_and_trained_on(device: str, sentences: list[list[str]], tm
         raise Stopped
 
     with pytest.raises(Stopped):
-        make(sentences, epochs=2, hs=1, callbacks=[stop], device=device, deterministic=True)
+        make(sentences, **settings, callbacks=[stop], device=device, deterministic=True)
     again = dl.Word2Vec.load(tmp_path / "model", device=device, deterministic=True)
     assert again.settings == whole.settings
     again.train(sentences, first_epoch=1)

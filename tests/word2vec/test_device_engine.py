@@ -255,6 +255,8 @@ def test_errors_of_the_trainer(device: str) -> None:
         Word2VecTrainer([1], window=500, device=device)
     with pytest.raises(ValueError, match=f"variant is 'naive'; expected 'matrix' on {device}"):
         Word2VecTrainer([1], variant="naive", device=device)
+    with pytest.raises(ValueError, match=f"shared_negatives is 2; expected 1 on {device}"):
+        Word2VecTrainer([1], shared_negatives=2, device=device)
     with pytest.raises(ValueError, match=r"device is 'gpu'; expected 'cpu', 'cuda'"):
         Word2VecTrainer([1], device="gpu")
 

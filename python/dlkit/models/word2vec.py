@@ -46,6 +46,7 @@ class _Settings:
     epochs: int
     shrink_windows: bool
     variant: str | None
+    shared_negatives: int | None
 
 
 class Word2Vec:
@@ -92,6 +93,9 @@ class Word2Vec:
         The same bits for any number of workers, at the speed of one.
     variant : str, optional
         One of ``dlkit.kernels.variants("sgns_update")``; on a device ``matrix`` alone.
+    shared_negatives : int, optional
+        Words of a sentence in succession that have the same negatives. Default: 3 of CBOW on the CPU, else 1; on a
+        device 1 alone.
     device : str
         Where training is done: ``cpu``, ``cuda``, ``cuda:1`` or ``simt``. Texts are read on the CPU, and vectors are on
         the host after each epoch.
@@ -155,6 +159,7 @@ class Word2Vec:
         shrink_windows: bool = True,
         deterministic: bool = False,
         variant: str | None = None,
+        shared_negatives: int | None = None,
         device: str = "cpu",
         progress: Callable[[TrainingProgress], None] | None = None,
         callbacks: Sequence[Callable[[Word2Vec, EpochReport], None]] = (),
@@ -178,6 +183,7 @@ class Word2Vec:
             epochs,
             shrink_windows,
             variant,
+            shared_negatives,
         )
         self.workers, self.deterministic, self.device = workers, deterministic, device
         self.progress, self.callbacks = progress, tuple(callbacks)
@@ -213,6 +219,7 @@ class Word2Vec:
             shrink_windows=s.shrink_windows,
             seed=s.seed,
             variant=s.variant,
+            shared_negatives=s.shared_negatives,
             device=self.device,
         )
 

@@ -144,7 +144,8 @@ class Word2VecTrainer:
         Copy the rows of a window's words into memory of the worker's own while they are in it. The same vectors.
     shared_negatives : int, optional
         Words of a sentence in succession that have the same negatives. Default: 3 of CBOW, whose time is that of
-        fetching their rows, else 1 (those of skip-gram are shared by a word's contexts).
+        fetching their rows, on the CPU, else 1 (those of skip-gram are shared by a word's contexts); on a device 1
+        alone.
     hot_rows : int, optional
         Rows of each output matrix, those that are changed most, of which each of several workers has copies of its own
         that are merged now and then; 0: none. Default: 64 with hierarchical softmax, else none.
@@ -210,9 +211,12 @@ class Word2VecTrainer:
         if hot_rows is None:
             hot_rows = _HOT_ROWS if hs else 0
         _integer("hot_rows", hot_rows, 0, 1 << 20)
+        on_cpu = self.device == "cpu"
         if shared_negatives is None:
-            shared_negatives = 1 if sg else _SHARED_NEGATIVES
+            shared_negatives = _SHARED_NEGATIVES if on_cpu and not sg else 1
         _integer("shared_negatives", shared_negatives, 1, 1 << 20)
+        if shared_negatives != 1 and not on_cpu:
+            raise ValueError(f"word2vec: shared_negatives is {shared_negatives}; expected 1 on {self.device}")
         self.vector_size = vector_size
         padded = -(-vector_size // _LANES) * _LANES
         arguments = (
