@@ -7,8 +7,8 @@
 //
 // For each word that subsampling keeps: the words around it, up to a distance that is drawn for it, and its update
 // (word2vec.h). Negatives are drawn once for a word, or for a few in succession, from an alias table (Walker 1977; Vose
-// 1991); the rows that the words to come will need are fetched ahead. Several workers have their own copies of the rows that all of them change
-// (hot_rows.h).
+// 1991); the rows that the words to come will need are fetched ahead. Several workers have their own copies of the rows
+// that all of them change (hot_rows.h).
 //
 // Source: Mikolov et al. 2013 for all that is computed; Ji et al. 2016 for the sharing.
 #pragma once
@@ -35,10 +35,10 @@ struct Settings {
   Index dim;    // elements of a row, a multiple of kMostLanes; what is beyond the vectors' size is 0 and remains so
   std::uint64_t seed;
   const PairVariant* variant;
-  bool prefetch = true;       // the rows of the words to come are fetched
-  bool reuse_window = false;  // input rows are the worker's own while they are in the window (window_rows.h)
+  bool prefetch = true;        // the rows of the words to come are fetched
+  bool reuse_window = false;   // input rows are the worker's own while they are in the window (window_rows.h)
   Index shared_negatives = 1;  // so many words of a sentence in succession have the same
-  Index hot_rows = 0;         // of each output matrix: the worker's own where there are several (hot_rows.h)
+  Index hot_rows = 0;          // of each output matrix: the worker's own where there are several (hot_rows.h)
 };
 
 // What is drawn from: 8 bytes a word.
