@@ -75,6 +75,11 @@ def test_hidden_words_are_as_if_they_were_not_there(text, counts, random):
     assert len(found) == len(fewest)
 
 
+def test_a_list_of_one_word():
+    assert Lexicon({"图书馆": 0}).path(list("去图书馆")) == ["S", "B", "M", "E"]
+    assert Lexicon({"图书馆": 0, "去": 0}).path(list("去图书馆"), {"去"}) == ["S", "B", "M", "E"]
+
+
 def test_own_words():
     long = "x" * (LONGEST + 1)
     sentences = [["a", "b", "b", "listed"], ["a", "c d", long], ["e"], ["e"]]

@@ -58,7 +58,8 @@ class Lexicon:
                 f"Lexicon: there are no words of at most {LONGEST} characters, expected at least one"
             )
         self._longest = max(map(len, self.counts))
-        total = sum(max(count, 1) for count in self.counts.values())
+        # With one for what is no word: else a list of one word would cut no text, as it costs nothing either way.
+        total = 1 + sum(max(count, 1) for count in self.counts.values())
         self._cost = {word: log(total / max(count, 1)) for word, count in self.counts.items()}
         self._strange = log(total)
 
