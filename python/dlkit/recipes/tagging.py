@@ -432,18 +432,14 @@ def _show(
 ) -> None:
     title = f"{recipe} on {dataset.name}"
     plots.loss_curve(history, run.path("loss.png"), title=title)
-    names = list(features.tags)
-    number = {tag: i for i, tag in enumerate(names)}
     true = [tag for sentence in dataset.test for tag in sentence.tags]
     said = [tag for tags in predicted for tag in tags]
+    there = {*true, *said}
+    names = [tag for tag in features.tags if tag in there]
+    number = {tag: i for i, tag in enumerate(names)}
     kept = [i for i, tag in enumerate(true) if tag in number]  # not those that the training part lacks
-    plots.confusion_matrix(
-        np.array([number[true[i]] for i in kept]),
-        np.array([number[said[i]] for i in kept]),
-        run.path("confusion.png"),
-        classes=names,
-        title=title,
-    )
+    classes = np.array([number[true[i]] for i in kept]), np.array([number[said[i]] for i in kept])
+    plots.confusion_matrix(*classes, run.path("confusion.png"), classes=names, title=title)
     rows = report(dataset.task, dataset.test, predicted)
     width = max(len(row[0]) for row in rows)
     lines = [f"{'':<{width}}  precision  recall      f1   there"]
