@@ -2,25 +2,17 @@
 
 from __future__ import annotations
 
-from importlib.util import module_from_spec, spec_from_file_location
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from crf_cases import ERRORS, problem, rows_of
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import dlkit as dl
 from dlkit import kernels, nn
 from dlkit.kernels.backend import backend_named, resolve_device, to_host, why_not
-
-# The cases of the CPU's tests, and the arguments that are wrong.
-_spec = spec_from_file_location("crf_cases", Path(__file__).with_name("test_crf.py"))
-_cases = module_from_spec(_spec)
-_spec.loader.exec_module(_cases)
-problem, rows_of = _cases.problem, _cases.rows_of
-ERRORS = _cases.test_errors.pytestmark[0].args[1]
 
 Put = Any
 

@@ -2,22 +2,16 @@
 
 from __future__ import annotations
 
-import importlib.util
 import math
-from pathlib import Path
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from ngram_reference import Reference
 
 from dlkit.models import NGramCounts, NGramModel
 from dlkit.models.ngram import SMOOTHINGS, tune_k
-
-_SPEC = importlib.util.spec_from_file_location("ngram_reference", Path(__file__).parent / "reference.py")
-_MODULE = importlib.util.module_from_spec(_SPEC)
-_SPEC.loader.exec_module(_MODULE)
-Reference = _MODULE.Reference
 
 CAT = [
     line.split() for line in ("the cat is small", "the dog is small", "a cat sat on the dog", "is it the cat")

@@ -2,24 +2,17 @@
 
 from __future__ import annotations
 
-from importlib.util import module_from_spec, spec_from_file_location
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from recurrent_cases import Case, changed, errors, everything, make, single
 
 import dlkit.kernels as K
 from dlkit.kernels import CELLS, RecurrentWeights
 from dlkit.kernels.backend import backend_named, resolve_device, to_host, why_not
-
-# The cases of the CPU's tests, and the arguments that are wrong.
-_spec = spec_from_file_location("recurrent_cases", Path(__file__).with_name("test_recurrent.py"))
-_cases = module_from_spec(_spec)
-_spec.loader.exec_module(_cases)
-Case, errors, everything, make = _cases.Case, _cases.errors, _cases.everything, _cases.make
 
 VARIANTS = [] if why_not("simt") else [step.name for step in K.variants("recurrent", "simt")]
 
@@ -34,16 +27,7 @@ class Device:
 
     def case(self, case: Case) -> Case:
         """The same case in the device's memory."""
-        return case._replace(
-            x=self.put(case.x),
-            weights=[RecurrentWeights(*map(self.put, w)) for w in case.weights],
-            h0=self.put(case.h0),
-            c0=self.put(case.c0),
-            settings={k: self.put(v) if k == "mask" else v for k, v in case.settings.items()},
-            dy=self.put(case.dy),
-            dhn=self.put(case.dhn),
-            dcn=self.put(case.dcn),
-        )
+        return changed(case, self.put)
 
 
 @pytest.fixture(params=["simt", "cuda"])
@@ -52,22 +36,6 @@ def device(request: pytest.FixtureRequest) -> Device:
     if reason is not None:
         pytest.skip(reason)
     return Device(request.param)
-
-
-def single(case: Case) -> Case:
-    def narrow(value: Any) -> Any:
-        return None if value is None else np.asarray(value, np.float32)
-
-    return case._replace(
-        x=narrow(case.x),
-        weights=[RecurrentWeights(*map(narrow, w)) for w in case.weights],
-        h0=narrow(case.h0),
-        c0=narrow(case.c0),
-        settings={k: narrow(v) if k == "mask" else v for k, v in case.settings.items()},
-        dy=narrow(case.dy),
-        dhn=narrow(case.dhn),
-        dcn=narrow(case.dcn),
-    )
 
 
 def assert_close(found: list[Any], expected: list[Any], tolerance: float) -> None:

@@ -5,24 +5,17 @@ That it is what `functional.layer_norm` makes of each step: tests/nn/test_recurr
 
 from __future__ import annotations
 
-from importlib.util import module_from_spec, spec_from_file_location
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from recurrent_cases import Case, assert_close, changed, check_by_finite_differences, everything, make, single
 
 import dlkit.kernels as K
 from dlkit.kernels import CELLS, RecurrentWeights
 from dlkit.kernels.recurrent import RecurrentSaved
-
-# The cases of layers without normalisation.
-_spec = spec_from_file_location("recurrent_cases", Path(__file__).with_name("test_recurrent.py"))
-_cases = module_from_spec(_spec)
-_spec.loader.exec_module(_cases)
-Case, assert_close, everything, make = _cases.Case, _cases.assert_close, _cases.everything, _cases.make
 
 VARIANTS = [variant.name for variant in K.variants("recurrent")]
 NORMS = ("norm_ih", "norm_hh", "norm_c", "norm_c_bias")
@@ -30,24 +23,6 @@ NORMS = ("norm_ih", "norm_hh", "norm_c", "norm_c_bias")
 
 def normalised(cell: str, lengths: list[int], inputs: int, hidden: int, **options: Any) -> Case:
     return make(cell, lengths, inputs, hidden, norms=True, **options)
-
-
-def changed(case: Case, change: Any) -> Case:
-    """A case with all of its arrays changed."""
-
-    def of(value: Any) -> Any:
-        return None if value is None else change(value)
-
-    return case._replace(
-        x=of(case.x),
-        weights=[RecurrentWeights(*map(of, w)) for w in case.weights],
-        h0=of(case.h0),
-        c0=of(case.c0),
-        settings={k: of(v) if k == "mask" else v for k, v in case.settings.items()},
-        dy=of(case.dy),
-        dhn=of(case.dhn),
-        dcn=of(case.dcn),
-    )
 
 
 def assert_close_as_rounded(found: list[Any], case: Case, rounding: float) -> None:
@@ -92,7 +67,7 @@ def test_variants_agree_with_the_definition(cell, variant, threads):
 @pytest.mark.parametrize("cell", list(CELLS))
 def test_float32_is_close_to_float64(cell):
     for precise in cases(cell):
-        case = changed(precise, np.float32)
+        case = single(precise)
         for variant in VARIANTS:
             assert_close_as_rounded(everything(case, variant), precise, 2.0**-23)
 
@@ -100,45 +75,7 @@ def test_float32_is_close_to_float64(cell):
 @pytest.mark.parametrize("cell", list(CELLS))
 @pytest.mark.parametrize("mask", [False, True], ids=["", "mask"])
 def test_gradients_by_finite_differences(cell, mask):
-    case = normalised(cell, [5, 3, 3, 1], 4, 6, mask=mask, new_z=mask)
-    x, weights, sizes, h0, c0, settings, dy, dhn, dcn = case
-
-    def loss(values: dict[str, Any]) -> float:
-        y, hn, cn, _ = K.recurrent(
-            values["x"], values["weights"], sizes, values["h0"], values["c0"], variant="naive", **settings
-        )
-        total = float((y * dy).sum() + (hn * dhn).sum())
-        return total if cn is None else total + float((cn * dcn).sum())
-
-    y, _, _, saved = K.recurrent(x, weights, sizes, h0, c0, keep=True, variant="naive", **settings)
-    dx, dh0, dc0, dweights = K.recurrent_backward(
-        saved, x, weights, sizes, y, dy, dhn, dcn, variant="naive", **settings
-    )
-    start = {"x": x, "h0": h0, "c0": c0, "weights": weights}
-    rng = np.random.default_rng(1)
-    step = 1e-6
-
-    def check(label: str, value: Any, gradient: Any, changed: Any) -> None:
-        direction = rng.standard_normal(value.shape)
-        up = loss({**start, **changed(value + step * direction)})
-        down = loss({**start, **changed(value - step * direction)})
-        assert (up - down) / (2 * step) == pytest.approx(
-            float((gradient * direction).sum()), rel=2e-6, abs=1e-7
-        ), label
-
-    for name, gradient in (("x", dx), ("h0", dh0), ("c0", dc0)):
-        if gradient is not None:
-            check(name, start[name], gradient, lambda v, name=name: {name: v})
-    for d in range(2):
-        for part in RecurrentWeights._fields:
-            value = getattr(weights[d], part)
-            if value is None:
-                continue
-
-            def changed(v: Any, d: int = d, part: str = part) -> dict[str, Any]:
-                return {"weights": [w._replace(**{part: v}) if i == d else w for i, w in enumerate(weights)]}
-
-            check(f"{part} of {d}", value, getattr(dweights[d], part), changed)
+    check_by_finite_differences(normalised(cell, [5, 3, 3, 1], 4, 6, mask=mask, new_z=mask))
 
 
 @given(

@@ -2,12 +2,22 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from recurrent_cases import (
+    Case,
+    assert_close,
+    changed,
+    check_by_finite_differences,
+    errors,
+    everything,
+    make,
+    single,
+)
 
 import dlkit.kernels as K
 from dlkit import _cpu
@@ -15,98 +25,6 @@ from dlkit.kernels import CELLS, RecurrentWeights
 
 VARIANTS = [variant.name for variant in K.variants("recurrent")]
 LENGTHS = ([5, 5, 5], [9, 6, 6, 2, 1], [4], [1, 1])
-
-
-class Case(NamedTuple):
-    x: Any
-    weights: list[RecurrentWeights]
-    sizes: list[int]
-    h0: Any
-    c0: Any
-    settings: dict[str, Any]
-    dy: Any
-    dhn: Any
-    dcn: Any
-
-
-def make(
-    cell: str,
-    lengths: list[int],
-    inputs: int,
-    hidden: int,
-    *,
-    dtype: Any = np.float64,
-    directions: int = 2,
-    bias: bool = True,
-    states: bool = True,
-    mask: bool = False,
-    new_z: bool = False,
-    norms: bool = False,
-    seed: int = 0,
-) -> Case:
-    rng = np.random.default_rng(seed)
-    lengths = sorted(lengths, reverse=True)
-    sizes = [sum(n > t for n in lengths) for t in range(lengths[0])]
-    rows, batch, traits = sum(sizes), len(lengths), CELLS[cell]
-
-    def some(*shape: int) -> Any:
-        return (rng.uniform(-1, 1, shape) / max(shape[-1], 4) ** 0.5).astype(dtype)
-
-    width = traits.gates * hidden
-    weights = [
-        RecurrentWeights(
-            some(width, inputs),
-            some(width, hidden),
-            some(width) if bias else None,
-            some(width) if bias else None,
-            some(3, hidden) if traits.has_c else None,
-        )
-        for _ in range(directions)
-    ]
-
-    def normal(*shape: int) -> Any:
-        return rng.standard_normal(shape).astype(dtype)
-
-    if norms:
-        shapes = (width,), (width,), *([(hidden,), (hidden,)] if traits.has_c else [])
-        weights = [
-            RecurrentWeights(*w[:5], *(dtype(i < 3) + dtype(0.3) * normal(*s) for i, s in enumerate(shapes)))
-            for w in weights
-        ]
-    state = (directions, batch, hidden)
-    settings = {"cell": cell, "new_z": new_z}
-    if mask:
-        settings["mask"] = ((rng.random(state) > 0.3) / 0.7).astype(dtype)
-    return Case(
-        normal(rows, inputs),
-        weights,
-        sizes,
-        normal(*state) if states else None,
-        normal(*state) if states and traits.has_c else None,
-        settings,
-        normal(rows, directions * hidden),
-        normal(*state),
-        normal(*state) if traits.has_c else None,
-    )
-
-
-def everything(case: Case, variant: str | None, backward_variant: str | None = None) -> list[Any]:
-    """Outputs, last states and all gradients."""
-    x, weights, sizes, h0, c0, settings, dy, dhn, dcn = case
-    y, hn, cn, saved = K.recurrent(x, weights, sizes, h0, c0, keep=True, variant=variant, **settings)
-    dx, dh0, dc0, dweights = K.recurrent_backward(
-        saved, x, weights, sizes, y, dy, dhn, dcn, variant=backward_variant or variant, **settings
-    )
-    found = [y, hn, cn, dx, dh0, dc0, *(g for w in dweights for g in w)]
-    return [a for a in found if a is not None]
-
-
-def assert_close(found: list[Any], expected: list[Any], tolerance: float) -> None:
-    assert len(found) == len(expected)
-    for i, (a, b) in enumerate(zip(found, expected, strict=True)):
-        assert a.shape == b.shape
-        scale = np.linalg.norm(b) + 1e-30
-        assert np.linalg.norm(a - b) <= tolerance * scale, i
 
 
 def cases(cell: str) -> list[Case]:
@@ -129,20 +47,7 @@ def test_variants_agree_with_the_definition(cell, variant, threads):
 def test_float32_is_close_to_float64(cell, threads):
     for precise in cases(cell):
         exact = everything(precise, "naive")
-
-        def single(value: Any) -> Any:
-            return None if value is None else np.asarray(value, np.float32)
-
-        case = precise._replace(
-            x=single(precise.x),
-            weights=[RecurrentWeights(*map(single, w)) for w in precise.weights],
-            h0=single(precise.h0),
-            c0=single(precise.c0),
-            settings={k: single(v) if k == "mask" else v for k, v in precise.settings.items()},
-            dy=single(precise.dy),
-            dhn=single(precise.dhn),
-            dcn=single(precise.dcn),
-        )
+        case = single(precise)
         for variant in VARIANTS:
             assert_close(everything(case, variant), exact, 3e-6)
 
@@ -150,45 +55,7 @@ def test_float32_is_close_to_float64(cell, threads):
 @pytest.mark.parametrize("cell", list(CELLS))
 @pytest.mark.parametrize("mask", [False, True], ids=["", "mask"])
 def test_gradients_by_finite_differences(cell, mask):
-    case = make(cell, [5, 3, 3, 1], 4, 6, mask=mask, new_z=mask)
-    names = ["x", "h0"] + (["c0"] if CELLS[cell].has_c else [])
-    x, weights, sizes, h0, c0, settings, dy, dhn, dcn = case
-
-    def loss(values: dict[str, Any]) -> float:
-        y, hn, cn, _ = K.recurrent(
-            values["x"], values["weights"], sizes, values["h0"], values["c0"], variant="naive", **settings
-        )
-        total = float((y * dy).sum() + (hn * dhn).sum())
-        return total if cn is None else total + float((cn * dcn).sum())
-
-    y, _, _, saved = K.recurrent(x, weights, sizes, h0, c0, keep=True, variant="naive", **settings)
-    dx, dh0, dc0, dweights = K.recurrent_backward(
-        saved, x, weights, sizes, y, dy, dhn, dcn, variant="naive", **settings
-    )
-    start = {"x": x, "h0": h0, "c0": c0, "weights": weights}
-    rng = np.random.default_rng(1)
-    step = 1e-6
-
-    def check(label: str, value: Any, gradient: Any, changed: Any) -> None:
-        direction = rng.standard_normal(value.shape)
-        up = loss({**start, **changed(value + step * direction)})
-        down = loss({**start, **changed(value - step * direction)})
-        assert (up - down) / (2 * step) == pytest.approx(
-            float((gradient * direction).sum()), rel=2e-6, abs=1e-7
-        ), label
-
-    for name, gradient in zip(names, (dx, dh0, dc0), strict=False):
-        check(name, start[name], gradient, lambda v, name=name: {name: v})
-    for d in range(2):
-        for part in RecurrentWeights._fields:
-            value = getattr(weights[d], part)
-            if value is None:
-                continue
-
-            def changed(v: Any, d: int = d, part: str = part) -> dict[str, Any]:
-                return {"weights": [w._replace(**{part: v}) if i == d else w for i, w in enumerate(weights)]}
-
-            check(f"{part} of {d}", value, getattr(dweights[d], part), changed)
+    check_by_finite_differences(make(cell, [5, 3, 3, 1], 4, 6, mask=mask, new_z=mask))
 
 
 @given(
@@ -417,35 +284,6 @@ def test_agrees_with_pytorch(cell):
     np.testing.assert_allclose(hn, last.detach().numpy(), atol=1e-12)
 
 
-def errors() -> list[tuple[str, type[Exception], dict[str, Any], str]]:
-    weights = make("lstm", [1], 3, 4, directions=1).weights
-    w = weights[0]
-    return [
-        ("sizes that do not add up", ValueError, {"batch_sizes": [2, 1]}, "add up to 3; expected the rows of x, 4"),
-        ("sizes that add up to more", ValueError, {"batch_sizes": [4, 4]}, "more than the 4 rows"),
-        ("sizes that increase", ValueError, {"batch_sizes": [1, 3]}, r"batch_sizes\[1\] is 3 after 1"),
-        ("a size of zero", ValueError, {"batch_sizes": [4, 0]}, r"batch_sizes\[1\] is 0; expected at least 1"),
-        ("no steps", ValueError, {"x": np.zeros((0, 3)), "batch_sizes": []}, "at least one"),
-        ("sizes that are no integers", TypeError, {"batch_sizes": ["a"]}, "expected an integer"),
-        ("sizes that are no sequence", TypeError, {"batch_sizes": 3}, "batch_sizes"),
-        ("an unknown cell", ValueError, {"cell": "lstmm"}, "cell is 'lstmm'; expected one of tanh"),
-        ("an unknown variant", ValueError, {"variant": "pakced"}, "did you mean 'packed'"),
-        ("input of another width", ValueError, {"x": np.zeros((4, 5))}, r"weight_ih is \(16, 3\); expected \(16, 5\)"),
-        ("three dimensions", ValueError, {"x": np.zeros((2, 2, 3))}, "expected \\(rows, inputs\\)"),
-        ("weights of another cell", ValueError, {"cell": "gru"}, "weight_hh is"),
-        ("peepholes of a cell without", ValueError, {"cell": "input_gate", "weights": [
-            RecurrentWeights(w.ih[:12], w.hh[:12], None, None, w.peepholes)]}, "peepholes are given"),
-        ("another dtype", TypeError, {"weights": [w._replace(ih=np.float32(w.ih))]}, "float32"),
-        ("integers", TypeError, {"x": np.zeros((4, 3), np.int64)}, "x"),
-        ("a bias of another length", ValueError, {"weights": [w._replace(hh_bias=np.zeros(3))]}, "bias_hh is"),
-        ("a state of another batch", ValueError, {"h0": np.zeros((1, 3, 4))}, r"h0 is \(3, 4\); expected \(2, 4\)"),
-        ("too few states", ValueError, {"h0": np.zeros((2, 4))}, "h0 is"),
-        ("weights without names", TypeError, {"weights": [tuple(w)]}, "holds a tuple; expected RecurrentWeights"),
-        ("no direction", ValueError, {"weights": []}, "weights has 0 directions"),
-        ("a mask of another shape", ValueError, {"mask": np.zeros((1, 2, 9))}, "mask is"),
-    ]  # fmt: skip
-
-
 @pytest.mark.parametrize("case", errors(), ids=lambda case: case[0])
 def test_errors(case):
     _, kind, changed, message = case
@@ -561,20 +399,10 @@ def test_reads_stay_within_the_arrays(fenced, at_end, dtype):
     fence = type(fenced[0])
 
     def guarded(value: Any) -> Any:
-        return None if value is None else fence(value.nbytes).array(value, at_end)
+        return fence(value.nbytes).array(value, at_end)
 
     for cell in CELLS:
         case = make(cell, [3, 2, 1], 5, 21, dtype=dtype)
-        case = Case(
-            guarded(case.x),
-            [RecurrentWeights(*map(guarded, w)) for w in case.weights],
-            case.sizes,
-            guarded(case.h0),
-            guarded(case.c0),
-            case.settings,
-            guarded(case.dy),
-            guarded(case.dhn),
-            guarded(case.dcn),
-        )
+        case = changed(case, guarded)
         for variant in VARIANTS:
             everything(case, variant)

@@ -6,22 +6,16 @@ the CPU's does.
 
 from __future__ import annotations
 
-from importlib.util import module_from_spec, spec_from_file_location
-from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
+from word2vec_cases import PIECE, Case, aligned
 
 from dlkit.kernels.backend import backend_named, resolve_device, to_host, why_not
 from dlkit.models.word2vec_trainer import Word2VecTrainer
 
-# The texts of the CPU's tests.
-_spec = spec_from_file_location("word2vec_cases", Path(__file__).with_name("test_engine.py"))
-_cases = module_from_spec(_spec)
-_spec.loader.exec_module(_cases)
-Case, PIECE = _cases.Case, _cases.PIECE
 SETTINGS = "skip_gram", "mean", "divide", "negatives", "hierarchical", "window", "shrink"
 
 
@@ -114,7 +108,7 @@ def wide(rng: np.random.Generator, vector_size: int, **settings: Any) -> Any:
     case = Case(rng, tokens=150, **settings)
     words, padded = len(case.counts), -(-vector_size // 16) * 16
     shapes = (words, padded), (words, padded), (words - 1, padded)
-    case.w_in, case.w_out, case.w_nodes = (_cases.aligned(*shape) for shape in shapes)
+    case.w_in, case.w_out, case.w_nodes = (aligned(*shape) for shape in shapes)
     case.w_in[:, :vector_size] = rng.standard_normal((words, vector_size)) / np.sqrt(vector_size)
     case.w_out[:, :vector_size] = rng.standard_normal((words, vector_size)) / np.sqrt(vector_size)
     case.dim = padded
