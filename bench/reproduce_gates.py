@@ -23,15 +23,16 @@ from statistics import fmean, stdev
 from typing import Any
 
 from pages import MODELS, RESULTS, measured, put_between_markers, write_results
+from rows import settings_of, train
 
 from dlkit import kernels
 from dlkit.data import DataError
-from dlkit.recipes import get
 from dlkit.recipes.vanishing_figures import Contest, contest_panels
 from dlkit.train.environment import environment
 
 FILE = RESULTS / "reproduce-gates.json"
 PAGE = MODELS / "vanishing-gradients.md"
+RECIPE = "vanishing-gradients"
 IMAGES = MODELS / "images"
 PICTURES = {
     "gradients.png": "vanishing-gradients.png",
@@ -131,13 +132,7 @@ class Bench:
 
     def run(self, name: str, **settings: Any) -> Any:
         """Run the recipe in a folder of its own, or go on with what is there."""
-        folder = self.folder / name
-        result = get("vanishing-gradients").run(
-            run_dir=folder,
-            resume=(folder / "settings.json").is_file(),
-            progress=self.progress,
-            **{**settings, **self.extra},
-        )
+        result = train(RECIPE, self.folder / name, self.progress, **{**settings, **self.extra})
         print(f"{name}: {result.lines[0][1]}", file=sys.stderr, flush=True)
         return result
 
@@ -167,7 +162,7 @@ def cells(bench: Bench) -> dict[str, Any]:
                 },
             }
         )
-    return {"settings": result_settings(data="digits-pixels"), "models": rows}
+    return {"settings": settings_of(RECIPE, data="digits-pixels"), "models": rows}
 
 
 def first_weights(bench: Bench) -> dict[str, Any]:
@@ -186,14 +181,7 @@ def first_weights(bench: Bench) -> dict[str, Any]:
                 "after_at_50": curve["after"][-1],
             }
         )
-    return {"settings": result_settings(**INIT), "baseline": result.metrics["baseline"], "models": rows}
-
-
-def result_settings(**given: Any) -> dict[str, Any]:
-    """All settings of a run but its seed."""
-    settings = get("vanishing-gradients").settings(**given).as_dict()
-    settings.pop("seed")
-    return settings
+    return {"settings": settings_of(RECIPE, **INIT), "baseline": result.metrics["baseline"], "models": rows}
 
 
 def reach(bench: Bench, row: Reach) -> dict[str, Any]:
@@ -210,7 +198,7 @@ def reach(bench: Bench, row: Reach) -> dict[str, Any]:
         "train_seconds": result.metrics["train_seconds"],
         "samples_per_s": result.metrics["samples_per_s"],
         "gflops": result.metrics["gflops"],
-        "settings": result_settings(**row.settings),
+        "settings": settings_of(RECIPE, **row.settings),
     }
 
 
@@ -241,7 +229,7 @@ def contest(bench: Bench, pair: Pair, seeds: Sequence[int]) -> dict[str, Any]:
     return {
         "title": pair.title,
         "metric": pair.metric,
-        "settings": result_settings(**pair.settings),
+        "settings": settings_of(RECIPE, **pair.settings),
         "runs": runs,
         "paired": paired([r["value"] for r in runs["lstm"]], [r["value"] for r in runs["gru"]], pair.metric),
     }

@@ -20,6 +20,7 @@ from typing import Any
 
 from chinese import jieba_lexicon
 from pages import MODELS, RESULTS, measured, put_between_markers, with_earlier, write_results
+from rows import settings_of, train
 
 from dlkit import kernels
 from dlkit.data import DataError
@@ -128,20 +129,8 @@ def measure(row: Row, seeds: list[int], folder: Path, progress: bool) -> dict[st
         further["lexicon"] = str(jieba_lexicon(row.lexicon, folder))
     for seed in seeds:
         run_dir = folder / f"{row.name}-{seed}"
-        # What was stopped goes on.
-        metrics = (
-            get(row.recipe)
-            .run(
-                data=row.data,
-                seed=seed,
-                run_dir=run_dir,
-                resume=(run_dir / "settings.json").is_file(),
-                progress=progress,
-                **row.settings,
-                **further,
-            )
-            .metrics
-        )
+        settings = {**row.settings, **further}
+        metrics = train(row.recipe, run_dir, progress, data=row.data, seed=seed, **settings).metrics
         if row.metric == "seqeval_f1" and metrics.get("seqeval_f1") is None:
             raise SystemExit("seqeval is not installed (pip install 'dlkit[text]')")
         runs.append({"seed": seed, **{name: metrics.get(name) for name in _KEPT}})
@@ -151,8 +140,6 @@ def measure(row: Row, seeds: list[int], folder: Path, progress: bool) -> dict[st
             flush=True,
         )
     mean = fmean(run[row.metric] for run in runs)
-    asked = get(row.recipe).settings(data=row.data, **row.settings).as_dict()
-    asked.pop("seed")
     return {
         "name": row.name,
         "data": row.data,
@@ -161,7 +148,7 @@ def measure(row: Row, seeds: list[int], folder: Path, progress: bool) -> dict[st
         "must_reach": row.must_reach,
         "mean": mean,
         "reached": mean >= row.must_reach,
-        "settings": asked,
+        "settings": settings_of(row.recipe, data=row.data, **row.settings),
         "recipe": row.recipe,
         "word2vec": row.vectors,
         "lexicon": row.lexicon,

@@ -13,7 +13,7 @@ from pages import put_between_markers, with_earlier, write_results
 
 from dlkit import kernels
 from dlkit.data import DataError
-from dlkit.recipes import get
+from dlkit.recipes import Result, get
 from dlkit.train import RunFolder
 from dlkit.train.environment import environment
 
@@ -116,25 +116,25 @@ def reproduce(
     return int(missed)
 
 
+def train(recipe: str, run_dir: Path, progress: bool, **settings: Any) -> Result:
+    """Train in a folder; what was stopped there goes on."""
+    there = (run_dir / "settings.json").is_file()
+    return get(recipe).run(run_dir=run_dir, resume=there, progress=progress, **settings)
+
+
+def settings_of(recipe: str, **given: Any) -> dict[str, Any]:
+    """All settings of a run but its seed."""
+    settings = get(recipe).settings(**given).as_dict()
+    settings.pop("seed")
+    return settings
+
+
 def trained(
     recipe: str, row: LanguageModel, seed: int, folder: Path, progress: bool, kept: Sequence[str]
 ) -> dict[str, Any]:
     """Train a language model, or go on with its training; what it was asked and the metrics that are kept."""
     run_dir = folder / f"{row.name}-{seed}"
-    metrics = (
-        get(recipe)
-        .run(
-            data=row.data,
-            seed=seed,
-            run_dir=run_dir,
-            resume=(run_dir / "settings.json").is_file(),
-            progress=progress,
-            **row.settings,
-        )
-        .metrics
-    )
-    asked = get(recipe).settings(data=row.data, **row.settings).as_dict()
-    asked.pop("seed")
+    metrics = train(recipe, run_dir, progress, data=row.data, seed=seed, **row.settings).metrics
     # Of the fastest epoch: others may have had half of a processor.
     rates = [line["samples_per_s"] for line in _epochs(run_dir / RunFolder.METRICS)]
     return {
@@ -144,7 +144,7 @@ def trained(
         "seed": seed,
         "at_most": row.at_most,
         "reached": not row.at_most or float(metrics["test_perplexity"]) <= row.at_most,
-        "settings": asked,
+        "settings": settings_of(recipe, data=row.data, **row.settings),
         **{name: metrics.get(name) for name in kept},
         "best_samples_per_s": max(rates, default=metrics.get("samples_per_s")),
         "environment": {**environment(), "command": f"make reproduce-{recipe}"},
