@@ -32,6 +32,16 @@ def test_resume_needs_a_folder(tmp_path):
         get("xor").run(run_dir=tmp_path, resume=True, overwrite=True)
 
 
+def test_a_data_set_and_a_text_of_ones_own(tmp_path):
+    text = tmp_path / "mine.txt"
+    text.write_text("a b\n" * 40, encoding="utf-8")
+    with pytest.raises(
+        SettingsError, match="^ngram: data and corpus are both given, expected one of them at most"
+    ):
+        get("ngram").run(data="topics", corpus=str(text), run_dir=tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
 def test_target():
     target = Target("at least 90%", "test_accuracy", 0.9)
     assert target.reached({"test_accuracy": 0.9})

@@ -190,6 +190,8 @@ class Recipe:
         dlkit.train.RunFolderError, dlkit.train.TrainError, dlkit.data.DataError
             As their rooms say.
         """
+        if not resume and "data" in given and given.get("corpus") is not None:
+            raise SettingsError(f"{self.name}: data and corpus are both given, expected one of them at most")
         settings = self.settings(**given)
         folder = Path(run_dir) if run_dir is not None else None
         if resume and folder is None:
