@@ -52,12 +52,13 @@ constexpr const char* kSmallFilter =
     "1 or 2, a dilation of 1, and planes of a few thousand registers";
 constexpr const char* kSmallWindow = "a kernel whose dilation spans fewer pixels";
 constexpr const char* kSmallReach = "a kernel and stride that reach over fewer pixels and channels";
-constexpr const char* kWinogradNeeds = "a kernel of 3 x 3, strides and dilations of 1";
-constexpr const char* kWinograd5Needs = "a kernel of 5 x 5, strides and dilations of 1";
+constexpr const char* kWinogradNeeds = "a kernel of 3 x 3, strides and dilations of 1, on x86 AVX2";
+constexpr const char* kWinograd5Needs = "a kernel of 5 x 5, strides and dilations of 1, on x86 AVX2";
 constexpr const char* kRowNeeds =
-    "a kernel of one row, 3 to 5 wide, strides and a horizontal dilation of 1, no padding above";
+    "a kernel of one row, 3 to 5 wide, strides and a horizontal dilation of 1, no padding above, on x86 AVX2";
 constexpr const char* kStride2Needs =
-    "a kernel 5 to 8 wide, a horizontal stride of 2 and dilation of 1, one group, and rows that are not too long";
+    "a kernel 5 to 8 wide, a horizontal stride of 2 and dilation of 1, one group, rows that are not too long, on x86 "
+    "AVX2";
 
 constexpr const char* kFewChannels = "one to sixteen channels, one group, and rows that are not too long";
 constexpr const char* kPointwise = "a kernel of 1 x 1, a stride of 1 and no padding";

@@ -55,7 +55,7 @@ const auto& of_type(const auto& table) {
 
 template <class T, int Size, int Taps>
 const WinogradKernels<T>& kernels() {
-  static const WinogradTable& table = DLKIT_SELECT(winograd_table);
+  static const WinogradTable& table = DLKIT_SELECT_BEYOND_BASELINE(winograd_table);
   return of_type<T>(table)[winograd_form(Size, Taps)];
 }
 
@@ -127,8 +127,8 @@ bool cut_as(Way way, Winograd<T>& w, int threads) {
 
 template <class T, int Size, int Taps>
 void run(Winograd<T> w, int threads, Way way) {
-  static const WinogradSpreadTable& spread_table = DLKIT_SELECT(winograd_spread_table);
-  static const WinogradBatchTable& batch_table = DLKIT_SELECT(winograd_batch_table);
+  static const WinogradSpreadTable& spread_table = DLKIT_SELECT_BEYOND_BASELINE(winograd_spread_table);
+  static const WinogradBatchTable& batch_table = DLKIT_SELECT_BEYOND_BASELINE(winograd_batch_table);
   constexpr int kForm = winograd_form(Size, Taps);
   const auto& k = kernels<T, Size, Taps>();
   const WinogradSpread<T> run_images = of_type<T>(spread_table)[kForm];
@@ -292,7 +292,7 @@ constexpr Index kGradientTiles = 56;  // of a block: each reads and writes all s
 
 template <class T, int Size, int Taps>
 const WinogradGradientKernels<T>& gradient_kernels() {
-  static const WinogradGradientTable& table = DLKIT_SELECT(winograd_gradient_table);
+  static const WinogradGradientTable& table = DLKIT_SELECT_BEYOND_BASELINE(winograd_gradient_table);
   return of_type<T>(table)[winograd_form(Size, Taps)];
 }
 
@@ -419,8 +419,8 @@ Index winograd_lanes() {
 
 template <int Taps>
 bool winograd_takes(const ConvShape& s) {
-  return s.kernel_h == Taps && s.kernel_w == Taps && s.stride_h == 1 && s.stride_w == 1 && s.dilation_h == 1 &&
-         s.dilation_w == 1;
+  return beyond_baseline() && s.kernel_h == Taps && s.kernel_w == Taps && s.stride_h == 1 && s.stride_w == 1 &&
+         s.dilation_h == 1 && s.dilation_w == 1;
 }
 
 template <class T>

@@ -2,7 +2,7 @@
 #pragma once
 
 #include "conv/conv.h"
-#include "core/dispatch.h"
+#include "core/beyond_baseline.h"
 
 namespace dlkit {
 
@@ -95,25 +95,25 @@ struct WinogradTable {
   WinogradKernels<float> of_float[kWinogradForms];
   WinogradKernels<double> of_double[kWinogradForms];
 };
-DLKIT_DECLARE_PER_ISA(WinogradTable, winograd_table)
+DLKIT_DECLARE_BEYOND_BASELINE(WinogradTable, winograd_table)
 
 struct WinogradGradientTable {  // without F(3 x 3, 2 x 2)
   WinogradGradientKernels<float> of_float[kWinogradForms];
   WinogradGradientKernels<double> of_double[kWinogradForms];
 };
-DLKIT_DECLARE_PER_ISA(WinogradGradientTable, winograd_gradient_table)
+DLKIT_DECLARE_BEYOND_BASELINE(WinogradGradientTable, winograd_gradient_table)
 
 struct WinogradSpreadTable {
   WinogradSpread<float> of_float[kWinogradForms];
   WinogradSpread<double> of_double[kWinogradForms];
 };
-DLKIT_DECLARE_PER_ISA(WinogradSpreadTable, winograd_spread_table)
+DLKIT_DECLARE_BEYOND_BASELINE(WinogradSpreadTable, winograd_spread_table)
 
 struct WinogradBatchTable {
   WinogradBatchKernels<float> of_float[kWinogradForms];
   WinogradBatchKernels<double> of_double[kWinogradForms];
 };
-DLKIT_DECLARE_PER_ISA(WinogradBatchTable, winograd_batch_table)
+DLKIT_DECLARE_BEYOND_BASELINE(WinogradBatchTable, winograd_batch_table)
 
 // Pixels of the output, of one vector of filters, that are turned at a time: less than half of a first-level cache.
 inline constexpr Index kWinogradPixels = 192;

@@ -53,7 +53,7 @@ Winograd<T> problem_of(const ConvShape& s) {
 
 template <class T>
 void run(const Winograd<T>& whole, const WinogradTile& tile, int threads) {
-  static const WinogradRowTable& table = DLKIT_SELECT(winograd_row_table);
+  static const WinogradRowTable& table = DLKIT_SELECT_BEYOND_BASELINE(winograd_row_table);
   const WinogradKernels<T>& k = table.get(T(), tile.taps_w);
   const Index at_once = filters_at_once<T>(tile, whole.channels, whole.filters);
   for (Index f = 0; f < whole.filters; f += at_once) {
@@ -96,8 +96,9 @@ bool pays(const Winograd<T>& w, const WinogradTile& tile) {
 }  // namespace
 
 bool takes_winograd_row(const ConvShape& s) {
-  return s.kernel_h == 1 && s.kernel_w >= kLeastRowTaps && s.kernel_w < kLeastRowTaps + kRowForms &&
-         s.out_h == s.height && s.pad_top == 0 && s.stride_h == 1 && s.stride_w == 1 && s.dilation_w == 1;
+  return beyond_baseline() && s.kernel_h == 1 && s.kernel_w >= kLeastRowTaps &&
+         s.kernel_w < kLeastRowTaps + kRowForms && s.out_h == s.height && s.pad_top == 0 && s.stride_h == 1 &&
+         s.stride_w == 1 && s.dilation_w == 1;
 }
 
 template <class T>

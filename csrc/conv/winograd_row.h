@@ -18,7 +18,7 @@ struct WinogradRowTable {
   const WinogradKernels<float>& get(float, Index taps) const { return of_float[taps - kLeastRowTaps]; }
   const WinogradKernels<double>& get(double, Index taps) const { return of_double[taps - kLeastRowTaps]; }
 };
-DLKIT_DECLARE_PER_ISA(WinogradRowTable, winograd_row_table)
+DLKIT_DECLARE_BEYOND_BASELINE(WinogradRowTable, winograd_row_table)
 
 bool takes_winograd_row(const ConvShape& shape);
 

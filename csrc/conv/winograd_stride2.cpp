@@ -13,7 +13,7 @@ constexpr Index kStripBytes = Index{320} << 10;  // about; a third of a second-l
 constexpr double kMostBytes = 1 << 20;           // of the lines that one row of the output reads
 constexpr double kWorthThread = 1 << 18;         // operations
 
-const Stride2Table& table() { return DLKIT_SELECT(stride2_table); }
+const Stride2Table& table() { return DLKIT_SELECT_BEYOND_BASELINE(stride2_table); }
 
 // Planes of all points.
 double planes_of(const ConvShape& s) {
@@ -96,8 +96,8 @@ void conv_winograd_stride2(const ConvForward<T>& p, int threads) {
 }
 
 bool takes_winograd_stride2(const ConvShape& s) {
-  return s.groups == 1 && s.stride_w == 2 && s.dilation_w == 1 && s.kernel_w >= 5 && s.kernel_w <= 8 &&
-         s.channels >= 1 && strip_bytes(s, 1, sizeof(double)) <= kMostBytes;
+  return beyond_baseline() && s.groups == 1 && s.stride_w == 2 && s.dilation_w == 1 && s.kernel_w >= 5 &&
+         s.kernel_w <= 8 && s.channels >= 1 && strip_bytes(s, 1, sizeof(double)) <= kMostBytes;
 }
 
 // In multiply-adds of a register, as measured: a sum of a tile is begun and ended, or turned into outputs, in about so

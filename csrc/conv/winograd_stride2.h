@@ -9,7 +9,7 @@
 #pragma once
 
 #include "conv/conv.h"
-#include "core/dispatch.h"
+#include "core/beyond_baseline.h"
 #include "matmul/split.h"
 
 namespace dlkit {
@@ -110,7 +110,7 @@ struct Stride2Table {
   const Stride2Kernels<double>& get(double) const { return of_double; }
 };
 
-DLKIT_DECLARE_PER_ISA(Stride2Table, stride2_table)
+DLKIT_DECLARE_BEYOND_BASELINE(Stride2Table, stride2_table)
 
 template <class T>
 void conv_winograd_stride2(const ConvForward<T>& p, int threads);

@@ -8,6 +8,8 @@ from typing import Any
 import numpy as np
 import pytest
 
+import dlkit.kernels as K
+
 
 @dataclass(frozen=True)
 class Case:
@@ -246,3 +248,13 @@ def reference() -> type[Reference]:
 @pytest.fixture(params=CASES, ids=str)
 def case(request: pytest.FixtureRequest) -> Any:
     return request.param
+
+
+@pytest.fixture(scope="session")
+def winograd() -> None:
+    """Skip the test where the kernels have no Winograd: the copy for x86 processors without AVX2."""
+    try:
+        K.conv2d(np.ones((1, 1, 3, 3)), np.ones((1, 1, 3, 3)), variant="winograd2")
+    except ValueError:
+        assert K.config()["isa"] == "baseline"
+        pytest.skip("the copy of the kernels for processors without AVX2 has no Winograd")

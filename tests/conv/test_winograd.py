@@ -15,6 +15,8 @@ from dlkit.kernels.conv import conv_geometry
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+pytestmark = pytest.mark.usefixtures("winograd")
+
 SIZES = ["winograd2", "winograd4"]
 FORMS = [*((name, (3, 3)) for name in SIZES), ("winograd2x5", (5, 5)), ("winograd4x5", (5, 5))]
 BY_WEIGHT = [form for form in FORMS if form[0] != "winograd2"]

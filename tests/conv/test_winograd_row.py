@@ -13,6 +13,8 @@ import dlkit.kernels as K
 from dlkit import _cpu
 from dlkit.kernels.conv import conv_geometry
 
+pytestmark = pytest.mark.usefixtures("winograd")
+
 NAME = "winograd_row"
 
 # n, channels, height, width, filters, kernel width, horizontal padding, groups

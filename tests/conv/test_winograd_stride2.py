@@ -13,6 +13,8 @@ import dlkit.kernels as K
 from dlkit import _cpu
 from dlkit.kernels.conv import conv_geometry
 
+pytestmark = pytest.mark.usefixtures("winograd")
+
 NAME = "winograd_stride2"
 
 # n, channels, height, width, filters, kernel, stride, padding, dilation
