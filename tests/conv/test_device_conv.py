@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from conv_cases import run
 
 import dlkit.kernels as K
 from dlkit.kernels.backend import backend_named, why_not
@@ -83,16 +84,6 @@ def device(request: pytest.FixtureRequest) -> Device:
     return Device(request.param)
 
 
-def _run(call: Any, *args: Any, **settings: Any) -> Any:
-    """The result, or a skip where the variant says that it does not take the shape."""
-    try:
-        return call(*args, **settings)
-    except ValueError as error:
-        if f"variant '{settings['variant']}' needs " in str(error):
-            pytest.skip(str(error))
-        raise
-
-
 def _bound(reference: Any, dtype: Any, variant: str | None, depth: int) -> float:
     coarser = 4 if variant in (None, "winograd") else 1  # its transforms round as well
     return coarser * float(reference.bound(dtype, None, depth)) + 2 * ROUNDING.get(
@@ -116,7 +107,7 @@ def test_forward(
         out, memory = device.framed(expected.shape, dtype, shift)
         operands = device.put(x), device.put(weight)
         settings = {**small.settings, "variant": variant}
-        assert _run(K.conv2d, *operands, device.put(bias), **settings, out=out, activation="relu") is out
+        assert run(K.conv2d, *operands, device.put(bias), **settings, out=out, activation="relu") is out
         assert reference.error(device.get(out), np.maximum(expected, 0)) < bound
         assert device.untouched(memory, out.size, shift)
         plain = device.get(K.conv2d(*operands, None, **settings))
@@ -133,7 +124,7 @@ def test_backward_input(
         shift = int(rng.integers(0, 4))
         out, memory = device.framed(x.shape, dtype, shift)
         operands = device.put(grad), device.put(weight)
-        _run(K.conv2d_backward_input, *operands, x.shape[2:], **small.settings, variant=variant, out=out)
+        run(K.conv2d_backward_input, *operands, x.shape[2:], **small.settings, variant=variant, out=out)
         bound = _bound(reference, dtype, variant, weight.shape[0] * weight[0, 0].size)
         assert reference.error(device.get(out), reference.by_input(small, grad, weight)) < bound
         assert device.untouched(memory, out.size, shift)
@@ -153,7 +144,7 @@ def test_backward_weight(
         out_bias, bias_memory = device.framed(bias.shape, dtype, shift)
         operands = device.put(grad), device.put(x), weight.shape[2:]
         settings = {**small.settings, "variant": variant}
-        _run(K.conv2d_backward_weight, *operands, **settings, out=out, out_bias=out_bias)
+        run(K.conv2d_backward_weight, *operands, **settings, out=out, out_bias=out_bias)
         first, first_bias = device.get(out.copy()), device.get(out_bias.copy())
         assert reference.error(first, expected) < bound
         scale = np.linalg.norm(np.abs(grad).sum(axis=(0, 2, 3), dtype=np.float64))  # the sums may cancel
@@ -248,7 +239,7 @@ def test_same_bits_without_bias(
     x, _, _ = case.arrays(rng, np.float32)
     grad = device.put(rng.standard_normal((3, 10, 9, 9)).astype(np.float32))
     there, settings = device.put(x), {"variant": variant}
-    one, _ = _run(K.conv2d_backward_weight, grad, there, (3, 3), **settings)
+    one, _ = run(K.conv2d_backward_weight, grad, there, (3, 3), **settings)
     other, none = K.conv2d_backward_weight(grad, there, (3, 3), variant=variant, with_bias=False)
     assert none is None
     np.testing.assert_array_equal(device.get(one), device.get(other))

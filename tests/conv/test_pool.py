@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from conv_cases import framed, outside, run
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -100,29 +101,6 @@ windows = pytest.mark.parametrize("window", WINDOWS, ids=str)
 
 MAX = [None, *(v.name for v in K.variants("max_pool2d"))]
 MAX_BACKWARD = [None, *(v.name for v in K.variants("max_pool2d_backward"))]
-
-
-def run(call: Any, *args: Any, **settings: Any) -> Any:
-    """The result, or a skip where the variant says that it does not take the problem."""
-    try:
-        return call(*args, **settings)
-    except ValueError as error:
-        if f"variant '{settings['variant']}' needs " in str(error):
-            pytest.skip(str(error))
-        raise
-
-
-def framed(shape: tuple[int, ...], dtype: Any, rng: np.random.Generator) -> tuple[Any, Any]:
-    """An array to write to that begins anywhere, and the memory of NaN around it."""
-    size = int(np.prod(shape))
-    memory = np.full(size + 80, np.nan, dtype)
-    start = int(rng.integers(0, 40))
-    return memory[start : start + size].reshape(shape), memory
-
-
-def outside(memory: Any, out: Any) -> Any:
-    start = (out.ctypes.data - memory.ctypes.data) // memory.itemsize
-    return np.concatenate([memory[:start], memory[start + out.size :]])
 
 
 def image(window: Window, rng: np.random.Generator, dtype: Any, ties: bool = False) -> Any:

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from conv_cases import framed, outside, run
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -38,29 +39,6 @@ WINDOWS: list[tuple[Any, ...]] = [
 windows = pytest.mark.parametrize("window", WINDOWS, ids=lambda w: str(w).replace(" ", ""))
 AVG = [None, *(v.name for v in K.variants("avg_pool2d"))]
 AVG_BACKWARD = [None, *(v.name for v in K.variants("avg_pool2d_backward"))]
-
-
-def run(call: Any, *args: Any, **settings: Any) -> Any:
-    """The result, or a skip where the variant says that it does not take the problem."""
-    try:
-        return call(*args, **settings)
-    except ValueError as error:
-        if f"variant '{settings['variant']}' needs " in str(error):
-            pytest.skip(str(error))
-        raise
-
-
-def framed(shape: tuple[int, ...], dtype: Any, rng: np.random.Generator) -> tuple[Any, Any]:
-    """An array to write to that begins anywhere, and the memory of NaN around it."""
-    size = int(np.prod(shape))
-    memory = np.full(size + 80, np.nan, dtype)
-    start = int(rng.integers(0, 40))
-    return memory[start : start + size].reshape(shape), memory
-
-
-def outside(memory: Any, out: Any) -> Any:
-    start = (out.ctypes.data - memory.ctypes.data) // memory.itemsize
-    return np.concatenate([memory[:start], memory[start + out.size :]])
 
 
 def means(window: Any, include: bool, divisor: int | None) -> Any:

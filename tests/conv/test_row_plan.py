@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from conv_cases import run
 
 import dlkit.kernels as K
 
@@ -17,16 +18,6 @@ FLOATS = pytest.mark.parametrize("dtype", [np.float32, np.float64])
 
 def data(shape: tuple[int, ...], dtype: Any, rng: np.random.Generator) -> Any:
     return rng.standard_normal(shape).astype(dtype)
-
-
-def taken(call: Any, *args: Any, variant: str, **settings: Any) -> Any:
-    """The result, or a skip: the registers of some instruction sets are too short for the shape."""
-    try:
-        return call(*args, **settings, variant=variant)
-    except ValueError as error:
-        if f"variant '{variant}' needs " in str(error):
-            pytest.skip(str(error))
-        raise
 
 
 @pytest.mark.parametrize("kernel", [3, 5])
@@ -66,7 +57,7 @@ def test_depthwise_rows(
     for activation in (None, "relu"):
         settings = {**more, "activation": activation}
         want = K.conv2d(x, weight, bias, **settings, variant="naive")
-        got = taken(K.conv2d, x, weight, bias, **settings, variant="depthwise_rows")
+        got = run(K.conv2d, x, weight, bias, **settings, variant="depthwise_rows")
         np.testing.assert_allclose(got, want, **tolerance)
     grad = data(want.shape, dtype, rng)
     want = K.conv2d_backward_input(grad, weight, size, **more, variant="naive")
@@ -106,7 +97,7 @@ def test_means(window: Any, dtype: Any, threads: int, rng: np.random.Generator) 
     tolerance = {"rtol": 1e-5, "atol": 1e-6} if dtype == np.float32 else {"rtol": 1e-12, "atol": 1e-13}
     for counting in ({"count_include_pad": False}, {"divisor_override": 7}, {}):
         want = K.avg_pool2d(x, *settings, ceil, **counting, variant="naive")
-        got = taken(K.avg_pool2d, x, *settings, ceil, **counting, variant="moves")
+        got = run(K.avg_pool2d, x, *settings, ceil, **counting, variant="moves")
         np.testing.assert_allclose(got, want, **tolerance)
         inputs = (data(want.shape, dtype, rng), (height, width), *settings, ceil)
         want = K.avg_pool2d_backward(*inputs, **counting, variant="naive")
@@ -124,7 +115,7 @@ def test_gradients_of_maxima(window: Any, dtype: Any, threads: int, rng: np.rand
     assert np.any(places == 255)  # windows that nothing flows to
     inputs = (data(y.shape, dtype, rng), places, (height, width), *settings)
     want = K.max_pool2d_backward(*inputs, ceil_mode=ceil, variant="naive")
-    got = taken(K.max_pool2d_backward, *inputs, ceil_mode=ceil, variant="moves")
+    got = run(K.max_pool2d_backward, *inputs, ceil_mode=ceil, variant="moves")
     np.testing.assert_allclose(got, want, rtol=1e-6, atol=1e-6)
 
 
@@ -137,10 +128,10 @@ def test_adaptive(size: Any, dtype: Any, threads: int, rng: np.random.Generator)
     x = data((3, 7, height, width), dtype, rng)
     tolerance = {"rtol": 1e-5, "atol": 1e-6} if dtype == np.float32 else {"rtol": 1e-12, "atol": 1e-13}
     want = K.adaptive_avg_pool2d(x, out, variant="naive")
-    np.testing.assert_allclose(taken(K.adaptive_avg_pool2d, x, out, variant="moves"), want, **tolerance)
+    np.testing.assert_allclose(run(K.adaptive_avg_pool2d, x, out, variant="moves"), want, **tolerance)
     grad = data(want.shape, dtype, rng)
     want = K.adaptive_avg_pool2d_backward(grad, (height, width), variant="naive")
-    got = taken(K.adaptive_avg_pool2d_backward, grad, (height, width), variant="moves")
+    got = run(K.adaptive_avg_pool2d_backward, grad, (height, width), variant="moves")
     np.testing.assert_allclose(got, want, **tolerance)
 
 

@@ -36,7 +36,7 @@ def test_a_data_set_and_a_text_of_ones_own(tmp_path):
     text = tmp_path / "mine.txt"
     text.write_text("a b\n" * 40, encoding="utf-8")
     with pytest.raises(
-        SettingsError, match="^ngram: data and corpus are both given, expected one of them at most"
+        SettingsError, match=r"^ngram: data and corpus are both given, expected one of them at most"
     ):
         get("ngram").run(data="topics", corpus=str(text), run_dir=tmp_path / "run")
     assert not (tmp_path / "run").exists()

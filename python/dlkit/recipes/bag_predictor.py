@@ -22,6 +22,7 @@ from .predictor import (
     Prediction,
     PredictorError,
     as_probabilities,
+    check_sentences,
     find_card,
     only_on_cpu,
     trained_weights,
@@ -96,13 +97,7 @@ class BagPredictor:
         PredictorError
             There are none, or one is no text.
         """
-        if isinstance(sentences, str) or not len(sentences):
-            raise PredictorError("predict: expected a list of sentences, at least one")
-        for number, sentence in enumerate(sentences):
-            if not isinstance(sentence, str):
-                raise PredictorError(
-                    f"predict: sentence {number} is a {type(sentence).__name__}, expected text"
-                )
+        check_sentences(sentences)
         scores = self.scores([self.words(sentence) for sentence in sentences])
         top = np.partition(scores, -2, axis=1)[:, -2:]
         return Prediction(scores.argmax(axis=1), as_probabilities(scores, "softmax"), top[:, 1] - top[:, 0])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from math import prod
@@ -104,6 +104,21 @@ class Predictor:
             return Prediction((scores[:, 0] > 0).astype(np.int64), probabilities, np.abs(scores[:, 0]))
         top = np.partition(scores, -2, axis=1)[:, -2:]
         return Prediction(scores.argmax(axis=1), probabilities, top[:, 1] - top[:, 0])
+
+
+def check_sentences(sentences: Sequence[str]) -> None:
+    """Check what a classifier of sentences is given.
+
+    Raises
+    ------
+    PredictorError
+        There are none, or one is no text.
+    """
+    if isinstance(sentences, str) or not len(sentences):
+        raise PredictorError("predict: expected a list of sentences, at least one")
+    for number, sentence in enumerate(sentences):
+        if not isinstance(sentence, str):
+            raise PredictorError(f"predict: sentence {number} is a {type(sentence).__name__}, expected text")
 
 
 def as_probabilities(scores: NDArray[Any], how: str) -> NDArray[Any] | None:

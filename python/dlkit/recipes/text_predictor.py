@@ -17,7 +17,15 @@ from dlkit.kernels.backend import move, resolve_device, to_host
 from dlkit.models import TextCNN
 
 from .card import FILE, CardError
-from .predictor import Prediction, PredictorError, as_probabilities, find_card, trained_weights, with_weights
+from .predictor import (
+    Prediction,
+    PredictorError,
+    as_probabilities,
+    check_sentences,
+    find_card,
+    trained_weights,
+    with_weights,
+)
 from .text_card import VOCABULARY, TextCard, read_text_card
 
 _BATCH = 256
@@ -75,13 +83,7 @@ class TextPredictor:
         PredictorError
             There are none, or one is no text.
         """
-        if isinstance(sentences, str) or not len(sentences):
-            raise PredictorError("predict: expected a list of sentences, at least one")
-        for number, sentence in enumerate(sentences):
-            if not isinstance(sentence, str):
-                raise PredictorError(
-                    f"predict: sentence {number} is a {type(sentence).__name__}, expected text"
-                )
+        check_sentences(sentences)
         return self.predict_words([self.words(sentence) for sentence in sentences])
 
     def predict_words(self, sentences: Sequence[Sequence[str]]) -> Prediction:

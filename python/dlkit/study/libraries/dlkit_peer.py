@@ -22,6 +22,7 @@ from dlkit.study.libraries import (
     dlkit_tagger,
     dlkit_window,
 )
+from dlkit.study.libraries.dlkit_training import cut, load, training
 from dlkit.study.workloads import CHECKED_RUNS, Arrays, Workload
 
 
@@ -171,7 +172,7 @@ def _mlp(p: dict[str, Any], inputs: Arrays) -> Prepared:
         state[f"{2 * i}.weight"], state[f"{2 * i}.bias"] = inputs[f"weight{i}"], inputs[f"bias{i}"]
     model = nn.Sequential(*modules[:-1])
     model.load_state_dict(state)
-    return _training(model, p, inputs)
+    return _training("mlp_step", model, p, inputs)
 
 
 def _cnn(p: dict[str, Any], inputs: Arrays) -> Prepared:
@@ -197,66 +198,26 @@ def _cnn(p: dict[str, Any], inputs: Arrays) -> Prepared:
             modules += [nn.Linear(shape[1], shape[0]), nn.ReLU()]
     model = nn.Sequential(*modules[:-1])
     model.load_state_dict(state)
-    return _training(model, p, inputs)
+    return _training("cnn_step", model, p, inputs)
 
 
-def _training(model: Any, p: dict[str, Any], inputs: Arrays) -> Prepared:
-    nn, size = dlkit.nn, p["batch"]
+def _training(kind: str, model: Any, p: dict[str, Any], inputs: Arrays) -> Prepared:
     optimizer = dlkit.optim.Adam(model.parameters(), lr=p["lr"])
-    loss_function = nn.CrossEntropyLoss()
-    x, y = dlkit.Tensor(inputs["x"]), dlkit.Tensor(inputs["y"])
-    batches = itertools.cycle([(x[i : i + size], y[i : i + size]) for i in range(0, len(inputs["x"]), size)])
-    losses: list[float] = []
-    start = [np.array(parameter.numpy(), np.float64) for parameter in model.parameters()]
-
-    def run() -> None:
-        images, labels = next(batches)
-        loss = loss_function(model(images), labels)
-        optimizer.zero_grad()
-        loss.backward()
-        optimizer.step()
-        if len(losses) < 5:
-            losses.append(loss.item())
-
-    def result() -> Arrays:
-        pairs = zip(model.parameters(), start, strict=True)
-        return {
-            "losses": np.array(losses),
-            "change": np.concatenate([(parameter.numpy() - before).ravel() for parameter, before in pairs]),
-        }
-
-    return Prepared(run, result)
+    loss_function = dlkit.nn.CrossEntropyLoss()
+    batches = cut(dlkit.Tensor(inputs["x"]), dlkit.Tensor(inputs["y"]), p["batch"])
+    return training(model, optimizer, lambda x, y: loss_function(model(x), y), batches, CHECKED_RUNS[kind])
 
 
 def _text_cnn(p: dict[str, Any], inputs: Arrays) -> Prepared:
     model = dlkit.models.TextCNN(
         *(p["words"], 2, p["dimensions"], p["regions"], p["filters"]), dropout=0.0, max_norm=0.0
     )
-    names = text_workloads.names_of(p)
-    start = [np.array(inputs[name], np.float64) for name in names]
-    for parameter, name in zip(model.parameters(), names, strict=True):
-        parameter.data[...] = inputs[name]
-    optimizer = dlkit.optim.Adam(model.parameters(), lr=p["lr"])
+    load(model, text_workloads.names_of(p), inputs)
     loss_function = dlkit.nn.CrossEntropyLoss()
-    size = p["batch"]
-    x, y = inputs["x"], inputs["y"]
-    batches = itertools.cycle([(x[i : i + size], y[i : i + size]) for i in range(0, len(x), size)])
-    losses: list[float] = []
-
-    def run() -> None:
-        numbers, labels = next(batches)
-        loss = loss_function(model(numbers), labels)
-        optimizer.zero_grad()
-        loss.backward()
-        optimizer.step()
-        if len(losses) < CHECKED_RUNS["text_cnn_step"]:
-            losses.append(loss.item())
-
-    def result() -> Arrays:
-        pairs = zip(model.parameters(), start, strict=True)
-        return {
-            "losses": np.array(losses),
-            "change": np.concatenate([(parameter.numpy() - before).ravel() for parameter, before in pairs]),
-        }
-
-    return Prepared(run, result)
+    return training(
+        model,
+        dlkit.optim.Adam(model.parameters(), lr=p["lr"]),
+        lambda x, y: loss_function(model(x), y),
+        cut(inputs["x"], inputs["y"], p["batch"]),
+        CHECKED_RUNS["text_cnn_step"],
+    )

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import itertools
 from typing import Any
 
-import numpy as np
 import torch
 
 from dlkit.study import lm_workloads
 from dlkit.study.libraries import Prepared
+from dlkit.study.libraries.torch_training import load, training
 from dlkit.study.lm_workloads import Arrays
 
 _Module: Any = torch.nn.Module  # Any with and without PyTorch, so that type checks say the same
@@ -31,32 +30,8 @@ class _LanguageModel(_Module):  # type: ignore[misc]
 
 def prepare(p: dict[str, Any], inputs: Arrays, best: bool) -> Prepared:
     """Return the workload ready to run."""
-    names = lm_workloads.names_of(p)
     model = _LanguageModel(p)
-    start = [inputs[name].astype(np.float64) for name in names]
-    parameters = list(model.parameters())
-    with torch.no_grad():
-        for parameter, name in zip(parameters, names, strict=True):
-            parameter.copy_(torch.from_numpy(inputs[name]))
-    optimizer = torch.optim.SGD(parameters, lr=p["lr"], fused=True if best else None)
-    loss_function = torch.nn.CrossEntropyLoss()
+    load(model, lm_workloads.names_of(p), inputs)
+    optimizer = torch.optim.SGD(model.parameters(), lr=p["lr"], fused=True if best else None)
     pairs = zip(torch.from_numpy(inputs["x"]), torch.from_numpy(inputs["y"]), strict=True)
-    batches = itertools.cycle(list(pairs))
-    losses: list[float] = []
-
-    def run() -> None:
-        words, follow = next(batches)
-        loss = loss_function(model(words), follow)
-        optimizer.zero_grad()
-        torch.autograd.backward(loss)
-        torch.nn.utils.clip_grad_norm_(parameters, p["clip_norm"])
-        optimizer.step()
-        if len(losses) < lm_workloads.RUNS:
-            losses.append(loss.item())
-
-    def result() -> Arrays:
-        both = zip(parameters, start, strict=True)
-        change = np.concatenate([(a.detach().double().numpy() - b).ravel() for a, b in both])
-        return {"losses": np.array(losses), "change": change}
-
-    return Prepared(run, result)
+    return training(model, optimizer, list(pairs), lm_workloads.RUNS, p["clip_norm"])

@@ -22,6 +22,7 @@ from dlkit.study.libraries import (
     torch_tagger,
     torch_window,
 )
+from dlkit.study.libraries.torch_training import cut, load, training
 from dlkit.study.workloads import CHECKED_RUNS, Arrays, Workload
 
 
@@ -150,7 +151,7 @@ def _mlp(p: dict[str, Any], inputs: Arrays, best: bool) -> Prepared:
             linear.weight.copy_(torch.from_numpy(inputs[f"weight{i}"]))
             linear.bias.copy_(torch.from_numpy(inputs[f"bias{i}"]))
         modules += [linear, torch.nn.ReLU()]
-    return _training(torch.nn.Sequential(*modules[:-1]), p, inputs, best)
+    return _training("mlp_step", torch.nn.Sequential(*modules[:-1]), p, inputs, best)
 
 
 def _cnn(p: dict[str, Any], inputs: Arrays, best: bool) -> Prepared:
@@ -174,35 +175,15 @@ def _cnn(p: dict[str, Any], inputs: Arrays, best: bool) -> Prepared:
     model: Any = torch.nn.Sequential(*modules[:-1])
     if best:
         model = model.to(memory_format=torch.channels_last)  # which the stubs do not know
-    return _training(model, p, inputs, best)
+    return _training("cnn_step", model, p, inputs, best)
 
 
-def _training(model: torch.nn.Module, p: dict[str, Any], inputs: Arrays, best: bool) -> Prepared:
-    size = p["batch"]
+def _training(kind: str, model: torch.nn.Module, p: dict[str, Any], inputs: Arrays, best: bool) -> Prepared:
     optimizer = torch.optim.Adam(model.parameters(), lr=p["lr"], fused=True if best else None)
-    loss_function = torch.nn.CrossEntropyLoss()
     x, y = torch.from_numpy(inputs["x"]), torch.from_numpy(inputs["y"])
     if best and x.ndim == 4:
         x = x.to(memory_format=torch.channels_last)
-    batches = itertools.cycle([(x[i : i + size], y[i : i + size]) for i in range(0, len(x), size)])
-    losses: list[torch.Tensor] = []
-    start = [parameter.detach().clone() for parameter in model.parameters()]
-
-    def run() -> None:
-        images, labels = next(batches)
-        loss = loss_function(model(images), labels)
-        optimizer.zero_grad(set_to_none=True)
-        torch.autograd.backward(loss)
-        optimizer.step()
-        if len(losses) < 5:
-            losses.append(loss.detach())
-
-    def result() -> Arrays:
-        pairs = zip(model.parameters(), start, strict=True)
-        change = np.concatenate([(a.detach().double() - b.double()).numpy().ravel() for a, b in pairs])
-        return {"losses": np.array([float(loss) for loss in losses]), "change": change}
-
-    return Prepared(run, result)
+    return training(model, optimizer, cut(x, y, p["batch"]), CHECKED_RUNS[kind])
 
 
 _Module: Any = torch.nn.Module  # Any with and without PyTorch, so that type checks say the same
@@ -227,30 +208,8 @@ class _TextCNN(_Module):  # type: ignore[misc]
 
 
 def _text_cnn(p: dict[str, Any], inputs: Arrays, best: bool) -> Prepared:
-    model, names = _TextCNN(p), text_workloads.names_of(p)
-    start = [inputs[name].astype(np.float64) for name in names]
-    with torch.no_grad():
-        for parameter, name in zip(model.parameters(), names, strict=True):
-            parameter.copy_(torch.from_numpy(inputs[name]))
+    model = _TextCNN(p)
+    load(model, text_workloads.names_of(p), inputs)
     optimizer = torch.optim.Adam(model.parameters(), lr=p["lr"], fused=True if best else None)
-    loss_function = torch.nn.CrossEntropyLoss()
-    size = p["batch"]
     x, y = torch.from_numpy(inputs["x"]), torch.from_numpy(inputs["y"])
-    batches = itertools.cycle([(x[i : i + size], y[i : i + size]) for i in range(0, len(x), size)])
-    losses: list[float] = []
-
-    def run() -> None:
-        numbers, labels = next(batches)
-        loss = loss_function(model(numbers), labels)
-        optimizer.zero_grad()
-        torch.autograd.backward(loss)
-        optimizer.step()
-        if len(losses) < CHECKED_RUNS["text_cnn_step"]:
-            losses.append(loss.item())
-
-    def result() -> Arrays:
-        pairs = zip(model.parameters(), start, strict=True)
-        change = np.concatenate([(a.detach().double().numpy() - b).ravel() for a, b in pairs])
-        return {"losses": np.array(losses), "change": change}
-
-    return Prepared(run, result)
+    return training(model, optimizer, cut(x, y, p["batch"]), CHECKED_RUNS["text_cnn_step"])
