@@ -191,10 +191,9 @@ constexpr const char* kMoves =
     "AVX-512, float32, windows of at most 8 columns (gradients: at most 8 of them on a column), and planes "
     "of a few thousand registers";
 constexpr const char* kMaximaMove =
-    "AVX-512, float32, uint8 places, a kernel of 2 x 2 or 3 x 3 fewer than the lanes of a register, one stride of 1 or "
-    "2, no "
-    "dilation, "
-    "and planes of a few thousand registers";
+    "AVX-512, float32, uint8 places, a kernel of 2 x 2 or 3 x 3, one stride of 1 or 2, no dilation, and planes of a "
+    "few "
+    "thousand registers";
 constexpr const char* kMoved = "rows in registers, moved along their lanes";
 
 constexpr const char* kGradsInterleave = "rows of windows that read, and planes of outputs of, at most 64 Ki elements";

@@ -46,10 +46,8 @@ constexpr const char* kPadsLittle = "padding that is not far larger than the ima
 constexpr const char* kOneChannel = "one channel in a group, and rows that are not too long";
 constexpr const char* kOneFilter = "one channel and one filter in each group, and rows that are not too long";
 constexpr const char* kSmallFilter =
-    "AVX-512, float32, one channel and one filter in each group, 3 x 3 or 5 x 5 fewer than the lanes of a register, "
-    "one stride "
-    "of "
-    "1 or 2, a dilation of 1, and planes of a few thousand registers";
+    "AVX-512, float32, one channel and one filter in each group, a kernel of 3 x 3 or 5 x 5, one stride of 1 or 2, a "
+    "dilation of 1, and planes of a few thousand registers";
 constexpr const char* kSmallWindow = "a kernel whose dilation spans fewer pixels";
 constexpr const char* kSmallReach = "a kernel and stride that reach over fewer pixels and channels";
 constexpr const char* kWinogradNeeds = "a kernel of 3 x 3, strides and dilations of 1, on x86 AVX2";
