@@ -29,7 +29,7 @@ Plot = Annotated[Path | None, typer.Option(help="A PNG to draw.", show_default=F
 
 @app.command("ladder")
 def ladder(
-    operation: Annotated[str, typer.Argument(help="matmul, layers, conv or word2vec.")] = "matmul",
+    operation: Annotated[str, typer.Argument(help="matmul, layers, conv, recurrent or word2vec.")] = "matmul",
     shapes: Shapes = None,
     threads: Threads = "1",
     json: Json = None,

@@ -15,6 +15,7 @@ from dlkit.study import (
     ladder,
     ladder_conv,
     ladder_layers,
+    ladder_recurrent,
     ladder_word2vec,
     results,
     roofline,
@@ -28,6 +29,7 @@ _SHOWN: dict[str, tuple[ModuleType, str]] = {
     "ladder-matmul": (ladder, "GFLOP/s. "),
     "ladder-layers": (ladder_layers, ""),
     "ladder-conv": (ladder_conv, "GFLOP/s. "),
+    "ladder-recurrent": (ladder_recurrent, "Milliseconds, in parentheses GFLOP/s. "),
     "ladder-word2vec": (ladder_word2vec, "Nanoseconds for a word, in parentheses GFLOP/s. "),
     "roofline-matmul": (roofline, ""),
     "choice-matmul": (choice, "GFLOP/s. "),
@@ -42,12 +44,13 @@ _SHOWN: dict[str, tuple[ModuleType, str]] = {
 #: Studies whose records are one, whatever the number of threads: for a machine, or for all.
 THREADLESS = frozenset(("footprint", "simt-matmul", "simt-layers", "simt-conv", "simt-recurrent"))
 
-LADDERS = ("matmul", "layers", "conv", "word2vec")
+LADDERS = ("matmul", "layers", "conv", "recurrent", "word2vec")
 
 _STUDIES: dict[str, Callable[..., dict[str, Any]]] = {
     "ladder-matmul": partial(ladder.measure_ladder, "matmul"),
     "ladder-layers": ladder_layers.measure,
     "ladder-conv": ladder_conv.measure,
+    "ladder-recurrent": ladder_recurrent.measure,
     "ladder-word2vec": ladder_word2vec.measure,
     "roofline-matmul": roofline.measure_roofline,
     "choice-matmul": choice.measure,
@@ -69,8 +72,8 @@ def study(
     Parameters
     ----------
     name : str
-        "ladder-matmul", "ladder-layers", "ladder-conv", "ladder-word2vec", "roofline-matmul",
-        "choice-matmul", "step-profile", "augment".
+        "ladder-matmul", "ladder-layers", "ladder-conv", "ladder-recurrent", "ladder-word2vec",
+        "roofline-matmul", "choice-matmul", "step-profile", "augment".
     threads : sequence of int
     json_path : path, optional
         A file for one thread count, a folder for any number.
