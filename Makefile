@@ -58,6 +58,7 @@ study: $(call extras,cli) ## ladders, counts, roofline and step profile for the 
 	@$(BIN)/python -m dlkit.study ladder layers --threads 1,2 --json bench/results
 	@$(BIN)/python -m dlkit.study ladder conv --threads 1,2 --json bench/results
 	@$(BIN)/python -m dlkit.study ladder recurrent --threads 1,2 --json bench/results
+	@$(BIN)/python -m dlkit.study memory --threads 1 --json bench/results
 	@$(BIN)/python -m dlkit.study ladder word2vec --threads 1 --json bench/results
 	@$(BIN)/python -m dlkit.study roofline --threads 1,2 --json bench/results
 	@$(BIN)/python -m dlkit.study choice --json bench/results

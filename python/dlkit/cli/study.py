@@ -71,6 +71,23 @@ def step(threads: Threads = "1", json: Json = None) -> None:
     _measure("step-profile", threads, json)
 
 
+@app.command("memory")
+def memory(
+    names: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="[NAME]...",
+            help="Parts of names of dlkit bench recurrent.",
+            show_default="the named sizes",
+        ),
+    ] = None,
+    threads: Threads = "1",
+    json: Json = None,
+) -> None:
+    """Show how much memory training steps of recurrent layers take, beside PyTorch's (Linux)."""
+    _measure("memory-recurrent", threads, json, **({"shapes": names} if names else {}))
+
+
 @app.command("matmul")
 def matmul(
     backend: Backend = "simt",

@@ -62,6 +62,9 @@ def _parser() -> argparse.ArgumentParser:
     command = commands.add_parser("augment", help="what distorting a batch of images costs a training step")
     command.set_defaults(run=_study, study="augment")
     _common(command)
+    command = commands.add_parser("memory", help="memory of recurrent training passes, beside PyTorch's")
+    command.set_defaults(run=_study, study="memory-recurrent")
+    _common(command)
     command = commands.add_parser("simt", help="the CUDA ladders on the SIMT machine, counted")
     command.add_argument(
         "operation", nargs="?", default="matmul", choices=("matmul", "layers", "conv", "recurrent")

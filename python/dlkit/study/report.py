@@ -7,10 +7,11 @@ A page says where a table goes::
 
 The name is chapter and thread count of a file in ``bench/results`` (``matmul-1t``, ``layers-2t``, ``models-1t``,
 ``ladder-matmul-1t``, ``ladder-layers-1t``, ``ladder-conv-1t``, ``ladder-recurrent-1t``, ``ladder-word2vec-1t``,
-``roofline-matmul-1t``, ``choice-matmul-1t``, ``step-profile-1t``, ``augment-1t``; ``footprint``, ``simt-matmul`` and
-``simt-layers`` have no thread count), with the instruction set where one was forced (``matmul-1t-avx2``). With
-``-summary`` appended: fewer columns. Of several files, the one measured last is shown. Run ``make tables`` or ``python
--m dlkit.study report``; where no result changed, it changes nothing, and a table without results stays as it is.
+``roofline-matmul-1t``, ``choice-matmul-1t``, ``step-profile-1t``, ``augment-1t``, ``memory-recurrent-1t``;
+``footprint``, ``simt-matmul`` and ``simt-layers`` have no thread count), with the instruction set where one was forced
+(``matmul-1t-avx2``). With ``-summary`` appended: fewer columns. Of several files, the one measured last is shown. Run
+``make tables`` or ``python -m dlkit.study report``; where no result changed, it changes nothing, and a table without
+results stays as it is.
 """
 
 from __future__ import annotations

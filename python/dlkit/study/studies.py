@@ -17,6 +17,7 @@ from dlkit.study import (
     ladder_layers,
     ladder_recurrent,
     ladder_word2vec,
+    memory,
     results,
     roofline,
     simt_counts,
@@ -35,6 +36,7 @@ _SHOWN: dict[str, tuple[ModuleType, str]] = {
     "choice-matmul": (choice, "GFLOP/s. "),
     "step-profile": (step_profile, ""),
     "augment": (augment, ""),
+    "memory-recurrent": (memory, "Megabytes. "),
     "footprint": (footprint, ""),
     "simt-matmul": (simt_counts, ""),
     "simt-layers": (simt_counts, ""),
@@ -56,6 +58,7 @@ _STUDIES: dict[str, Callable[..., dict[str, Any]]] = {
     "choice-matmul": choice.measure,
     "step-profile": step_profile.measure,
     "augment": augment.measure,
+    "memory-recurrent": memory.measure,
 }
 
 
@@ -73,7 +76,8 @@ def study(
     ----------
     name : str
         "ladder-matmul", "ladder-layers", "ladder-conv", "ladder-recurrent", "ladder-word2vec",
-        "roofline-matmul", "choice-matmul", "step-profile", "augment".
+        "roofline-matmul", "choice-matmul", "step-profile", "augment",
+        "memory-recurrent".
     threads : sequence of int
     json_path : path, optional
         A file for one thread count, a folder for any number.

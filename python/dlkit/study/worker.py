@@ -12,6 +12,7 @@ import json
 import os
 import sys
 import time
+from pathlib import Path
 from typing import Any, TextIO
 
 import numpy as np
@@ -62,6 +63,21 @@ class Worker:
         span = wall_before + wall
         return {"seconds": wall / inner, "cores": (processor_before + processor) / span if span else 0.0}
 
+    def memory(
+        self, workload: dict[str, Any], small: dict[str, Any], seed: int, options: dict[str, Any], runs: int
+    ) -> dict[str, Any]:
+        """Return by how many bytes the process grows at most in the first runs of a workload.
+
+        The small one runs before: what the library loads with its first call, and keeps, does not count.
+        """
+        for described in (small, workload):
+            wanted = Workload(**described)
+            self.prepared = self.library.prepare(wanted, make_inputs(wanted, seed), options)
+            before = _reset_peak()
+            for _ in range(runs):
+                self.prepared.run()
+        return {"bytes": _resident("VmHWM") - before}
+
     def release(self) -> dict[str, Any]:
         """Forget the workload and its arrays."""
         self.prepared = None
@@ -88,6 +104,21 @@ class Worker:
             run()
         end = time.perf_counter()
         return end - start, time.process_time() - processor
+
+
+def _reset_peak() -> int:
+    """Let the peak of the process's memory be what it has now; return that, in bytes (Linux alone)."""
+    try:
+        Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
+    except OSError as error:
+        raise RuntimeError(f"memory is measured on Linux alone: {error}") from error
+    return _resident("VmRSS")
+
+
+def _resident(field: str) -> int:
+    lines = Path("/proc/self/status").read_text(encoding="ascii", errors="replace").splitlines()
+    (line,) = (line for line in lines if line.startswith(field + ":"))
+    return 1024 * int(line.split()[1])
 
 
 def serve(library: str, commands: TextIO, answers: TextIO) -> None:
