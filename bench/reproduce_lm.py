@@ -51,7 +51,7 @@ _SIMPLE = {
 #: By the same, since a rate of 20 makes a GRU worse from the third epoch on.
 _GRU = {**_SIMPLE, "cell": "gru", "layers": 2, "dimensions": 200, "hidden": 200, "dropout": 0.3}
 #: With fewer weights, those of the output being the word vectors, it learns in fewer epochs.
-_MEDIUM_TIED = {"preset": "medium", "tied": True, "epochs": 15, "flat_epochs": 7, "decay": 0.55}
+_MEDIUM_TIED = {"preset": "medium", "tied": True, "epochs": 13, "flat_epochs": 7, "decay": 0.55}
 _WIKITEXT = {"dropout": 0.2, "epochs": 5, "flat_epochs": 2}
 
 ROWS = (
