@@ -28,7 +28,7 @@ class _Recipe:
 
 def test_rows_are_measured_and_kept(reproduce, monkeypatch, tmp_path):
     recipe = _Recipe()
-    monkeypatch.setattr(reproduce, "get", lambda name: recipe)
+    monkeypatch.setattr("rows.get", lambda name: recipe)
     keep = ["--keep", str(tmp_path / "runs")]
     assert reproduce.main(["--rows", "ewt", "--seeds", "0,1,2", *keep]) == 1  # 91% of 95%
     assert [a["seed"] for a in recipe.asked] == [0, 1, 2]
