@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from conv_cases import run
 
 import dlkit.kernels as K
 from dlkit.kernels import device_pool as P
@@ -56,15 +57,6 @@ def window(request: pytest.FixtureRequest) -> Any:
 @pytest.fixture(params=[None, "naive", "packs"])
 def variant(request: pytest.FixtureRequest) -> Any:
     return request.param
-
-
-def run(call: Any, *args: Any, **settings: Any) -> Any:
-    try:
-        return call(*args, **settings)
-    except ValueError as error:
-        if "variant 'packs' needs" in str(error):
-            pytest.skip(str(error))
-        raise
 
 
 def taps(extents: Any, window: dict[str, Any]) -> tuple[tuple[int, int], Any]:

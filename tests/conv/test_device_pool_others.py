@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from conv_cases import run
 
 import dlkit.kernels as K
 from dlkit.kernels.backend import backend_named, why_not
@@ -47,15 +48,6 @@ def counted() -> Iterator[Any]:
     yield machine
     machine.reset_counters()
     machine.set_mode(before)
-
-
-def run(call: Any, *args: Any, **settings: Any) -> Any:
-    try:
-        return call(*args, **settings)
-    except ValueError as error:
-        if f"variant '{settings['variant']}' needs" in str(error):
-            pytest.skip(str(error))
-        raise
 
 
 reducing = pytest.mark.parametrize("variant", [None, "naive", "warps"])
