@@ -60,7 +60,6 @@ MODES = {
     "skip-gram, hierarchical softmax": {"sg": 1, "hs": 1, "negative": 0},
     "CBOW, hierarchical softmax": {"sg": 0, "hs": 1, "negative": 0},
 }
-QUALITY_MODES = ("skip-gram, negative sampling", "CBOW, negative sampling")
 WINDOW, MIN_COUNT, NEGATIVE, SAMPLE = 5, 5, 5, 1e-4
 SETTINGS = {"window": WINDOW, "min_count": MIN_COUNT, "sample": SAMPLE}
 TITLES = {"dlkit": "dlkit", "gensim": "gensim", "word2vec": "word2vec.c", "fasttext": "fastText"}
@@ -561,9 +560,7 @@ def main() -> int:
     asked = parser.parse_args()
     if asked.quality:
         results = asked.results or RESULTS / "word2vec-quality.json"
-        record = quality(
-            asked.workers[0], asked.trainers.split(","), asked.modes or list(QUALITY_MODES), results
-        )
+        record = quality(asked.workers[0], asked.trainers.split(","), asked.modes or list(MODES), results)
         name, show = "word2vec-quality", quality_table
     elif asked.engine:
         record = engine(asked.workers, asked.dims, asked.words, asked.epochs, asked.rungs)
