@@ -45,6 +45,19 @@ def test_a_damaged_stream(ending, folder):
         find_text(FILE)
 
 
+@pytest.mark.parametrize(("at", "value"), [(10, 99), (8, 1)], ids=["another method", "a password"])
+def test_an_archive_that_cannot_be_unpacked(at, value, folder):
+    with zipfile.ZipFile(folder / "all.zip", "w") as archive:
+        archive.writestr("a.txt", CONTENT)
+    packed = bytearray((folder / "all.zip").read_bytes())
+    packed[packed.index(b"PK\x01\x02") + at] = value  # in the archive's list of members
+    (folder / "all.zip").write_bytes(packed)
+    with pytest.raises(
+        DataError, match=r"a\.txt cannot be unpacked: .* has a password, or was packed by another"
+    ):
+        find_text(TextFile("set", "mine.txt", FILE.sha256, [], "all.zip", "a.txt"))
+
+
 def test_a_member_of_an_archive(folder):
     file = TextFile("set", "mine.txt", FILE.sha256, [], "all.zip", "in/a.txt")
     with zipfile.ZipFile(folder / "all.zip", "w", zipfile.ZIP_DEFLATED) as archive:

@@ -112,7 +112,12 @@ def _archived(path: Path, member: str) -> bytes:
         return _zip_member(path, member)
     except KeyError as error:
         raise DataError(f"{path} holds no {member}") from error
-    except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError) as error:
+    except (NotImplementedError, RuntimeError) as error:  # of zipfile: a method it has not, a password
+        raise DataError(
+            f"{path}: {member} cannot be unpacked: the archive is damaged, has a password, or was packed by another "
+            f"method than deflate ({error})"
+        ) from error
+    except (zipfile.BadZipFile, zlib.error, EOFError) as error:
         raise DataError(f"{path}: {member}: the archive is damaged or cut short ({error})") from error
     except OSError as error:
         raise DataError(f"{path} cannot be read: {error.strerror or error}") from error
