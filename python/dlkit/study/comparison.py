@@ -81,6 +81,8 @@ def compare(
             raise ValueError(f"bench: threads is {count}; expected at least 1")
     if json_path is not None and len(threads) > 1 and Path(json_path).suffix == ".json":
         raise ValueError(f"bench: json_path {str(json_path)!r} is one file for {len(threads)} thread counts")
+    if json_path is not None:
+        results.check(json_path)
     records = []
     for count in threads:
         with Company(chosen, count) as company:

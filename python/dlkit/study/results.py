@@ -49,6 +49,24 @@ def file_name(record: dict[str, Any]) -> str:
     return "-".join(parts) + ".json"
 
 
+def check(path: str | Path) -> None:
+    """Make the folder that results go to, before anything is measured.
+
+    Raises
+    ------
+    ValueError
+        It cannot be made, or not be written to.
+    """
+    folder = Path(path).parent if Path(path).suffix == ".json" else Path(path)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        problem = "" if os.access(folder, os.W_OK) else "it is not writable"
+    except OSError as error:
+        problem = error.strerror or str(error)
+    if problem:
+        raise ValueError(f"json is {str(path)!r}: {problem}; expected a file or folder that can be written")
+
+
 def write(record: dict[str, Any], path: str | Path) -> Path:
     """Write a record to the file `path`, or into the folder `path` under its own name; return the file."""
     target = Path(path)

@@ -96,6 +96,8 @@ def study(
             raise ValueError(f"study: threads is {count}; expected at least 1")
     if json_path is not None and len(threads) > 1 and Path(json_path).suffix == ".json":
         raise ValueError(f"study: json_path {str(json_path)!r} is one file for {len(threads)} thread counts")
+    if json_path is not None:
+        results.check(json_path)
     records = []
     for count in threads:
         records.append(_STUDIES[name](threads=count, progress=progress, **settings))
