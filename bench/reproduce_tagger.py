@@ -24,7 +24,6 @@ from rows import settings_of, train
 
 from dlkit import kernels
 from dlkit.data import DataError
-from dlkit.recipes import get
 from dlkit.train.environment import environment
 
 FILE = RESULTS / "reproduce-tagger.json"
@@ -41,8 +40,9 @@ class Row:
     metric: str
     must_reach: float = 0.0  # 0: nothing is asked
     settings: dict[str, Any] = field(default_factory=dict)
-    # Begins with word vectors of Wikipedia's text, which are trained first: settings of word2vec.
+    # Begins with word vectors of Wikipedia's text, which are trained first, by this recipe with these settings.
     vectors: dict[str, Any] | None = None
+    vectors_recipe: str = "word2vec"
     recipe: str = "tagger"
     # Reads where the words of jieba's dictionary lie, too, in this script ("simplified" or "traditional").
     lexicon: str | None = None
@@ -111,20 +111,21 @@ QUICK = Row(
 )
 
 
-def _vectors(settings: dict[str, Any] | None, folder: Path, progress: bool) -> dict[str, Any]:
+def _vectors(row: Row, folder: Path, progress: bool) -> dict[str, Any]:
     """Train the word vectors, once for all seeds and rows."""
-    if settings is None:
+    if row.vectors is None:
         return {}
-    run_dir = folder / "-".join(["vectors", *(f"{name}-{value}" for name, value in settings.items())])
+    settings = (f"{name}-{value}" for name, value in row.vectors.items())
+    run_dir = folder / "-".join([row.vectors_recipe, *settings])
     if not (run_dir / "result.json").is_file():
-        get("word2vec").run(run_dir=run_dir, overwrite=True, progress=progress, **settings)
+        train(row.vectors_recipe, run_dir, progress, **row.vectors)
     return {"vectors": str(run_dir)}
 
 
 def measure(row: Row, seeds: list[int], folder: Path, progress: bool) -> dict[str, Any]:
     """Train on a set once per seed."""
     runs = []
-    further = _vectors(row.vectors, folder, progress)
+    further = _vectors(row, folder, progress)
     if row.lexicon is not None:
         further["lexicon"] = str(jieba_lexicon(row.lexicon, folder))
     for seed in seeds:
@@ -150,7 +151,8 @@ def measure(row: Row, seeds: list[int], folder: Path, progress: bool) -> dict[st
         "reached": mean >= row.must_reach,
         "settings": settings_of(row.recipe, data=row.data, **row.settings),
         "recipe": row.recipe,
-        "word2vec": row.vectors,
+        "vectors": row.vectors,
+        "vectors_recipe": row.vectors_recipe,
         "lexicon": row.lexicon,
         "runs": runs,
     }

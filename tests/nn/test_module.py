@@ -317,6 +317,14 @@ class TestModes:
         assert net.train(False).train() is net
         assert all(m.training for m in net.modules())
 
+    def test_evaluation_mode_gives_each_part_its_own_mode_back(self) -> None:
+        model = nn.Sequential(nn.Dropout(0.5), nn.Sequential(nn.Dropout(0.5)))
+        model[1].eval()
+        with pytest.raises(KeyError), nn.evaluation_mode(model):
+            assert not any(part.training for part in model.modules())
+            raise KeyError
+        assert [part.training for part in model.modules()] == [True, True, False, False]
+
     def test_frozen(self) -> None:
         net = Net()
         assert net.first.requires_grad_(False) is net.first

@@ -220,30 +220,20 @@ class FeedForwardLanguageModel(nn.Module):
         contexts = self.contexts(tokens)
         chosen = np.asarray(tokens)[1:]
         found = []
-        training = self.training
-        self.eval()
-        try:
-            with no_grad():
-                for start in range(0, len(contexts), _ROWS):
-                    scores = self(self._here(contexts[start : start + _ROWS]))
-                    follow = self._here(chosen[start : start + _ROWS])
-                    costs = F.cross_entropy(scores, follow, reduction="none")
-                    found.append(np.asarray(to_host(costs.data), np.float64))
-        finally:
-            self.train(training)
+        with nn.evaluation_mode(self), no_grad():
+            for start in range(0, len(contexts), _ROWS):
+                scores = self(self._here(contexts[start : start + _ROWS]))
+                follow = self._here(chosen[start : start + _ROWS])
+                costs = F.cross_entropy(scores, follow, reduction="none")
+                found.append(np.asarray(to_host(costs.data), np.float64))
         return np.concatenate(found)
 
     def log_probs_after(self, tokens: NDArray[np.int64]) -> NDArray[np.float64]:
         """The natural logarithms of the probabilities of all words after a text, shape (words,)."""
         tokens = np.asarray(tokens)
         context = self.contexts(np.append(tokens, self.end))[-1:]
-        training = self.training
-        self.eval()
-        try:
-            with no_grad():
-                scores = to_host(self(self._here(context)).data[0]).astype(np.float64)
-        finally:
-            self.train(training)
+        with nn.evaluation_mode(self), no_grad():
+            scores = to_host(self(self._here(context)).data[0]).astype(np.float64)
         scores -= scores.max()
         found: NDArray[np.float64] = scores - np.log(np.exp(scores).sum())
         return found

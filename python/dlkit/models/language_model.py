@@ -204,17 +204,12 @@ class RecurrentLanguageModel(nn.Module):
             )
         found = []
         state: State = None
-        training = self.training
-        self.eval()
-        try:
-            with no_grad():
-                for start in range(0, len(tokens) - 1, steps):
-                    inputs = tokens[start : start + steps][: len(tokens) - 1 - start]
-                    rows, state = self.features(self._here(inputs[:, None]), state)
-                    chosen = tokens[start + 1 : start + 1 + len(inputs)]
-                    found.append(self._surprises(rows, chosen))
-        finally:
-            self.train(training)
+        with nn.evaluation_mode(self), no_grad():
+            for start in range(0, len(tokens) - 1, steps):
+                inputs = tokens[start : start + steps][: len(tokens) - 1 - start]
+                rows, state = self.features(self._here(inputs[:, None]), state)
+                chosen = tokens[start + 1 : start + 1 + len(inputs)]
+                found.append(self._surprises(rows, chosen))
         return np.concatenate(found)
 
     def sample(
@@ -248,19 +243,14 @@ class RecurrentLanguageModel(nn.Module):
         check_sample(start, count, temperature)
         rng = rng or np.random.default_rng()
         drawn: list[int] = []
-        training = self.training
-        self.eval()
-        try:
-            with no_grad():
-                inputs, state = start, None
-                for _ in range(count):
-                    logits, state = self(self._here(inputs[:, None]), state)
-                    scores = to_host(logits.data[-1]).astype(np.float64)
-                    token = draw_token(scores, temperature, rng, forbidden)
-                    drawn.append(token)
-                    inputs = np.array([token])
-        finally:
-            self.train(training)
+        with nn.evaluation_mode(self), no_grad():
+            inputs, state = start, None
+            for _ in range(count):
+                logits, state = self(self._here(inputs[:, None]), state)
+                scores = to_host(logits.data[-1]).astype(np.float64)
+                token = draw_token(scores, temperature, rng, forbidden)
+                drawn.append(token)
+                inputs = np.array([token])
         return np.array(drawn, dtype=np.int64)
 
 

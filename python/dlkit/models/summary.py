@@ -145,7 +145,6 @@ def summary(model: nn.Module, input: Any) -> Summary:
 
         return hook
 
-    modes = [(module, module.training) for module in model.modules()]
     handles = [
         module.register_forward_hook(watch(name))
         for name, module in model.named_modules()
@@ -153,15 +152,12 @@ def summary(model: nn.Module, input: Any) -> Summary:
     ]
     state = random.get_state()
     try:
-        model.eval()
-        with no_grad():
+        with nn.evaluation_mode(model), no_grad():
             model(*_arguments(model, input))
     finally:
         random.set_state(state)
         for handle in handles:
             handle.remove()
-        for module, training in modes:
-            module.training = training
     return Summary(
         tuple(found),
         sum(int(p.numel()) for p in model.parameters()),

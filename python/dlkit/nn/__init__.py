@@ -35,7 +35,7 @@ from dlkit.nn.loss import (
     NLLLoss,
     SmoothL1Loss,
 )
-from dlkit.nn.module import Module
+from dlkit.nn.module import Module, evaluation_mode
 from dlkit.nn.normalisation import BatchNorm1d, BatchNorm2d, LayerNorm
 from dlkit.nn.parameter import Parameter
 from dlkit.nn.pooling import (
@@ -115,6 +115,7 @@ __all__ = [
     "Softplus",
     "StochasticPool2d",
     "Tanh",
+    "evaluation_mode",
     "functional",
     "init",
     "load_safetensors",

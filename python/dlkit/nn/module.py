@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 import numpy as np
@@ -523,3 +524,33 @@ def without_graph(value: Any) -> Any:
 
 
 __all__ = ["IncompatibleKeys", "Module", "Parameter"]
+
+
+@contextmanager
+def evaluation_mode(module: Module) -> Iterator[None]:
+    """Return a context in which a module and its parts are in evaluation mode.
+
+    After it each has its own mode again, also a part that was taken out of training by hand. Gradients are recorded
+    as before: `dlkit.no_grad` turns them off.
+
+    Parameters
+    ----------
+    module : Module
+
+    Examples
+    --------
+    >>> import dlkit as dl
+    >>> dropout = dl.nn.Dropout(0.5)
+    >>> with dl.nn.evaluation_mode(dropout), dl.no_grad():
+    ...     dropout(dl.Tensor([1.0, 2.0])).tolist()
+    [1.0, 2.0]
+    >>> dropout.training
+    True
+    """
+    modes = [(part, part.training) for part in module.modules()]
+    module.eval()
+    try:
+        yield
+    finally:
+        for part, mode in modes:
+            part.training = mode

@@ -75,13 +75,10 @@ def feature_maps(model: nn.Module, image: NDArray[Any], path: str | os.PathLike[
             seen.append((type(module).__name__, to_host(output.data)[0].copy()))
 
     handles = [module.register_forward_hook(hook) for module in model.children()]
-    training = model.training
     try:
-        model.eval()
-        with no_grad():
+        with nn.evaluation_mode(model), no_grad():
             model(_tensor(model, image[None]))
     finally:
-        model.train(training)
         for handle in handles:
             handle.remove()
 
@@ -173,22 +170,20 @@ def saliency_maps(
 
 def saliency(model: nn.Module, images: NDArray[Any]) -> tuple[NDArray[Any], NDArray[np.int64]]:
     """Return the saliency maps (N, H, W) of images (N, C, H, W), and the class that each was given, shape (N,)."""
-    training = model.training
     gradients = [parameter.grad for parameter in model.parameters()]
     try:
-        model.eval()
-        x = _tensor(model, images)
-        x.requires_grad_()
-        scores = model(x)
-        answers = to_host(scores.data).argmax(axis=1)
-        # In evaluation mode no image sees another: one backward pass gives the gradient of each.
-        seed = np.zeros(scores.shape, scores.dtype)
-        seed[np.arange(len(images)), answers] = 1
-        scores.backward(Tensor(move(seed, scores.device)))
-        assert x.grad is not None
-        maps = np.abs(to_host(x.grad.data)).max(axis=1)
+        with nn.evaluation_mode(model):
+            x = _tensor(model, images)
+            x.requires_grad_()
+            scores = model(x)
+            answers = to_host(scores.data).argmax(axis=1)
+            # In evaluation mode no image sees another: one backward pass gives the gradient of each.
+            seed = np.zeros(scores.shape, scores.dtype)
+            seed[np.arange(len(images)), answers] = 1
+            scores.backward(Tensor(move(seed, scores.device)))
+            assert x.grad is not None
+            maps = np.abs(to_host(x.grad.data)).max(axis=1)
     finally:
-        model.train(training)
         for parameter, gradient in zip(model.parameters(), gradients, strict=True):
             parameter.grad = gradient
     return maps, answers

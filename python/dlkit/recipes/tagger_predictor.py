@@ -28,6 +28,7 @@ from dlkit.models import (
     window_tagger,
 )
 from dlkit.models.tagger import Tagger
+from dlkit.nn import evaluation_mode
 
 from .card import FILE, CardError, read_format
 from .predictor import PredictorError, find_card, trained_weights, with_weights
@@ -87,26 +88,21 @@ def run_tagger(
     tags: list[Any] = [None] * len(sentences)
     confidence: list[Any] = [np.zeros(0)] * len(sentences)
     total, tokens = 0.0, 0
-    training = model.training
-    model.eval()
-    try:
-        with no_grad():
-            for start in range(0, len(order), _BATCH):
-                rows = order[start : start + _BATCH]
-                batch, labels = pack_tagged([sentences[row] for row in rows], table)
-                scores = model(*batch.inputs)
-                best = model.decode(scores, batch.batch_sizes, allowed)
-                for row, found in zip(rows, batch.unpack(best, len(rows)), strict=True):
-                    tags[row] = found
-                if with_loss and (labels >= 0).all():
-                    total += model.loss(scores, labels, batch.batch_sizes).item() * len(labels)
-                    tokens += len(labels)
-                if with_confidence:
-                    shares = _shares(model, scores._array, batch.batch_sizes)[np.arange(len(best)), best]
-                    for row, found in zip(rows, batch.unpack(shares, len(rows)), strict=True):
-                        confidence[row] = found
-    finally:
-        model.train(training)
+    with evaluation_mode(model), no_grad():
+        for start in range(0, len(order), _BATCH):
+            rows = order[start : start + _BATCH]
+            batch, labels = pack_tagged([sentences[row] for row in rows], table)
+            scores = model(*batch.inputs)
+            best = model.decode(scores, batch.batch_sizes, allowed)
+            for row, found in zip(rows, batch.unpack(best, len(rows)), strict=True):
+                tags[row] = found
+            if with_loss and (labels >= 0).all():
+                total += model.loss(scores, labels, batch.batch_sizes).item() * len(labels)
+                tokens += len(labels)
+            if with_confidence:
+                shares = _shares(model, scores._array, batch.batch_sizes)[np.arange(len(best)), best]
+                for row, found in zip(rows, batch.unpack(shares, len(rows)), strict=True):
+                    confidence[row] = found
     return tags, confidence, total / tokens if tokens else float("nan")
 
 

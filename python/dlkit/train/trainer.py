@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import warnings
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass
 from math import isfinite
 from pathlib import Path
@@ -17,6 +17,7 @@ from numpy.typing import ArrayLike, NDArray
 from dlkit import kernels
 from dlkit.autograd import Tensor, no_grad
 from dlkit.kernels.backend import is_device_array, move, to_host
+from dlkit.nn.module import evaluation_mode
 
 from .callback import Callback
 from .checkpoint import load_checkpoint, require_safetensors, save_checkpoint
@@ -333,7 +334,7 @@ class Trainer:
         # Summed up where it is computed: nothing waits for a device before the end.
         total: Any = 0.0
         correct: Any = 0
-        with _evaluating(self.model):
+        with evaluation_mode(self.model), no_grad():
             for start in range(0, len(inputs), _EVALUATION_BATCH):
                 some = move(labels[start : start + _EVALUATION_BATCH], device)
                 outputs = self.model(Tensor(move(inputs[start : start + _EVALUATION_BATCH], device)))
@@ -364,7 +365,7 @@ class Trainer:
         if inputs.ndim == 0 or not len(inputs):
             raise TrainError(f"predict: x is {inputs.shape}, expected at least one sample")
         self._check_dtype("predict", inputs)
-        with _evaluating(self.model):
+        with evaluation_mode(self.model), no_grad():
             device = self.device
             parts = [
                 to_host(self.model(Tensor(move(inputs[start : start + _EVALUATION_BATCH], device))).data)
@@ -694,22 +695,3 @@ def _target(y: Any) -> Any:
 
 def _key(index: int, callback: Callback) -> str:
     return f"{index}:{type(callback).__name__}"
-
-
-class _evaluating:  # noqa: N801 - used as a with statement
-    """Evaluation mode and no gradients inside; the model's mode is restored after."""
-
-    def __init__(self, model: Module) -> None:
-        self._model = model
-        self._guard = no_grad()
-
-    def __enter__(self) -> None:
-        # Each module's own mode: a part may have been frozen by hand.
-        self._modes: Mapping[Any, bool] = {module: module.training for module in self._model.modules()}
-        self._model.eval()
-        self._guard.__enter__()
-
-    def __exit__(self, *error: Any) -> None:
-        self._guard.__exit__(*error)
-        for module, mode in self._modes.items():
-            module.training = mode
