@@ -17,12 +17,14 @@ namespace {
 // Panels of so many steps of k stay in the second-level cache while tiles go past them.
 constexpr Index kMaxDepth = 2048;
 
-// So many registers of columns in panels: as many of main_vectors as leave what other_vectors divides.
+// So many registers of columns in panels: as many of main_vectors as leave what other_vectors divides. With 16
+// registers too the rule is 3, other than in matmul/tile.h: a batch is few rows, which tiles of 4 fit more closely than
+// of 6.
 template <class T>
 struct Panels {
   Index main, other = 0;
-  int main_vectors = TileShapes<T>::main_vectors;
-  static constexpr int other_vectors = TileShapes<T>::other_vectors;
+  int main_vectors = 3;
+  static constexpr int other_vectors = 2;
 
   explicit Panels(Index vectors) : main(0) {
     if (vectors == 1) {
@@ -123,10 +125,9 @@ void multiply_step(const StepProduct<T>& p) {
           if (tile == 0 && p.next != nullptr) {
             const bool last = i + 1 == panels.count() && part + 1 == depths.parts;
             t.next.from = last ? p.next : t.b + depth * width;
-            t.next.stride = width;
             t.next.advance = kChunk<T> * width;
-            t.next.count = static_cast<int>(kChunk<T>);
-            t.next.lines = static_cast<int>(width * static_cast<Index>(sizeof(T)) / kCacheLine);
+            t.next.count = 1;
+            t.next.lines = static_cast<int>(width);
           }
           tile_kernel<T>(static_cast<int>(tiles.size(tile)), vectors, PanelSource::packed)(t);
         }
