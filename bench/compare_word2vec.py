@@ -11,7 +11,8 @@ but train (``word2vec`` on a text of 100 bytes with the vocabulary of the whole,
 beside the whole one, and the difference counts. The report goes into ``bench/results/word2vec.json`` and, as a table,
 into ``docs/word2vec.md``.
 
-gensim comes with ``pip install '.[compare]'``. The programs are built from their own sources, and left out where no path is given::
+gensim comes with ``pip install '.[compare]'``. The programs are built from their own sources, and left out where no
+path is given::
 
     git clone https://github.com/tmikolov/word2vec     # cc -O3 -march=native -pthread word2vec.c -o word2vec -lm
     git clone https://github.com/facebookresearch/fastText     # make

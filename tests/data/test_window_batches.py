@@ -41,6 +41,18 @@ def test_words_are_drawn_from_all_alike():
     assert abs(counts[1:] - 1200).max() < 6 * np.sqrt(1200)
 
 
+@pytest.mark.parametrize("power", [0.5, 1.0])
+def test_words_are_drawn_by_their_counts(power):
+    counts = np.array([1600, 0, 400, 0, 100])
+    batches = WindowBatches(np.repeat(np.arange(5), counts), 5, 3, 100, drawn=3, power=power, seed=1)
+    drawn = np.concatenate([y for _, y in batches])
+    expected = counts**power / (counts**power).sum() * drawn.size
+    found = np.bincount(drawn.ravel(), minlength=6)
+    assert found[0] == 0
+    assert (found[1:][counts == 0] == 0).all()
+    assert abs(found[1:] - expected).max() < 6 * np.sqrt(expected.max())
+
+
 def test_epochs_differ_and_seeds_repeat():
     def epochs(seed):
         batches = WindowBatches(np.arange(50), 50, 3, 8, seed=seed)
@@ -82,6 +94,8 @@ def test_goes_on_where_it_was_left(after):
         ({"batch_size": 0}, "batch_size"),
         ({"drawn": -1}, "drawn"),
         ({"words": 0}, "words"),
+        ({"power": -0.5}, "power is -0.5, expected a number from 0 to 1"),
+        ({"power": float("nan")}, "power is nan"),
     ],
 )
 def test_bad_input(change, text):

@@ -320,9 +320,10 @@ class TestModes:
     def test_evaluation_mode_gives_each_part_its_own_mode_back(self) -> None:
         model = nn.Sequential(nn.Dropout(0.5), nn.Sequential(nn.Dropout(0.5)))
         model[1].eval()
-        with pytest.raises(KeyError), nn.evaluation_mode(model):
+        with nn.evaluation_mode(model):
             assert not any(part.training for part in model.modules())
-            raise KeyError
+        with pytest.raises(ValueError, match="Dropout"), nn.evaluation_mode(model):
+            nn.Dropout(2.0)
         assert [part.training for part in model.modules()] == [True, True, False, False]
 
     def test_frozen(self) -> None:

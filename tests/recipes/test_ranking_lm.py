@@ -46,6 +46,15 @@ def test_learns_and_leaves_vectors(tmp_path, text):
         assert {word for word, _ in wv.most_similar(words[0], topn=2)} == set(words[1:])
 
 
+def test_knows_more_than_how_often_words_are(tmp_path):
+    # Who goes by frequencies ranks half of the pairs right: "a" after "x" and "b" after "y" occur alike.
+    lines = ["x a"] * 300 + ["y b"] * 300 + ["x x", "y y"] * 10
+    path = tmp_path / "text.txt"
+    path.write_text("".join(f"{line}\n" for line in np.random.default_rng(0).permutation(lines)))
+    metrics = run(tmp_path / "run", corpus=str(path), epochs=8).metrics
+    assert metrics["val_accuracy"] > 0.9
+
+
 def test_same_seed_same_bits_resumed_or_not(tmp_path, text):
     def weights(name, **more):
         folder = run(tmp_path / name, corpus=str(text), **more).folder

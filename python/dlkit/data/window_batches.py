@@ -20,8 +20,8 @@ BORDER = 0
 class WindowBatches(ResumableBatches):
     """Windows around every word of a text; each pass of a ``for`` loop is one epoch and yields ``(x, y)``.
 
-    x are word numbers (batch, window), y the numbers of words drawn uniformly from the vocabulary (batch, drawn). The
-    words of a text are numbered from 1: `BORDER`, 0, fills places outside the sentence. An epoch goes through the text
+    x are word numbers (batch, window), y the numbers of words drawn from the vocabulary (batch, drawn). The words of a
+    text are numbered from 1: `BORDER`, 0, fills places outside the sentence. An epoch goes through the text
     with a stride that has no divisor in common with its length, so that every window comes once, and neighbours come
     far apart; nothing of the text's size is drawn. Stride, begin and drawn words follow from seed and epoch alone.
     `state_dict` and `load_state_dict` are those of `Batches`.
@@ -38,6 +38,8 @@ class WindowBatches(ResumableBatches):
         Windows per batch; the last may be smaller.
     drawn
         Words that are drawn for each window.
+    power
+        A word is drawn in proportion to how often the text has it, to this power: 0 draws all alike, 1 as they occur.
     seed
         Of the order and of the words that are drawn.
 
@@ -55,6 +57,7 @@ class WindowBatches(ResumableBatches):
         batch_size: int = 256,
         *,
         drawn: int = 1,
+        power: float = 0.0,
         seed: int = 0,
     ) -> None:
         super().__init__()
@@ -69,6 +72,9 @@ class WindowBatches(ResumableBatches):
         self.batch_size = integer(owner, "batch_size", batch_size, 1)
         self.drawn = integer(owner, "drawn", drawn, 0)
         self.seed = integer(owner, "seed", seed, 0, below=2**64)
+        if not 0 <= power <= 1:
+            raise DataError(f"{owner}: power is {power}, expected a number from 0 to 1")
+        self.power = float(power)
         if window % 2 == 0:
             raise DataError(f"{owner}: window is {window}, expected an odd number: the word is in the middle")
         if not (tokens >= 0).any():
@@ -77,6 +83,11 @@ class WindowBatches(ResumableBatches):
             raise DataError(
                 f"{owner}: tokens holds {int(tokens.min())} to {int(tokens.max())}, expected -1 to {words - 1}"
             )
+        # Up to which number in [0, 1) the words up to each are drawn; None: all alike.
+        self._shares: NDArray[np.float64] | None = None
+        if power:
+            weights = np.bincount(tokens[tokens >= 0], minlength=self.words) ** self.power
+            self._shares = np.cumsum(weights) / weights.sum()
         self._half = half = self.window // 2
         # The text with room for the borders, so that each window is a slice of it.
         shifted = tokens.astype(np.int32) + 1
@@ -113,11 +124,17 @@ class WindowBatches(ResumableBatches):
             rows = np.arange(number * size, min((number + 1) * size, count))
             # A counter of their own, so that a batch's words do not depend on those before it.
             words = np.random.Generator(np.random.Philox(key=key, counter=[0, 0, 0, number + 1]))
-            y = words.integers(1, self.words + 1, (len(rows), self.drawn))
+            y = self._draw(words, (len(rows), self.drawn))
             self._position = number + 1
             yield self.windows((begin + rows * stride) % count), y
         self._epoch += 1
         self._position = 0
+
+    def _draw(self, rng: np.random.Generator, shape: tuple[int, int]) -> NDArray[np.int64]:
+        if self._shares is None:
+            return rng.integers(1, self.words + 1, shape)
+        # The last share may be rounded to less than 1.
+        return 1 + np.searchsorted(self._shares[:-1], rng.random(shape), side="right")
 
     def _identity(self) -> dict[str, Any]:
         return {
@@ -126,6 +143,7 @@ class WindowBatches(ResumableBatches):
             "window": self.window,
             "batch_size": self.batch_size,
             "drawn": self.drawn,
+            "power": self.power,
             "seed": self.seed,
             "fingerprint": zlib.crc32(self._text.view(np.uint8).data),
         }

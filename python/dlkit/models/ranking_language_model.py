@@ -34,7 +34,8 @@ class RankingLanguageModel(nn.Module):
     hidden
         Units of the hidden layer.
     activation
-        "tanh", "hardtanh" or "relu".
+        "tanh", "hardtanh" or "relu". The paper's hard tanh is linear where training begins: until units saturate by
+        chance, the score is a sum of one term for each word, and which words go together is not learnt.
     spread
         Random vectors begin uniform from minus this to this.
     dtype
@@ -65,7 +66,7 @@ class RankingLanguageModel(nn.Module):
         dimensions: int = 50,
         window: int = 11,
         hidden: int = 100,
-        activation: str = "hardtanh",
+        activation: str = "tanh",
         spread: float = 0.5,
         dtype: Any = np.float32,
     ) -> None:

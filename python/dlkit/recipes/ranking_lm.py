@@ -53,9 +53,15 @@ class RankingSettings(Settings):
     )
     dimensions: int = option(50, "Of the word vectors.", group="Model", at_least=1, at_most=1 << 16)
     hidden: int = option(100, "Units of the hidden layer.", group="Model", at_least=1, at_most=1 << 16)
-    activation: str = option("hardtanh", "Of the hidden layer.", group="Model", choices=ACTIVATIONS)
+    activation: str = option("tanh", "Of the hidden layer.", group="Model", choices=ACTIVATIONS)
     drawn: int = option(
         1, "Words drawn for each window, to be ranked below its own.", at_least=1, at_most=10000
+    )
+    power: float = option(
+        0.75,
+        "Words are drawn in proportion to their counts to this power; 0, the paper's, draws all alike.",
+        at_least=0,
+        at_most=1,
     )
     epochs: int = option(5, "Passes over the text.", at_least=1)
     batch_size: int = option(256, "Windows per update.", at_least=1)
@@ -93,17 +99,19 @@ class RankingTrainer(Trainer):
         return value, scores.data
 
     def evaluate(self, x: ArrayLike, y: ArrayLike) -> dict[str, float | None]:
-        """The loss of windows x with the words y, and the share of pairs that are ranked right."""
+        """The loss of windows x with the words y, and the share of pairs of different words that are ranked right."""
         model: Any = self.model
         windows, words = np.asarray(x), np.asarray(y)
+        different = words != windows[:, windows.shape[1] // 2, np.newaxis]
         total, right = 0.0, 0
         with no_grad():
             for start in range(0, len(windows), _EVALUATION_BATCH):
                 some = words[start : start + _EVALUATION_BATCH]
                 scores, others = model.rank(windows[start : start + _EVALUATION_BATCH], some)
                 total += model.loss(scores, others).item() * some.size
-                right += int((to_host(scores._array)[:, np.newaxis] > to_host(others._array)).sum())
-        return {"loss": total / words.size, "accuracy": right / words.size}
+                higher = to_host(scores._array)[:, np.newaxis] > to_host(others._array)
+                right += int((higher & different[start : start + _EVALUATION_BATCH]).sum())
+        return {"loss": total / words.size, "accuracy": right / max(int(different.sum()), 1)}
 
 
 def train(settings: RankingSettings, options: RunOptions) -> Result:
@@ -121,10 +129,14 @@ def train(settings: RankingSettings, options: RunOptions) -> Result:
     batches = WindowBatches(
         *(train_tokens, words, settings.window, settings.batch_size),
         drawn=settings.drawn,
+        power=settings.power,
         seed=settings.seed,
     )
-    # The same windows and words after every epoch, whatever the seed of the training is.
-    watched = next(iter(WindowBatches(held_out, words, settings.window, _MOST_HELD_OUT, drawn=_DRAWN)))
+    # The same windows and words after every epoch, whatever the seed of the training is. Drawn as they occur, so that
+    # who knows words by their frequencies alone ranks half of the pairs right.
+    watched = next(
+        iter(WindowBatches(held_out, words, settings.window, _MOST_HELD_OUT, drawn=_DRAWN, power=1.0))
+    )
     optimizer = optim.Adam(list(model.parameters()), lr=settings.lr)
     schedule = None
     if settings.schedule == "cosine":
