@@ -52,7 +52,7 @@ _SIMPLE = {
 _GRU = {**_SIMPLE, "cell": "gru", "layers": 2, "dimensions": 200, "hidden": 200, "dropout": 0.3}
 #: With fewer weights, those of the output being the word vectors, it learns in fewer epochs.
 _MEDIUM_TIED = {"preset": "medium", "tied": True, "epochs": 13, "flat_epochs": 7, "decay": 0.55}
-_WIKITEXT = {"dropout": 0.2, "epochs": 3, "flat_epochs": 2}
+_WIKITEXT = {"dropout": 0.2, "epochs": 5, "flat_epochs": 2}
 
 ROWS = (
     Row("small", "LSTM, 2 layers of 200", "ptb", {"preset": "small"}, 115.0, "114.5 (Zaremba et al., 2014)"),

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -14,7 +13,6 @@ from pages import put_between_markers, with_earlier, write_results
 from dlkit import kernels
 from dlkit.data import DataError
 from dlkit.recipes import Result, get
-from dlkit.train import RunFolder
 from dlkit.train.environment import environment
 
 
@@ -135,8 +133,6 @@ def trained(
     """Train a language model, or go on with its training; what it was asked and the metrics that are kept."""
     run_dir = folder / f"{row.name}-{seed}"
     metrics = train(recipe, run_dir, progress, data=row.data, seed=seed, **row.settings).metrics
-    # Of the fastest epoch: others may have had half of a processor.
-    rates = [line["samples_per_s"] for line in _epochs(run_dir / RunFolder.METRICS)]
     return {
         "name": row.name,
         "title": row.title,
@@ -146,13 +142,5 @@ def trained(
         "reached": not row.at_most or float(metrics["test_perplexity"]) <= row.at_most,
         "settings": settings_of(recipe, data=row.data, **row.settings),
         **{name: metrics.get(name) for name in kept},
-        "best_samples_per_s": max(rates, default=metrics.get("samples_per_s")),
         "environment": {**environment(), "command": f"make reproduce-{recipe}"},
     }
-
-
-def _epochs(file: Path) -> list[dict[str, Any]]:
-    """What a run has written down of its epochs."""
-    if not file.is_file():
-        return []
-    return [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines()]

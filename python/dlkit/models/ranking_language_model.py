@@ -67,7 +67,7 @@ class RankingLanguageModel(nn.Module):
         window: int = 11,
         hidden: int = 100,
         activation: str = "tanh",
-        spread: float = 0.5,
+        spread: float = 0.1,
         dtype: Any = np.float32,
     ) -> None:
         super().__init__()

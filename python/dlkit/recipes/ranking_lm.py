@@ -233,7 +233,7 @@ RECIPE = Recipe(
     datasets=DATASETS,
     presets={
         "topics": {"min_count": 3, "epochs": 10, "lr": 3e-3},
-        "text8": {"epochs": 1, "batch_size": 1024, "max_final_vocab": 30000, "lr": 2e-3},
+        "text8": {"epochs": 2, "batch_size": 512, "max_final_vocab": 30000, "lr": 2e-3},
     },
     targets={data: Target("80% of pairs ranked right", "val_accuracy", at_least=0.80) for data in DATASETS},
 )
