@@ -11,6 +11,9 @@
 #ifdef __linux__
 #include <sys/mman.h>
 #endif
+#if defined(__unix__) || defined(__APPLE__)
+#include <unistd.h>
+#endif
 
 namespace dlkit {
 namespace {
@@ -69,9 +72,10 @@ class Blocks {
 
   void give_back(Header* header) {
     const std::size_t capacity = header->capacity;
-    if (capacity < kLeastKept || capacity > kMostKept / 2) return std::free(header);
+    const std::size_t most = most_kept_memory();
+    if (capacity < kLeastKept || capacity > most / 2) return std::free(header);
     const std::lock_guard<std::mutex> lock(mutex_);
-    while (!waiting_.empty() && (kept_ + capacity > kMostKept || waiting_.size() >= kMostBlocks)) {
+    while (!waiting_.empty() && (kept_ + capacity > most || waiting_.size() >= kMostBlocks)) {
       kept_ -= waiting_.front().capacity;
       std::free(waiting_.front().header);
       waiting_.erase(waiting_.begin());
@@ -191,6 +195,19 @@ ArrayMemory::~ArrayMemory() {
   Py_XDECREF(own);
   Py_DECREF(previous_);
   PyErr_Restore(type, value, trace);
+}
+
+std::size_t most_kept_memory() {
+  static const std::size_t most = [] {
+    constexpr std::size_t kLeast = std::size_t{128} << 20, kMost = std::size_t{512} << 20;
+#ifdef _SC_PHYS_PAGES
+    const long pages = sysconf(_SC_PHYS_PAGES), page = sysconf(_SC_PAGESIZE);
+    if (pages > 0 && page > 0)
+      return std::clamp(static_cast<std::size_t>(pages) / 64 * static_cast<std::size_t>(page), kLeast, kMost);
+#endif
+    return kLeast;
+  }();
+  return most;
 }
 
 std::size_t kept_memory() { return blocks().kept(); }

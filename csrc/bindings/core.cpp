@@ -57,6 +57,7 @@ void bind_core(py::module_& module) {
   module.def("num_threads", &num_threads, "How many threads kernels may use.");
   module.def("set_num_threads", &set_num_threads, py::arg("count"), "Sets how many threads kernels may use.");
   module.def("kept_memory", &kept_memory, "Bytes of freed results that are kept for new ones.");
+  module.def("most_kept_memory", &most_kept_memory, "Bytes of freed results that are kept at most.");
   module.def("release_kept_memory", &release_kept_memory, "Gives the memory of freed results back to the system.");
   module.def(
       "counters",

@@ -10,8 +10,6 @@ import pytest
 
 from dlkit import kernels as K
 
-LIMIT = 128 << 20
-
 
 @pytest.fixture(autouse=True)
 def _empty():
@@ -74,11 +72,14 @@ def test_other_arrays_of_numpy_are_not_kept():
 
 
 def test_what_is_kept_is_bounded():
-    for n in range(1000, 4200, 200):  # up to 70 MB each
-        y = _product(n)
+    limit = K.most_kept_memory()
+    assert 128 << 20 <= limit <= 512 << 20
+    rows = limit // 16 // 4000  # of 4000 bytes: a sixteenth of the limit, and more each time
+    for more in range(12):
+        y = K.matmul(np.ones((rows * (1 + more), 4), np.float32), np.ones((4, 1000), np.float32))
         del y
-        assert K.kept_memory() <= LIMIT
-    assert K.kept_memory() > 0
+        assert K.kept_memory() <= limit
+    assert K.kept_memory() > limit // 4
     K.release_memory()
     assert K.kept_memory() == 0
 

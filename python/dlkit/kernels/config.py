@@ -77,8 +77,13 @@ def reset_counters() -> None:
 
 
 def kept_memory() -> int:
-    """Return how many bytes of freed results wait for new ones: at most 128 MB, see csrc/bindings/array_memory.h."""
+    """Return how many bytes of freed results wait for new ones: at most `most_kept_memory`."""
     return _cpu.kept_memory()
+
+
+def most_kept_memory() -> int:
+    """Return how many bytes of freed results may wait for new ones: a 64th of the machine's, from 128 to 512 MB."""
+    return _cpu.most_kept_memory()
 
 
 def release_memory() -> None:
