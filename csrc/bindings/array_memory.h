@@ -2,8 +2,8 @@
 //
 // A network's step makes and drops the same few arrays of megabytes. The C library gives such memory back to the
 // system, and each page that comes anew is a fault: about 0.5 us, twenty times what a kernel needs to fill it. So
-// blocks from kLeastKept bytes on are kept here, at most most_kept_memory() of them; beyond that the ones that have waited
-// longest go back. They begin at a cache line, so that no vector of an array spans two.
+// blocks from kLeastKept bytes on are kept here, at most most_kept_memory() of them; beyond that the ones that have
+// waited longest go back. They begin at a cache line, so that no vector of an array spans two.
 //
 // The arrays own their memory as others do: NumPy asks a handler for it (PyDataMem_SetHandler, NEP 49), which an array
 // remembers for the day it is freed.
