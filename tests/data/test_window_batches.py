@@ -96,6 +96,7 @@ def test_goes_on_where_it_was_left(after):
         ({"words": 0}, "words"),
         ({"power": -0.5}, "power is -0.5, expected a number from 0 to 1"),
         ({"power": float("nan")}, "power is nan"),
+        ({"power": "0.75"}, "power is '0.75'"),
     ],
 )
 def test_bad_input(change, text):

@@ -72,8 +72,8 @@ class WindowBatches(ResumableBatches):
         self.batch_size = integer(owner, "batch_size", batch_size, 1)
         self.drawn = integer(owner, "drawn", drawn, 0)
         self.seed = integer(owner, "seed", seed, 0, below=2**64)
-        if not 0 <= power <= 1:
-            raise DataError(f"{owner}: power is {power}, expected a number from 0 to 1")
+        if not isinstance(power, (int, float)) or not 0 <= power <= 1:
+            raise DataError(f"{owner}: power is {power!r}, expected a number from 0 to 1")
         self.power = float(power)
         if window % 2 == 0:
             raise DataError(f"{owner}: window is {window}, expected an odd number: the word is in the middle")
