@@ -10,7 +10,6 @@ report goes into ``bench/results/softmax-1t.json`` and, as a table, into ``docs/
 
 from __future__ import annotations
 
-import argparse
 import itertools
 import statistics
 import sys
@@ -19,10 +18,10 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-from pages import MODELS, RESULTS, measured, put_between_markers, write_results
+from pages import MODELS, RESULTS, comparison_parser, measured, put_between_markers, write_results
 
 import dlkit as dl
-from dlkit.data import load_corpus
+from dlkit.data import DataError, load_corpus
 from dlkit.data.stream_batches import StreamBatches
 from dlkit.train.environment import environment
 
@@ -135,8 +134,9 @@ def table(record: dict[str, Any]) -> str:
     command = where["command"].replace(" ", ".py ", 1)
     lines = [
         f"A training step on {STEPS}×{BATCH} words of WikiText-2, {record['words']:,} different ones, two layers of "
-        f"{HIDDEN} LSTM units; {measured(where)}, PyTorch {where['torch']}; FMA peak {record['peak'] / 1e9:.0f} "
-        f"GFLOP/s; medians of {record['rounds']} alternating rounds; `python bench/{command}`",
+        f"{HIDDEN} LSTM units; {measured(where)}, PyTorch {where['torch'] or 'left out'}; FMA peak "
+        f"{record['peak'] / 1e9:.0f} GFLOP/s; medians of {record['rounds']} alternating rounds; "
+        f"`python bench/{command}`",
         "",
         "| softmax | dlkit, ms | words a second | times faster than the full one | PyTorch, ms | time / dlkit's |",
         "| --- | ---: | ---: | ---: | ---: | ---: |",
@@ -153,14 +153,11 @@ def table(record: dict[str, Any]) -> str:
 
 def main() -> int:
     """Measure, write, print."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--threads", type=int, choices=(1, 2), default=1)
-    parser.add_argument("--dry-run", action="store_true", help="print the table, write no files")
-    asked = parser.parse_args()
-    record = measure(asked.rounds, asked.threads)
+    asked = comparison_parser(__doc__, rounds=5).parse_args()
+    try:
+        record = measure(asked.rounds, asked.threads)
+    except DataError as error:
+        raise SystemExit(f"compare_softmax: {error}") from error
     if not asked.dry_run:
         name = f"softmax-{asked.threads}t"
         write_results(RESULTS / f"{name}.json", record)

@@ -108,13 +108,10 @@ def table(record: dict[str, Any]) -> str:
 
 def main() -> int:
     """Measure, write, print."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    from pages import comparison_parser
+
+    parser = comparison_parser(__doc__, rounds=3)
     parser.add_argument("--rows", type=int, default=1_000_000)
-    parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--threads", type=int, choices=(1, 2), default=1)
-    parser.add_argument("--dry-run", action="store_true", help="print the table, write no files")
     parser.add_argument("--here", action="store_true", help=argparse.SUPPRESS)
     asked = parser.parse_args()
     if asked.here:

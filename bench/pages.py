@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import json
 from collections.abc import Iterable
 from pathlib import Path
@@ -20,6 +21,23 @@ def measured(where: dict[str, Any]) -> str:
         f"dlkit {where['versions']['dlkit']}, NumPy {where['versions']['numpy']}, Python {where['python']}; "
         f"{where['time'][:10]}"
     )
+
+
+def comparison_parser(description: str | None, rounds: int) -> argparse.ArgumentParser:
+    """Return a command line with what comparisons in alternating rounds share."""
+    parser = argparse.ArgumentParser(
+        description=description, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--rounds", type=_positive, default=rounds, help=f"turns of each (default {rounds})")
+    parser.add_argument("--threads", type=int, choices=(1, 2), default=1)
+    parser.add_argument("--dry-run", action="store_true", help="print the table, write no files")
+    return parser
+
+
+def _positive(text: str) -> int:
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r}, expected a whole number of at least 1")
+    return int(text)
 
 
 def with_earlier(

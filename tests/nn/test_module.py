@@ -325,6 +325,11 @@ class TestModes:
         with pytest.raises(ValueError, match="Dropout"), nn.evaluation_mode(model):
             nn.Dropout(2.0)
         assert [part.training for part in model.modules()] == [True, True, False, False]
+        with (
+            pytest.raises(TypeError, match="module is a str; expected a Module"),
+            nn.evaluation_mode("model"),
+        ):
+            pass
 
     def test_frozen(self) -> None:
         net = Net()

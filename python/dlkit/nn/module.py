@@ -537,6 +537,11 @@ def evaluation_mode(module: Module) -> Iterator[None]:
     ----------
     module : Module
 
+    Raises
+    ------
+    TypeError
+        It is no module.
+
     Examples
     --------
     >>> import dlkit as dl
@@ -547,6 +552,8 @@ def evaluation_mode(module: Module) -> Iterator[None]:
     >>> dropout.training
     True
     """
+    if not isinstance(module, Module):
+        raise TypeError(f"evaluation_mode: module is a {type(module).__name__}; expected a Module")
     modes = [(part, part.training) for part in module.modules()]
     module.eval()
     try:
