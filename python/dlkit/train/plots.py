@@ -104,6 +104,8 @@ def loss_curve(
                     va="bottom" if above else "top",
                     fontsize=8.5,
                     color="#333333",
+                    # A steep curve may run through it.
+                    bbox={"facecolor": "white", "edgecolor": "none", "alpha": 0.85, "pad": 1},
                 )
         axes.set_xlabel("epoch")
         axes.set_ylabel(what)
