@@ -66,6 +66,34 @@ def test_forget_bias_opens_what_keeps_the_state(cell):
     np.testing.assert_allclose(kept, 1 / (1 + np.exp(-3)), rtol=1e-4)
 
 
+@pytest.mark.parametrize("cell", [c for c in CELLS if CELLS[c].gates > 1])
+def test_memory_spreads_what_units_keep(cell):
+    layers = []
+    for memory in (0, 50):
+        dl.manual_seed(0)
+        layers.append(SequenceModel(1, 400, 1, cell, forget_bias=0.0, memory=memory).recurrent)
+    added = (layers[1].bias_ih_l0.numpy() - layers[0].bias_ih_l0.numpy()).reshape(CELLS[cell].gates, 400)
+    changed = {gate: row for gate, row in enumerate(added) if row.any()}
+    keeps = 0 if cell in ("interpolate", "coupled_lstm") else 1
+    sign = -1 if cell == "coupled_lstm" else 1
+    assert set(changed) == ({0, 1} if cell in ("lstm", "input_gate") else {keeps})
+    steps = np.exp(sign * changed[keeps])
+    assert 1 <= steps.min() < 3
+    assert 47 < steps.max() <= 49.001
+    np.testing.assert_allclose(steps.mean(), 25, atol=2)
+    if len(changed) == 2:
+        np.testing.assert_allclose(changed[0], -changed[1], atol=1e-5)
+
+
+def test_memory_says_nothing_to_a_cell_without_gates():
+    models = []
+    for memory in (0, 50):
+        dl.manual_seed(0)
+        models.append(SequenceModel(2, 3, 1, "tanh", memory=memory))
+    for name, value in models[0].state_dict().items():
+        np.testing.assert_array_equal(value, models[1].state_dict()[name])
+
+
 @pytest.mark.parametrize("cell", CELLS)
 def test_units_for_a_budget(cell):
     hidden = hidden_for(5000, cell, 28, 10)
@@ -76,6 +104,8 @@ def test_units_for_a_budget(cell):
 def test_errors():
     with pytest.raises(ValueError, match="init is 'eye'"):
         SequenceModel(1, 2, 3, init="eye")
+    with pytest.raises(ValueError, match="memory is 2; expected 0, or at least 3 steps"):
+        SequenceModel(1, 2, 3, memory=2)
     with pytest.raises(ValueError, match="a multiple of 3"):
         SequenceModel(3, 2, 2)(Tensor(np.zeros((2, 7), np.float32)))
     with pytest.raises(ValueError, match="hidden_for: cell is 'lstmm'"):

@@ -124,6 +124,19 @@ def test_a_task_is_learned(tmp_path):
     assert metrics["gru_test_loss"] < 0.1 * metrics["baseline"]
 
 
+def test_memory_lets_gradients_through_at_first(tmp_path):
+    """After 63 steps next to nothing is left with a bias of 1; with a memory of 64, what half of the units keep."""
+    left = {}
+    for memory in (None, 64):
+        folder = tmp_path / f"{memory}"
+        run(folder, data="digits-pixels", compare="none", cell="lstm", memory=memory)
+        curve = json.loads((folder / "gradients.json").read_text())["lstm"]
+        assert curve["lags"][-1] >= 63
+        left[memory] = curve["before_by_cell_state"][-1]
+    assert left[None] < 1e-3
+    assert left[64] > 0.1
+
+
 def test_a_budget_of_parameters(tmp_path):
     found = {}
     for cell in ("lstm", "gru"):

@@ -100,7 +100,7 @@ class RecurrentLanguageModel(nn.Module):
             cell, dimensions, hidden, layers, dropout=dropout, recurrent_dropout=recurrent_dropout
         )
         if softmax == "adaptive":
-            self.output = nn.AdaptiveLogSoftmaxWithLoss(hidden, words, cutoffs, div_value)
+            self.output = nn.AdaptiveLogSoftmaxWithLoss(hidden, words, cutoffs, div_value, head_bias=True)
         elif softmax == "sampled":
             self.output = nn.SampledSoftmaxLoss(hidden, words, samples)
         else:
@@ -111,13 +111,15 @@ class RecurrentLanguageModel(nn.Module):
         if spread:
             for parameter in self.parameters():
                 init.uniform_(parameter, -spread, spread)
-        if isinstance(self.output, nn.AdaptiveLogSoftmaxWithLoss):
-            return
         if tied:
+            assert isinstance(self.output, nn.Linear)
             self.output.weight = self.embedding.weight
         if CELLS[cell].has_c or spread:
-            assert self.output.bias is not None
-            init.zeros_(self.output.bias)
+            scores = (
+                self.output.head if isinstance(self.output, nn.AdaptiveLogSoftmaxWithLoss) else self.output
+            )
+            assert scores.bias is not None
+            init.zeros_(scores.bias)
 
     def forward(self, x: Any, state: State = None) -> tuple[Tensor, State]:
         """Score what follows each token.

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
+
 from dlkit import nn
 from dlkit.autograd import Tensor
 from dlkit.kernels.recurrent import CELLS
@@ -20,6 +22,8 @@ _KEEPS = {
     "gru": (1, 1),
     "gru_reset_first": (1, 1),
 }
+# Those with a gate of its own for what comes in: which.
+_LETS_IN = {"input_gate": 0, "lstm": 0}
 
 
 class SequenceModel(nn.Module):
@@ -45,6 +49,11 @@ class SequenceModel(nn.Module):
     forget_bias
         Added to the bias of the gate that keeps the old state, so that it begins open (Gers et al. 2000; Jozefowicz et
         al. 2015). No effect on cells without one.
+    memory
+        Steps: units begin as if each remembered for a number of steps of its own, from 1 to so many (chrono
+        initialisation, Tallec & Ollivier 2018). The bias of the gate that keeps the old state gets log u, u uniform
+        from 1 to `memory` - 1, in place of `forget_bias`; that of an input gate of its own, minus as much. 0: none of
+        it.
 
     Raises
     ------
@@ -62,16 +71,21 @@ class SequenceModel(nn.Module):
         init: str = "uniform",
         gain: float = 1.0,
         forget_bias: float = 0.0,
+        memory: int = 0,
     ) -> None:
         super().__init__()
         if init not in INITS:
             raise ValueError(f"SequenceModel: init is {init!r}; expected one of {', '.join(INITS)}")
+        if memory and memory < 3:
+            raise ValueError(f"SequenceModel: memory is {memory}; expected 0, or at least 3 steps")
         self.inputs, self.every_step = inputs, bool(every_step)
         self.recurrent = nn.Recurrent(cell, inputs, hidden, batch_first=True)
         self.output = nn.Linear(hidden, outputs)
-        self._begin(cell, hidden, init, gain, forget_bias)
+        self._begin(cell, hidden, init, gain)
+        if cell in _KEEPS:
+            self._remember(cell, hidden, forget_bias, memory)
 
-    def _begin(self, cell: str, hidden: int, how: str, gain: float, forget_bias: float) -> None:
+    def _begin(self, cell: str, hidden: int, how: str, gain: float) -> None:
         layer: Any = self.recurrent  # whose parameters have their names at run time
         weight = layer.weight_hh_l0.data
         if how != "uniform":
@@ -82,9 +96,17 @@ class SequenceModel(nn.Module):
             for bias in (layer.bias_ih_l0, layer.bias_hh_l0):
                 init.zeros_(bias)
         weight *= weight.dtype.type(gain)
-        if forget_bias and cell in _KEEPS:
-            gate, sign = _KEEPS[cell]
-            layer.bias_ih_l0.data[gate * hidden : (gate + 1) * hidden] += sign * forget_bias
+
+    def _remember(self, cell: str, hidden: int, forget_bias: float, memory: int) -> None:
+        biases = self.recurrent.bias_ih_l0.data.reshape(-1, hidden)
+        gate, sign = _KEEPS[cell]
+        if not memory:
+            biases[gate] += sign * forget_bias
+            return
+        steps = init.uniform_(Tensor(np.empty(hidden, biases.dtype)), 1, memory - 1).data
+        biases[gate] += sign * np.log(steps)
+        if cell in _LETS_IN:
+            biases[_LETS_IN[cell]] -= np.log(steps)
 
     def forward(self, x: Any) -> Tensor:
         """Read sequences.

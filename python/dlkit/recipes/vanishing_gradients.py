@@ -88,6 +88,14 @@ class VanishingSettings(Settings):
         at_least=-100,
         at_most=100,
     )
+    memory: int | None = option(
+        None,
+        "Steps: units begin as if they remembered from one to so many (Tallec & Ollivier 2018), in place of "
+        "--forget-bias.",
+        group="Model",
+        at_least=3,
+        at_most=1 << 24,
+    )
     epochs: int = option(20, "Passes over the training samples.", at_least=1)
     batch_size: int = option(64, "Sequences per update.", at_least=1)
     optimizer: str = option("adam", "Update rule.", choices=("sgd", "adam"))
@@ -376,6 +384,7 @@ def _train_part(run: RunFolder, part: Part, settings: VanishingSettings, options
             part.init,
             part.gain,
             part.forget_bias,
+            settings.memory or 0,
         )
     )
     sequences = task.sequences(_SEQUENCES)
@@ -551,7 +560,14 @@ RECIPE = Recipe(
         "digits-rows": {"epochs": 30, "lr": 5e-3, "schedule": "cosine"},
         "digits-pixels": {"hidden": 32, "epochs": 60, "lr": 5e-3, "schedule": "cosine"},
         "mnist-rows": {"hidden": 96, "epochs": 8, "batch_size": 128, "lr": 3e-3, "schedule": "cosine"},
-        "mnist-pixels": {"hidden": 100, "epochs": 10, "batch_size": 128, "lr": 1e-3},
+        "mnist-pixels": {
+            "hidden": 100,
+            "memory": 784,
+            "epochs": 6,
+            "batch_size": 32,
+            "lr": 1e-2,
+            "schedule": "cosine",
+        },
         "adding": {"hidden": 100, "epochs": 30, "lr": 3e-4, "sgd_lr": 0.01},
         "copy": {"hidden": 100, "length": 30, "epochs": 60},
     },
