@@ -9,7 +9,7 @@ times; and the building of the vocabulary. gensim reads the text by ``corpus_fil
 of 10,000 words as all take them. dlkit and gensim tell when training begins; of the two programs a run that does all
 but train (``word2vec`` on a text of 100 bytes with the vocabulary of the whole, ``fasttext`` with 0 epochs) is timed
 beside the whole one, and the difference counts. The report goes into ``bench/results/word2vec.json`` and, as a table,
-into ``docs/word2vec.md``.
+into ``docs/word2vec.md``; with ``--whole``, all words of the text, as ``word2vec-whole.json`` and another table.
 
 gensim comes with ``pip install '.[compare]'``. The programs are built from their own sources, and left out where no
 path is given::
@@ -53,6 +53,7 @@ from dlkit.train.environment import environment
 
 PAGE = ROOT / "docs" / "word2vec.md"
 SPEED = RESULTS / "word2vec.json"
+WHOLE = RESULTS / "word2vec-whole.json"
 ENGINE = RESULTS / "word2vec-engine.json"
 SENTENCE = 10000
 MODES = {
@@ -198,13 +199,17 @@ def speed(
     workers: list[int],
     dims: list[int],
     modes: list[str] | None,
-    words: int,
+    asked: int | None,
     rounds: int,
 ) -> dict[str, Any]:
-    """Measure, alternating: all, vocabularies too, or some modes beside what was measured of the others before."""
+    """Measure, alternating: all, vocabularies too, or some modes beside what was measured of the others before.
+
+    On the first words that are asked for; None: on all.
+    """
     rows = []
     with tempfile.TemporaryDirectory() as folder:
-        file = text(words, Path(folder))
+        file = text(asked, Path(folder))
+        words = len(file.read_bytes().split())
         for count in workers:
             dl.set_num_threads(count)
             if modes is None:
@@ -226,16 +231,16 @@ def speed(
         "environment": described,
         "rows": rows,
     }
-    return record if modes is None else _among_earlier(record)
+    return record if modes is None else _among_earlier(record, WHOLE if asked is None else SPEED)
 
 
-def _among_earlier(record: dict[str, Any]) -> dict[str, Any]:
+def _among_earlier(record: dict[str, Any], file: Path) -> dict[str, Any]:
     """Put rows in the places of those that were measured alike before."""
 
     def key(row: dict[str, Any]) -> tuple[Any, ...]:
         return row["name"], row["dim"], row["workers"]
 
-    earlier = json.loads(SPEED.read_text(encoding="utf-8"))
+    earlier = json.loads(file.read_text(encoding="utf-8"))
     alike = [[found["words"], found["rounds"], found["environment"]["cpu"]] for found in (record, earlier)]
     if alike[0] != alike[1]:
         raise SystemExit(
@@ -486,9 +491,11 @@ def table(record: dict[str, Any]) -> str:
     names = [each for each in TITLES if any(each in row for row in record["rows"])]
     others = [each for each in names if each not in ("dlkit", "gensim")]
     heads = [TITLES[each] for each in names] + ["× gensim"] + ["× the faster other"] * bool(others)
+    rounds, words = record["rounds"], record["words"]
+    how = f"medians of {rounds} alternating rounds" if rounds > 1 else "one round"
     lines = [
-        f"Thousand words a second, medians of {record['rounds']} alternating rounds on {record['words']:,} words of "
-        f"text8; {measured(where)}, gensim {where['gensim']}; `python bench/compare_word2vec.py`",
+        f"Thousand words a second, {how} on {words:,} words of text8; {measured(where)}, gensim {where['gensim']}; "
+        f"`python bench/compare_word2vec.py{' --whole' if '--whole' in where['command'] else ''}`",
         "",
         f"| window 5, 5 negatives, sample 1e-4 | dimensions | workers | {' | '.join(heads)} |",
         f"| --- | ---: | ---: |{' ---: |' * len(heads)}",
@@ -542,6 +549,7 @@ def main() -> int:
     parser.add_argument("--workers", type=_numbers, default=[1, 2], help="numbers of threads (default: 1,2)")
     parser.add_argument("--dims", type=_numbers, default=[100, 300], help="(default: 100,300)")
     parser.add_argument("--words", type=int, default=2_000_000, help="of the text (default: 2,000,000)")
+    parser.add_argument("--whole", action="store_true", help="all words of the text, in a table of their own")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--quality", action="store_true", help="whole trainings, and what they are good for")
     parser.add_argument("--engine", action="store_true", help="the rungs of dlkit's engine alone")
@@ -568,8 +576,11 @@ def main() -> int:
         results, name, show = ENGINE, "word2vec-engine", engine_table
     else:
         measure = trainers(asked.word2vec, asked.fasttext)
-        record = speed(measure, asked.workers, asked.dims, asked.modes, asked.words, asked.rounds)
-        results, name, show = SPEED, "word2vec-speed", table
+        words = None if asked.whole else asked.words
+        record = speed(measure, asked.workers, asked.dims, asked.modes, words, asked.rounds)
+        results, name, show = (
+            (WHOLE, "word2vec-whole", table) if asked.whole else (SPEED, "word2vec-speed", table)
+        )
     if not asked.dry_run:
         write_results(results, record)
         if asked.results is None:

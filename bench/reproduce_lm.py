@@ -63,10 +63,10 @@ ROWS = (
     Row("full", "full softmax", "wikitext2", _WIKITEXT),
     Row("adaptive", "adaptive softmax", "wikitext2", {**_WIKITEXT, "softmax": "adaptive"}),
     Row(
-        "adaptive-2",
-        "adaptive softmax, div_value 2",
+        "adaptive-10000",
+        "adaptive softmax, one cluster from word 10,000 on",
         "wikitext2",
-        {**_WIKITEXT, "softmax": "adaptive", "div_value": 2.0},
+        {**_WIKITEXT, "softmax": "adaptive", "cutoffs": (10000,)},
     ),
     Row("sampled", "sampled softmax", "wikitext2", {**_WIKITEXT, "softmax": "sampled"}),
 )
