@@ -98,7 +98,8 @@ class SequenceModel(nn.Module):
         weight *= weight.dtype.type(gain)
 
     def _remember(self, cell: str, hidden: int, forget_bias: float, memory: int) -> None:
-        biases = self.recurrent.bias_ih_l0.data.reshape(-1, hidden)
+        layer: Any = self.recurrent
+        biases = layer.bias_ih_l0.data.reshape(-1, hidden)
         gate, sign = _KEEPS[cell]
         if not memory:
             biases[gate] += sign * forget_bias
