@@ -29,8 +29,7 @@ HIDDEN, LAYERS, STEPS, BATCH, LR, CLIP_NORM = 200, 2, 35, 20, 20.0, 0.25
 #: What a model is told; PyTorch has no sampled softmax.
 SOFTMAXES: dict[str, dict[str, Any]] = {
     "full": {},
-    "adaptive, clusters from 2,000 and 10,000 on": {"softmax": "adaptive", "cutoffs": (2000, 10000)},
-    "adaptive, one cluster from 10,000 on": {"softmax": "adaptive", "cutoffs": (10000,)},
+    "adaptive": {"softmax": "adaptive", "cutoffs": (2000, 10000)},
     "sampled": {"softmax": "sampled", "samples": 1000},
 }
 #: Steps in a row before another takes its turn.

@@ -1,7 +1,7 @@
 """Training word vectors: dlkit beside gensim, the original C program and fastText, in one run, alternating.
 
     python bench/compare_word2vec.py [--word2vec PATH] [--fasttext PATH] [--workers 1,2] [--dims 100,300]
-        [--words 2000000] [--rounds 3] [--dry-run]
+        [--words 2000000 | --whole] [--rounds 3] [--dry-run]
 
 Raw words of the text a second, of the training phase alone, on the first words of text8 (``DLKIT_DATA``): skip-gram
 and CBOW, each with 5 negatives and with hierarchical softmax, a window of 5, subsampling at 1e-4, words that occur 5
@@ -228,7 +228,6 @@ def speed(
     record = {
         "benchmark": "word2vec",
         "words": words,
-        "rounds": rounds,
         "environment": described,
         "rows": rows,
     }
@@ -242,13 +241,14 @@ def _among_earlier(record: dict[str, Any], file: Path) -> dict[str, Any]:
         return row["name"], row["dim"], row["workers"]
 
     earlier = json.loads(file.read_text(encoding="utf-8"))
-    alike = [[found["words"], found["rounds"], found["environment"]["cpu"]] for found in (record, earlier)]
+    alike = [[found["words"], found["environment"]["cpu"]] for found in (record, earlier)]
     if alike[0] != alike[1]:
         raise SystemExit(
             f"compare_word2vec: earlier rows are of {alike[1]}, these of {alike[0]}; expected the same"
         )
     now = {key(row): row for row in record["rows"]}
-    return {**record, "rows": [now.get(key(row), row) for row in earlier["rows"]]}
+    before = ({"rounds": earlier.get("rounds"), **row} for row in earlier["rows"])
+    return {**record, "rows": [now.get(key(row), row) for row in before]}
 
 
 def _described() -> dict[str, Any]:
@@ -264,7 +264,9 @@ def _row(name: str, dim: int | None, workers: int, rates_of: dict[str, list[floa
     medians = {n: statistics.median(each) for n, each in rates_of.items()}
     shown = ", ".join(f"{n} {rate:,.0f}" for n, rate in medians.items())
     print(f"{name}, {dim}, {workers}: {shown} words/s", file=sys.stderr, flush=True)
-    return {"name": name, "dim": dim, "workers": workers, "time": environment()["time"], **medians}
+    rounds = len(next(iter(rates_of.values())))
+    row = {"name": name, "dim": dim, "workers": workers, "rounds": rounds, "time": environment()["time"]}
+    return {**row, **medians}
 
 
 def quality(workers: int, chosen: list[str], modes: list[str], results: Path) -> dict[str, Any]:
@@ -492,14 +494,13 @@ def table(record: dict[str, Any]) -> str:
     names = [each for each in TITLES if any(each in row for row in record["rows"])]
     others = [each for each in names if each not in ("dlkit", "gensim")]
     heads = [TITLES[each] for each in names] + ["× gensim"] + ["× the faster other"] * bool(others)
-    rounds, words = record["rounds"], record["words"]
-    how = f"medians of {rounds} alternating rounds" if rounds > 1 else "one round"
     lines = [
-        f"Thousand words a second, {how} on {words:,} words of text8; {measured(where)}, gensim {where['gensim']}; "
+        f"Thousand words a second, medians of alternating rounds on {record['words']:,} words of text8; "
+        f"{measured(where)}, gensim {where['gensim']}; "
         f"`python bench/compare_word2vec.py{' --whole' if '--whole' in where['command'] else ''}`",
         "",
-        f"| window 5, 5 negatives, sample 1e-4 | dimensions | workers | {' | '.join(heads)} |",
-        f"| --- | ---: | ---: |{' ---: |' * len(heads)}",
+        f"| window 5, 5 negatives, sample 1e-4 | dimensions | workers | rounds | {' | '.join(heads)} |",
+        f"| --- | ---: | ---: | ---: |{' ---: |' * len(heads)}",
     ]
     for row in record["rows"]:
         cells = [f"{row[each] / 1e3:,.0f}" if each in row else "" for each in names]
@@ -507,7 +508,10 @@ def table(record: dict[str, Any]) -> str:
         if others:
             rates = [row[each] for each in others if each in row]
             cells.append(f"{row['dlkit'] / max(rates):.1f}" if rates else "")
-        lines.append(f"| {row['name']} | {row['dim'] or ''} | {row['workers']} | {' | '.join(cells)} |")
+        rounds = row.get("rounds", record.get("rounds"))
+        lines.append(
+            f"| {row['name']} | {row['dim'] or ''} | {row['workers']} | {rounds} | {' | '.join(cells)} |"
+        )
     return "\n".join(lines)
 
 

@@ -62,12 +62,6 @@ ROWS = (
     Row("medium-tied", "LSTM, 2 layers of 650, dropout 0.5, tied weights", "ptb", _MEDIUM_TIED, 84.0),
     Row("full", "full softmax", "wikitext2", _WIKITEXT),
     Row("adaptive", "adaptive softmax", "wikitext2", {**_WIKITEXT, "softmax": "adaptive"}),
-    Row(
-        "adaptive-10000",
-        "adaptive softmax, one cluster from word 10,000 on",
-        "wikitext2",
-        {**_WIKITEXT, "softmax": "adaptive", "cutoffs": (10000,)},
-    ),
     Row("sampled", "sampled softmax", "wikitext2", {**_WIKITEXT, "softmax": "sampled"}),
 )
 _KEPT = ("test_perplexity", "val_perplexity", "epochs", "parameters", "words", "peak_memory")
