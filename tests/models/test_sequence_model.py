@@ -104,8 +104,11 @@ def test_units_for_a_budget(cell):
 def test_errors():
     with pytest.raises(ValueError, match="init is 'eye'"):
         SequenceModel(1, 2, 3, init="eye")
-    with pytest.raises(ValueError, match="memory is 2; expected 0, or at least 3 steps"):
-        SequenceModel(1, 2, 3, memory=2)
+    for memory in (2, -5, 7.5, float("nan"), "7"):
+        with pytest.raises(
+            ValueError, match=f"memory is {memory!r}; expected 0, or an integer of at least 3"
+        ):
+            SequenceModel(1, 2, 3, memory=memory)
     with pytest.raises(ValueError, match="a multiple of 3"):
         SequenceModel(3, 2, 2)(Tensor(np.zeros((2, 7), np.float32)))
     with pytest.raises(ValueError, match="hidden_for: cell is 'lstmm'"):

@@ -76,8 +76,10 @@ class SequenceModel(nn.Module):
         super().__init__()
         if init not in INITS:
             raise ValueError(f"SequenceModel: init is {init!r}; expected one of {', '.join(INITS)}")
-        if memory and memory < 3:
-            raise ValueError(f"SequenceModel: memory is {memory}; expected 0, or at least 3 steps")
+        if memory and not (isinstance(memory, int | np.integer) and memory >= 3):
+            raise ValueError(
+                f"SequenceModel: memory is {memory!r}; expected 0, or an integer of at least 3 steps"
+            )
         self.inputs, self.every_step = inputs, bool(every_step)
         self.recurrent = nn.Recurrent(cell, inputs, hidden, batch_first=True)
         self.output = nn.Linear(hidden, outputs)
