@@ -42,7 +42,7 @@ import gensim
 import numpy as np
 from gensim.models import KeyedVectors as TheirVectors
 from gensim.models import Word2Vec as Theirs
-from pages import RESULTS, ROOT, measured, put_between_markers, write_results
+from pages import RESULTS, ROOT, measured, positive, put_between_markers, write_results
 
 import dlkit as dl
 from dlkit.data.fetch import data_folder
@@ -209,8 +209,9 @@ def speed(
     rows = []
     with tempfile.TemporaryDirectory() as folder:
         file = text(asked, Path(folder))
-        separators = file.read_bytes()
-        words = separators.count(b" ") + separators.count(b"\n")
+        content = file.read_bytes()  # each word with a space or an end of line behind it
+        words = content.count(b" ") + content.count(b"\n")
+        del content
         for count in workers:
             dl.set_num_threads(count)
             if modes is None:
@@ -541,7 +542,7 @@ def quality_table(record: dict[str, Any]) -> str:
 
 
 def _numbers(given: str) -> list[int]:
-    return [int(each) for each in given.split(",")]
+    return [positive(each) for each in given.split(",")]
 
 
 def main() -> int:
@@ -553,9 +554,10 @@ def main() -> int:
     parser.add_argument("--fasttext", help="fastText, built from its source")
     parser.add_argument("--workers", type=_numbers, default=[1, 2], help="numbers of threads (default: 1,2)")
     parser.add_argument("--dims", type=_numbers, default=[100, 300], help="(default: 100,300)")
-    parser.add_argument("--words", type=int, default=2_000_000, help="of the text (default: 2,000,000)")
-    parser.add_argument("--whole", action="store_true", help="all words of the text, in a table of their own")
-    parser.add_argument("--rounds", type=int, default=3)
+    length = parser.add_mutually_exclusive_group()
+    length.add_argument("--words", type=positive, default=2_000_000, help="of the text (default: 2,000,000)")
+    length.add_argument("--whole", action="store_true", help="all words of the text, in a table of their own")
+    parser.add_argument("--rounds", type=positive, default=3)
     parser.add_argument("--quality", action="store_true", help="whole trainings, and what they are good for")
     parser.add_argument("--engine", action="store_true", help="the rungs of dlkit's engine alone")
     parser.add_argument(
@@ -564,7 +566,7 @@ def main() -> int:
         choices=RUNGS,
         help="of --engine: only these, beside what was measured of the others",
     )
-    parser.add_argument("--epochs", type=int, default=3, help="of --engine (default: 3)")
+    parser.add_argument("--epochs", type=positive, default=3, help="of --engine (default: 3)")
     parser.add_argument("--trainers", default="dlkit,gensim", help="of --quality (default: dlkit,gensim)")
     parser.add_argument(
         "--modes", nargs="+", choices=MODES, help="only these; of speed, among what was measured alike before"

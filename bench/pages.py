@@ -28,13 +28,14 @@ def comparison_parser(description: str | None, rounds: int) -> argparse.Argument
     parser = argparse.ArgumentParser(
         description=description, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--rounds", type=_positive, default=rounds, help=f"turns of each (default {rounds})")
+    parser.add_argument("--rounds", type=positive, default=rounds, help=f"turns of each (default {rounds})")
     parser.add_argument("--threads", type=int, choices=(1, 2), default=1)
     parser.add_argument("--dry-run", action="store_true", help="print the table, write no files")
     return parser
 
 
-def _positive(text: str) -> int:
+def positive(text: str) -> int:
+    """Read a whole number of at least 1 from a command line."""
     if not text.isdecimal() or int(text) < 1:
         raise argparse.ArgumentTypeError(f"{text!r}, expected a whole number of at least 1")
     return int(text)
