@@ -26,7 +26,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         "--shape", action="append", help="MxKxN (tn, nt: transposed), or part of a workload's name"
     )
     group.addoption("--threads", default="1,2", help="thread counts (default: 1,2)")
-    group.addoption("--peers", help="some of numpy,numpy-best,torch,torch-best,jax (default: all)")
+    group.addoption("--peers", help="some of numpy,numpy-best,torch,torch-best,jax,onnx (default: all)")
     group.addoption("--turns", type=int, help="rounds of the alternating comparison (default: 21)")
     group.addoption("--quick", action="store_true", help="small workloads, few rounds")
     group.addoption(
@@ -73,7 +73,7 @@ class _Sessions:
         if self._key != (chapter, threads):
             self.finish()
             option = self.config.option
-            company = Company(find_peers(_peer_names(option)), threads)
+            company = Company(find_peers(_peer_names(option), chapter), threads)
             self._key, self._company = (chapter, threads), company
             rounds = option.turns or (3 if option.quick else 21)
             command = shlex.join(["python", "-m", "pytest", *sys.argv[1:]])

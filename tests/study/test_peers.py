@@ -23,8 +23,18 @@ from dlkit.study.peers import (
 def test_dlkit_comes_first_and_names_are_checked():
     assert [peer.name for peer in find_peers(["torch", "numpy"])] == ["dlkit", "numpy", "torch"]
     assert find_peers()[0].name == "dlkit"
+    assert [peer.name for peer in find_peers(["onnx"], "matmul")] == ["dlkit", "onnx"]
     with pytest.raises(ValueError, match="bench: peer is 'tensorflow'; expected some of dlkit, numpy"):
         find_peers(["tensorflow"])
+
+
+def test_a_chapter_is_compared_with_those_that_have_it():
+    def names(chapter):
+        return [peer.name for peer in find_peers(None, chapter)]
+
+    assert "onnx" in names("recurrent")
+    assert "onnx" not in names("matmul")
+    assert {"dlkit", "numpy", "torch", "jax"} <= set(names("matmul"))
 
 
 def test_every_library_gets_the_thread_count():

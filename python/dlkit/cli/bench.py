@@ -29,7 +29,9 @@ Names = Annotated[
 Threads = Annotated[str, typer.Option(help="Thread counts, such as 1,2: a table for each.")]
 Peers = Annotated[
     str | None,
-    typer.Option(help="Some of the peers (numpy, numpy-best, torch, torch-best, jax).", show_default="all"),
+    typer.Option(
+        help="Some of the peers (numpy, numpy-best, torch, torch-best, jax, onnx).", show_default="all"
+    ),
 ]
 Rounds = Annotated[int | None, typer.Option(min=1, help="Turns of each peer.", show_default="21")]
 Json = Annotated[Path | None, typer.Option(help="File or folder for the results.", show_default=False)]
@@ -123,9 +125,9 @@ def thread_counts(text: str) -> list[int]:
 
 
 def _peers(text: str) -> list[str]:
-    from dlkit.study.peers import find_peers
+    from dlkit.study.peers import PEERS
 
-    known = [peer.name for peer in find_peers()]
+    known = [peer.name for peer in PEERS]
     names = [part.strip() for part in text.split(",") if part.strip()]
     for name in names:
         if name not in known:

@@ -40,7 +40,7 @@ def _parser() -> argparse.ArgumentParser:
         command.add_argument(
             "--shape", nargs="+", help="MxKxN, with tn or nt appended for transposed operands"
         )
-        command.add_argument("--peers", help="some of numpy,numpy-best,torch,torch-best,jax")
+        command.add_argument("--peers", help="some of numpy,numpy-best,torch,torch-best,jax,onnx")
         command.add_argument("--rounds", type=int)
         command.add_argument("--quick", action="store_true", help="small workloads, few rounds")
         command.set_defaults(run=_compare, chapter=chapter)

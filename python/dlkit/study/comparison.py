@@ -13,6 +13,7 @@ from dlkit.study import results
 from dlkit.study.alternate import Timing, alternate, ratio, spread
 from dlkit.study.machine import describe
 from dlkit.study.peers import (
+    PEERS,
     AbsentError,
     Company,
     PeerError,
@@ -49,7 +50,8 @@ def compare(
     threads : sequence of int
         Thread counts; each gives a table.
     peers : sequence of str, optional
-        Some of ``numpy``, ``numpy-best``, ``torch``, ``torch-best``, ``jax``; all by default.
+        Some of ``numpy``, ``numpy-best``, ``torch``, ``torch-best``, ``jax``, ``onnx``; by default all that do
+        the chapter's workloads.
     rounds : int, optional
         Turns of each peer; 21 by default, 3 where `quick`.
     json_path : path, optional
@@ -73,7 +75,7 @@ def compare(
     PeerError
         If dlkit or a peer computed something wrong.
     """
-    chosen, wanted = find_peers(peers), workloads(chapter, shapes, quick=quick)
+    chosen, wanted = find_peers(peers, chapter), workloads(chapter, shapes, quick=quick)
     if rounds is not None and rounds < 1:
         raise ValueError(f"bench: rounds is {rounds}; expected at least 1")
     for count in threads:
@@ -165,7 +167,6 @@ class Session:
         ceiling = {"peak": max(self._peaks), "bandwidth": max(self._bandwidths)}
         for row in self._rows:
             row["percent_of_ceiling"] = _percent(row, ceiling)
-        described = find_peers()
         processes, absent = self.company.processes, self.company.absent
         return {
             "chapter": self.chapter,
@@ -189,7 +190,7 @@ class Session:
                     "versions": processes[peer.name].versions if peer.name in processes else {},
                     "absent": absent.get(peer.name, ""),
                 }
-                for peer in described
+                for peer in PEERS
                 if peer.name in processes or peer.name in absent
             ],
             "rows": self._rows,

@@ -74,6 +74,8 @@ class Peer:
         lacks what it needs.
     options : dict
         Passed on to the library's ``prepare``.
+    chapters : tuple of str
+        Where it is compared if nobody names it; empty: everywhere.
     """
 
     name: str
@@ -83,6 +85,7 @@ class Peer:
     how: str
     environment: Callable[[Path], dict[str, str]] = lambda folder: {}
     options: Mapping[str, Any] = field(default_factory=dict)
+    chapters: tuple[str, ...] = ()
 
 
 def _skylake_kernels(folder: Path) -> dict[str, str]:
@@ -147,11 +150,20 @@ PEERS = (
         {"best": True},
     ),
     Peer("jax", "JAX", "jax", True, "jax.jit, donated state, freed memory kept", _cpu_only),
+    Peer(
+        "onnx",
+        "ONNX Runtime",
+        "onnx",
+        True,
+        "weights as constants, arrays bound once, freed memory kept",
+        _keep_memory,
+        chapters=("recurrent",),
+    ),
 )
 
 
-def find_peers(names: Sequence[str] | None = None) -> list[Peer]:
-    """Return the peers of these names, dlkit always first; all of them by default.
+def find_peers(names: Sequence[str] | None = None, chapter: str = "") -> list[Peer]:
+    """Return the peers of these names, dlkit always first; by default all that a chapter is compared with.
 
     Raises
     ------
@@ -160,7 +172,7 @@ def find_peers(names: Sequence[str] | None = None) -> list[Peer]:
     """
     known = {peer.name: peer for peer in PEERS}
     if names is None:
-        return list(PEERS)
+        return [peer for peer in PEERS if not peer.chapters or chapter in peer.chapters]
     for name in names:
         if name not in known:
             raise ValueError(f"bench: peer is {name!r}; expected some of {', '.join(known)}")

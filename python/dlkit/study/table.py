@@ -28,7 +28,7 @@ def head(record: dict[str, Any]) -> str:
     machine, ceiling = record["machine"], record["ceiling"]
     versions = {}
     for peer in record["peers"]:
-        for key in ("dlkit", "numpy", "torch", "jax"):
+        for key in ("dlkit", "numpy", "torch", "jax", "onnxruntime"):
             if key in peer["versions"]:
                 versions[key] = peer["versions"][key]
     isa = next((p["versions"].get("isa", "") for p in record["peers"] if p["name"] == "dlkit"), "")
