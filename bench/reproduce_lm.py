@@ -63,6 +63,9 @@ ROWS = (
     Row("full", "full softmax", "wikitext2", _WIKITEXT),
     Row("adaptive", "adaptive softmax", "wikitext2", {**_WIKITEXT, "softmax": "adaptive"}),
     Row("sampled", "sampled softmax", "wikitext2", {**_WIKITEXT, "softmax": "sampled"}),
+    Row("full-tied", "full softmax", "wikitext2", {**_WIKITEXT, "tied": True}),
+    Row("adaptive-tied", "adaptive softmax", "wikitext2", {**_WIKITEXT, "tied": True, "softmax": "adaptive"}),
+    Row("sampled-tied", "sampled softmax", "wikitext2", {**_WIKITEXT, "tied": True, "softmax": "sampled"}),
 )
 _KEPT = ("test_perplexity", "val_perplexity", "epochs", "parameters", "words", "peak_memory")
 _KEPT += ("train_seconds", "samples_per_s", "gflops")

@@ -73,9 +73,11 @@ def test_samples(rng):
 SOFTMAXES = [{"softmax": "adaptive", "cutoffs": (5, 12)}, {"softmax": "sampled", "samples": 6}]
 
 
+@pytest.mark.parametrize("tied", [False, True])
 @pytest.mark.parametrize("softmax", SOFTMAXES, ids=["adaptive", "sampled"])
-def test_softmaxes_for_large_vocabularies(rng, softmax):
-    model = RecurrentLanguageModel(20, dimensions=6, hidden=7, layers=1, **softmax)
+def test_softmaxes_for_large_vocabularies(rng, softmax, tied):
+    model = RecurrentLanguageModel(20, dimensions=7, hidden=7, layers=1, tied=tied, **softmax)
+    assert (getattr(model.output, "weight", None) is model.embedding.weight) == tied
     tokens = rng.integers(0, 20, 31)
     logs, _ = model.eval()(tokens[:-1, None])
     np.testing.assert_allclose(np.exp(logs.numpy()).sum(1), 1, rtol=1e-5)
@@ -85,10 +87,13 @@ def test_softmaxes_for_large_vocabularies(rng, softmax):
     np.testing.assert_allclose(loss.item(), expected.mean(), rtol=1e-5)
 
 
+@pytest.mark.parametrize("tied", [False, True])
 @pytest.mark.parametrize("softmax", SOFTMAXES, ids=["adaptive", "sampled"])
-def test_they_learn_a_sequence_by_heart(softmax):
+def test_they_learn_a_sequence_by_heart(softmax, tied):
     dl.manual_seed(0)
-    model = RecurrentLanguageModel(20, dimensions=16, hidden=32, layers=1, **softmax)
+    model = RecurrentLanguageModel(
+        20, dimensions=32 if tied else 16, hidden=32, layers=1, tied=tied, **softmax
+    )
     tokens = np.tile(np.arange(20), 3)
     optimizer = dl.optim.Adam(model.parameters(), lr=0.02)
     for _ in range(120):
@@ -103,16 +108,15 @@ def test_they_learn_a_sequence_by_heart(softmax):
 def test_softmaxes_that_do_not_fit():
     with pytest.raises(ValueError, match="softmax is 'half'; expected one of"):
         RecurrentLanguageModel(20, softmax="half")
-    with pytest.raises(ValueError, match="tied is set and softmax is 'sampled'; expected 'full'"):
-        RecurrentLanguageModel(20, softmax="sampled", tied=True)
 
 
 @pytest.mark.parametrize("div_value", [1.0, 1.5, 4.0])
-@pytest.mark.parametrize("softmax", ["full", "adaptive", "sampled", "tied"])
+@pytest.mark.parametrize("tied", [False, True])
+@pytest.mark.parametrize("softmax", ["full", "adaptive", "sampled"])
 @pytest.mark.parametrize("cell", ["lstm", "gru", "tanh"])
-def test_weights_are_counted_without_making_them(cell, softmax, div_value):
+def test_weights_are_counted_without_making_them(cell, softmax, tied, div_value):
     arguments = {"words": 20, "dimensions": 7, "hidden": 7, "layers": 3, "cell": cell, "cutoffs": (5, 12)}
-    arguments |= {"tied": True} if softmax == "tied" else {"softmax": softmax, "div_value": div_value}
+    arguments |= {"tied": tied, "softmax": softmax, "div_value": div_value}
     model = RecurrentLanguageModel(**arguments)
     held = sum(p.data.size for p in model.parameters() if p.data.ndim > 1)
     assert count_weights(**arguments) == held

@@ -33,7 +33,13 @@ SHAPES = {
     ),
     nn.RecurrentCell: lambda: (nn.RecurrentCell("relu", 3, 5), (2, 3)),
 }
-_NOT_LAYERS = {nn.Module, nn.ModuleList, nn.Sequential, nn.AdaptiveLogSoftmaxWithLoss}
+_NOT_LAYERS = {
+    nn.Module,
+    nn.ModuleList,
+    nn.Sequential,
+    nn.AdaptiveLogSoftmaxWithLoss,
+    nn.TiedAdaptiveLogSoftmaxWithLoss,
+}
 _LAYERS = [
     kind
     for name in nn.__all__

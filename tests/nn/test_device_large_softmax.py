@@ -38,6 +38,16 @@ def test_adaptive(simt: Any, labels: list[int]) -> None:
         np.testing.assert_allclose(b, a, rtol=1e-4, atol=1e-6)
 
 
+@pytest.mark.parametrize("labels", [[0, 1, 2, 2], [0, 9, 3, 4, 8, 19, 1, 11], [5]])
+def test_tied_adaptive(simt: Any, labels: list[int]) -> None:
+    weight = np.random.default_rng(1).normal(size=(20, 6)).astype(np.float32)
+    cpu, device = both(
+        lambda: nn.TiedAdaptiveLogSoftmaxWithLoss(nn.Parameter(weight.copy()), [3, 8, 12]), np.array(labels)
+    )
+    for a, b in zip(cpu, device, strict=True):
+        np.testing.assert_allclose(b, a, rtol=1e-4, atol=1e-6)
+
+
 @pytest.mark.parametrize("training", [True, False])
 @pytest.mark.parametrize("samples", [1, 12])
 def test_sampled(simt: Any, training: bool, samples: int) -> None:

@@ -64,6 +64,56 @@ def test_adaptive_is_pytorchs(rng: np.random.Generator) -> None:
     np.testing.assert_allclose(ours.log_prob(x).numpy(), theirs.log_prob(seen).detach().numpy(), rtol=1e-10)
 
 
+def tied(rng: np.random.Generator) -> nn.TiedAdaptiveLogSoftmaxWithLoss:
+    layer = nn.TiedAdaptiveLogSoftmaxWithLoss(nn.Parameter(rng.standard_normal((30, 12))), [6, 15])
+    dl.nn.init.uniform_(layer.bias, -1, 1)
+    return layer
+
+
+def test_tied_adaptive_is_the_adaptive_one_with_projections_that_do_nothing(rng: np.random.Generator) -> None:
+    layer, x, target = tied(rng), rows(rng), np.array([0, 5, 6, 14, 15, 29, 3, 8, 20])
+    weight, bias = layer.weight.numpy(), layer.bias.numpy()
+    plain = nn.AdaptiveLogSoftmaxWithLoss(13, 30, [6, 15], div_value=1.0, dtype=np.float64)
+    # One feature more, which is 1: the clusters of the plain one have no biases.
+    wide = np.hstack([weight, bias[:, None]])
+    head = np.hstack([layer.clusters.weight.numpy(), layer.clusters.bias.numpy()[:, None]])
+    plain.load_state_dict(
+        {
+            "head.weight": np.vstack([wide[:6], head]),
+            "tail.0.0.weight": np.eye(13),
+            "tail.0.1.weight": wide[6:15],
+            "tail.1.0.weight": np.eye(13),
+            "tail.1.1.weight": wide[15:],
+        }
+    )
+    seen = np.hstack([x.numpy(), np.ones((9, 1))])
+    np.testing.assert_allclose(layer.log_prob(x).numpy(), plain.log_prob(seen).numpy(), rtol=1e-10)
+    np.testing.assert_allclose(
+        layer(x, target).output.numpy(), plain(seen, target).output.numpy(), rtol=1e-10
+    )
+    np.testing.assert_allclose(np.exp(layer.log_prob(x).numpy()).sum(1), 1, rtol=1e-12)
+
+
+def test_tied_adaptive_gradients(rng: np.random.Generator) -> None:
+    layer, x, target = tied(rng), rows(rng, 6), np.array([0, 7, 29, 8, 1, 6])
+    assert gradcheck(lambda given: layer(given, target).loss, (x,))
+    for parameter in layer.parameters():
+        assert gradcheck(lambda _, p=parameter: layer(x, target).output.sum(), (parameter,))
+
+
+def test_tied_adaptive_keeps_the_parameter(rng: np.random.Generator) -> None:
+    table = nn.Embedding(30, 12)
+    layer = nn.TiedAdaptiveLogSoftmaxWithLoss(table.weight, [6, 15])
+    assert layer.weight is table.weight
+    assert layer.bias.dtype == layer.clusters.weight.dtype == table.weight.dtype
+    with pytest.raises(TypeError, match="weight is a ndarray; expected a Parameter"):
+        nn.TiedAdaptiveLogSoftmaxWithLoss(np.zeros((30, 12)), [6])  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match=r"weight is \(30,\); expected \(n_classes, in_features\)"):
+        nn.TiedAdaptiveLogSoftmaxWithLoss(nn.Parameter(np.zeros(30)), [6])
+    with pytest.raises(ValueError, match=r"TiedAdaptiveLogSoftmaxWithLoss: cutoffs are \[6, 30\]"):
+        nn.TiedAdaptiveLogSoftmaxWithLoss(table.weight, [6, 30])
+
+
 def sampled(n_samples: int, **more: Any) -> nn.SampledSoftmaxLoss:
     return nn.SampledSoftmaxLoss(12, 30, n_samples, dtype=np.float64, **more)
 

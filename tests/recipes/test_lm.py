@@ -36,11 +36,25 @@ def test_learns_and_leaves_a_run_folder(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("cell", "softmax"), [("lstm", "full"), ("gru", "adaptive"), ("tanh", "sampled")], ids=str
+    ("cell", "softmax", "tied"),
+    [
+        ("lstm", "full", False),
+        ("gru", "adaptive", False),
+        ("tanh", "sampled", False),
+        ("lstm", "adaptive", True),
+    ],
+    ids=str,
 )
-def test_same_seed_same_bits_resumed_or_not(tmp_path, cell, softmax):
+def test_same_seed_same_bits_resumed_or_not(tmp_path, cell, softmax, tied):
     def weights(name, **settings):
-        settings = {"cell": cell, "softmax": softmax, "cutoffs": (300, 1000), "samples": 200, **settings}
+        settings = {
+            "cell": cell,
+            "softmax": softmax,
+            "tied": tied,
+            "cutoffs": (300, 1000),
+            "samples": 200,
+            **settings,
+        }
         folder = run(tmp_path / name, dropout=0.2, recurrent_dropout=0.2, **settings).folder
         surprise = load_language_model(folder).surprise("the value of the expression")
         assert np.isfinite(surprise.bits).all()
@@ -105,8 +119,6 @@ def test_asked_afterwards(tmp_path):
 def test_settings_that_do_not_fit(tmp_path):
     with pytest.raises(SettingsError, match="tied is set but dimensions is 16 and hidden 8"):
         run(tmp_path, tied=True, hidden=8)
-    with pytest.raises(SettingsError, match="tied is set but softmax is sampled"):
-        run(tmp_path, tied=True, softmax="sampled")
     with pytest.raises(SettingsError, match=r"cutoffs is none, expected integers of at least 1, .*512$"):
         run(tmp_path, softmax="adaptive", cutoffs="none")
     with pytest.raises(SettingsError, match=r"cutoffs is 9,4, expected each above the one before"):

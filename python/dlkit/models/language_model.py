@@ -23,6 +23,7 @@ State = Any
 
 #: How the words to come are scored.
 SOFTMAXES = ("full", "adaptive", "sampled")
+_ADAPTIVE = (nn.AdaptiveLogSoftmaxWithLoss, nn.TiedAdaptiveLogSoftmaxWithLoss)
 
 
 class RecurrentLanguageModel(nn.Module):
@@ -51,21 +52,24 @@ class RecurrentLanguageModel(nn.Module):
         All weights begin uniform from minus this to this; 0: as the layers' own defaults have it.
     softmax
         "full": a score for every word; for large vocabularies "adaptive" (`dlkit.nn.AdaptiveLogSoftmaxWithLoss`) or
-        "sampled" (`dlkit.nn.SampledSoftmaxLoss`). Both want words numbered by falling frequency, and no `tied`.
+        "sampled" (`dlkit.nn.SampledSoftmaxLoss`). Both want words numbered by falling frequency.
     cutoffs
         Where the clusters of rare words begin, of "adaptive".
     div_value
-        Of "adaptive": cluster i sees hidden / div_value ** (i + 1) features.
+        Of "adaptive": cluster i sees hidden / div_value ** (i + 1) features. Where `tied` is set each sees all
+        (`dlkit.nn.TiedAdaptiveLogSoftmaxWithLoss`).
     samples
         Words that are drawn in each step, of "sampled".
 
     Raises
     ------
     ValueError
-        `tied` is set and the two differ or the softmax is not full, or a setting is out of range.
+        `tied` is set and `dimensions` and `hidden` differ, or a setting is out of range.
     """
 
-    output: nn.Linear | nn.AdaptiveLogSoftmaxWithLoss | nn.SampledSoftmaxLoss
+    output: (
+        nn.Linear | nn.AdaptiveLogSoftmaxWithLoss | nn.TiedAdaptiveLogSoftmaxWithLoss | nn.SampledSoftmaxLoss
+    )
 
     def __init__(
         self,
@@ -86,10 +90,6 @@ class RecurrentLanguageModel(nn.Module):
         super().__init__()
         if softmax not in SOFTMAXES:
             raise ValueError(f"RecurrentLanguageModel: softmax is {softmax!r}; expected one of {SOFTMAXES}")
-        if tied and softmax != "full":
-            raise ValueError(
-                f"RecurrentLanguageModel: tied is set and softmax is {softmax!r}; expected 'full'"
-            )
         if tied and dimensions != hidden:
             raise ValueError(
                 f"RecurrentLanguageModel: tied is set but dimensions is {dimensions} and hidden {hidden}; expected "
@@ -99,7 +99,9 @@ class RecurrentLanguageModel(nn.Module):
         self.recurrent = nn.Recurrent(
             cell, dimensions, hidden, layers, dropout=dropout, recurrent_dropout=recurrent_dropout
         )
-        if softmax == "adaptive":
+        if softmax == "adaptive" and tied:
+            self.output = nn.TiedAdaptiveLogSoftmaxWithLoss(self.embedding.weight, cutoffs)
+        elif softmax == "adaptive":
             self.output = nn.AdaptiveLogSoftmaxWithLoss(hidden, words, cutoffs, div_value, head_bias=True)
         elif softmax == "sampled":
             self.output = nn.SampledSoftmaxLoss(hidden, words, samples)
@@ -111,15 +113,20 @@ class RecurrentLanguageModel(nn.Module):
         if spread:
             for parameter in self.parameters():
                 init.uniform_(parameter, -spread, spread)
-        if tied:
-            assert isinstance(self.output, nn.Linear)
+        if tied and not isinstance(self.output, nn.AdaptiveLogSoftmaxWithLoss):
             self.output.weight = self.embedding.weight
         if CELLS[cell].has_c or spread:
-            scores = (
-                self.output.head if isinstance(self.output, nn.AdaptiveLogSoftmaxWithLoss) else self.output
-            )
-            assert scores.bias is not None
-            init.zeros_(scores.bias)
+            for bias in self._score_biases():
+                init.zeros_(bias)
+
+    def _score_biases(self) -> list[nn.Parameter]:
+        if isinstance(self.output, nn.AdaptiveLogSoftmaxWithLoss):
+            found = [self.output.head.bias]
+        elif isinstance(self.output, nn.TiedAdaptiveLogSoftmaxWithLoss):
+            found = [self.output.bias, self.output.clusters.bias]
+        else:
+            found = [self.output.bias]
+        return [bias for bias in found if bias is not None]
 
     def forward(self, x: Any, state: State = None) -> tuple[Tensor, State]:
         """Score what follows each token.
@@ -169,12 +176,12 @@ class RecurrentLanguageModel(nn.Module):
         rows, state = self.features(x, state)
         if isinstance(self.output, nn.Linear):
             return F.cross_entropy(F.linear(rows, self.output.weight, self.output.bias), y), state
-        if isinstance(self.output, nn.AdaptiveLogSoftmaxWithLoss):
+        if isinstance(self.output, _ADAPTIVE):
             return self.output(rows, y).loss, state
         return self.output(rows, y), state
 
     def _surprises(self, rows: Tensor, chosen: Any) -> NDArray[np.float64]:
-        if isinstance(self.output, nn.AdaptiveLogSoftmaxWithLoss):
+        if isinstance(self.output, _ADAPTIVE):
             costs: Tensor = -self.output(rows, chosen).output
         else:
             scores = F.linear(rows, self.output.weight, self.output.bias)
@@ -271,7 +278,9 @@ def count_weights(
     """Return how many weights, biases apart, a `RecurrentLanguageModel` of these arguments has; makes none."""
     gates = CELLS[cell].gates
     total = words * dimensions + gates * hidden * (dimensions + hidden + (layers - 1) * 2 * hidden)
-    if softmax == "adaptive":
+    if softmax == "adaptive" and tied:
+        total += hidden * len(cutoffs)
+    elif softmax == "adaptive":
         if not div_value >= 1:
             raise ValueError(f"div_value is {div_value}; expected at least 1")
         ends = [*cutoffs, words]

@@ -21,7 +21,11 @@ from dlkit.nn.conv import Conv1d, Conv2d
 from dlkit.nn.crf import CRF
 from dlkit.nn.dropout import Dropout
 from dlkit.nn.embedding import Embedding
-from dlkit.nn.large_softmax import AdaptiveLogSoftmaxWithLoss, SampledSoftmaxLoss
+from dlkit.nn.large_softmax import (
+    AdaptiveLogSoftmaxWithLoss,
+    SampledSoftmaxLoss,
+    TiedAdaptiveLogSoftmaxWithLoss,
+)
 from dlkit.nn.linear import Linear
 from dlkit.nn.loss import (
     BCELoss,
@@ -115,6 +119,7 @@ __all__ = [
     "Softplus",
     "StochasticPool2d",
     "Tanh",
+    "TiedAdaptiveLogSoftmaxWithLoss",
     "evaluation_mode",
     "functional",
     "init",

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from functools import partial
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from dlkit.autograd.arrangement import cat
+from dlkit.autograd.arrangement import cat, split
 from dlkit.autograd.base import make, shape_text
 from dlkit.autograd.elementwise import masked_fill
 from dlkit.autograd.tensor import Tensor
@@ -16,9 +18,10 @@ from dlkit.nn import functional as F
 from dlkit.nn.container import ModuleList, Sequential
 from dlkit.nn.linear import Linear, positive_integer
 from dlkit.nn.module import Module
+from dlkit.nn.parameter import Parameter
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from numpy.typing import NDArray
 
@@ -26,7 +29,7 @@ if TYPE_CHECKING:
 
 
 class AdaptiveOutput(NamedTuple):
-    """What `AdaptiveLogSoftmaxWithLoss` returns.
+    """What `AdaptiveLogSoftmaxWithLoss` and `TiedAdaptiveLogSoftmaxWithLoss` return.
 
     Attributes
     ----------
@@ -40,7 +43,92 @@ class AdaptiveOutput(NamedTuple):
     loss: Tensor
 
 
-class AdaptiveLogSoftmaxWithLoss(Module):
+class _Adaptive(Module):
+    # What adaptive softmaxes share: which rows go where, and how their losses come together. Subclasses have what
+    # scores the head and each cluster.
+
+    def __init__(self, in_features: int, n_classes: int, cutoffs: Sequence[int]) -> None:
+        super().__init__()
+        self._name = name = type(self).__name__
+        self.in_features = positive_integer(in_features, name, "in_features")
+        self.n_classes = positive_integer(n_classes, name, "n_classes")
+        given = [positive_integer(cutoff, name, "cutoffs") for cutoff in cutoffs]
+        if not given or given != sorted(set(given)) or given[-1] >= self.n_classes:
+            raise ValueError(
+                f"{name}: cutoffs are {list(cutoffs)}; expected one or more, ascending, below n_classes "
+                f"({self.n_classes})"
+            )
+        self.cutoffs = [*given, self.n_classes]
+        self.shortlist = given[0]
+
+    def _scorers(self) -> list[Callable[[Tensor], Tensor]]:
+        # The head, then the clusters.
+        raise NotImplementedError
+
+    def forward(self, x: Any, target: Any) -> AdaptiveOutput:
+        """Log-probabilities of targets, and their mean.
+
+        Parameters
+        ----------
+        x : Tensor of shape (N, in_features)
+        target : integers of shape (N,)
+            On the host, where they are sorted by cluster; to copy them there from a device means to wait for it.
+
+        Returns
+        -------
+        AdaptiveOutput
+
+        Raises
+        ------
+        TypeError, ValueError
+            If shapes or types do not fit, or a target is out of range.
+        """
+        rows = _rows(x, self.in_features, self._name)
+        labels = _labels(target, rows, self.n_classes, self._name)
+        clusters = np.searchsorted(self.cutoffs, labels, side="right")  # 0: the shortlist
+        heads = np.where(clusters == 0, labels, self.shortlist + clusters - 1)
+        order = np.argsort(clusters, kind="stable")
+        starts = np.searchsorted(clusters[order], np.arange(len(self.cutoffs) + 1))
+        # Row n has what is at places[n]: 0 for those of the shortlist.
+        places = np.empty(len(labels), np.int64)
+        places[order] = np.maximum(np.arange(len(labels)) - starts[1] + 1, 0)
+        within = labels[order] - np.array([0, *self.cutoffs])[clusters[order]]
+        of_rows, order, within, places = _there([heads, order, within, places], rows)
+        head, *tail = self._scorers()
+        costs = F.cross_entropy(head(rows), of_rows, reduction="none")
+        behind = []
+        for i, cluster in enumerate(tail):
+            part = slice(int(starts[i + 1]), int(starts[i + 2]))
+            if part.start == part.stop:
+                continue
+            scores = cluster(F.embedding(order[part], rows))
+            behind.append(F.cross_entropy(scores, within[part], reduction="none"))
+        if behind:
+            nothing = make(namespace(rows.data).zeros(1, rows.data.dtype))
+            costs = costs + F.embedding(places, cat([nothing, *behind]).reshape(-1, 1)).reshape(-1)
+        return AdaptiveOutput(-costs, costs.mean())
+
+    def log_prob(self, x: Any) -> Tensor:
+        """Log-probabilities of all classes: (N, in_features) to (N, n_classes)."""
+        rows = _rows(x, self.in_features, "log_prob")
+        head, *tail = self._scorers()
+        groups = F.log_softmax(head(rows), 1)
+        parts = [groups[:, : self.shortlist]]
+        for i, cluster in enumerate(tail):
+            number = self.shortlist + i
+            parts.append(F.log_softmax(cluster(rows), 1) + groups[:, number : number + 1])
+        return cat(parts, 1)
+
+    def predict(self, x: Any) -> Tensor:
+        """The most probable class of each row: (N, in_features) to (N,)."""
+        return self.log_prob(x).argmax(1)
+
+    def extra_repr(self) -> str:
+        """Return the sizes."""
+        return f"in_features={self.in_features}, n_classes={self.n_classes}, cutoffs={self.cutoffs[:-1]}"
+
+
+class AdaptiveLogSoftmaxWithLoss(_Adaptive):
     """Adaptive softmax (Grave et al., 2017): frequent classes in a head, rare ones in clusters behind it.
 
     The head scores the classes before the first cutoff, and each cluster as a whole. A rare class has the probability
@@ -84,22 +172,12 @@ class AdaptiveLogSoftmaxWithLoss(Module):
         *,
         dtype: Any = np.float32,
     ) -> None:
-        super().__init__()
-        name = "AdaptiveLogSoftmaxWithLoss"
-        self.in_features = positive_integer(in_features, name, "in_features")
-        self.n_classes = positive_integer(n_classes, name, "n_classes")
-        given = [positive_integer(cutoff, name, "cutoffs") for cutoff in cutoffs]
-        if not given or given != sorted(set(given)) or given[-1] >= self.n_classes:
-            raise ValueError(
-                f"{name}: cutoffs are {list(cutoffs)}; expected one or more, ascending, below n_classes "
-                f"({self.n_classes})"
-            )
+        super().__init__(in_features, n_classes, cutoffs)
         if not 0 < div_value < np.inf:
-            raise ValueError(f"{name}: div_value is {div_value}; expected a number above 0")
-        self.cutoffs = [*given, self.n_classes]
+            raise ValueError(f"{self._name}: div_value is {div_value}; expected a number above 0")
         self.div_value = div_value
-        self.shortlist = given[0]
-        self.head = Linear(self.in_features, self.shortlist + len(given), bias=head_bias, dtype=dtype)
+        outputs = self.shortlist + len(self.cutoffs) - 1
+        self.head = Linear(self.in_features, outputs, bias=head_bias, dtype=dtype)
         clusters = []
         for i, (first, after) in enumerate(zip(self.cutoffs, self.cutoffs[1:], strict=False)):
             features = max(int(self.in_features / div_value ** (i + 1)), 1)
@@ -111,65 +189,62 @@ class AdaptiveLogSoftmaxWithLoss(Module):
             )
         self.tail = ModuleList(clusters)
 
-    def forward(self, x: Any, target: Any) -> AdaptiveOutput:
-        """Log-probabilities of targets, and their mean.
+    def _scorers(self) -> list[Callable[[Tensor], Tensor]]:
+        return [self.head, *self.tail]
 
-        Parameters
-        ----------
-        x : Tensor of shape (N, in_features)
-        target : integers of shape (N,)
-            On the host, where they are sorted by cluster; to copy them there from a device means to wait for it.
 
-        Returns
-        -------
-        AdaptiveOutput
+class TiedAdaptiveLogSoftmaxWithLoss(_Adaptive):
+    """Adaptive softmax whose classes' weights are a table that is used elsewhere, too: the vectors of words.
 
-        Raises
-        ------
-        TypeError, ValueError
-            If shapes or types do not fit, or a target is out of range.
-        """
-        rows = _rows(x, self.in_features, "AdaptiveLogSoftmaxWithLoss")
-        labels = _labels(target, rows, self.n_classes, "AdaptiveLogSoftmaxWithLoss")
-        clusters = np.searchsorted(self.cutoffs, labels, side="right")  # 0: the shortlist
-        heads = np.where(clusters == 0, labels, self.shortlist + clusters - 1)
-        order = np.argsort(clusters, kind="stable")
-        starts = np.searchsorted(clusters[order], np.arange(len(self.tail) + 2))
-        # Row n has what is at places[n]: 0 for those of the shortlist.
-        places = np.empty(len(labels), np.int64)
-        places[order] = np.maximum(np.arange(len(labels)) - starts[1] + 1, 0)
-        within = labels[order] - np.array([0, *self.cutoffs])[clusters[order]]
-        of_rows, order, within, places = _there([heads, order, within, places], rows)
-        costs = F.cross_entropy(self.head(rows), of_rows, reduction="none")
-        behind = []
-        for i, cluster in enumerate(self.tail):
-            part = slice(int(starts[i + 1]), int(starts[i + 2]))
-            if part.start == part.stop:
-                continue
-            scores = cluster(F.embedding(order[part], rows))
-            behind.append(F.cross_entropy(scores, within[part], reduction="none"))
-        if behind:
-            nothing = make(namespace(rows.data).zeros(1, rows.data.dtype))
-            costs = costs + F.embedding(places, cat([nothing, *behind]).reshape(-1, 1)).reshape(-1)
-        return AdaptiveOutput(-costs, costs.mean())
+    As `AdaptiveLogSoftmaxWithLoss`, but that the clusters see all features, without projections: a table of word
+    vectors has rows of one length. What a cluster alone would learn from its few rows, the vectors learn from every
+    word that is read (Press & Wolf, 2017; with adaptive softmax, Baevski & Auli, 2019).
 
-    def log_prob(self, x: Any) -> Tensor:
-        """Log-probabilities of all classes: (N, in_features) to (N, n_classes)."""
-        rows = _rows(x, self.in_features, "log_prob")
-        head = F.log_softmax(self.head(rows), 1)
-        parts = [head[:, : self.shortlist]]
-        for i, cluster in enumerate(self.tail):
-            number = self.shortlist + i
-            parts.append(F.log_softmax(cluster(rows), 1) + head[:, number : number + 1])
-        return cat(parts, 1)
+    Parameters
+    ----------
+    weight : Parameter of shape (n_classes, in_features)
+        Classes numbered by falling frequency. It is kept as it is, not copied.
+    cutoffs : sequence of int
+        The first class of each cluster, ascending, from 1 to n_classes - 1.
 
-    def predict(self, x: Any) -> Tensor:
-        """The most probable class of each row: (N, in_features) to (N,)."""
-        return self.log_prob(x).argmax(1)
+    Attributes
+    ----------
+    weight : Parameter
+        That given.
+    bias : Parameter of shape (n_classes,)
+        Zeros at first.
+    clusters : Linear
+        Scores each cluster as a whole.
 
-    def extra_repr(self) -> str:
-        """Return the sizes."""
-        return f"in_features={self.in_features}, n_classes={self.n_classes}, cutoffs={self.cutoffs[:-1]}"
+    Raises
+    ------
+    TypeError, ValueError
+        If weight is no matrix of parameters, or cutoffs are not as they should be.
+    """
+
+    def __init__(self, weight: Parameter, cutoffs: Sequence[int]) -> None:
+        name = "TiedAdaptiveLogSoftmaxWithLoss"
+        if not isinstance(weight, Parameter):
+            raise TypeError(f"{name}: weight is a {type(weight).__name__}; expected a Parameter")
+        if weight.data.ndim != 2:
+            raise ValueError(
+                f"{name}: weight is {shape_text(weight.data.shape)}; expected (n_classes, in_features)"
+            )
+        super().__init__(weight.data.shape[1], weight.data.shape[0], cutoffs)
+        self.weight = weight
+        self.bias = Parameter(namespace(weight.data).zeros(self.n_classes, weight.data.dtype))
+        self.clusters = Linear(self.in_features, len(self.cutoffs) - 1, dtype=weight.data.dtype)
+
+    def _scorers(self) -> list[Callable[[Tensor], Tensor]]:
+        sizes = [after - first for first, after in pairwise([0, *self.cutoffs])]
+        weights, biases = split(self.weight, sizes), split(self.bias, sizes)
+        assert self.clusters.bias is not None
+        head = cat([weights[0], self.clusters.weight]), cat([biases[0], self.clusters.bias])
+        return [partial(_scores, *pair) for pair in [head, *zip(weights[1:], biases[1:], strict=True)]]
+
+
+def _scores(weight: Tensor, bias: Tensor, rows: Tensor) -> Tensor:
+    return F.linear(rows, weight, bias)
 
 
 class SampledSoftmaxLoss(Module):

@@ -88,7 +88,7 @@ class LMSettings(Settings):
     )
     div_value: float = option(
         4.0,
-        "Of an adaptive softmax: cluster i reads hidden / div_value^(i + 1) features.",
+        "Of an adaptive softmax that is not tied: cluster i reads hidden / div_value^(i + 1) features.",
         group="Model",
         at_least=1,
         at_most=1 << 16,
@@ -115,8 +115,6 @@ class LMSettings(Settings):
             raise SettingsError(
                 f"tied is set but dimensions is {self.dimensions} and hidden {self.hidden}, expected them equal"
             )
-        if self.tied and self.softmax != "full":
-            raise SettingsError(f"tied is set but softmax is {self.softmax}, expected full")
         if list(self.cutoffs) != sorted(set(self.cutoffs)):
             given = ",".join(map(str, self.cutoffs))
             raise SettingsError(f"cutoffs is {given}, expected each above the one before")
