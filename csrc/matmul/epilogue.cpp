@@ -26,8 +26,8 @@ void finish_row(T* c, Index count, const T* bias, Activation activation) {
   using V = Vec<T>;
   switch (activation) {
     case Activation::relu: return map_row(c, count, bias, [](V x) { return V::max(V::zero(), x); });
-    case Activation::sigmoid: return map_row(c, count, bias, [](V x) { return sigmoid(x); });
-    case Activation::tanh: return map_row(c, count, bias, [](V x) { return tanh(x); });
+    case Activation::sigmoid: return map_row(c, count, bias, [](V x) { return sigmoid<T>(x); });
+    case Activation::tanh: return map_row(c, count, bias, [](V x) { return tanh<T>(x); });
     default:
       if (bias != nullptr) map_row(c, count, bias, [](V x) { return x; });
   }

@@ -1,8 +1,9 @@
 // The cells by element: gates from pre-activations, the new state, and the gradients of both.
 //
 // All of a unit's gates are in registers at once. A vector of LSTM units costs three logistic functions and two
-// hyperbolic tangents, about 75 cycles with 512 bits on Zen 4, against 4 H cycles of its products: 15% at H = 128, 3%
-// at H = 650. Gradients are those of the definitions in recurrent.h, by hand; d... is the gradient by ...
+// hyperbolic tangents: 66 cycles with 256 bits on Zen 3, some 50 of which are the functions', against 2 H cycles of its
+// products, 20% at H = 128, 5% at H = 650. Gradients are those of the definitions in recurrent.h, by hand; d... is the
+// gradient by ...
 #include "recurrent/cells.h"
 #include "core/vector_math.h"
 
@@ -17,10 +18,14 @@ DLKIT_INLINE void fetch_row(const T* gates, Index gate_stride, int slots) {
   for (int slot = 0; slot < slots; ++slot) __builtin_prefetch(gates + slot * gate_stride, 1);
 }
 
+// So many registers of units go through a cell in lockstep: a whole group (kernels.h), where the cell's chain of
+// functions is longer than what the processor overlaps of it with the next. An LSTM's vector took 84 cycles one by one.
+template <class T, Cell kCell>
+constexpr int kLockstep = Vec<T>::lanes >= 8 && sizeof(T) == 4 && (is_lstm(kCell) || is_gru(kCell)) ? 3 : 1;
+
 // What one vector of units has at one step.
-template <class T>
+template <class V, class T>
 struct Place {
-  using V = Vec<T>;
   const CellForward<T>& p;
   T* gates;
   const T* product;
@@ -51,10 +56,9 @@ DLKIT_INLINE V share_of_h(V z, bool new_z) {
   return new_z ? V::broadcast(1) - z : z;
 }
 
-template <class T, Cell kCell, class... M>
+template <Cell kCell, class V, class T, class... M>
 DLKIT_INLINE void forward_vector(const CellForward<T>& p, Index row, Index j, M... mask) {
-  using V = Vec<T>;
-  const Place<T> at(p, row, j);
+  const Place<V, T> at(p, row, j);
   fetch_row(at.gates + p.gates_stride, p.gate_stride, p.keep ? kSlots<kCell> : kSlots<kCell> - (is_gru(kCell) ? 2 : 1));
   const V old = V::load(p.h + row * p.h_stride + j, mask...);
   V h;
@@ -204,9 +208,10 @@ DLKIT_INLINE void backward_vector(const CellBackward<T>& p, Index row, Index j, 
 
 template <class T, Cell kCell>
 __attribute__((noinline)) void forward_block(const CellForward<T>& p) {
-  each_vector<T>(p.rows, p.units, [&](Index row, Index j, auto... mask) __attribute__((always_inline)) {
-    forward_vector<T, kCell>(p, row, j, mask...);
-  });
+  each_pack<T, kLockstep<T, kCell>>(p.rows, p.units,
+                                    [&]<class V>(Index row, Index j, auto... mask) __attribute__((always_inline)) {
+                                      forward_vector<kCell, V>(p, row, j, mask...);
+                                    });
 }
 
 template <class T, Cell kCell>
@@ -255,7 +260,7 @@ template <class T>
 void gru_reset(const CellForward<T>& p) {
   using V = Vec<T>;
   each_vector<T>(p.rows, p.units, [&](Index row, Index j, auto... mask) __attribute__((always_inline)) {
-    const Place<T> at(p, row, j);
+    const Place<V, T> at(p, row, j);
     const V r = sigmoid<T>(at.pre(0, mask...)), z = share_of_h(sigmoid<T>(at.pre(1, mask...)), p.new_z);
     at.keep(0, r, mask...);
     at.keep(1, z, mask...);

@@ -1,7 +1,7 @@
 // What the files of one instruction set share.
 #pragma once
 
-#include "core/simd.h"
+#include "core/pack.h"
 #include "recurrent/kernels.h"
 
 namespace dlkit::DLKIT_TARGET {
@@ -33,9 +33,22 @@ DLKIT_INLINE void each_vector(Index rows, Index units, const Body& body) {
   }
 }
 
-template <class T, class... M>
-DLKIT_INLINE void put_h(const CellForward<T>& p, Index row, Index j, Vec<T> h, M... mask) {
+// Calls body.operator()<V>(row, unit, mask...) for a block, with V a pack of vectors as long as one is whole.
+template <class T, int kCount, class Body>
+DLKIT_INLINE void each_pack(Index rows, Index units, const Body& body) {
   using V = Vec<T>;
+  using P = Pack<T, kCount>;
+  for (Index row = 0; row < rows; ++row) {
+    Index j = 0;
+    if constexpr (kCount > 1)
+      for (; j + P::lanes <= units; j += P::lanes) body.template operator()<P>(row, j);
+    for (; j + V::lanes <= units; j += V::lanes) body.template operator()<V>(row, j);
+    if (j < units) body.template operator()<V>(row, j, V::first(units - j));
+  }
+}
+
+template <class T, class V, class... M>
+DLKIT_INLINE void put_h(const CellForward<T>& p, Index row, Index j, V h, M... mask) {
   h.store(p.y + row * p.y_stride + j, mask...);
   if (p.new_h != nullptr) h.store(p.new_h + row * p.h_stride + j, mask...);
   if (p.mask != nullptr) h = h * V::load(p.mask + row * p.mask_stride + j, mask...);

@@ -121,13 +121,15 @@ void multiply_step(const StepProduct<T>& p) {
           t.c_row_stride = p.out_stride;
           t.last_cols = V::lanes;
           t.accumulate = part > 0;
-          // What follows in memory is wanted next: the rest of this panel, or the next one.
-          if (tile == 0 && p.next != nullptr) {
+          // What follows in memory is wanted next: the rest of this panel, or the next one. Each tile fetches its
+          // share, lest the first wait for all of it and the others leave the memory idle.
+          if (p.next != nullptr) {
             const bool last = i + 1 == panels.count() && part + 1 == depths.parts;
-            t.next.from = last ? p.next : t.b + depth * width;
+            const Index line = width * tile / tiles.parts, end = width * (tile + 1) / tiles.parts;
+            t.next.from = (last ? p.next : t.b + depth * width) + line * kChunk<T>;
             t.next.advance = kChunk<T> * width;
             t.next.count = 1;
-            t.next.lines = static_cast<int>(width);
+            t.next.lines = static_cast<int>(end - line);
           }
           tile_kernel<T>(static_cast<int>(tiles.size(tile)), vectors, PanelSource::packed)(t);
         }

@@ -15,14 +15,14 @@ import dlkit.kernels as K
 _LIMITS = {
     ("exp", np.float32): 1.1,
     ("elu", np.float32): 1.1,
-    ("sigmoid", np.float32): 2.3,
-    ("tanh", np.float32): 2.7,
+    ("sigmoid", np.float32): 2.0,
+    ("tanh", np.float32): 2.5,
     ("softplus", np.float32): 2.7,
     ("gelu", np.float32): 7.0,
     ("exp", np.float64): 1.2,
     ("elu", np.float64): 1.2,
-    ("sigmoid", np.float64): 2.5,
-    ("tanh", np.float64): 2.8,
+    ("sigmoid", np.float64): 1.9,
+    ("tanh", np.float64): 2.6,
     ("softplus", np.float64): 2.9,
 }
 _GELU_TAIL_WITHOUT_FMA = 60.0

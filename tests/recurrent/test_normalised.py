@@ -199,7 +199,11 @@ def test_directions_side_by_side(cell):
         for count in (2, 3, 5):
             K.set_num_threads(count)
             found = everything(case, None)
-            assert_close(found, alone, 2e-6)
+            # More threads than directions cut products elsewhere, and so round their sums differently.
+            if count < 4:
+                assert_close(found, alone, 2e-6)
+            else:
+                assert_close_as_rounded(found, case, 6e-8)
             by_x = 3 if CELLS[cell].has_c else 2
             for i, (a, b) in enumerate(zip(found, alone, strict=True)):
                 if count < 4 and i != by_x:
