@@ -3,9 +3,10 @@
     python bench/compare_softmax.py [--threads 1] [--rounds 5] [--dry-run]
 
 The network of the WikiText-2 rows of ``reproduce_lm.py``, on that text (``DLKIT_DATA``, or downloaded): 33,278 words,
-two layers of 200 LSTM units, 20 sequences of 35 words, plain gradient descent, norms clipped. PyTorch (``pip install
-'.[torch]'``), as it is by default, takes the same steps with full and adaptive softmaxes; it has no sampled one. The
-report goes into ``bench/results/softmax-1t.json`` and, as a table, into ``docs/models/lm.md``.
+two layers of 200 LSTM units, 20 sequences of 35 words, plain gradient descent, norms clipped; with weights of the
+output's own, and tied to the word vectors. PyTorch (``pip install '.[torch]'``), as it is by default, takes the same
+steps with full and adaptive softmaxes; it has no sampled one, and no adaptive one that is tied. The report goes into
+``bench/results/softmax-1t.json`` and, as a table, into ``docs/models/lm.md``.
 """
 
 from __future__ import annotations
@@ -26,12 +27,19 @@ from dlkit.data.stream_batches import StreamBatches
 from dlkit.train.environment import environment
 
 HIDDEN, LAYERS, STEPS, BATCH, LR, CLIP_NORM = 200, 2, 35, 20, 20.0, 0.25
-#: What a model is told; PyTorch has no sampled softmax.
+_ADAPTIVE = {"softmax": "adaptive", "cutoffs": (2000, 10000)}
+_SAMPLED = {"softmax": "sampled", "samples": 1000}
+#: What a model is told.
 SOFTMAXES: dict[str, dict[str, Any]] = {
     "full": {},
-    "adaptive": {"softmax": "adaptive", "cutoffs": (2000, 10000)},
-    "sampled": {"softmax": "sampled", "samples": 1000},
+    "adaptive": _ADAPTIVE,
+    "sampled": _SAMPLED,
+    "full, tied": {"tied": True},
+    "adaptive, tied": {**_ADAPTIVE, "tied": True},
+    "sampled, tied": {**_SAMPLED, "tied": True},
 }
+#: Those that PyTorch has.
+THEIRS = ("full", "adaptive", "full, tied")
 #: Steps in a row before another takes its turn.
 TURN = 5
 
@@ -64,6 +72,8 @@ def theirs(words: int, softmax: str) -> Callable[[Any, Any], float]:
         output = torch.nn.AdaptiveLogSoftmaxWithLoss(HIDDEN, words, list(cutoffs), head_bias=True)
     else:
         output = torch.nn.Linear(HIDDEN, words)
+        if "tied" in SOFTMAXES[softmax]:
+            output.weight = embedding.weight
     network = torch.nn.ModuleList([embedding, recurrent, output])
     for parameter in network.parameters():
         torch.nn.init.uniform_(parameter, -0.1, 0.1)
@@ -97,7 +107,7 @@ def measure(rounds: int, threads: int) -> dict[str, Any]:
 
         torch.set_num_threads(threads)
         version = torch.__version__
-        runs.update({f"PyTorch, {name}": theirs(words, name) for name in SOFTMAXES if name != "sampled"})
+        runs.update({f"PyTorch, {name}": theirs(words, name) for name in THEIRS})
     except ImportError:
         print("compare_softmax: PyTorch is not installed, left out", file=sys.stderr)
     batches = [
@@ -141,12 +151,12 @@ def table(record: dict[str, Any]) -> str:
         f"{record['peak'] / 1e9:.0f} GFLOP/s; medians of {record['rounds']} alternating rounds; "
         f"`python bench/{command}`",
         "",
-        "| softmax | dlkit, ms | words a second | times faster than the full one | PyTorch, ms | time / dlkit's |",
+        "| softmax | dlkit, ms | words a second | times faster than full | PyTorch, ms | time / dlkit's |",
         "| --- | ---: | ---: | ---: | ---: | ---: |",
     ]
     for softmax in SOFTMAXES:
         own, other = seconds[f"dlkit, {softmax}"], seconds.get(f"PyTorch, {softmax}")
-        faster = seconds["dlkit, full"] / own
+        faster = seconds["dlkit, full, tied" if "tied" in SOFTMAXES[softmax] else "dlkit, full"] / own
         beside = f"{1e3 * other:.1f} | {other / own:.2f}" if other else " | "
         lines.append(
             f"| {softmax} | {1e3 * own:.1f} | {STEPS * BATCH / own:,.0f} | {faster:.1f} | {beside} |"
