@@ -25,7 +25,10 @@ NVCC := $(shell command -v nvcc 2>/dev/null)
 CUDA_ARCHITECTURES ?= 90a-real
 CUDA_MODULE := build/cuda/built
 SANITIZE_VENV := .venv-sanitize
-SANITIZE_TESTS ?= tests/core tests/kernels tests/layers tests/matmul tests/conv tests/recurrent tests/ngram tests/augment
+SANITIZE_TESTS ?= tests/core tests/kernels tests/layers tests/matmul tests/conv tests/recurrent tests/ngram tests/augment \
+  tests/word2vec
+# This machine's best instruction set alone, or all: three times as long to build.
+SANITIZE_ISAS ?= native
 
 comma := ,
 extras = $(foreach extra,$(subst $(comma), ,$(1)),$(STAMPS)/extra-$(extra))
@@ -131,7 +134,7 @@ reproduce-lm: $(call extras,cli) ## recurrent language models: the rows of docs/
 sweep-text: $(call extras,cli) ## the settings of sentence classification, one after the other, as plots and a table
 	@$(BIN)/python bench/sweep_text.py $(SWEEP_ARGS)
 
-sanitize: $(SANITIZE_VENV)/stamps/extension ## kernel tests under Address- and UndefinedBehaviorSanitizer (an hour; SANITIZE_TESTS=tests/conv: a part)
+sanitize: $(SANITIZE_VENV)/stamps/extension ## kernel tests under Address- and UndefinedBehaviorSanitizer (an hour; SANITIZE_TESTS=tests/conv: a part; SANITIZE_ISAS=all)
 	$(say) "testing under AddressSanitizer and UndefinedBehaviorSanitizer: $(SANITIZE_TESTS)"
 	@LD_PRELOAD="$$($${CXX:-g++} -print-file-name=libasan.so) $$($${CXX:-g++} -print-file-name=libstdc++.so)" \
 	ASAN_OPTIONS=detect_leaks=0:allocator_may_return_null=1 UBSAN_OPTIONS=print_stacktrace=1:halt_on_error=1 \
@@ -197,7 +200,8 @@ $(SANITIZE_VENV)/stamps/extension: $(BUILD_INPUTS)
 	@$(call check_compiler,$(SANITIZE_VENV)/bin/python)
 	$(say) "building the kernels with sanitizers into $(SANITIZE_VENV) (some minutes)"
 	@$(SANITIZE_VENV)/bin/python -m pip --disable-pip-version-check --quiet install --no-build-isolation \
-	  --config-settings=cmake.define.DLKIT_SANITIZE=ON --config-settings=build-dir=build/sanitize \
+	  --config-settings=cmake.define.DLKIT_SANITIZE=ON --config-settings=cmake.define.DLKIT_ISAS=$(SANITIZE_ISAS) \
+	  --config-settings=build-dir=build/sanitize \
 	  --config-settings=install.strip=false --editable . pytest hypothesis threadpoolctl
 	@touch $@
 
