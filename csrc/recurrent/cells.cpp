@@ -21,7 +21,7 @@ DLKIT_INLINE void fetch_row(const T* gates, Index gate_stride, int slots) {
 // So many registers of units go through a cell in lockstep: a whole group (kernels.h), where the cell's chain of
 // functions is longer than what the processor overlaps of it with the next. An LSTM's vector took 84 cycles one by one.
 template <class T, Cell kCell>
-constexpr int kLockstep = Vec<T>::lanes >= 8 && sizeof(T) == 4 && (is_lstm(kCell) || is_gru(kCell)) ? 3 : 1;
+constexpr int kLockstep = Vec<T>::lanes >= 8 && sizeof(T) == 4 && (kCell == Cell::lstm || kCell == Cell::gru) ? 3 : 1;
 
 // What one vector of units has at one step.
 template <class V, class T>
