@@ -109,8 +109,8 @@ def tables(record: dict[str, Any]) -> str:
     if wiki := {row["name"]: row for row in record["rows"] if row["data"] == "wikitext2"}:
         full = wiki.get("full")
         lines = [
-            "WikiText-2, 33,278 words, two layers of 200 LSTM units; the same settings but for the softmax, the epochs, "
-            "and tied weights where it says so.",
+            "WikiText-2, 33,278 words, two layers of 200 LSTM units; the same settings but for the softmax, the "
+            "epochs, and tied weights where it says so.",
             "",
             "| softmax | test perplexity | beside full | validation | epochs | to train | measured |",
             "| --- | ---: | ---: | ---: | ---: | ---: | --- |",
