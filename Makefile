@@ -27,8 +27,10 @@ CUDA_MODULE := build/cuda/built
 SANITIZE_VENV := .venv-sanitize
 SANITIZE_TESTS ?= tests/core tests/kernels tests/layers tests/matmul tests/conv tests/recurrent tests/ngram tests/augment \
   tests/word2vec
-# This machine's best instruction set alone, or all: three times as long to build.
+# This machine's best instruction set alone, or all: three times as long to build. Chapters of csrc, such as
+# ngram,word2vec, or all of them.
 SANITIZE_ISAS ?= native
+SANITIZE_CHAPTERS ?=
 
 comma := ,
 extras = $(foreach extra,$(subst $(comma), ,$(1)),$(STAMPS)/extra-$(extra))
@@ -134,7 +136,7 @@ reproduce-lm: $(call extras,cli) ## recurrent language models: the rows of docs/
 sweep-text: $(call extras,cli) ## the settings of sentence classification, one after the other, as plots and a table
 	@$(BIN)/python bench/sweep_text.py $(SWEEP_ARGS)
 
-sanitize: $(SANITIZE_VENV)/stamps/extension ## kernel tests under Address- and UndefinedBehaviorSanitizer (an hour; SANITIZE_TESTS=tests/conv: a part; SANITIZE_ISAS=all)
+sanitize: $(SANITIZE_VENV)/stamps/extension ## kernel tests under Address- and UndefinedBehaviorSanitizer (two hours; SANITIZE_CHAPTERS=ngram,word2vec SANITIZE_TESTS="tests/ngram tests/word2vec": half an hour)
 	$(say) "testing under AddressSanitizer and UndefinedBehaviorSanitizer: $(SANITIZE_TESTS)"
 	@LD_PRELOAD="$$($${CXX:-g++} -print-file-name=libasan.so) $$($${CXX:-g++} -print-file-name=libstdc++.so)" \
 	ASAN_OPTIONS=detect_leaks=0:allocator_may_return_null=1 UBSAN_OPTIONS=print_stacktrace=1:halt_on_error=1 \
@@ -201,6 +203,7 @@ $(SANITIZE_VENV)/stamps/extension: $(BUILD_INPUTS)
 	$(say) "building the kernels with sanitizers into $(SANITIZE_VENV) (some minutes)"
 	@$(SANITIZE_VENV)/bin/python -m pip --disable-pip-version-check --quiet install --no-build-isolation \
 	  --config-settings=cmake.define.DLKIT_SANITIZE=ON --config-settings=cmake.define.DLKIT_ISAS=$(SANITIZE_ISAS) \
+	  --config-settings=cmake.define.DLKIT_SANITIZE_CHAPTERS=$(SANITIZE_CHAPTERS) \
 	  --config-settings=build-dir=build/sanitize \
 	  --config-settings=install.strip=false --editable . pytest hypothesis threadpoolctl
 	@touch $@
