@@ -27,6 +27,8 @@ def test_who_is_absent_and_how_others_were_configured_is_said(record):
     record["rows"][0]["peers"]["numpy"] = {"absent": "no such operation"}
     assert "NumPy: no such operation (64×784×512)." in table.notes(record)
     assert table.rows(record)[0][3] == "–"
+    record["rows"] *= 5
+    assert "NumPy: no such operation (5 workloads)." in table.notes(record)
 
 
 def test_markdown_is_a_table(record):

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
+#: So many workloads that a peer has not are named, more are counted.
+_NAMED = 4
+
 
 def columns(record: dict[str, Any]) -> list[str]:
     """Return the column heads: workload, dlkit, each peer, the two ratios, percent of the ceiling."""
@@ -59,7 +62,9 @@ def notes(record: dict[str, Any]) -> list[str]:
         for name, entry in row["peers"].items():
             if name in labels and entry.get("absent"):
                 reasons.setdefault(f"{labels[name]}: {entry['absent']}", []).append(row["workload"]["name"])
-    found += [f"{reason} ({'; '.join(names)})." for reason, names in reasons.items()]
+    for reason, names in reasons.items():
+        which = "; ".join(names) if len(names) <= _NAMED else f"{len(names)} workloads"
+        found.append(f"{reason} ({which}).")
     return found
 
 
