@@ -138,7 +138,7 @@ DLKIT_INLINE V sigmoid(V x) {
   return quotient<T, kEstimate>(unit, V::fma(scale, expm1_r, scale + unit));
 }
 
-// m / (m + 1) with m = expm1(2 x) / 2.
+// m / (m + 1) with m = expm1(2 x) / 2. Of -0 it is +0.
 template <class T, bool kEstimate = false, class V>
 DLKIT_INLINE V tanh(V x) {
   using C = MathConstants<T>;
