@@ -55,6 +55,7 @@ _MEDIUM_TIED = {"preset": "medium", "tied": True, "epochs": 13, "flat_epochs": 7
 _WIKITEXT = {"dropout": 0.2, "epochs": 5, "flat_epochs": 2}
 #: Rare words learn from the tokens of their cluster alone, and more slowly; an epoch takes a quarter of the time.
 _ADAPTIVE = {**_WIKITEXT, "softmax": "adaptive", "epochs": 8, "flat_epochs": 4}
+_WIKITEXT_TIED = {**_WIKITEXT, "tied": True, "epochs": 4}
 
 ROWS = (
     Row("small", "LSTM, 2 layers of 200", "ptb", {"preset": "small"}, 115.0, "114.5 (Zaremba et al., 2014)"),
@@ -69,7 +70,10 @@ ROWS = (
         "adaptive-tied",
         "adaptive softmax, tied weights",
         "wikitext2",
-        {**_WIKITEXT, "tied": True, "epochs": 4, "softmax": "adaptive"},
+        {**_WIKITEXT_TIED, "softmax": "adaptive"},
+    ),
+    Row(
+        "sampled-tied", "sampled softmax, tied weights", "wikitext2", {**_WIKITEXT_TIED, "softmax": "sampled"}
     ),
 )
 _KEPT = ("test_perplexity", "val_perplexity", "epochs", "parameters", "words", "peak_memory")
