@@ -25,8 +25,8 @@ def normalised(cell: str, lengths: list[int], inputs: int, hidden: int, **option
     return make(cell, lengths, inputs, hidden, norms=True, **options)
 
 
-def assert_close_as_rounded(found: list[Any], case: Case, rounding: float) -> None:
-    """That answers are no farther from the definition's than a dozen roundings of all that is given take those.
+def assert_close_as_rounded(found: list[Any], case: Case, rounding: float, times: int = 12) -> None:
+    """That answers are no farther from the definition's than so many roundings of all that is given take those.
 
     Where a deviation is small, or few units leave little of a gradient but a difference, that is far.
     """
@@ -39,7 +39,7 @@ def assert_close_as_rounded(found: list[Any], case: Case, rounding: float) -> No
     assert len(found) == len(expected)
     for i, (a, b, most) in enumerate(zip(found, expected, allowed, strict=True)):
         assert a.shape == b.shape
-        assert np.linalg.norm(a - b) <= 12 * most, i
+        assert np.linalg.norm(a - b) <= times * most, i
 
 
 def cases(cell: str) -> list[Case]:
@@ -199,11 +199,11 @@ def test_directions_side_by_side(cell):
         for count in (2, 3, 5):
             K.set_num_threads(count)
             found = everything(case, None)
-            # More threads than directions cut products elsewhere, and so round their sums differently.
-            if count < 4:
-                assert_close(found, alone, 2e-6)
+            if count == 5 and cell == "lstm":
+                # Its sums are cut elsewhere, and one rounding of what is given takes some gradients 1.8e-6 away.
+                assert_close_as_rounded(found, case, 6e-8, times=3)
             else:
-                assert_close_as_rounded(found, case, 6e-8)
+                assert_close(found, alone, 2e-6)
             by_x = 3 if CELLS[cell].has_c else 2
             for i, (a, b) in enumerate(zip(found, alone, strict=True)):
                 if count < 4 and i != by_x:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from functools import partial
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -43,7 +44,7 @@ class AdaptiveOutput(NamedTuple):
     loss: Tensor
 
 
-class _Adaptive(Module):
+class _Adaptive(Module, ABC):
     # What adaptive softmaxes share: which rows go where, and how their losses come together. Subclasses have what
     # scores the head and each cluster.
 
@@ -61,9 +62,9 @@ class _Adaptive(Module):
         self.cutoffs = [*given, self.n_classes]
         self.shortlist = given[0]
 
+    @abstractmethod
     def _scorers(self) -> list[Callable[[Tensor], Tensor]]:
-        # The head, then the clusters.
-        raise NotImplementedError
+        """What scores the head, then each cluster."""
 
     def forward(self, x: Any, target: Any) -> AdaptiveOutput:
         """Log-probabilities of targets, and their mean.
