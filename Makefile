@@ -9,6 +9,8 @@ PYTHON      ?= python3
 VENV        ?= .venv
 TEST_EXTRAS ?= dev
 PYTEST_ARGS ?=
+# Tests run in so many processes, whole files in each; PYTEST_ARGS="-n 0" is one, for a debugger.
+TEST_JOBS   ?= $(shell n=$$(nproc 2>/dev/null || sysctl -n hw.ncpu 2>/dev/null || echo 1); echo $$((n < 4 ? n : 4)))
 BENCH_ARGS  ?=
 DEMO_DIR    ?= runs/demo
 REPRODUCE_ARGS ?=
@@ -53,7 +55,7 @@ demo: $(if $(wildcard $(STAMPS)/extension),$(call extras,cli),$(STAMPS)/demo) ##
 	@$(BIN)/dlkit train mlp --data digits --run-dir "$(DEMO_DIR)" --overwrite
 
 test: $(call extras,$(TEST_EXTRAS)) $(if $(NVCC),$(CUDA_MODULE)) ## every test; needs no network and no GPU
-	@$(BIN)/python -m pytest -m "not slow" $(PYTEST_ARGS)
+	@$(BIN)/python -m pytest -m "not slow" -n $(TEST_JOBS) --dist loadfile --no-loadscope-reorder $(PYTEST_ARGS)
 
 bench: $(call extras,cli$(comma)bench) ## dlkit beside NumPy, PyTorch and JAX; results into bench/results
 	@$(BIN)/python -m pytest bench $(BENCH_ARGS)

@@ -242,7 +242,10 @@ def _among_earlier(record: dict[str, Any], file: Path) -> dict[str, Any]:
         return row["name"], row["dim"], row["workers"]
 
     earlier = json.loads(file.read_text(encoding="utf-8"))
-    alike = [[found["words"], found["environment"]["cpu"]] for found in (record, earlier)]
+    alike = [
+        [found["words"], found["environment"]["cpu"], found["environment"]["kernels"]["isa"]]
+        for found in (record, earlier)
+    ]
     if alike[0] != alike[1]:
         raise SystemExit(
             f"compare_word2vec: earlier rows are of {alike[1]}, these of {alike[0]}; expected the same"

@@ -85,7 +85,7 @@ class TestTensor:
         [
             ("abc", "a str of dtype <U3"),
             (None, "a NoneType of dtype object"),
-            (object(), "a object of dtype object"),
+            pytest.param(object(), "a object of dtype object", id="object"),
             ({1: 2}, "a dict of dtype object"),
             ({1, 2}, "a set of dtype object"),
             (1j, "a complex of dtype complex128"),

@@ -133,7 +133,7 @@ class TestErrors:
         with pytest.raises(ValueError, match=r"backward: gradient is .*; expected the tensor's shape \(2,\)"):
             (x * x).backward(np.ones(shape))
 
-    @pytest.mark.parametrize("gradient", ["ab", [None, 1.0], np.ones(2, complex), object()], ids=repr)
+    @pytest.mark.parametrize("gradient", ["ab", [None, 1.0], np.ones(2, complex), object()], ids=type)
     def test_a_gradient_that_is_no_number(self, gradient):
         with pytest.raises(TypeError, match="backward: gradient is"):
             (leaf([1.0, 2.0]) * 2).backward(gradient)

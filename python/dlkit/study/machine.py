@@ -5,34 +5,15 @@ from __future__ import annotations
 import os
 import platform
 import re
-from functools import lru_cache
-from pathlib import Path
 from typing import Any
 
-
-@lru_cache(maxsize=1)
-def _cpuinfo() -> dict[str, str]:
-    try:
-        text = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace")
-    except OSError:
-        return {}
-    first = text.split("\n\n")[0]
-    return {k.strip(): v.strip() for k, _, v in (line.partition(":") for line in first.splitlines())}
+from dlkit.train.environment import cpu_info, cpu_model
 
 
 def cpu_flags() -> frozenset[str]:
     """Return the processor's feature flags as Linux names them; empty where unknown."""
-    info = _cpuinfo()
+    info = cpu_info()
     return frozenset(info.get("flags", info.get("Features", "")).split())
-
-
-def cpu_name() -> str:
-    """Return the processor's name, with family and model where the name alone says little."""
-    info = _cpuinfo()
-    name = info.get("model name") or platform.processor() or platform.machine() or "unknown processor"
-    if "cpu family" in info and not re.search(r"\d", name):
-        name += f" (family {info['cpu family']}, model {info.get('model', '?')})"
-    return name
 
 
 def slug(name: str) -> str:
@@ -54,7 +35,7 @@ def describe() -> dict[str, Any]:
     usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     load = os.getloadavg()[0] if hasattr(os, "getloadavg") else float("nan")
     return {
-        "cpu": cpu_name(),
+        "cpu": cpu_model(),
         "cores": usable,
         "isa": vector_isa(),
         "system": f"{platform.system()} {platform.release()}",

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import os
 import platform
+import re
 import sys
 from datetime import datetime, timezone
+from functools import lru_cache
+from pathlib import Path
 from typing import Any
 
 from dlkit import kernels
@@ -69,13 +72,24 @@ def _described(device: str) -> dict[str, Any]:
 
 
 def cpu_model() -> str:
-    """The processor's name as the system gives it."""
+    """The processor's name as the system gives it, with family and model where the name alone says little."""
+    info = cpu_info()
+    named = (info.get(key, "") for key in ("model name", "Model", "Hardware"))
+    name = next(filter(None, named), "") or platform.processor() or platform.machine()
+    if "cpu family" in info and not re.search(r"\d", name):
+        name += f" (family {info['cpu family']}, model {info.get('model', '?')})"
+    return name
+
+
+@lru_cache(maxsize=1)
+def cpu_info() -> dict[str, str]:
+    """What Linux says of its processors in ``/proc/cpuinfo``; empty elsewhere."""
     try:
-        with open("/proc/cpuinfo", encoding="utf-8", errors="replace") as lines:
-            for line in lines:
-                name, _, value = line.partition(":")
-                if name.strip() in ("model name", "Model", "Hardware") and value.strip():
-                    return value.strip()
+        text = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace")
     except OSError:
-        pass
-    return platform.processor() or platform.machine()
+        return {}
+    info: dict[str, str] = {}
+    for line in text.splitlines():
+        key, _, value = line.partition(":")
+        info.setdefault(key.strip(), value.strip())  # of the first processor
+    return info
