@@ -7,18 +7,20 @@
 // would keep one copy for all, possibly the one that needs AVX-512. tests/core/test_isa_symbols.py holds this.
 //
 // Vec<T> is one register of T (float or double):
-//   Vec<T>::lanes            elements in a register
-//   Vec<T>::cheap_masks      whether masked loads and stores cost about what plain ones do (AVX2 stores: 12 cycles on
-//   Zen) Vec<T>::Mask             a subset of the lanes, as made by first(n), and by the comparisons load, store,
-//   broadcast   unaligned; with a mask, lanes outside it are neither read nor written (read as 0) fma(a, b, c) a * b +
-//   c, rounded once where the instruction exists exp2_of_integer(n)       2^n for integral n within the exponent range
-//   of normal numbers
+//   lanes               elements in a register
+//   Mask                a subset of the lanes, as made by first(n), and by the comparisons
+//   Few                 the first n lanes, 0 < n < lanes, as made by few(n), where much is stored by them
+//   cheap_masks         whether masked loads and stores cost about what plain ones do (AVX2 stores: 28 cycles on Zen 3)
+//   load, store         unaligned; with a mask or a Few, lanes outside are neither read nor written (read as 0)
+//   fma(a, b, c)        a * b + c, rounded once where the instruction exists
+//   exp2_of_integer(n)  2^n for integral n within the exponent range of normal numbers
 #pragma once
 
 #include <cstddef>
 #include <cstdint>
 
 #define DLKIT_INLINE inline __attribute__((always_inline))
+#define DLKIT_NOINLINE __attribute__((noinline))
 
 #if defined(DLKIT_TARGET_AVX512)
 #include "core/simd_avx512.h"

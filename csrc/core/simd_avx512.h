@@ -32,6 +32,8 @@ struct Vec<float> {
   static DLKIT_INLINE Mask first(std::ptrdiff_t n) {
     return static_cast<Mask>(n >= lanes ? ~0u : (1u << (n > 0 ? n : 0)) - 1u);
   }
+  using Few = Mask;
+  static DLKIT_INLINE Few few(std::ptrdiff_t n) { return first(n); }
   static DLKIT_INLINE Mask all() { return static_cast<Mask>(~0u); }
 
   friend DLKIT_INLINE Vec operator+(Vec a, Vec b) { return {_mm512_add_ps(a.v, b.v)}; }
@@ -114,6 +116,8 @@ struct Vec<double> {
   static DLKIT_INLINE Mask first(std::ptrdiff_t n) {
     return static_cast<Mask>(n >= lanes ? ~0u : (1u << (n > 0 ? n : 0)) - 1u);
   }
+  using Few = Mask;
+  static DLKIT_INLINE Few few(std::ptrdiff_t n) { return first(n); }
   static DLKIT_INLINE Mask all() { return static_cast<Mask>(~0u); }
 
   friend DLKIT_INLINE Vec operator+(Vec a, Vec b) { return {_mm512_add_pd(a.v, b.v)}; }

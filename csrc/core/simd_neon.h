@@ -46,6 +46,8 @@ struct Vec<float> {
     for (int i = 0; i < 4; ++i) in[i] = i < n ? ~std::uint32_t{0} : 0;
     return {vld1q_u32(in)};
   }
+  using Few = Mask;
+  static DLKIT_INLINE Few few(std::ptrdiff_t n) { return first(n); }
   static DLKIT_INLINE Mask all() { return {vdupq_n_u32(~std::uint32_t{0})}; }
 
   friend DLKIT_INLINE Vec operator+(Vec a, Vec b) { return {vaddq_f32(a.v, b.v)}; }
@@ -127,6 +129,8 @@ struct Vec<double> {
     for (int i = 0; i < 2; ++i) in[i] = i < n ? ~std::uint64_t{0} : 0;
     return {vld1q_u64(in)};
   }
+  using Few = Mask;
+  static DLKIT_INLINE Few few(std::ptrdiff_t n) { return first(n); }
   static DLKIT_INLINE Mask all() { return {vdupq_n_u64(~std::uint64_t{0})}; }
 
   friend DLKIT_INLINE Vec operator+(Vec a, Vec b) { return {vaddq_f64(a.v, b.v)}; }

@@ -25,6 +25,8 @@ struct Vec {
   DLKIT_INLINE void stream(T* p) const { *p = v; }
 
   static DLKIT_INLINE Mask first(std::ptrdiff_t n) { return n > 0; }
+  using Few = Mask;
+  static DLKIT_INLINE Few few(std::ptrdiff_t n) { return first(n); }
   static DLKIT_INLINE Mask all() { return true; }
 
   friend DLKIT_INLINE Vec operator+(Vec a, Vec b) { return {a.v + b.v}; }

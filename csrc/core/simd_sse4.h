@@ -23,25 +23,17 @@ struct Vec<float> {
   static DLKIT_INLINE Vec zero() { return {_mm_setzero_ps()}; }
   static DLKIT_INLINE Vec broadcast(float x) { return {_mm_set1_ps(x)}; }
   static DLKIT_INLINE Vec load(const float* p) { return {_mm_loadu_ps(p)}; }
-  static DLKIT_INLINE Vec load(const float* p, Mask m) {
-    alignas(16) float lane[4] = {0, 0, 0, 0};
-    for (int i = 0; i < 4; ++i)
-      if (member(m, i)) lane[i] = p[i];
-    return {_mm_load_ps(lane)};
-  }
+  static DLKIT_INLINE Vec load(const float* p, Mask m) { return load_some(p, m); }
   DLKIT_INLINE void store(float* p) const { _mm_storeu_ps(p, v); }
-  DLKIT_INLINE void store(float* p, Mask m) const {
-    alignas(16) float lane[4];
-    _mm_store_ps(lane, v);
-    for (int i = 0; i < 4; ++i)
-      if (member(m, i)) p[i] = lane[i];
-  }
+  DLKIT_INLINE void store(float* p, Mask m) const { store_some(p, *this, m); }
   // Past the caches; p must be aligned to the register.
   DLKIT_INLINE void stream(float* p) const { _mm_stream_ps(p, v); }
 
   static DLKIT_INLINE Mask first(std::ptrdiff_t n) {
     return {_mm_cmpgt_epi32(_mm_set1_epi32(static_cast<int>(n > lanes ? lanes : n)), _mm_setr_epi32(0, 1, 2, 3))};
   }
+  using Few = Mask;
+  static DLKIT_INLINE Few few(std::ptrdiff_t n) { return first(n); }
   static DLKIT_INLINE Mask all() { return {_mm_set1_epi32(-1)}; }
 
   friend DLKIT_INLINE Vec operator+(Vec a, Vec b) { return {_mm_add_ps(a.v, b.v)}; }
@@ -95,6 +87,19 @@ struct Vec<float> {
 
  private:
   static DLKIT_INLINE bool member(Mask m, int lane) { return (_mm_movemask_ps(_mm_castsi128_ps(m.bits)) >> lane) & 1; }
+  // Functions of their own: in place they would be a fifth of the kernels' code.
+  static DLKIT_NOINLINE Vec load_some(const float* p, Mask m) {
+    alignas(16) float lane[4] = {0, 0, 0, 0};
+    for (int i = 0; i < 4; ++i)
+      if (member(m, i)) lane[i] = p[i];
+    return {_mm_load_ps(lane)};
+  }
+  static DLKIT_NOINLINE void store_some(float* p, Vec x, Mask m) {
+    alignas(16) float lane[4];
+    _mm_store_ps(lane, x.v);
+    for (int i = 0; i < 4; ++i)
+      if (member(m, i)) p[i] = lane[i];
+  }
 };
 
 template <>
@@ -110,25 +115,17 @@ struct Vec<double> {
   static DLKIT_INLINE Vec zero() { return {_mm_setzero_pd()}; }
   static DLKIT_INLINE Vec broadcast(double x) { return {_mm_set1_pd(x)}; }
   static DLKIT_INLINE Vec load(const double* p) { return {_mm_loadu_pd(p)}; }
-  static DLKIT_INLINE Vec load(const double* p, Mask m) {
-    alignas(16) double lane[2] = {0, 0};
-    for (int i = 0; i < 2; ++i)
-      if (member(m, i)) lane[i] = p[i];
-    return {_mm_load_pd(lane)};
-  }
+  static DLKIT_INLINE Vec load(const double* p, Mask m) { return load_some(p, m); }
   DLKIT_INLINE void store(double* p) const { _mm_storeu_pd(p, v); }
-  DLKIT_INLINE void store(double* p, Mask m) const {
-    alignas(16) double lane[2];
-    _mm_store_pd(lane, v);
-    for (int i = 0; i < 2; ++i)
-      if (member(m, i)) p[i] = lane[i];
-  }
+  DLKIT_INLINE void store(double* p, Mask m) const { store_some(p, *this, m); }
   // Past the caches; p must be aligned to the register.
   DLKIT_INLINE void stream(double* p) const { _mm_stream_pd(p, v); }
 
   static DLKIT_INLINE Mask first(std::ptrdiff_t n) {
     return {_mm_cmpgt_epi64(_mm_set1_epi64x(n > lanes ? lanes : n), _mm_set_epi64x(1, 0))};
   }
+  using Few = Mask;
+  static DLKIT_INLINE Few few(std::ptrdiff_t n) { return first(n); }
   static DLKIT_INLINE Mask all() { return {_mm_set1_epi32(-1)}; }
 
   friend DLKIT_INLINE Vec operator+(Vec a, Vec b) { return {_mm_add_pd(a.v, b.v)}; }
@@ -176,6 +173,18 @@ struct Vec<double> {
 
  private:
   static DLKIT_INLINE bool member(Mask m, int lane) { return (_mm_movemask_pd(_mm_castsi128_pd(m.bits)) >> lane) & 1; }
+  static DLKIT_NOINLINE Vec load_some(const double* p, Mask m) {
+    alignas(16) double lane[2] = {0, 0};
+    for (int i = 0; i < 2; ++i)
+      if (member(m, i)) lane[i] = p[i];
+    return {_mm_load_pd(lane)};
+  }
+  static DLKIT_NOINLINE void store_some(double* p, Vec x, Mask m) {
+    alignas(16) double lane[2];
+    _mm_store_pd(lane, x.v);
+    for (int i = 0; i < 2; ++i)
+      if (member(m, i)) p[i] = lane[i];
+  }
 };
 
 // While it lives, denormal operands and results are zeros on this thread: some processors take ten times as long for

@@ -29,7 +29,7 @@ DLKIT_INLINE void each_vector(Index rows, Index units, const Body& body) {
   for (Index row = 0; row < rows; ++row) {
     Index j = 0;
     for (; j + V::lanes <= units; j += V::lanes) body(row, j);
-    if (j < units) body(row, j, V::first(units - j));
+    if (j < units) body(row, j, V::few(units - j));
   }
 }
 
@@ -43,7 +43,7 @@ DLKIT_INLINE void each_pack(Index rows, Index units, const Body& body) {
     if constexpr (kCount > 1)
       for (; j + P::lanes <= units; j += P::lanes) body.template operator()<P>(row, j);
     for (; j + V::lanes <= units; j += V::lanes) body.template operator()<V>(row, j);
-    if (j < units) body.template operator()<V>(row, j, V::first(units - j));
+    if (j < units) body.template operator()<V>(row, j, V::few(units - j));
   }
 }
 

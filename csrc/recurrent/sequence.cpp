@@ -73,7 +73,7 @@ class Forward {
     first_panels_ = arena_.place(options_.packed ? first_.size() : 0);
     second_panels_ = arena_.place(options_.packed && reset_first_ ? second_.size() : 0);
     const Index product_rows = options_.packed ? std::min(batch, kProductRows) : batch;
-    product_size_ = product_rows * (options_.packed ? k_.group * s_.gates() + k_.lanes : width);
+    product_size_ = product_rows * (options_.packed ? std::max(first_.widest(), second_.widest()) : width);
     product_ = arena_.place(product_size_ * parts_);
     gates_ = arena_.place(p_.reserve != nullptr ? 0 : most_rows * gates_stride_);
     arena_.open();
@@ -346,7 +346,7 @@ class Backward {
     dc_ = arena_.place(traits(s_.cell).has_c ? batch * hidden_ : 0);
     through_panels_ = arena_.place(options_.packed ? through_.size() : 0);
     seen_panels_ = arena_.place(options_.packed && reset_first_ ? seen_.size() : 0);
-    product_size_ = (options_.packed ? std::min(batch, kProductRows) * k_.group : batch * hidden_);
+    product_size_ = (options_.packed ? std::min(batch, kProductRows) * through_.widest() : batch * hidden_);
     product_ = arena_.place(product_size_ * parts_);
     arena_.open();
     copy_rows<T>(p_.dhn, batch, hidden_, nullptr, arena_[dh_], hidden_);

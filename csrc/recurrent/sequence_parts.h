@@ -49,20 +49,29 @@ class Groups {
     const auto border = [&](int part) {
       return part == parts ? hidden : std::min(hidden, (hidden * part / parts + k.lanes / 2) / k.lanes * k.lanes);
     };
+    // A product of so many columns that what comes with each, and with its cells, does not count.
+    const Index most = k.group * std::max(1, 4 / gates) / k.lanes;
     for (int part = 0; part < parts; ++part) {
       begin_.push_back(static_cast<Index>(groups_.size()));
-      for (Index first = border(part); first < border(part + 1);) {
-        const Index left = border(part + 1) - first, whole = std::min(left / k.lanes * k.lanes, k.group);
-        const Index units = whole > 0 ? whole : left;
-        const Index vectors = divide_up(units * gates, k.lanes);
-        groups_.push_back({first, units, vectors, size_});
-        size_ += vectors * k.lanes * depth;
+      const Index end = border(part + 1);
+      Index first = border(part);
+      const auto add = [&](Index units) {
+        const Index columns = round_up(units * gates, k.lanes);
+        groups_.push_back({first, units, columns / k.lanes, size_});
+        widest_ = std::max(widest_, columns);
+        size_ += columns * depth;
         first += units;
-      }
+      };
+      // Registers of units, then the few that are left. Groups alike, but where cells go through in whole groups.
+      const EvenSplit alike((end - first) / k.lanes, most);
+      for (Index i = 0; i < alike.parts; ++i)
+        add(gates < 3 ? alike.size(i) * k.lanes : std::min((end - first) / k.lanes, most) * k.lanes);
+      if (first < end) add(end - first);
     }
     begin_.push_back(static_cast<Index>(groups_.size()));
   }
   Index size() const { return size_; }
+  Index widest() const { return widest_; }  // columns of a group
   Index depth() const { return depth_; }
   int gates() const { return gates_; }
   Index begin(int part) const { return begin_[static_cast<std::size_t>(part)]; }
@@ -71,7 +80,7 @@ class Groups {
 
  private:
   int gates_;
-  Index depth_, size_ = 0;
+  Index depth_, size_ = 0, widest_ = 0;
   std::vector<Group> groups_;
   std::vector<Index> begin_;
 };
