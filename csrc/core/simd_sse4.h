@@ -87,7 +87,7 @@ struct Vec<float> {
 
  private:
   static DLKIT_INLINE bool member(Mask m, int lane) { return (_mm_movemask_ps(_mm_castsi128_ps(m.bits)) >> lane) & 1; }
-  // Functions of their own: in place they would be a fifth of the kernels' code.
+  // Functions of their own: in place they would be a twentieth of the kernels' code.
   static DLKIT_NOINLINE Vec load_some(const float* p, Mask m) {
     alignas(16) float lane[4] = {0, 0, 0, 0};
     for (int i = 0; i < 4; ++i)

@@ -3,12 +3,14 @@
 #include <cstring>
 #include <stdexcept>
 
+#include "core/hash_key.h"
+
 namespace dlkit::ngram {
 namespace {
 
 std::uint64_t hash_of(std::string_view word) {
   constexpr std::uint64_t multiplier = 0x9E3779B97F4A7C15u;
-  std::uint64_t hash = word.size() * multiplier;
+  std::uint64_t hash = (word.size() * multiplier) ^ hash_key;
   const char* at = word.data();
   std::size_t left = word.size();
   for (; left >= 8; at += 8, left -= 8) {

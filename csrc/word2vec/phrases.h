@@ -18,6 +18,7 @@
 #include <string_view>
 #include <vector>
 
+#include "core/hash_key.h"
 #include "word2vec/corpus.h"
 
 namespace dlkit::word2vec {
@@ -49,7 +50,7 @@ class PairTable {
     std::uint64_t value;
   };
   std::size_t first_place(std::uint64_t key) const {
-    const std::uint64_t mixed = (key ^ (key >> 32)) * 0x9E3779B97F4A7C15u;
+    const std::uint64_t mixed = (key ^ (key >> 32) ^ hash_key) * 0x9E3779B97F4A7C15u;
     return static_cast<std::size_t>(((mixed ^ (mixed >> 29)) * 0xBF58476D1CE4E5B9u) >> (64 - bits_));
   }
   std::size_t place(std::uint64_t key) const {

@@ -13,6 +13,8 @@
 #include <string_view>
 #include <vector>
 
+#include "core/hash_key.h"
+
 namespace dlkit::word2vec {
 
 static_assert(std::endian::native == std::endian::little);  // the first byte of a word is the lowest of its prefix
@@ -35,7 +37,7 @@ inline std::uint64_t load_eight(const std::uint8_t* at) {
 inline std::uint64_t first_bytes(std::uint64_t eight, std::size_t count) { return eight & (~0ull >> (64 - 8 * count)); }
 
 inline std::uint32_t tag_of(std::uint64_t mixed, std::size_t length) {
-  std::uint64_t hash = (mixed ^ (length * 0xD1342543DE82EF95u)) * 0x9E3779B97F4A7C15u;
+  std::uint64_t hash = (mixed ^ hash_key ^ (length * 0xD1342543DE82EF95u)) * 0x9E3779B97F4A7C15u;
   hash = (hash ^ (hash >> 32)) * 0xBF58476D1CE4E5B9u;
   return static_cast<std::uint32_t>(hash >> 32);
 }
@@ -47,7 +49,7 @@ inline Token token_at(const std::uint8_t* at, std::size_t length) {
     const std::uint64_t prefix = first_bytes(first, length);
     return {at, prefix, tag_of(prefix, length), static_cast<std::uint32_t>(length)};
   }
-  std::uint64_t mixed = first;
+  std::uint64_t mixed = first ^ hash_key;
   std::size_t done = 8;
   for (; done + 8 <= length; done += 8) {
     mixed = (mixed ^ (mixed >> 29)) * 0x9E3779B97F4A7C15u;

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import tempfile
+import time
 from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -262,6 +263,34 @@ def test_gensim_finds_the_same(rng: np.random.Generator, tmp_path: Path) -> None
 def test_many_words_in_tables_that_grow_and_are_added(rng: np.random.Generator, workers: int) -> None:
     data = b" ".join(b"%d" % i for i in (rng.integers(0, 1 << 40, 60000) >> rng.integers(20, 36, 60000)))
     assert read(data, piece=10000, workers=workers) == expected(data)
+
+
+def alike(count: int) -> np.ndarray:
+    """Words of eight bytes that a hash of multiplications by known numbers alone puts into one place."""
+    back = [np.uint64(pow(factor, -1, 1 << 64)) for factor in (0xBF58476D1CE4E5B9, 0x9E3779B97F4A7C15)]
+    hashed = np.uint64(0x12345678 << 32) | np.arange(4 * count, dtype=np.uint64)
+    hashed *= back[0]
+    hashed = (hashed ^ (hashed >> np.uint64(32))) * back[1]
+    return hashed ^ np.uint64(8 * 0xD1342543DE82EF95 % (1 << 64))
+
+
+def test_words_made_to_share_a_place_do_not(rng: np.random.Generator) -> None:
+    # With a hash that is known these took 20 times as long as others (core/hash_key.h); twice as many, 80 times.
+    count = 50_000
+    seconds: dict[str, list[float]] = {"alike": [], "others": []}
+    for _ in range(2):
+        for name, words in (
+            ("alike", alike(count)),
+            ("others", rng.integers(0, 1 << 64, 4 * count, dtype=np.uint64)),
+        ):
+            letters = words.view(np.uint8).reshape(-1, 8)
+            letters = letters[((letters > 0x20) & (letters != 0x7F)).all(axis=1)][:count]
+            assert len(letters) == count
+            data = b" ".join(row.tobytes() for row in letters)
+            start = time.process_time()
+            read(data, errors="replace")
+            seconds[name].append(time.process_time() - start)
+    assert min(seconds["alike"]) < 5 * min(seconds["others"])
 
 
 def test_a_word_of_64_kib_is_one_and_a_longer_one_is_an_error() -> None:
