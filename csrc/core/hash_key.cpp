@@ -12,7 +12,8 @@ std::uint64_t drawn() {
     std::random_device device;
     return static_cast<std::uint64_t>(device()) << 32 | device();
   } catch (const std::exception&) {  // the system has no source of random numbers
-    return static_cast<std::uint64_t>(std::chrono::steady_clock::now().time_since_epoch().count()) * 0x9E3779B97F4A7C15u;
+    return static_cast<std::uint64_t>(std::chrono::steady_clock::now().time_since_epoch().count()) *
+           0x9E3779B97F4A7C15u;
   }
 }
 
