@@ -47,10 +47,14 @@ def test_unknown_chapters_and_names_are_errors():
         workloads("attention")
     with pytest.raises(ValueError, match="bench: no workload of layers is named like 'gelu'; there are Adam"):
         workloads("layers", ["gelu"])
+    with pytest.raises(ValueError, match="there are LSTM 35×20, 200 → 200; LSTM 35×20, 650 → 650; ") as error:
+        workloads("recurrent", ["9x9"])
+    assert "forward" not in str(error.value)
 
 
 def test_parts_of_names_choose():
     assert {w.kind for w in workloads("layers", ["tanh", "adam"])} == {"tanh", "adam"}
+    assert workloads("recurrent", ["gru 35x20"]) == workloads("recurrent", ["GRU 35×20"]) != []
 
 
 def test_units():

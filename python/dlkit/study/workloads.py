@@ -555,14 +555,20 @@ def workloads(chapter: str, shapes: Sequence[str] | None = None, *, quick: bool 
                 lm_step("medium", hidden=650),
             ]
     if shapes:
-        kept = [w for w in found if any(text.lower() in w.name.lower() for text in shapes)]
+        kept = [w for w in found if any(_plain(text) in _plain(w.name) for text in shapes)]
         if not kept:
+            heads = dict.fromkeys(w.name.rpartition(": ")[0] or w.name for w in found)
             raise ValueError(
                 f"bench: no workload of {chapter} is named like {', '.join(map(repr, shapes))}; there are "
-                + "; ".join(w.name for w in found)
+                + "; ".join(heads)
             )
         return kept
     return found
+
+
+def _plain(name: str) -> str:
+    # As people type it: 35x20.
+    return re.sub(r"(?<=\d)×(?=\d)", "x", name.lower())
 
 
 # The files that have the inputs and answers of a kind.
