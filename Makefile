@@ -199,6 +199,7 @@ $(STAMPS)/extra-%: pyproject.toml | $(STAMPS)/extension
 	@$(PIP) install "dlkit[$*]"
 	@touch $@
 
+ifneq ($(VENV),$(SANITIZE_VENV))  # else it is the extension above: below, make runs itself so
 $(SANITIZE_VENV)/stamps/extension: $(BUILD_INPUTS)
 	@$(MAKE) --no-print-directory VENV=$(SANITIZE_VENV) $(SANITIZE_VENV)/stamps/build-tools
 	@$(call check_compiler,$(SANITIZE_VENV)/bin/python)
@@ -209,6 +210,7 @@ $(SANITIZE_VENV)/stamps/extension: $(BUILD_INPUTS)
 	  --config-settings=build-dir=build/sanitize \
 	  --config-settings=install.strip=false --editable . pytest hypothesis threadpoolctl
 	@touch $@
+endif
 
 $(CUDA_MODULE): $(BUILD_INPUTS) | $(STAMPS)/build-tools
 	@test -n "$(NVCC)" || { echo "make: no nvcc on the path; the GPU module needs CUDA 12.4 or newer" >&2; exit 1; }
