@@ -9,7 +9,9 @@ times; and the building of the vocabulary. gensim reads the text by ``corpus_fil
 of 10,000 words as all take them. dlkit and gensim tell when training begins; of the two programs a run that does all
 but train (``word2vec`` on a text of 100 bytes with the vocabulary of the whole, ``fasttext`` with 0 epochs) is timed
 beside the whole one, and the difference counts. The report goes into ``bench/results/word2vec.json`` and, as a table,
-into ``docs/word2vec.md``; with ``--whole``, all words of the text, as ``word2vec-whole.json`` and another table.
+into ``docs/word2vec.md``; with ``--whole``, all words of the text, as ``word2vec-whole.json`` and another table. With
+``DLKIT_ISA=avx2`` names and tables are others again (``word2vec-whole-avx2``). ``--modes`` measures some rows and keeps
+what was measured of others before.
 
 gensim comes with ``pip install '.[compare]'``. The programs are built from their own sources, and left out where no
 path is given::
@@ -29,6 +31,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import statistics
 import subprocess
 import sys
@@ -52,8 +55,10 @@ from dlkit.models.word2vec_trainer import Word2VecTrainer
 from dlkit.train.environment import environment
 
 PAGE = ROOT / "docs" / "word2vec.md"
-SPEED = RESULTS / "word2vec.json"
-WHOLE = RESULTS / "word2vec-whole.json"
+#: A table of its own for an instruction set that was asked for.
+_ISA = f"-{os.environ['DLKIT_ISA']}" if os.environ.get("DLKIT_ISA") else ""
+SPEED = RESULTS / f"word2vec{_ISA}.json"
+WHOLE = RESULTS / f"word2vec-whole{_ISA}.json"
 ENGINE = RESULTS / "word2vec-engine.json"
 SENTENCE = 10000
 MODES = {
@@ -236,10 +241,11 @@ def speed(
 
 
 def _among_earlier(record: dict[str, Any], file: Path) -> dict[str, Any]:
-    """Put rows in the places of those that were measured alike before."""
+    """Put rows among those that were measured alike before."""
 
     def key(row: dict[str, Any]) -> tuple[Any, ...]:
-        return row["name"], row["dim"], row["workers"]
+        mode = list(MODES).index(row["name"]) if row["name"] in MODES else -1
+        return row["workers"], row["dim"] or 0, mode
 
     earlier = json.loads(file.read_text(encoding="utf-8"))
     alike = [
@@ -250,9 +256,9 @@ def _among_earlier(record: dict[str, Any], file: Path) -> dict[str, Any]:
         raise SystemExit(
             f"compare_word2vec: earlier rows are of {alike[1]}, these of {alike[0]}; expected the same"
         )
-    now = {key(row): row for row in record["rows"]}
-    before = ({"rounds": earlier.get("rounds"), **row} for row in earlier["rows"])
-    return {**record, "rows": [now.get(key(row), row) for row in before]}
+    rows = {key(row): {"rounds": earlier.get("rounds"), **row} for row in earlier["rows"]}
+    rows |= {key(row): row for row in record["rows"]}
+    return {**record, "rows": [rows[each] for each in sorted(rows)]}
 
 
 def _described() -> dict[str, Any]:
@@ -501,7 +507,8 @@ def table(record: dict[str, Any]) -> str:
     lines = [
         f"Thousand words a second, medians of alternating rounds on {record['words']:,} words of text8; "
         f"{measured(where)}, gensim {where['gensim']}; "
-        f"`python bench/compare_word2vec.py{' --whole' if '--whole' in where['command'] else ''}`",
+        f"`{_ISA.replace('-', 'DLKIT_ISA=') + ' ' * bool(_ISA)}python bench/compare_word2vec.py"
+        f"{' --whole' if '--whole' in where['command'] else ''}`",
         "",
         f"| window 5, 5 negatives, sample 1e-4 | dimensions | workers | rounds | {' | '.join(heads)} |",
         f"| --- | ---: | ---: | ---: |{' ---: |' * len(heads)}",
@@ -589,7 +596,9 @@ def main() -> int:
         words = None if asked.whole else asked.words
         record = speed(measure, asked.workers, asked.dims, asked.modes, words, asked.rounds)
         results, name, show = (
-            (WHOLE, "word2vec-whole", table) if asked.whole else (SPEED, "word2vec-speed", table)
+            (WHOLE, f"word2vec-whole{_ISA}", table)
+            if asked.whole
+            else (SPEED, f"word2vec-speed{_ISA}", table)
         )
     if not asked.dry_run:
         write_results(results, record)

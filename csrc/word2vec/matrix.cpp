@@ -4,9 +4,11 @@
 //
 // Pair by pair, a pair's two vectors travel for its 6 dim operations; here m + n vectors do for all m n pairs: with 6
 // inputs and 6 outputs a sixth, and nothing waits for a sum or a sigmoid but the next product. In the first product a
-// tile of 2 inputs by 8 outputs (half the lanes) stays in registers, whose sums over lanes come out as one register
-// (core/lane_sums.h). In the other two, for each register's worth of columns, 8 outputs and their steps do, while the
-// inputs go by: two multiply-adds for each number of G.
+// tile of 2 inputs by 8 outputs (6 with 16 registers) stays in registers, whose sums over lanes come out as one
+// register or two (core/lane_sums.h). In the other two, for each register's worth of columns, as many outputs and their
+// steps do, while the inputs go by: two multiply-adds for each number of G.
+//
+// A word that stands in the window twice, or a negative that is drawn twice, is one row whose pairs count twice.
 //
 // One input has outputs of which nothing is shared, 6 n dim operations and n dim numbers: its steps go row by row,
 // which takes a load, two multiply-adds and a store for each register of a row, against another load of the row's
@@ -28,11 +30,13 @@
 namespace dlkit::DLKIT_TARGET {
 namespace {
 
-// A tile of sums is at most as many as there are lanes. Double precision is for gradients to be checked in: small code.
+// Skip-gram has 6 outputs as a rule, which AVX2 takes at a time: 12 sums, or outputs and their steps, of 16 registers.
+// Double precision is for gradients to be checked in: small code.
 template <class T>
 constexpr int kInputs = Vec<T>::lanes >= 2 ? 2 : 1;
 template <class T>
 constexpr int kOutputs = sizeof(T) == sizeof(double) ? 1
+                         : Vec<T>::lanes == 8        ? 6
                          : Vec<T>::lanes >= 4        ? Vec<T>::lanes / 2
                                                      : 1;
 
@@ -40,13 +44,16 @@ constexpr int kOutputs = sizeof(T) == sizeof(double) ? 1
 template <class T>
 constexpr bool kHasSingle = sizeof(T) == sizeof(float) && Vec<T>::lanes >= 8;
 
-// s[r * stride + c] = x[r] . w[c]
+// s[r * stride + c] = x[r] . w[c]. Where rows of s lie end to end, what is behind the last is written, too.
 template <class T, int R, int C>
 __attribute__((noinline)) void dot_tile(const T* const* x, const T* const* w, Index dim, T* s, Index stride) {
   using V = Vec<T>;
-  V sums[V::lanes];
+  constexpr int kParts = (R * C + V::lanes - 1) / V::lanes;
+  V sums[kParts][V::lanes];
+#pragma GCC unroll 2
+  for (int part = 0; part < kParts; ++part)
 #pragma GCC unroll 16
-  for (int i = 0; i < V::lanes; ++i) sums[i] = V::zero();
+    for (int i = 0; i < V::lanes; ++i) sums[part][i] = V::zero();
   const auto add = [&](auto load) __attribute__((always_inline)) {
     V row[R];
 #pragma GCC unroll 2
@@ -56,9 +63,13 @@ __attribute__((noinline)) void dot_tile(const T* const* x, const T* const* w, In
     }
 #pragma GCC unroll 8
     for (int c = 0; c < C; ++c) {
-      const V output = load(w[c]);
+      V output = load(w[c]);
+      hold(output);
 #pragma GCC unroll 2
-      for (int r = 0; r < R; ++r) sums[r * C + c] = V::fma(row[r], output, sums[r * C + c]);
+      for (int r = 0; r < R; ++r) {
+        V& sum = sums[(r * C + c) / V::lanes][(r * C + c) % V::lanes];
+        sum = V::fma(row[r], output, sum);
+      }
     }
   };
   const Index whole = dim / V::lanes * V::lanes;
@@ -67,13 +78,11 @@ __attribute__((noinline)) void dot_tile(const T* const* x, const T* const* w, In
     const auto tail = V::first(dim - whole);
     add([&](const T* row) { return V::load(row + whole, tail); });
   }
-  const V all = lane_sums(sums);
-  if (R == 1 || stride == C) {
-    all.store(s, V::first(R * C));
-    return;
-  }
-  T tile[V::lanes];
-  all.store(tile);
+  T tile[kParts * V::lanes];
+  T* const to = stride == C ? s : tile;
+#pragma GCC unroll 2
+  for (int part = 0; part < kParts; ++part) lane_sums(sums[part]).store(to + part * V::lanes);
+  if (stride == C) return;
 #pragma GCC unroll 2
   for (int r = 0; r < R; ++r)
 #pragma GCC unroll 8
@@ -99,9 +108,10 @@ struct WholeColumns {
 template <class T>
 struct LastColumns {
   Index k;
-  typename Vec<T>::Mask mask;
-  DLKIT_INLINE Vec<T> load(const T* row) const { return Vec<T>::load(row + k, mask); }
-  DLKIT_INLINE void store(Vec<T> value, T* row) const { value.store(row + k, mask); }
+  typename Vec<T>::Few few;
+  LastColumns(Index first, Index dim) : k(first), few(Vec<T>::few(dim - first)) {}
+  DLKIT_INLINE Vec<T> load(const T* row) const { return Vec<T>::load(row + k, few); }
+  DLKIT_INLINE void store(Vec<T> value, T* row) const { value.store(row + k, few); }
 };
 
 // What C outputs from `first` on and all inputs add to each other in one register of columns. The inputs' steps wait in
@@ -178,7 +188,7 @@ __attribute__((noinline)) void repeated(const PairUpdate<T>& p, const T* g, T* s
   using V = Vec<T>;
   const Index whole = p.dim / V::lanes * V::lanes;
   for (Index k = 0; k < whole; k += V::lanes) step_repeated(p, WholeColumns<T>{k}, g, steps);
-  if (whole < p.dim) step_repeated(p, LastColumns<T>{whole, V::first(p.dim - whole)}, g, steps);
+  if (whole < p.dim) step_repeated(p, LastColumns<T>(whole, p.dim), g, steps);
 }
 
 // Tail: outputs that are left after blocks of kOutputs, or 0.
@@ -191,29 +201,37 @@ __attribute__((noinline)) double update(const PairUpdate<T>& p) {
   for (Index first = 0; first < blocks; first += C) dot_columns<T, C>(p, first, s);
   if constexpr (Tail > 0) dot_columns<T, Tail>(p, blocks, s);
 
+  T* const steps = s + (pairs + V::lanes - 1) / V::lanes * V::lanes;
+  T* const weights = p.input_weights == nullptr ? nullptr : steps;  // of all pairs, until the steps are taken
+  if (weights != nullptr)
+    for (Index i = 0; i < p.m; ++i)
+      for (Index j = 0; j < p.n; ++j) weights[i * p.n + j] = p.input_weights[i] * p.output_weights[j];
+
   double loss = 0;
   if (p.with_loss) {
     // -log sigmoid(z) = softplus(z) - z, and that of 1 - sigmoid(z) is softplus(z).
     V sum = V::zero();
     for (Index k = 0; k < pairs; k += V::lanes) {
       const auto mask = V::first(pairs - k);
-      sum = sum + V::select(mask, softplus<T>(V::load(s + k, mask)), V::zero());
+      V each = softplus<T>(V::load(s + k, mask));
+      if (weights != nullptr) each = each * V::load(weights + k, mask);
+      sum = sum + V::select(mask, each, V::zero());
     }
     loss = static_cast<double>(sum.sum());
     for (Index j = 0; j < p.n; ++j)
       if (p.labels[j] != 0)
-        for (Index i = 0; i < p.m; ++i) loss -= static_cast<double>(s[i * p.n + j]);
+        for (Index i = 0; i < p.m; ++i)
+          loss -= static_cast<double>(weights == nullptr ? s[i * p.n + j] : s[i * p.n + j] * weights[i * p.n + j]);
   }
+  // Behind the last pair there is room for a whole register.
   const V minus_lr = V::broadcast(-p.lr);
-  for (Index k = 0; k < pairs; k += V::lanes) {
-    const auto mask = V::first(pairs - k);
-    (minus_lr * sigmoid<T>(V::load(s + k, mask))).store(s + k, mask);
-  }
+  for (Index k = 0; k < pairs; k += V::lanes) (minus_lr * sigmoid<T>(V::load(s + k))).store(s + k);
   for (Index j = 0; j < p.n; ++j)
     if (p.labels[j] != 0)
       for (Index i = 0; i < p.m; ++i) s[i * p.n + j] += p.lr;
+  if (weights != nullptr)
+    for (Index k = 0; k < pairs; ++k) s[k] *= weights[k];
 
-  T* const steps = s + (pairs + V::lanes - 1) / V::lanes * V::lanes;
   if (!p.distinct) {
     repeated(p, s, steps);
     return loss;
@@ -226,7 +244,7 @@ __attribute__((noinline)) double update(const PairUpdate<T>& p) {
   };
   const Index whole = p.dim / V::lanes * V::lanes;
   for (Index k = 0; k < whole; k += V::lanes) columns(WholeColumns<T>{k});
-  if (whole < p.dim) columns(LastColumns<T>{whole, V::first(p.dim - whole)});
+  if (whole < p.dim) columns(LastColumns<T>(whole, p.dim));
   return loss;
 }
 
@@ -319,7 +337,7 @@ double single(const PairUpdate<T>& p) {
       single_columns_of<T>(n, p.x[0], p.dx[0], block.w, g, block.n, k);
       k += n * V::lanes;
     }
-    if (whole < p.dim) step_single(block, LastColumns<T>{whole, V::first(p.dim - whole)}, g);
+    if (whole < p.dim) step_single(block, LastColumns<T>(whole, p.dim), g);
   }
   return p.with_loss ? static_cast<double>(loss.sum()) : 0;
 }
@@ -332,12 +350,69 @@ DLKIT_INLINE double matrix(const PairUpdate<T>& p) {
     return p.n % kOutputs<T> == Tail ? update<T, Tail>(p) : matrix<T, Tail - 1>(p);
 }
 
+// Rows of which none is there twice, and how often each was.
+template <class T>
+struct Merged {
+  static constexpr Index kMost = kMostLanes * 2;  // so that the weights of all pairs find room where the steps wait
+  const T* x[kMost];
+  T *dx[kMost], *w[kMost];
+  T labels[kMost], input_weights[kMost], output_weights[kMost];
+  PairUpdate<T> update;
+
+  // False where that cannot be.
+  bool take(const PairUpdate<T>& p) {
+    if (p.m > kMost || p.n > kMost) return false;
+    update = p;
+    Index m = 0, n = 0;
+    for (Index i = 0; i < p.m; ++i) {
+      Index at = 0;
+      while (at < m && dx[at] != p.dx[i]) ++at;
+      if (at == m) {
+        x[m] = p.x[i];
+        dx[m] = p.dx[i];
+        input_weights[m++] = 0;
+      } else if (x[at] != p.x[i]) {
+        return false;
+      }
+      input_weights[at] += 1;
+    }
+    for (Index j = 0; j < p.n; ++j) {
+      Index at = 0;
+      while (at < n && w[at] != p.w[j]) ++at;
+      if (at == n) {
+        w[n] = p.w[j];
+        labels[n] = p.labels[j];
+        output_weights[n++] = 0;
+      } else if (labels[at] != p.labels[j]) {
+        return false;
+      }
+      output_weights[at] += 1;
+    }
+    update.x = x;
+    update.dx = dx;
+    update.m = m;
+    update.w = w;
+    update.labels = labels;
+    update.n = n;
+    update.input_weights = input_weights;
+    update.output_weights = output_weights;
+    update.distinct = true;
+    return true;
+  }
+};
+
+template <class T>
+__attribute__((noinline)) double merged(const PairUpdate<T>& p) {
+  Merged<T> rows;
+  return matrix<T>(rows.take(p) ? rows.update : p);
+}
+
 double matrix_float(const PairUpdate<float>& p) {
   if constexpr (kHasSingle<float>)
     if (p.m == 1 && p.distinct && (p.dx[0] != p.x[0] || p.n <= Vec<float>::lanes)) return single<float>(p);
-  return matrix<float>(p);
+  return p.distinct ? matrix<float>(p) : merged<float>(p);
 }
-double matrix_double(const PairUpdate<double>& p) { return matrix<double>(p); }
+double matrix_double(const PairUpdate<double>& p) { return p.distinct ? matrix<double>(p) : merged<double>(p); }
 
 }  // namespace
 

@@ -38,6 +38,9 @@ struct PairUpdate {
   T* scratch;  // as much as the variant asks for
   bool with_loss;
   bool distinct;  // neither the steps' rows nor the outputs' stand there twice; false where that is not known
+  // What a pair counts is the product of its rows' weights; null: 1.
+  const T* input_weights = nullptr;
+  const T* output_weights = nullptr;
 };
 
 template <class T>
