@@ -95,7 +95,17 @@ def check(got: Any, expected: Model, loss: float, expected_loss: float, within: 
 @pytest.mark.parametrize("variant", VARIANTS)
 def test_skip_gram(variant: str | None, dtype: Any, rng: np.random.Generator) -> None:
     for dim in SIZES:
-        for contexts, negatives in ((1, 0), (1, 1), (2, 3), (6, 5), (7, 8), (10, 25), (3, 15)):
+        for contexts, negatives in (
+            (1, 0),
+            (1, 1),
+            (2, 3),
+            (6, 5),
+            (7, 8),
+            (10, 25),
+            (3, 15),
+            (2, 40),
+            (40, 2),
+        ):
             model = Model.random(rng, dim)
             center, inputs = int(rng.integers(ROWS)), rng.integers(0, ROWS, contexts)
             drawn = rng.integers(0, ROWS, negatives)
@@ -169,6 +179,16 @@ def test_hierarchical_softmax(variant: str | None, dtype: Any, rng: np.random.Ge
         loss = K.cbow_hs_update(inputs, nodes, codes, w_in, w_out, LR, variant=variant)
         expected = model.bag(inputs, nodes, 1 - codes, how(variant), True, False)
         check((w_in, w_out), model, loss, expected, tolerance(dtype, variant))
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_a_node_with_both_codes(variant: str | None, dtype: Any, rng: np.random.Generator) -> None:
+    inputs, nodes, codes = np.array([7, 3, 7]), np.array([4, 11, 4, 4, 11]), np.array([0, 1, 1, 0, 1])
+    model = Model.random(rng, 50)
+    w_in, w_out = model.arrays(dtype)
+    loss = K.sghs_update(inputs, nodes, codes, w_in, w_out, LR, variant=variant)
+    expected = getattr(model, how(variant))(inputs, nodes, 1 - codes)
+    check((w_in, w_out), model, loss, expected, tolerance(dtype, variant))
 
 
 def by_autograd(loss_of: Callable[[Any, Any], Any], w_in: Any, w_out: Any) -> tuple[float, Any, Any]:
