@@ -165,30 +165,22 @@ DLKIT_INLINE void step_single(const PairUpdate<T>& p, const Columns& at, const T
   at.store(at.load(p.dx[0]) + (even + odd), p.dx[0]);
 }
 
-// The same where a row is there twice: no row changes before all steps are known.
-template <class T, class Columns>
-DLKIT_INLINE void step_repeated(const PairUpdate<T>& p, const Columns& at, const T* g, T* steps) {
-  using V = Vec<T>;
-  for (Index i = 0; i < p.m; ++i) {
-    V dx = V::zero();
-    for (Index j = 0; j < p.n; ++j) dx = V::fma(V::broadcast(g[i * p.n + j]), at.load(p.w[j]), dx);
-    dx.store(steps + i * V::lanes);
-  }
-  for (Index j = 0; j < p.n; ++j) {
-    V dw = V::zero();
-    for (Index i = 0; i < p.m; ++i) dw = V::fma(V::broadcast(g[i * p.n + j]), at.load(p.x[i]), dw);
-    dw.store(steps + (p.m + j) * V::lanes);
-  }
-  for (Index i = 0; i < p.m; ++i) at.store(at.load(p.dx[i]) + V::load(steps + i * V::lanes), p.dx[i]);
-  for (Index j = 0; j < p.n; ++j) at.store(at.load(p.w[j]) + V::load(steps + (p.m + j) * V::lanes), p.w[j]);
-}
-
+// Where a row is there twice and that cannot be merged (below): by single elements, and no row changes before all steps
+// are known.
 template <class T>
 __attribute__((noinline)) void repeated(const PairUpdate<T>& p, const T* g, T* steps) {
-  using V = Vec<T>;
-  const Index whole = p.dim / V::lanes * V::lanes;
-  for (Index k = 0; k < whole; k += V::lanes) step_repeated(p, WholeColumns<T>{k}, g, steps);
-  if (whole < p.dim) step_repeated(p, LastColumns<T>(whole, p.dim), g, steps);
+  for (Index k = 0; k < p.dim; ++k) {
+    for (Index i = 0; i < p.m; ++i) {
+      steps[i] = 0;
+      for (Index j = 0; j < p.n; ++j) steps[i] += g[i * p.n + j] * p.w[j][k];
+    }
+    for (Index j = 0; j < p.n; ++j) {
+      steps[p.m + j] = 0;
+      for (Index i = 0; i < p.m; ++i) steps[p.m + j] += g[i * p.n + j] * p.x[i][k];
+    }
+    for (Index i = 0; i < p.m; ++i) p.dx[i][k] += steps[i];
+    for (Index j = 0; j < p.n; ++j) p.w[j][k] += steps[p.m + j];
+  }
 }
 
 // Tail: outputs that are left after blocks of kOutputs, or 0.
@@ -353,15 +345,15 @@ DLKIT_INLINE double matrix(const PairUpdate<T>& p) {
 // Rows of which none is there twice, and how often each was.
 template <class T>
 struct Merged {
-  static constexpr Index kMost = kMostLanes * 2;  // so that the weights of all pairs find room where the steps wait
+  static constexpr Index kMost = 64;
   const T* x[kMost];
   T *dx[kMost], *w[kMost];
   T labels[kMost], input_weights[kMost], output_weights[kMost];
   PairUpdate<T> update;
 
-  // False where that cannot be.
+  // False where that cannot be. The weights of all pairs need the room that the steps have (matrix_scratch).
   bool take(const PairUpdate<T>& p) {
-    if (p.m > kMost || p.n > kMost) return false;
+    if (p.m > kMost || p.n > kMost || p.m * p.n > kMostLanes * (p.m + p.n)) return false;
     update = p;
     Index m = 0, n = 0;
     for (Index i = 0; i < p.m; ++i) {
