@@ -32,6 +32,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import shutil
 import statistics
 import subprocess
 import sys
@@ -555,13 +556,22 @@ def _numbers(given: str) -> list[int]:
     return [positive(each) for each in given.split(",")]
 
 
+def _program(text: str) -> str:
+    found = shutil.which(text)
+    if found is None:
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is no program; expected the path of one that is built from its source (see above)"
+        )
+    return found
+
+
 def main() -> int:
     """Measure, write, print."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--word2vec", help="the original program, built from its source")
-    parser.add_argument("--fasttext", help="fastText, built from its source")
+    parser.add_argument("--word2vec", type=_program, help="the original program, built from its source")
+    parser.add_argument("--fasttext", type=_program, help="fastText, built from its source")
     parser.add_argument("--workers", type=_numbers, default=[1, 2], help="numbers of threads (default: 1,2)")
     parser.add_argument("--dims", type=_numbers, default=[100, 300], help="(default: 100,300)")
     length = parser.add_mutually_exclusive_group()
