@@ -54,7 +54,6 @@ def graphs(simt: Any, monkeypatch: pytest.MonkeyPatch) -> FakeGraphs:
     graphs = FakeGraphs(backend.library)
     monkeypatch.setitem(backend.__dict__, "library", graphs)
     monkeypatch.setitem(backend.__dict__, "capture", graphs.capture)
-    monkeypatch.setitem(backend.__dict__, "records", True)
     return graphs
 
 

@@ -355,41 +355,37 @@ struct Merged {
   bool take(const PairUpdate<T>& p) {
     if (p.m > kMost || p.n > kMost || p.m * p.n > kMostLanes * (p.m + p.n)) return false;
     update = p;
-    Index m = 0, n = 0;
-    for (Index i = 0; i < p.m; ++i) {
-      Index at = 0;
-      while (at < m && dx[at] != p.dx[i]) ++at;
-      if (at == m) {
-        x[m] = p.x[i];
-        dx[m] = p.dx[i];
-        input_weights[m++] = 0;
-      } else if (x[at] != p.x[i]) {
-        return false;
-      }
-      input_weights[at] += 1;
-    }
-    for (Index j = 0; j < p.n; ++j) {
-      Index at = 0;
-      while (at < n && w[at] != p.w[j]) ++at;
-      if (at == n) {
-        w[n] = p.w[j];
-        labels[n] = p.labels[j];
-        output_weights[n++] = 0;
-      } else if (labels[at] != p.labels[j]) {
-        return false;
-      }
-      output_weights[at] += 1;
-    }
+    update.m = once(p.dx, p.x, p.m, dx, x, input_weights);
+    update.n = once(p.w, p.labels, p.n, w, labels, output_weights);
+    if (update.m == 0 || update.n == 0) return false;
     update.x = x;
     update.dx = dx;
-    update.m = m;
     update.w = w;
     update.labels = labels;
-    update.n = n;
     update.input_weights = input_weights;
     update.output_weights = output_weights;
     update.distinct = true;
     return true;
+  }
+
+ private:
+  // How many rows there are, 0 where a row has two values of what belongs to it.
+  template <class Other>
+  static Index once(T* const* rows, const Other* others, Index count, T** to, Other* others_to, T* weights) {
+    Index found = 0;
+    for (Index i = 0; i < count; ++i) {
+      Index at = 0;
+      while (at < found && to[at] != rows[i]) ++at;
+      if (at == found) {
+        to[found] = rows[i];
+        others_to[found] = others[i];
+        weights[found++] = 0;
+      } else if (others_to[at] != others[i]) {
+        return 0;
+      }
+      weights[at] += 1;
+    }
+    return found;
   }
 };
 

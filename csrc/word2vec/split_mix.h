@@ -5,8 +5,8 @@
 // are drawn, sentence by sentence
 //
 //   32 bits for each word that subsampling may throw away; and of the n that are left, if there are two or more,
-//   with k negatives:  k numbers for word 0, k for word 1; then, for each word i from 0 on, k for word i + 2, where
-//   there is one, and one for the window of word i, where windows are drawn.
+//   with k negatives:  k numbers for each of the words 0, 1 and 2; then, for each word i from 0 on, k for word i + 3,
+//   where there is one, and one for the window of word i, where windows are drawn.
 #pragma once
 
 #include <cstdint>
@@ -21,6 +21,8 @@ namespace dlkit::word2vec {
 
 struct SplitMix {
   static constexpr std::uint64_t kStep = 0x9E3779B97F4A7C15u;
+  // Words that negatives are drawn early, so that their rows can be fetched.
+  static constexpr std::uint64_t kAhead = 3;
 
   static DLKIT_SPLIT_MIX_FUNCTION std::uint64_t number(std::uint64_t seed, std::uint64_t n) {
     std::uint64_t z = seed + (n + 1) * kStep;
@@ -35,10 +37,10 @@ struct SplitMix {
 
   // How many numbers of a sentence, of which n words are left, come before the negatives and the window of word i.
   static DLKIT_SPLIT_MIX_FUNCTION std::uint64_t before_negatives(std::uint64_t i, std::uint64_t k, bool windows) {
-    return i * k + (windows && i > 2 ? i - 2 : 0);
+    return i * k + (windows && i > kAhead ? i - kAhead : 0);
   }
   static DLKIT_SPLIT_MIX_FUNCTION std::uint64_t before_window(std::uint64_t i, std::uint64_t n, std::uint64_t k) {
-    return (i + 3 < n ? i + 3 : n) * k + i;
+    return (i + kAhead + 1 < n ? i + kAhead + 1 : n) * k + i;
   }
 };
 

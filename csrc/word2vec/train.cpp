@@ -13,6 +13,7 @@
 #include "core/thread_pool.h"
 #include "word2vec/engine.h"
 #include "word2vec/hot_rows.h"
+#include "word2vec/split_mix.h"
 #include "word2vec/window_rows.h"
 
 namespace dlkit::word2vec {
@@ -20,7 +21,7 @@ namespace {
 
 // What a worker takes at a time, and how far ahead of a word its rows are fetched.
 constexpr Index kPieceTokens = 16384;
-constexpr Index kAhead = 2;
+constexpr Index kAhead = SplitMix::kAhead;
 // One word of so many is asked for its loss.
 constexpr Index kLossEvery = 32;
 // A worker's own rows are merged after so many words.
@@ -28,15 +29,14 @@ constexpr Index kMergeEvery = 256;
 // Nodes that so many words have in their paths that they are in the nearest cache without being fetched.
 constexpr Index kNearNodes = 32;
 
-// SplitMix64 (Steele, Lea & Flood 2014).
+// The numbers of split_mix.h, one after the other.
 class Random {
  public:
   explicit Random(std::uint64_t seed) : state_(seed) {}
   std::uint64_t bits() {
-    std::uint64_t z = (state_ += 0x9E3779B97F4A7C15u);
-    z = (z ^ (z >> 30)) * 0xBF58476D1CE4E5B9u;
-    z = (z ^ (z >> 27)) * 0x94D049BB133111EBu;
-    return z ^ (z >> 31);
+    const std::uint64_t found = SplitMix::number(state_, 0);
+    state_ += SplitMix::kStep;
+    return found;
   }
   // Less than `keep` of 2^32; nothing is drawn where that is all of them. Without a branch: it would be random.
   bool kept(std::uint32_t keep) {
@@ -49,8 +49,6 @@ class Random {
  private:
   std::uint64_t state_;
 };
-
-std::uint64_t mixed(std::uint64_t a, std::uint64_t b) { return Random(a ^ (b * 0xD1342543DE82EF95u)).bits(); }
 
 }  // namespace
 
@@ -79,7 +77,8 @@ class Worker {
 
   // Tokens [begin, end) of the text and what is left of the sentence there; without the end of one that began before.
   void run(Index begin, Index end, Progress& progress) {
-    random_ = Random(mixed(mixed(s_.seed, static_cast<std::uint64_t>(text_.epoch)), static_cast<std::uint64_t>(begin)));
+    const std::uint64_t epoch_seed = SplitMix::mixed(s_.seed, static_cast<std::uint64_t>(text_.epoch));
+    random_ = Random(SplitMix::mixed(epoch_seed, static_cast<std::uint64_t>(begin)));
     const double share = static_cast<double>(begin) / static_cast<double>(text_.count);
     const double done = (static_cast<double>(text_.before) + share * static_cast<double>(text_.words)) /
                         static_cast<double>(text_.total);
@@ -152,8 +151,9 @@ class Worker {
     since_merge_ = 0;
   }
 
+  // Into the second-level cache: the first would have to keep a word's 100 to 200 lines while two others are at work.
   void fetch(const float* row) const {
-    for (Index k = 0; k < s_.dim; k += 16) __builtin_prefetch(row + k, 1);
+    for (Index k = 0; k < s_.dim; k += 16) __builtin_prefetch(row + k, 1, 2);
   }
 
   // The negatives of a word; their rows, its own, and that of the word which then enters the window.

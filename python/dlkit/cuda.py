@@ -89,10 +89,12 @@ class Graph(Generic[T]):
         if backend == "cuda" and (reason := why_not(backend)) is not None:
             backend_named(backend).library  # noqa: B018 (raises, with the reason)
             raise RuntimeError(reason)
-        if not backend_named(backend).records:
+        capture = backend_named(backend).capture
+        if capture is None:
             raise ValueError(
                 f"Graph: backend is {backend!r}, where launches cannot be recorded; expected 'cuda'"
             )
+        self._capture = capture
         self._step = step
         self._warmup = warmup
         self._recording: Recording | None = None
@@ -129,6 +131,6 @@ class Graph(Generic[T]):
             with recording:
                 self._result = self._step()
 
-        launch: Launch = recording.backend.capture(body)
+        launch: Launch = self._capture(body)
         recording.first()
         self._recording, self._launch = recording, launch

@@ -9,7 +9,7 @@ import numpy as np
 import dlkit.kernels as K
 from dlkit import _cpu
 
-PIECE, AHEAD = 16384, 2
+PIECE, AHEAD = 16384, 3
 ALL = (1 << 64) - 1
 
 

@@ -13,6 +13,7 @@ CuPy and the modules of kernels but ``_cpu`` are imported when an array or a nam
 
 from __future__ import annotations
 
+import functools
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
@@ -23,6 +24,9 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 BACKENDS = ("cpu", "cuda", "simt")
+
+#: Records what a function launches, without running it, and returns a function that launches all of it.
+Capture = Callable[[Callable[[], None]], Callable[[], None]]
 
 _ndarray = np.ndarray
 
@@ -60,14 +64,11 @@ class Backend(ABC):
         The namespace of the arrays: ``xp.zeros(shape, dtype)`` is one of them.
     library : module
         The kernels: ``dlkit._cuda`` or ``dlkit._simt``, which have one interface.
-    records : bool
-        Whether it has `capture`.
     """
 
     name: str
     xp: Any
     library: Any
-    records: bool = False
 
     def device(self, array: Any) -> str:
         """Return the name of the device that the array is on."""
@@ -98,9 +99,10 @@ class Backend(ABC):
     def add_at(self, target: Any, index: Any, values: Any) -> None:
         """Add values to elements of an array, one after another where an element appears more than once."""
 
-    def capture(self, body: Callable[[], None]) -> Callable[[], None]:
-        """Record what a function launches, without running it, and return a function that launches all of it."""
-        raise NotImplementedError(f"{self.name}: launches cannot be recorded here")
+    @functools.cached_property
+    def capture(self) -> Capture | None:
+        """What records launches, or None where they cannot be recorded."""
+        return None
 
 
 class _Cpu(Backend):

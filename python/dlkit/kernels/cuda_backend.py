@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from dlkit.kernels.backend import DeviceUnavailableError, Numbered
+from dlkit.kernels.backend import Capture, DeviceUnavailableError, Numbered
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -22,7 +22,6 @@ class Cuda(Numbered):
     """Arrays of CuPy, kernels of ``dlkit._cuda``."""
 
     name = "cuda"
-    records = True
 
     @functools.cached_property
     def xp(self) -> Any:
@@ -121,8 +120,12 @@ class Cuda(Numbered):
 
         cupyx.scatter_add(target, index, values)
 
-    def capture(self, body: Callable[[], None]) -> Callable[[], None]:
-        """Record what a function launches as a CUDA graph, and return a function that launches it."""
+    @functools.cached_property
+    def capture(self) -> Capture:
+        """What a function launches becomes a CUDA graph."""
+        return self._capture
+
+    def _capture(self, body: Callable[[], None]) -> Callable[[], None]:
         cuda = self.xp.cuda
         # The memory that the step takes while it is recorded is the graph's as long as there is the graph: from a pool
         # that nobody else takes from. The null stream cannot be recorded.
