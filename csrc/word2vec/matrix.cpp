@@ -277,10 +277,13 @@ DLKIT_INLINE void single_dots_of(const T* x, const T* const* w, Index count, Ind
   single_dots<T, C>(x, w, count, dim, dots);
 }
 
-// N registers of columns from k on: dx += sum over w of g w, w += g x.
+// N registers of columns from k on: dx += sum over w of g w, w += g x. The same columns of rows that are wanted `soon`
+// are fetched: between stores that costs nothing.
 template <class T, int N>
-__attribute__((noinline)) void single_columns(const T* x, T* dx, T* const* w, const T* g, Index count, Index k) {
+__attribute__((noinline)) void single_columns(const T* x, T* dx, T* const* w, const T* const* soon, const T* g,
+                                              Index count, Index k) {
   using V = Vec<T>;
+  constexpr Index kLines = (N * V::lanes * static_cast<int>(sizeof(T)) + 63) / 64;
   V input[N], step[N];
 #pragma GCC unroll 8
   for (int q = 0; q < N; ++q) {
@@ -290,9 +293,11 @@ __attribute__((noinline)) void single_columns(const T* x, T* dx, T* const* w, co
   for (Index j = 0; j < count; ++j) {
     T* const row = w[j] + k;
     const V factor = V::broadcast(g[j]);
+    fetch_lines(soon[j] + k, kLines);
 #pragma GCC unroll 8
     for (int q = 0; q < N; ++q) {
-      const V old = V::load(row + q * V::lanes);
+      V old = V::load(row + q * V::lanes);
+      hold(old);
       step[q] = V::fma(factor, old, step[q]);
       V::fma(factor, input[q], old).store(row + q * V::lanes);
     }
@@ -302,10 +307,11 @@ __attribute__((noinline)) void single_columns(const T* x, T* dx, T* const* w, co
 }
 
 template <class T, int N = kMostHeld<T>>
-DLKIT_INLINE void single_columns_of(Index n, const T* x, T* dx, T* const* w, const T* g, Index count, Index k) {
+DLKIT_INLINE void single_columns_of(Index n, const T* x, T* dx, T* const* w, const T* const* soon, const T* g,
+                                    Index count, Index k) {
   if constexpr (N > 1)
-    if (n < N) return single_columns_of<T, N - 1>(n, x, dx, w, g, count, k);
-  single_columns<T, N>(x, dx, w, g, count, k);
+    if (n < N) return single_columns_of<T, N - 1>(n, x, dx, w, soon, g, count, k);
+  single_columns<T, N>(x, dx, w, soon, g, count, k);
 }
 
 template <class T>
@@ -324,9 +330,12 @@ double single(const PairUpdate<T>& p) {
     const V dots = V::load(g), labels = V::load(p.labels + first, there);
     if (p.with_loss) loss = loss + V::select(there, softplus<T>(dots) - labels * dots, V::zero());
     V::fma(lr, labels, minus_lr * sigmoid<T>(dots)).store(g);
+    const T* soon[V::lanes];  // without a branch in the loop: of a row that is here already where none is left
+    for (Index j = 0; j < block.n; ++j)
+      soon[j] = p.ahead != nullptr && p.ahead->done < p.ahead->count ? p.ahead->rows[p.ahead->done++] : block.w[j];
     for (Index k = 0; k < whole;) {
       const Index left = (whole - k) / V::lanes, n = left < kMostHeld<T> ? left : kMostHeld<T>;
-      single_columns_of<T>(n, p.x[0], p.dx[0], block.w, g, block.n, k);
+      single_columns_of<T>(n, p.x[0], p.dx[0], block.w, soon, g, block.n, k);
       k += n * V::lanes;
     }
     if (whole < p.dim) step_single(block, LastColumns<T>(whole, p.dim), g);

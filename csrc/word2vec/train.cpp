@@ -123,13 +123,17 @@ class Worker {
     kept_words_ += static_cast<std::uint64_t>(n);
     if (n < 2) return;
     drawn_.resize(static_cast<std::size_t>((n + kAhead) * s_.negatives));
-    for (Index i = 0; i < kAhead && i < n; ++i) draw(i);
+    for (Index i = 0; i < kAhead && i < n; ++i) {
+      collect(i);
+      fetch_rest();
+    }
     if (s_.reuse_window)
       for (Index i = 0; i < s_.window && i < n; ++i) enter(i);
     for (Index i = 0; i < n; ++i) {
-      if (i + kAhead < n) draw(i + kAhead);
+      if (i + kAhead < n) collect(i + kAhead);
       if (s_.reuse_window && i + s_.window < n) enter(i + s_.window);
       word(i, n);
+      fetch_rest();
       if (s_.reuse_window && i >= s_.window) window_.leave(i - s_.window);
       if (!alone_ && ++since_merge_ >= kMergeEvery && merging_.try_lock()) {
         merge();
@@ -151,9 +155,25 @@ class Worker {
     since_merge_ = 0;
   }
 
-  // Into the second-level cache: the first would have to keep a word's 100 to 200 lines while two others are at work.
-  void fetch(const float* row) const {
-    for (Index k = 0; k < s_.dim; k += 16) __builtin_prefetch(row + k, 1, 2);
+  // CBOW's kernel is little but loads and stores, so that the time it takes to ask for all at once counts: it asks for
+  // a row while it changes another.
+  void fetch(const float* row) {
+    if (s_.skip_gram)
+      fetch_lines(row, lines_);
+    else
+      ahead_rows_.push_back(row);
+  }
+
+  void collect(Index i) {
+    ahead_rows_.clear();
+    draw(i);
+    ahead_ = {ahead_rows_.data(), static_cast<Index>(ahead_rows_.size())};
+  }
+
+  // What the kernel has left.
+  void fetch_rest() {
+    for (Index j = ahead_.done; j < ahead_.count; ++j) fetch_lines(ahead_.rows[j], lines_);
+    ahead_.done = ahead_.count;
   }
 
   // The negatives of a word; their rows, its own, and that of the word which then enters the window.
@@ -233,8 +253,8 @@ class Worker {
   }
 
   void pairs(const float* const* x, float* const* dx, Index m, Index n, bool distinct) {
-    loss_ += s_.variant->run(
-        PairUpdate<float>{x, dx, m, outputs_.data(), labels_.data(), n, s_.dim, rate_, scratch_, with_loss_, distinct});
+    loss_ += s_.variant->run(PairUpdate<float>{x, dx, m, outputs_.data(), labels_.data(), n, s_.dim, rate_, scratch_,
+                                               with_loss_, distinct, nullptr, nullptr, &ahead_});
     if (with_loss_) pairs_ += static_cast<std::uint64_t>(m);
   }
 
@@ -253,6 +273,9 @@ class Worker {
   float rate_ = 0;
   std::vector<std::int32_t> kept_, drawn_;
   std::vector<float*> rows_, outputs_;
+  const Index lines_ = (s_.dim + 15) / 16;  // of a row
+  std::vector<const float*> ahead_rows_;
+  Ahead<float> ahead_{};
   std::vector<float> labels_, memory_;
   float* sum_;
   float* step_;

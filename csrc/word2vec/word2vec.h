@@ -26,6 +26,21 @@
 
 namespace dlkit {
 
+// Asks for so many cache lines of a row. Into the second-level cache: the first would have to keep a word's 100 to 200
+// lines while others are computed.
+template <class T>
+inline __attribute__((always_inline)) void fetch_lines(const T* row, Index lines) {
+  for (Index line = 0; line < lines; ++line) __builtin_prefetch(reinterpret_cast<const char*>(row) + 64 * line, 1, 2);
+}
+
+// Rows that a later word will need, of which a kernel may fetch some while it is at work; `done` says how many.
+template <class T>
+struct Ahead {
+  const T* const* rows;
+  Index count;
+  Index done = 0;
+};
+
 template <class T>
 struct PairUpdate {
   const T* const* x;  // m inputs
@@ -41,6 +56,7 @@ struct PairUpdate {
   // What a pair counts is the product of its rows' weights; null: 1.
   const T* input_weights = nullptr;
   const T* output_weights = nullptr;
+  Ahead<T>* ahead = nullptr;  // null: none
 };
 
 template <class T>
