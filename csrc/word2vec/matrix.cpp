@@ -22,6 +22,8 @@
 // time. With 6 inputs, 6 outputs and 100 elements: 756 multiply-adds of 16 of about 1,100 instructions.
 //
 // Source: Ji, Satish, Li & Dubey 2016 (parallelizing word2vec in shared and distributed memory).
+#include <type_traits>
+
 #include "core/lane_sums.h"
 #include "core/simd.h"
 #include "core/vector_math.h"
@@ -89,7 +91,15 @@ __attribute__((noinline)) void dot_tile(const T* const* x, const T* const* w, In
     for (int c = 0; c < C; ++c) s[r * stride + c] = tile[r * C + c];
 }
 
-// Rows of inputs against C outputs from w on.
+// Calls body with `count` as a constant, which is 1 to Most.
+template <int Most, class Body>
+DLKIT_INLINE void with_count(Index count, const Body& body) {
+  if constexpr (Most > 1)
+    if (count < Most) return with_count<Most - 1>(count, body);
+  body(std::integral_constant<int, Most>{});
+}
+
+// All inputs against C outputs from `first` on.
 template <class T, int C>
 DLKIT_INLINE void dot_columns(const PairUpdate<T>& p, Index first, T* s) {
   constexpr int R = kInputs<T>;
@@ -183,15 +193,30 @@ __attribute__((noinline)) void repeated(const PairUpdate<T>& p, const T* g, T* s
   }
 }
 
-// Tail: outputs that are left after blocks of kOutputs, or 0.
-template <class T, int Tail>
-__attribute__((noinline)) double update(const PairUpdate<T>& p) {
+// All steps. Last: outputs of the last block of kOutputs, or of what is left for it.
+template <class T, int Last>
+__attribute__((noinline)) void step_blocks(const PairUpdate<T>& p, const T* g, T* steps) {
+  using V = Vec<T>;
+  constexpr int C = kOutputs<T>;
+  const auto columns = [&](const auto& at) __attribute__((always_inline)) {
+    if constexpr (!kHasSingle<T>)
+      if (p.m == 1) return step_single(p, at, g);
+    for (Index first = 0; first < p.n - Last; first += C) step_block<T, C>(p, first, at, g, steps);
+    step_block<T, Last>(p, p.n - Last, at, g, steps);
+  };
+  const Index whole = p.dim / V::lanes * V::lanes;
+  for (Index k = 0; k < whole; k += V::lanes) columns(WholeColumns<T>{k});
+  if (whole < p.dim) columns(LastColumns<T>(whole, p.dim));
+}
+
+template <class T>
+double matrix(const PairUpdate<T>& p) {
   using V = Vec<T>;
   constexpr int C = kOutputs<T>;
   T* const s = p.scratch;
-  const Index pairs = p.m * p.n, blocks = p.n / C * C;
-  for (Index first = 0; first < blocks; first += C) dot_columns<T, C>(p, first, s);
-  if constexpr (Tail > 0) dot_columns<T, Tail>(p, blocks, s);
+  const Index pairs = p.m * p.n, last = p.n - (p.n - 1) / C * C;
+  for (Index first = 0; first < p.n - last; first += C) dot_columns<T, C>(p, first, s);
+  with_count<C>(last, [&](auto count) __attribute__((always_inline)) { dot_columns<T, count>(p, p.n - count, s); });
 
   T* const steps = s + (pairs + V::lanes - 1) / V::lanes * V::lanes;
   T* const weights = p.input_weights == nullptr ? nullptr : steps;  // of all pairs, until the steps are taken
@@ -224,19 +249,10 @@ __attribute__((noinline)) double update(const PairUpdate<T>& p) {
   if (weights != nullptr)
     for (Index k = 0; k < pairs; ++k) s[k] *= weights[k];
 
-  if (!p.distinct) {
+  if (p.distinct)
+    with_count<C>(last, [&](auto count) __attribute__((always_inline)) { step_blocks<T, count>(p, s, steps); });
+  else
     repeated(p, s, steps);
-    return loss;
-  }
-  const auto columns = [&](const auto& at) __attribute__((always_inline)) {
-    if constexpr (!kHasSingle<T>)
-      if (p.m == 1) return step_single(p, at, s);
-    for (Index first = 0; first < blocks; first += C) step_block<T, C>(p, first, at, s, steps);
-    if constexpr (Tail > 0) step_block<T, Tail>(p, blocks, at, s, steps);
-  };
-  const Index whole = p.dim / V::lanes * V::lanes;
-  for (Index k = 0; k < whole; k += V::lanes) columns(WholeColumns<T>{k});
-  if (whole < p.dim) columns(LastColumns<T>(whole, p.dim));
   return loss;
 }
 
@@ -306,14 +322,6 @@ __attribute__((noinline)) void single_columns(const T* x, T* dx, T* const* w, co
   for (int q = 0; q < N; ++q) (V::load(dx + k + q * V::lanes) + step[q]).store(dx + k + q * V::lanes);
 }
 
-template <class T, int N = kMostHeld<T>>
-DLKIT_INLINE void single_columns_of(Index n, const T* x, T* dx, T* const* w, const T* const* soon, const T* g,
-                                    Index count, Index k) {
-  if constexpr (N > 1)
-    if (n < N) return single_columns_of<T, N - 1>(n, x, dx, w, soon, g, count, k);
-  single_columns<T, N>(x, dx, w, soon, g, count, k);
-}
-
 template <class T>
 double single(const PairUpdate<T>& p) {
   using V = Vec<T>;
@@ -335,20 +343,14 @@ double single(const PairUpdate<T>& p) {
       soon[j] = p.ahead != nullptr && p.ahead->done < p.ahead->count ? p.ahead->rows[p.ahead->done++] : block.w[j];
     for (Index k = 0; k < whole;) {
       const Index left = (whole - k) / V::lanes, n = left < kMostHeld<T> ? left : kMostHeld<T>;
-      single_columns_of<T>(n, p.x[0], p.dx[0], block.w, soon, g, block.n, k);
+      with_count<kMostHeld<T>>(n, [&](auto held) __attribute__((always_inline)) {
+        single_columns<T, held>(p.x[0], p.dx[0], block.w, soon, g, block.n, k);
+      });
       k += n * V::lanes;
     }
     if (whole < p.dim) step_single(block, LastColumns<T>(whole, p.dim), g);
   }
   return p.with_loss ? static_cast<double>(loss.sum()) : 0;
-}
-
-template <class T, int Tail = kOutputs<T> - 1>
-DLKIT_INLINE double matrix(const PairUpdate<T>& p) {
-  if constexpr (Tail == 0)
-    return update<T, 0>(p);
-  else
-    return p.n % kOutputs<T> == Tail ? update<T, Tail>(p) : matrix<T, Tail - 1>(p);
 }
 
 // Rows of which none is there twice, and how often each was.
