@@ -66,13 +66,15 @@ def dtype(request: pytest.FixtureRequest) -> Any:
 
 @pytest.fixture(autouse=True)
 def seed(request: pytest.FixtureRequest) -> int:
-    """Seed all that dlkit draws: the same for a test in every run, alone or among others."""
+    """Seed all that dlkit and PyTorch draw: the same for a test in every run, alone or among others."""
     if _SEED == "fresh":
         value = int(np.random.SeedSequence().generate_state(1)[0])
     else:
         value = zlib.crc32(f"{_SEED}:{request.node.nodeid}".encode())
     request.node.add_report_section("setup", "seed", str(value))
     dlkit.manual_seed(value)
+    if "torch" in sys.modules:
+        sys.modules["torch"].manual_seed(value)
     return value
 
 
@@ -158,5 +160,9 @@ def device(request: pytest.FixtureRequest) -> Any:
 
 
 @pytest.fixture
-def torch() -> Any:
-    return pytest.importorskip("torch")
+def torch(seed: int) -> Any:
+    module = pytest.importorskip("torch")
+    module.manual_seed(
+        seed
+    )  # Of the first test in a process that asks for it: then it was not there to be seeded.
+    return module

@@ -242,8 +242,7 @@ class TestDtypes:
             ("int64", "bool"),
         ],
     )
-    def test_as_in_pytorch(self, name, first, second):
-        torch = pytest.importorskip("torch")
+    def test_as_in_pytorch(self, name, first, second, torch):
         if name == "sub" and second == "bool":
             pytest.skip("PyTorch subtracts no bool")
         apply = BINARY[name]

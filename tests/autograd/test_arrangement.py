@@ -162,8 +162,7 @@ class TestErrors:
 
 
 @pytest.mark.parametrize("dim", [0, 1, -1])
-def test_cat_and_stack(check, rng, dim):
-    torch = pytest.importorskip("torch")
+def test_cat_and_stack(check, rng, dim, torch):
     x, y = rng.standard_normal((2, 3)), rng.standard_normal((2, 3))
     for name, reference in (("cat", np.concatenate), ("stack", np.stack)):
         check(
@@ -225,8 +224,7 @@ def test_part_of_a_split():
     assert x.grad.tolist() == [1.0, 0.0, 4.0, 3.0]
 
 
-def test_chunk_and_unbind(rng):
-    torch = pytest.importorskip("torch")
+def test_chunk_and_unbind(rng, torch):
     for length in (1, 4, 5, 7):
         x = rng.standard_normal((length, 2))
         for chunks in (1, 2, 3, 5):

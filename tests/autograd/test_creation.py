@@ -68,8 +68,7 @@ class TestTensor:
             assert x.tolist() == [1.0, 2.0]
             assert dl.Tensor(np.array([1, 2], f"{order}i8")).tolist() == [1, 2]
 
-    def test_other_libraries(self):
-        torch = pytest.importorskip("torch")
+    def test_other_libraries(self, torch):
         theirs = torch.tensor([1.0, 2.0])
         assert dl.tensor(theirs).tolist() == [1.0, 2.0]
         ours = dl.Tensor(theirs)

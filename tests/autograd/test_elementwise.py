@@ -58,8 +58,7 @@ def test_activations_with_a_slope(check, apart, kind, alpha):
 
 
 @pytest.mark.parametrize("kind", ["silu", "gelu", "softplus"])
-def test_activations_with_pytorch(check, rng, kind):
-    torch = pytest.importorskip("torch")
+def test_activations_with_pytorch(check, rng, kind, torch):
     functional = getattr(torch.nn.functional, kind)
 
     def reference(x):
@@ -103,8 +102,7 @@ class TestWhere:
         [((2, 3), (2, 3)), ((3,), (2, 1)), ((), (3,)), ((2, 3), ()), ((2, 1), (1, 3))],
         ids=str,
     )
-    def test_against_numpy(self, check, rng, first, second):
-        torch = pytest.importorskip("torch")
+    def test_against_numpy(self, check, rng, first, second, torch):
         mask = rng.random((2, 3)) < 0.5
         check(
             lambda a, b: dl.where(mask, a, b),

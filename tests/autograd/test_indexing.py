@@ -145,8 +145,7 @@ def test_indices_that_do_not_fit(index):
 
 class TestGather:
     @pytest.mark.parametrize("dim", [0, 1, -1])
-    def test_against_numpy(self, check, rng, dim):
-        torch = pytest.importorskip("torch")
+    def test_against_numpy(self, check, rng, dim, torch):
         x = rng.standard_normal((3, 4))
         index = rng.integers(0, x.shape[dim], (2, 4) if dim == 0 else (3, 5))
         check(

@@ -157,10 +157,9 @@ class TestNumPy:
         with pytest.raises(TypeError):
             np.add(np.ones(2), x)
 
-    def test_dlpack(self):
+    def test_dlpack(self, torch):
         x = dl.arange(3)
         assert np.shares_memory(np.from_dlpack(x), x.numpy())
-        torch = pytest.importorskip("torch")
         theirs = torch.from_dlpack(x)
         theirs[0] = 7
         assert x.tolist() == [7, 1, 2]

@@ -111,8 +111,7 @@ def test_backward_against_finite_differences(kind: str, variant: str, rng: np.ra
 
 
 @pytest.mark.parametrize("kind", K.ACTIVATIONS)
-def test_against_pytorch(kind: str, dtype: Any, threads: int, rng: np.random.Generator) -> None:
-    torch = pytest.importorskip("torch")
+def test_against_pytorch(kind: str, dtype: Any, threads: int, rng: np.random.Generator, torch: Any) -> None:
     functional = torch.nn.functional
     function = {
         "leaky_relu": functional.leaky_relu,

@@ -214,8 +214,7 @@ def test_weights_are_one_for_each_sequence() -> None:
         kernels.crf_loss_and_gradients(emissions, path, sizes, *model, weights=np.ones(3))
 
 
-def test_against_pytorch_crf() -> None:
-    torch = pytest.importorskip("torch")
+def test_against_pytorch_crf(torch: Any) -> None:
     torchcrf = pytest.importorskip("torchcrf", reason="pytorch-crf is not installed")
     rng = np.random.default_rng(7)
     for tags, lengths in ((2, [3]), (5, [7, 4, 1]), (17, [25, 25, 13, 2])):

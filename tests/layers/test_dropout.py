@@ -47,8 +47,7 @@ def test_share_that_stays() -> None:
         assert np.unique(y).tolist() == [0.0, float(np.float32(1 / (1 - p)))]
 
 
-def test_backward_is_the_same_call(rng: np.random.Generator) -> None:
-    torch = pytest.importorskip("torch")
+def test_backward_is_the_same_call(rng: np.random.Generator, torch: Any) -> None:
     x, grad = rng.standard_normal((2, 50, 7))
     mask = K.dropout(np.ones_like(x), 0.25, seed=9, offset=40)
     leaf = torch.tensor(x, requires_grad=True)

@@ -122,8 +122,7 @@ def test_against_finite_differences(rng: np.random.Generator) -> None:
 
 
 @pytest.mark.parametrize("smoothing", [0.0, 0.3])
-def test_against_pytorch(smoothing: float, dtype: Any, rng: np.random.Generator) -> None:
-    torch = pytest.importorskip("torch")
+def test_against_pytorch(smoothing: float, dtype: Any, rng: np.random.Generator, torch: Any) -> None:
     x = (4 * rng.standard_normal((33, 70))).astype(dtype)
     labels = rng.integers(0, 70, 33)
     labels[5] = -100

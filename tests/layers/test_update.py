@@ -74,8 +74,7 @@ def test_adam(
 
 
 @pytest.mark.parametrize("name", ["Adam", "AdamW"])
-def test_adam_against_pytorch(name: str, dtype: Any, rng: np.random.Generator) -> None:
-    torch = pytest.importorskip("torch")
+def test_adam_against_pytorch(name: str, dtype: Any, rng: np.random.Generator, torch: Any) -> None:
     params = _arrays(rng, dtype)
     theirs = [torch.nn.Parameter(torch.tensor(p, dtype=torch.float64)) for p in params]
     optimizer = getattr(torch.optim, name)(theirs, lr=0.01, weight_decay=0.02)
@@ -126,9 +125,8 @@ def test_averages_do_not_end_among_denormal_numbers() -> None:
     ids=str,
 )
 def test_sgd_against_pytorch(
-    settings: dict[str, Any], variant: str, dtype: Any, threads: int, rng: np.random.Generator
+    settings: dict[str, Any], variant: str, dtype: Any, threads: int, rng: np.random.Generator, torch: Any
 ) -> None:
-    torch = pytest.importorskip("torch")
     params = _arrays(rng, dtype)
     theirs = [torch.nn.Parameter(torch.tensor(p, dtype=torch.float64)) for p in params]
     optimizer = torch.optim.SGD(theirs, lr=0.1, **settings)

@@ -462,8 +462,7 @@ class TestOtherArrays:
             Elsewhere(b),
         )
 
-    def test_torch(self) -> None:
-        torch = pytest.importorskip("torch")
+    def test_torch(self, torch: Any) -> None:
         a, b = torch.arange(6.0).reshape(2, 3), torch.arange(12.0).reshape(3, 4)
         np.testing.assert_array_equal(K.matmul(a, b), (a @ b).numpy())
         np.testing.assert_array_equal(K.matmul(b.T, a.T), (b.T @ a.T).numpy())

@@ -19,8 +19,7 @@ def small(**changes):
 
 
 @pytest.mark.parametrize("direct", [False, True])
-def test_scores_loss_and_gradients_beside_pytorch(rng, direct):
-    torch = pytest.importorskip("torch")
+def test_scores_loss_and_gradients_beside_pytorch(rng, direct, torch):
     model = small(direct=direct, spread=0.5)
     x, y = rng.integers(0, 11, (7, 3)), rng.integers(0, 11, 7)
     v = {name: torch.from_numpy(value.copy()).requires_grad_() for name, value in model.state_dict().items()}

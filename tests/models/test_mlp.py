@@ -24,8 +24,7 @@ TORCH_NAMES = {
 
 @pytest.mark.parametrize("activation", ACTIVATIONS)
 @pytest.mark.parametrize("hidden", [(), (7,), (9, 5)])
-def test_computes_what_the_same_layers_in_torch_compute(activation, hidden):
-    torch = pytest.importorskip("torch")
+def test_computes_what_the_same_layers_in_torch_compute(activation, hidden, torch):
     model = MLP(6, hidden, 4, activation=activation, dropout=0.3).eval()
     layers: list = []
     sizes = [6, *hidden, 4]

@@ -30,8 +30,7 @@ def test_ranks_as_if_each_window_were_scored(rng, activation):
         np.testing.assert_allclose(others.numpy()[:, k], model(changed).numpy(), atol=1e-5)
 
 
-def test_the_same_as_pytorch(rng):
-    torch = pytest.importorskip("torch")
+def test_the_same_as_pytorch(rng, torch):
     model = RankingLanguageModel(9, 3, 5, 4, "hardtanh", spread=1.0)
     windows, words = rng.integers(0, 9, (6, 5)), rng.integers(1, 9, (6, 1))
     loss = model.loss(*model.rank(windows, words))

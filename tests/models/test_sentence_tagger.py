@@ -65,9 +65,8 @@ def test_max_over_sentence_is_its_definition(rng):
     np.testing.assert_allclose(y.grad.numpy(), by_b, rtol=1e-12)
 
 
-def test_the_same_as_pytorch(rng):
+def test_the_same_as_pytorch(rng, torch):
     """The convolution of the paper, over words, features and distances together, once for each token."""
-    torch = pytest.importorskip("torch")
     model = made(dtype=np.float32, dropout=0.4).eval()
     given = inputs(rng)
     found = model(**given).detach().numpy()

@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import numpy as np
-import pytest
 
 import dlkit.nn as nn
 from dlkit import autograd, optim
@@ -24,8 +23,7 @@ def test_probabilities_are_the_softmax_of_the_logits():
     np.testing.assert_allclose(model.predict_proba(x), expected, rtol=1e-5)
 
 
-def test_reaches_the_same_minimum_as_torch():
-    torch = pytest.importorskip("torch")
+def test_reaches_the_same_minimum_as_torch(torch):
     rng = np.random.default_rng(1)
     x = rng.standard_normal((60, 3)).astype(np.float32)
     y = rng.integers(0, 3, 60)
@@ -47,8 +45,7 @@ def test_reaches_the_same_minimum_as_torch():
     np.testing.assert_allclose(model.bias.data, theirs.bias.detach().numpy(), rtol=1e-4, atol=1e-6)
 
 
-def test_state_dict_opens_in_torch():
-    torch = pytest.importorskip("torch")
+def test_state_dict_opens_in_torch(torch):
     model = SoftmaxRegression(6, 4)
     model.weight.data[...] = np.random.default_rng(2).standard_normal((4, 6))
     theirs = torch.nn.Linear(6, 4)

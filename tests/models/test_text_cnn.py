@@ -19,8 +19,7 @@ def sentences():
     return [np.array([5, 6, 7]), np.array([], np.int64), np.array([1, 1]), np.arange(2, 19)]
 
 
-def test_against_pytorch():
-    torch = pytest.importorskip("torch")
+def test_against_pytorch(torch):
     model = small(activation="tanh").eval()
     x = np.random.default_rng(0).integers(0, 20, (5, 12))
     weights = {name: torch.from_numpy(value.copy()) for name, value in model.state_dict().items()}

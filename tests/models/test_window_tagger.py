@@ -62,8 +62,7 @@ def test_gradients(rng, activation, crf):
     assert model.embedding.weight.grad.numpy()[0].any()  # what is outside the sentence is learnt
 
 
-def test_the_same_as_pytorch(rng):
-    torch = pytest.importorskip("torch")
+def test_the_same_as_pytorch(rng, torch):
     model = WindowTagger(11, 5, 4, hidden=7, discrete=[4, 6], discrete_dimensions=3, dropout=0.3).eval()
     given = inputs(rng)
     found = sentences(model(**given).detach().numpy())

@@ -43,8 +43,7 @@ def test_adaptive_gradients(target: list[int], rng: np.random.Generator) -> None
         assert gradcheck(lambda _, p=parameter: layer(x, labels).output.sum(), (parameter,))
 
 
-def test_adaptive_is_pytorchs(rng: np.random.Generator) -> None:
-    torch = pytest.importorskip("torch")
+def test_adaptive_is_pytorchs(rng: np.random.Generator, torch: Any) -> None:
     theirs = torch.nn.AdaptiveLogSoftmaxWithLoss(12, 30, [6, 15], div_value=2.0, head_bias=True).double()
     ours = adaptive(head_bias=True)
     ours.load_state_dict({name: value.numpy() for name, value in theirs.state_dict().items()})

@@ -94,14 +94,20 @@ def test_against_pytorch_trained_together(torch: Any, rng: np.random.Generator) 
     ours, theirs = nn.Linear(6, 4, dtype="float64"), torch.nn.Linear(6, 4, dtype=torch.float64)
     ours.load_state_dict(theirs.state_dict())
     x, t = rng.standard_normal((8, 6)), rng.standard_normal((8, 4))
+    rounding = np.finfo(np.float64).eps / 2
     for _ in range(3):
+        # Gradients are sums over the batch: wrong by roundings of their terms' absolute values, however near to 0
+        # they come. 7 terms of an output, the target and the mean's factor, 8 terms of the gradient: 17 on each side.
+        w, b = theirs.weight.detach().numpy(), theirs.bias.detach().numpy()
+        off = 2 / t.size * (np.abs(x) @ np.abs(w).T + np.abs(b) + np.abs(t))
+        bound = {"weight": 40 * rounding * off.T @ np.abs(x), "bias": 40 * rounding * off.sum(0)}
         ours.zero_grad()
         theirs.zero_grad()
         nn.MSELoss()(ours(x), t).backward()
         torch.nn.MSELoss()(theirs(torch.tensor(x)), torch.tensor(t)).backward()
         for name in ("weight", "bias"):
             mine, other = getattr(ours, name), getattr(theirs, name)
-            np.testing.assert_allclose(mine.grad.data, other.grad.numpy(), rtol=1e-12)
+            assert (np.abs(mine.grad.data - other.grad.numpy()) <= bound[name]).all(), name
             mine.data -= 0.1 * mine.grad.data
             other.data -= 0.1 * other.grad
 

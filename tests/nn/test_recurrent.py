@@ -21,8 +21,7 @@ def tensor(rng: np.random.Generator, *shape: int, grad: bool = True) -> Any:
 @pytest.mark.parametrize("bidirectional", [False, True])
 @pytest.mark.parametrize("batch_first", [False, True])
 @pytest.mark.parametrize("layers", [1, 3])
-def test_is_pytorchs(rng, kind, bidirectional, batch_first, layers):
-    torch = pytest.importorskip("torch")
+def test_is_pytorchs(rng, kind, bidirectional, batch_first, layers, torch):
     settings = {"num_layers": layers, "bidirectional": bidirectional, "batch_first": batch_first}
     theirs = getattr(torch.nn, kind)(5, 7, **settings).double()
     ours = getattr(nn, kind)(5, 7, **settings, dtype=np.float64)
@@ -52,8 +51,7 @@ def test_is_pytorchs(rng, kind, bidirectional, batch_first, layers):
 
 
 @pytest.mark.parametrize("kind", ["RNNCell", "LSTMCell", "GRUCell"])
-def test_cells_are_pytorchs(rng, kind):
-    torch = pytest.importorskip("torch")
+def test_cells_are_pytorchs(rng, kind, torch):
     theirs = getattr(torch.nn, kind)(5, 7).double()
     ours = getattr(nn, kind)(5, 7, dtype=np.float64)
     ours.load_state_dict({k: v.detach().numpy().copy() for k, v in theirs.state_dict().items()})

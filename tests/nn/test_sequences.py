@@ -33,8 +33,7 @@ def test_there_and_back(lengths, batch_first, more):
 
 
 @pytest.mark.parametrize("batch_first", [False, True])
-def test_is_pytorchs(rng, batch_first):
-    torch = pytest.importorskip("torch")
+def test_is_pytorchs(rng, batch_first, torch):
     there = torch.nn.utils.rnn
     x = rng.standard_normal((4, 6, 3) if batch_first else (6, 4, 3))
     lengths = [3, 6, 1, 6]

@@ -268,8 +268,7 @@ def test_stacks_are_layers_one_after_the_other():
 
 
 @pytest.mark.parametrize("cell", ["lstm", "gru", "tanh", "relu"])
-def test_agrees_with_pytorch(cell):
-    torch = pytest.importorskip("torch")
+def test_agrees_with_pytorch(cell, torch):
     kind = {"lstm": torch.nn.LSTM, "gru": torch.nn.GRU}.get(cell, torch.nn.RNN)
     extra = {} if cell in ("lstm", "gru") else {"nonlinearity": cell}
     theirs = kind(6, 33, num_layers=2, bidirectional=True, **extra).double()
