@@ -47,7 +47,8 @@ void best(const MatmulProblem<T>& p) {
     // price of turning C. They do where N leaves more lanes empty, or where A comes from far, since each panel of B
     // reads all of A anew, and along its columns, which no processor sees coming.
     const double far = 5 * static_cast<double>(cache_sizes().l2) / sizeof(T);
-    const auto from_far = [&](Index extent) { return static_cast<double>(extent) * depth > far ? 0.12 * multiply : 0; };
+    constexpr double kFar = TileShapes<T>::covers_pages ? 0.03 : 0.12;
+    const auto from_far = [&](Index extent) { return static_cast<double>(extent) * depth > far ? kFar * multiply : 0; };
     const bool turn = p.a.row_stride == 1 && p.a.col_stride != 1 && m > kDirectRows &&
                       1.02 * (padded(m) + kTurn * rows * cols + from_far(n)) < padded(n) + from_far(m);
     return turn ? swapped(p) : rows_of_b(p);

@@ -95,9 +95,9 @@ bool spreads(Index row_stride, Index count, std::size_t cache_bytes) {
 }
 
 // Where the stride of A makes the rows of a tile evict each other, as a power of two does, A is copied in blocks of
-// rows. So is a transposed A that the second-level cache does not hold: a tile reads a line of each of its columns,
-// which no processor foresees. B is packed once a block, from the third-level cache, so that blocks are larger than the
-// second. An A that comes from memory is read in place, in blocks that the second level holds for all panels.
+// rows. So is a transposed A that the second-level cache does not hold, if tiles are small. B is packed once a block,
+// from the third-level cache, so that blocks are larger than the second. An A that comes from memory is read in place,
+// in blocks that the second level holds for all panels.
 template <class T>
 struct RowBlocks {
   EvenSplit rows;
@@ -109,7 +109,8 @@ struct RowBlocks {
     const CacheSizes& caches = cache_sizes();
     const bool evicts = !spreads<T>(p.a.row_stride, TileShapes<T>::max_rows(TileShapes<T>::main_vectors), caches.l1d);
     const bool large = p.c.rows * depth * static_cast<Index>(sizeof(T)) > static_cast<Index>(caches.l2) / 4;
-    copy = p.c.cols >= kPanels * 3 * Vec<T>::lanes && (p.a.col_stride == 1 ? evicts : p.a.row_stride == 1 && large);
+    copy = p.c.cols >= kPanels * 3 * Vec<T>::lanes &&
+           (p.a.col_stride == 1 ? evicts : p.a.row_stride == 1 && large && !TileShapes<T>::covers_pages);
     if (!copy) {
       const double all = static_cast<double>(p.c.rows) * static_cast<double>(depth) * sizeof(T);
       const bool in_memory = caches.l3 > 0 && all > static_cast<double>(caches.l3) / 4;
@@ -201,7 +202,9 @@ struct PanelPass {
     }
     for (; count > 0; --count, ++at.tile, at.row += rows) {
       t.a = &a(at.row, 0);
-      if (options.fetch_b) t.next = fetch(at.tile, at.tiles);
+      t.next = options.fetch_b ? fetch(at.tile, at.tiles) : Fetch<T>{};
+      if (Shapes::covers_pages && t.next.count == 0 && a.row_stride == 1 && at.row + rows < a.rows)
+        t.next = {&a(at.row + rows, 0), a.col_stride, kChunk<T> * a.col_stride, kChunk<T>, 1};
       if (!options.transposed_c) t.c = &c(at.row, col);
       kernel(t);
       if (options.transposed_c)

@@ -14,8 +14,9 @@
 
 namespace dlkit::DLKIT_TARGET {
 
-// What of the next panel of B to bring into the second-level cache while a tile is computed, with every kChunk steps of
-// k: `count` places `stride` elements apart, `lines` cache lines each; then `advance` elements on.
+// What of the next panel of B, or of A for the next tile, to bring into the second-level cache while a tile is
+// computed, with every kChunk steps of k: `count` places `stride` elements apart, `lines` cache lines each; then
+// `advance` elements on.
 template <class T>
 struct Fetch {
   const T* from = nullptr;
@@ -183,6 +184,10 @@ struct TileShapes {
   static constexpr Index kShallow = 256;
   // The packing kernel stores a register for each that it loads, which bounds it: a tall tile hides that best.
   static constexpr int packing_rows(int vectors) { return max_rows(vectors) - (max_rows(vectors) > 8 ? 1 : 0); }
+  // A transposed A has each step of k in another page, where no processor foresees it. A step of 27 multiply-adds
+  // covers the translation (some 8 cycles), and its line is fetched while the tile before is computed; a step of 12
+  // does not.
+  static constexpr bool covers_pages = max_rows(main_vectors) * main_vectors > 16;
 };
 
 template <class T>

@@ -63,6 +63,14 @@ struct CellBackward {
   Index hidden;
 };
 
+// Of each row `slots` runs of `units` elements, which the cell goes through after the product.
+template <class T>
+struct Kept {
+  T* first;  // null: nothing to fetch
+  Index row_stride, slot_stride, units;
+  int slots;
+};
+
 // out = a times packed panels; out has whole vectors.
 template <class T>
 struct StepProduct {
@@ -73,6 +81,7 @@ struct StepProduct {
   T* out;
   Index out_stride;
   const T* next;  // panels that will be wanted after these, to be fetched; or null
+  Kept<T> kept;   // of these rows; to be fetched, too
 };
 
 // The normalisation of an LSTM's cell state. The rows' mean and 1 / deviation are `stride` elements apart.

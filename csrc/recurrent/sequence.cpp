@@ -213,7 +213,7 @@ class Forward {
 
   // Calls body(group, row, rows, product) for the groups of a part, with the product of the rows of `from`.
   template <class Body>
-  void each_product(const Groups& groups, const T* panels, int part, Index rows, const T* from,
+  void each_product(const Groups& groups, const T* panels, int part, Index rows, const T* from, T* gates,
                     const Body& body) const {
     T* const out = arena_[product_] + part * product_size_;
     const Index first_row = begin_row(part, rows), end = end_row(part, rows), last = groups.end(unit_part(part));
@@ -230,6 +230,9 @@ class Forward {
         product.vectors = group.vectors;
         product.out = out;
         product.out_stride = group.vectors * k_.lanes;
+        if (p_.reserve != nullptr)  // inference makes W x of few rows at a time: they are near
+          product.kept = {gates + row * gates_stride_ + group.first, gates_stride_, hidden_, group.units,
+                          static_cast<int>(s_.slots())};
         if (groups.size() * static_cast<Index>(sizeof(T)) > options_.fetch_beyond * shares_.unit_parts() &&
             row == first_row)
           product.next = panels + groups[g + 1 < last ? g + 1 : groups.begin(unit_part(part))].panels;
@@ -252,7 +255,7 @@ class Forward {
                         [&](const Group& group) { k_.forward(cell(i, gates, row, own, group.first, group.units)); });
     const Groups& groups = reset_first_ ? second_ : first_;
     each_product(groups, arena_[reset_first_ ? second_panels_ : first_panels_], part, rows,
-                 reset_first_ ? arena_[seen_] : state(i),
+                 reset_first_ ? arena_[seen_] : state(i), gates,
                  [&](const Group& group, Index row, Index count, const T* out) {
                    CellForward<T> c = cell(i, gates, row, count, group.first, group.units);
                    c.product = out;
@@ -272,7 +275,7 @@ class Forward {
       return each_group(first_, part, [&](const Group& group) {
         to_seen(cell(i, gates, begin, own, group.first, group.units), begin, group.first);
       });
-    each_product(first_, arena_[first_panels_], part, rows, state(i),
+    each_product(first_, arena_[first_panels_], part, rows, state(i), gates,
                  [&](const Group& group, Index row, Index count, const T* out) {
                    CellForward<T> c = cell(i, gates, row, count, group.first, group.units);
                    c.product = out;
@@ -449,7 +452,8 @@ class Backward {
       }
   }
 
-  void multiply(const Groups& groups, const T* panels, Index g, int part, const T* from, Index count, T* out) const {
+  void multiply(const Groups& groups, const T* panels, Index g, int part, const T* from, Index count, T* kept,
+                T* out) const {
     StepProduct<T> product{};
     product.a = from;
     product.a_stride = gates_stride_;
@@ -459,6 +463,8 @@ class Backward {
     product.vectors = groups[g].vectors;
     product.out = out;
     product.out_stride = groups[g].vectors * k_.lanes;
+    if (kept != nullptr)
+      product.kept = {kept + groups[g].first, gates_stride_, hidden_, groups[g].units, static_cast<int>(s_.slots())};
     if (groups.size() * static_cast<Index>(sizeof(T)) > options_.fetch_beyond * shares_.unit_parts())
       product.next =
           panels + groups[g + 1 < groups.end(unit_part(part)) ? g + 1 : groups.begin(unit_part(part))].panels;
@@ -474,7 +480,8 @@ class Backward {
         const Index block = std::min(kProductRows, count - row),
                     multiplied = std::clamp<Index>(with_product - row, 0, block);
         if (multiplied > 0)
-          multiply(through_, arena_[through_panels_], g, part, gates(i + 1) + row * gates_stride_, multiplied, out);
+          multiply(through_, arena_[through_panels_], g, part, gates(i + 1) + row * gates_stride_, multiplied,
+                   i >= 0 ? gates(i) + row * gates_stride_ : nullptr, out);
         cells(i, row, block, through_[g].first, through_[g].units, out, through_[g].vectors * k_.lanes);
       }
   }
@@ -485,7 +492,8 @@ class Backward {
     for (Index g = seen_.begin(unit_part(part)); g < seen_.end(unit_part(part)); ++g)
       for (Index row = begin_row(part, rows(i)); row < count; row += kProductRows) {
         const Index block = std::min(kProductRows, count - row);
-        multiply(seen_, arena_[seen_panels_], g, part, gates(i) + row * gates_stride_ + 2 * hidden_, block, out);
+        multiply(seen_, arena_[seen_panels_], g, part, gates(i) + row * gates_stride_ + 2 * hidden_, block, nullptr,
+                 out);
         CellBackward<T> c = cell(i, row, block, seen_[g].first, seen_[g].units);
         c.product = out;
         c.product_stride = seen_[g].vectors * k_.lanes;

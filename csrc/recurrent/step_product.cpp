@@ -63,6 +63,20 @@ void multiply_row(const T* a, Index depth, const T* panel, T* out) {
   for (int j = 0; j < Vectors; ++j) (even[j] + odd[j]).store(out + j * V::lanes);
 }
 
+// What the cell will want of rows [row, row + rows), one of so many shares: a training step keeps more than the caches
+// hold, and memory is idle while panels are multiplied. A cell that fetches a row ahead still waits for most of it.
+template <class T>
+DLKIT_INLINE void fetch_kept(const Kept<T>& kept, Index row, Index rows, Index share, Index shares) {
+  if (kept.first == nullptr) return;
+  const Index end = kept.slots * (share + 1) / shares;
+  for (Index r = row; r < row + rows; ++r)
+    for (Index slot = kept.slots * share / shares; slot < end; ++slot) {
+      const T* const from = kept.first + r * kept.row_stride + slot * kept.slot_stride;
+      for (Index j = 0; j < kept.units; j += kChunk<T>) __builtin_prefetch(from + j, 1, 2);
+      __builtin_prefetch(from + kept.units - 1, 1, 2);
+    }
+}
+
 // One register of columns of a panel from columns that are contiguous in memory: B(k, j) = from[j * stride + k].
 template <class T>
 DLKIT_INLINE void pack_contiguous(const T* from, Index stride, Index depth, T* to, Index width) {
@@ -100,6 +114,7 @@ void multiply_step(const StepProduct<T>& p) {
     const int vectors = panels.vectors(i);
     const Index width = vectors * V::lanes;
     if (p.rows == 1) {
+      fetch_kept(p.kept, 0, 1, i, panels.count());
       (vectors == 3   ? multiply_row<T, 3>
        : vectors == 2 ? multiply_row<T, 2>
                       : multiply_row<T, 1>)(p.a, p.depth, panel, out);
@@ -110,6 +125,7 @@ void multiply_step(const StepProduct<T>& p) {
         const EvenSplit tiles(p.rows, TileShapes<T>::max_rows(vectors));
         for (Index tile = 0; tile < tiles.parts; ++tile) {
           const Index row = tiles.begin(tile);
+          if (part == 0) fetch_kept(p.kept, row, tiles.size(tile), i, panels.count());
           Tile<T> t{};
           t.depth = depth;
           t.a = p.a + row * p.a_stride + k;
