@@ -24,6 +24,10 @@ from dlkit.kernels.backend import built_backends
 # DLKIT_TEST_SEED: another number draws other inputs; "fresh" draws new ones in every run (see CONTRIBUTING.md).
 _SEED = os.environ.get("DLKIT_TEST_SEED", "0")
 
+# Several test processes share the processor: OpenMP's threads (scikit-learn's, PyTorch's) that wait by spinning take it
+# from each other, and a t-SNE of a second lasts a minute.
+os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+
 # Deadlines measure the machine, not the code: others may be using it too.
 settings.register_profile(
     "dlkit", deadline=None, suppress_health_check=[HealthCheck.too_slow], derandomize=_SEED != "fresh"

@@ -3,6 +3,7 @@
 
 #include <stdexcept>
 
+#include "bindings/arguments.h"
 #include "bindings/array_memory.h"
 #include "bindings/bindings.h"
 #include "bindings/fastcall.h"
@@ -59,6 +60,13 @@ void bind_core(py::module_& module) {
   module.def("kept_memory", &kept_memory, "Bytes of freed results that are kept for new ones.");
   module.def("most_kept_memory", &most_kept_memory, "Bytes of freed results that are kept at most.");
   module.def("release_kept_memory", &release_kept_memory, "Gives the memory of freed results back to the system.");
+  module.def(
+      "empty",
+      [](const std::vector<py::ssize_t>& shape, const py::dtype& dtype) {
+        return new_array(dtype.num(), static_cast<std::size_t>(dtype.itemsize()), static_cast<int>(shape.size()),
+                         shape.data());
+      },
+      py::arg("shape"), py::arg("dtype"), "As numpy.empty, in memory that is kept for new results once it is free.");
   module.def(
       "counters",
       [] {

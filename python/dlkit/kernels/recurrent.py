@@ -167,7 +167,7 @@ def recurrent(
     if x.ndim != 2:
         raise ValueError(f"{operation}: x is {x.shape}; expected (rows, inputs)")
     directions = len(weights)
-    y = np.empty((x.shape[0], directions * hidden), x.dtype)
+    y = _cpu.empty((x.shape[0], directions * hidden), x.dtype)
     calls = [
         (
             cell,
@@ -261,10 +261,10 @@ def recurrent_backward(
     x = as_array(x, operation, "x")
     y = _outputs(y, (len(x), directions * hidden), operation, "y")
     dy = None if dy is None else _outputs(dy, y.shape, operation, "dy")
-    dx = np.empty_like(x, order="C") if by_x else None
+    dx = _cpu.empty(x.shape, x.dtype) if by_x else None
     if out is None:
         out = [
-            RecurrentWeights(*(None if a is None else np.empty(np.shape(a), x.dtype) for a in w))
+            RecurrentWeights(*(None if a is None else _cpu.empty(np.shape(a), x.dtype) for a in w))
             for w in weights
         ]
         accumulate = False
