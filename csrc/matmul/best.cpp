@@ -49,7 +49,7 @@ void best(const MatmulProblem<T>& p) {
     const double far = 5 * static_cast<double>(cache_sizes().l2) / sizeof(T);
     constexpr double kFar = TileShapes<T>::covers_pages ? 0.03 : 0.12;
     const auto from_far = [&](Index extent) { return static_cast<double>(extent) * depth > far ? kFar * multiply : 0; };
-    const bool turn = p.a.row_stride == 1 && p.a.col_stride != 1 && m > kDirectRows &&
+    const bool turn = p.a.row_stride == 1 && p.a.col_stride != 1 && m >= 2 * V::lanes &&
                       1.02 * (padded(m) + kTurn * rows * cols + from_far(n)) < padded(n) + from_far(m);
     return turn ? swapped(p) : rows_of_b(p);
   }
