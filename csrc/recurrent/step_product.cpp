@@ -66,7 +66,7 @@ void multiply_row(const T* a, Index depth, const T* panel, T* out) {
 // What the cell will want of rows [row, row + rows), one of so many shares: a training step keeps more than the caches
 // hold, and memory is idle while panels are multiplied. A cell that fetches a row ahead still waits for most of it.
 template <class T>
-DLKIT_INLINE void fetch_kept(const Kept<T>& kept, Index row, Index rows, Index share, Index shares) {
+__attribute__((noinline)) void fetch_kept(const Kept<T>& kept, Index row, Index rows, Index share, Index shares) {
   if (kept.first == nullptr) return;
   const Index end = kept.slots * (share + 1) / shares;
   for (Index r = row; r < row + rows; ++r)
