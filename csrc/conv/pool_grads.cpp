@@ -147,7 +147,7 @@ void max_rows(const MaxPoolBackward<T>& p, const GradLayout& a, Index begin, Ind
           memory.tap[count++] = (s.dilation_h == 1 ? down : down / s.dilation_h) * s.kernel_w;
         }
         T* row = dx + h * s.width;
-        const bool threes = s.kernel_w == 3 && s.dilation_w == 1;
+        const bool threes = kSpecial<T> && s.kernel_w == 3 && s.dilation_w == 1;
         if (threes && a.stride == 2)
           gathered_row<T>(s, a, MaxGather<T, 3, 2>{s, memory, a.before, count}, row);
         else if (threes)

@@ -242,11 +242,11 @@ DLKIT_INLINE void each_window(const Windows<T>& windows, const Band& band, const
           result(size, Covered<T>{row + cols.first[j] * kLanes, height, width, rows.step * pitch, cols.step * kLanes},
                  i, j, out);
       };
-      if (height == 3 && width == 3)
+      if (kSpecial<T> && height == 3 && width == 3)
         run(Size<3, 3>{});
-      else if (height == 2 && width == 2)
+      else if (kSpecial<T> && height == 2 && width == 2)
         run(Size<2, 2>{});
-      else if (width == 3)
+      else if (kSpecial<T> && width == 3)
         run(Size<0, 3>{});
       else
         run(Size<0, 0>{});

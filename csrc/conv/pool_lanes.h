@@ -12,6 +12,10 @@
 
 namespace dlkit::DLKIT_TARGET {
 
+// Whether common windows and strides have code of their own. Float64 is for gradients to be checked in: small code.
+template <class T>
+constexpr bool kSpecial = sizeof(T) == sizeof(float);
+
 template <class T>
 struct Pair {
   Vec<T> first, second;

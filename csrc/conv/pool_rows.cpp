@@ -59,7 +59,7 @@ DLKIT_INLINE void combine(const Problem& p, const RowLayout& a, const RowMemory<
         }
         const T* first = x + (top + taps.begin * s.dilation_h) * s.width;
         const Index step = s.dilation_h * s.width, count = taps.end - taps.begin;
-        if (count == 3)
+        if (kSpecial<T> && count == 3)
           split_row(a, Column<T, Op>{first, step, 3}, to, Op<T>::kNeutral, memory.line);
         else
           split_row(a, Column<T, Op>{first, step, count}, to, Op<T>::kNeutral, memory.line);
@@ -240,7 +240,8 @@ void max_places(const MaxPool<T>& p, const RowLayout& a, Index begin, Index end,
 template <class T>
 void max_rows(const MaxPool<T>& p, const RowLayout& a, Index begin, Index end, void* scratch) {
   if (p.places == nullptr && p.indices == nullptr) return max_values(p, a, begin, end, scratch);
-  if (p.shape.kernel_h == 3 && p.shape.kernel_w == 3) return max_places<T, 3, 3>(p, a, begin, end, scratch);
+  if constexpr (kSpecial<T>)
+    if (p.shape.kernel_h == 3 && p.shape.kernel_w == 3) return max_places<T, 3, 3>(p, a, begin, end, scratch);
   max_places<T, 0, 0>(p, a, begin, end, scratch);
 }
 

@@ -54,7 +54,7 @@ DLKIT_INLINE void split_row(const RowLayout& a, const Source& source, T* to, T f
     }
     Vec<T>::broadcast(fill).store(even + (width + 1) / 2);
     Vec<T>::broadcast(fill).store(odd + width / 2);
-  } else if (a.stride == 4) {
+  } else if (kSpecial<T> && a.stride == 4) {
     T* part[4];
     for (Index k = 0; k < 4; ++k) part[k] = to + (k + a.pad) % 4 * a.length + (k + a.pad) / 4;
     for (Index w = 0; w < width; w += 4 * kLanes) {
@@ -68,7 +68,7 @@ DLKIT_INLINE void split_row(const RowLayout& a, const Source& source, T* to, T f
       odd.second.store(part[3] + w / 4);
     }
     for (Index k = 0; k < 4; ++k) Vec<T>::broadcast(fill).store(part[k] + (width + 3 - k) / 4);
-  } else if (kHasThirds && a.stride == 3) {
+  } else if (kSpecial<T> && kHasThirds && a.stride == 3) {
     T* part[3];
     for (Index k = 0; k < 3; ++k) part[k] = to + (k + a.pad) % 3 * a.length + (k + a.pad) / 3;
     Index m = 0;
