@@ -21,7 +21,11 @@ ERRORS: list[tuple[dict[str, Any], type[Exception], str]] = [
     ({"batch_sizes": [2, 2, 1]}, ValueError, "add up to 5; expected the rows of emissions, 6"),
     ({"batch_sizes": [2, 2, 3]}, ValueError, r"batch_sizes\[2\] is 3 after 2; expected no increase"),
     ({"batch_sizes": [3, 3, 0]}, ValueError, r"batch_sizes\[2\] is 0; expected at least 1"),
-    ({"batch_sizes": [4, 4]}, ValueError, "add up to more than the 6 rows"),
+    (
+        {"batch_sizes": [4, 4]},
+        ValueError,
+        "add up to 8 in the first 2 steps; expected the rows of emissions, 6",
+    ),
     ({"batch_sizes": []}, ValueError, "add up to 0"),
     ({"batch_sizes": [2, "x", 2]}, TypeError, "batch_sizes is 'x'; expected an integer"),
     ({"variant": "quick"}, ValueError, "variant is 'quick'; expected one of naive, fused"),

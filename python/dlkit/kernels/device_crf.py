@@ -160,7 +160,10 @@ def _checked_sizes(operation: str, batch_sizes: Any, rows: int) -> list[int]:
             raise ValueError(f"{operation}: batch_sizes[{t}] is {size}{expected}")
         total += size
         if total > rows:
-            raise ValueError(f"{operation}: batch_sizes add up to more than the {rows} rows of emissions")
+            raise ValueError(
+                f"{operation}: batch_sizes add up to {total} in the first {t + 1} steps; "
+                f"expected the rows of emissions, {rows}"
+            )
         sizes.append(size)
     if total != rows or not sizes:
         raise ValueError(

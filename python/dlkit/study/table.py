@@ -35,9 +35,9 @@ def head(record: dict[str, Any]) -> str:
             if key in peer["versions"]:
                 versions[key] = peer["versions"][key]
     isa = next((p["versions"].get("isa", "") for p in record["peers"] if p["name"] == "dlkit"), "")
-    count = record["threads"]
+    count, cores = record["threads"], machine["cores"]
     return (
-        f"{machine['cpu']}, {machine['cores']} cores, {machine['isa']} (dlkit: {isa}), "
+        f"{machine['cpu']}, {cores} core{'s' * (cores != 1)}, {machine['isa']} (dlkit: {isa}), "
         f"{count} thread{'s' * (count > 1)}; FMA peak {ceiling['peak'] / 1e9:.0f} GFLOP/s, "
         f"memory {ceiling['bandwidth'] / 1e9:.0f} GB/s; Python {machine['python']}, "
         f"{', '.join(f'{k} {v}' for k, v in versions.items())}; medians of {record['protocol']['rounds']} "
