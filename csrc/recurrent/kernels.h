@@ -71,7 +71,7 @@ struct Kept {
   int slots;
 };
 
-// out = a times packed panels; out has whole vectors.
+// out = a times packed panels.
 template <class T>
 struct StepProduct {
   const T* a;
@@ -80,8 +80,10 @@ struct StepProduct {
   Index vectors;
   T* out;
   Index out_stride;
-  const T* next;  // panels that will be wanted after these, to be fetched; or null
-  Kept<T> kept;   // of these rows; to be fetched, too
+  int last_columns;  // that out has of the last vector; 0: whole vectors
+  const T* bias;     // of the columns, added to out; or null
+  const T* next;     // panels that will be wanted after these, to be fetched; or null
+  Kept<T> kept;      // of these rows; to be fetched, too
 };
 
 // The normalisation of an LSTM's cell state. The rows' mean and 1 / deviation are `stride` elements apart.

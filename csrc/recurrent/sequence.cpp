@@ -6,7 +6,8 @@
 //   packed    U is packed once for the sequence (step_product.cpp). A group of units at a time: the products of all its
 //             gates go into the first-level cache, where the cell finds them. Threads take sequences, which have
 //             nothing to do with each other, where U fits in the second-level cache of each and there are enough of
-//             them. Else they take units, each the same ones in every step, so that its part of U stays in its own
+//             them; each then makes W x of its own, lest gates travel from one core's cache to another's. Else they
+//             take units, each the same ones in every step, so that its part of U stays in its own
 //             cache; then they meet once a step.
 //
 // Of a step's 2 B H G H operations on G H^2 weights there are 2 B for each weight: bound by the multipliers where U
@@ -55,6 +56,7 @@ class Forward {
         shares_(share(s_, k_.lanes, s_.gates() * s_.hidden * s_.hidden * static_cast<Index>(sizeof(T)), options,
                       threads, true)),
         parts_(shares_.threads), steps_(s_), hidden_(s_.hidden), reset_first_(s_.cell == Cell::gru_reset_first),
+        own_input_(takes_own_input()), input_(k_, own_input_ ? s_.gates() * hidden_ : 0, 1, s_.inputs, 1),
         first_(k_, hidden_, reset_first_ ? 2 : static_cast<int>(s_.gates()), hidden_, shares_.unit_parts()),
         second_(k_, hidden_, 1, hidden_, shares_.unit_parts()),
         state_stride_(round_up(hidden_, 16) + 16),  // not a power of two
@@ -70,6 +72,7 @@ class Forward {
     seen_ = arena_.place(reset_first_ ? batch * state_stride_ : 0);
     raw_ = arena_.place(p_.mask != nullptr ? batch * state_stride_ : 0);
     c_ = arena_.place(traits(s_.cell).has_c ? batch * hidden_ : 0);
+    input_panels_ = arena_.place(input_.size());
     first_panels_ = arena_.place(options_.packed ? first_.size() : 0);
     second_panels_ = arena_.place(options_.packed && reset_first_ ? second_.size() : 0);
     const Index product_rows = options_.packed ? std::min(batch, kProductRows) : batch;
@@ -87,7 +90,7 @@ class Forward {
       const Index end = std::min(begin + block, steps_.count());
       const Index row = std::min(steps_[begin].row, steps_[end - 1].row), rows = rows_of(begin, block);
       T* const gates = p_.reserve != nullptr ? p_.reserve + row * gates_stride_ : arena_[gates_];
-      if (options_.whole_input) input_product(row, rows, gates, bias, threads_);
+      if (options_.whole_input && !own_input_) input_product(row, rows, gates, bias, threads_);
       if (options_.packed) {
         parallel_team(parts_, [&](int rank, int size) noexcept {
           if (begin == 0) {
@@ -97,6 +100,8 @@ class Forward {
           const auto meet = [&] {
             if (!shares_.sequences) barrier_.wait(size);
           };
+          if (own_input_)
+            for (int part = rank; part < parts_; part += size) own_input_product(part, begin, end, row, gates, bias);
           for (Index i = begin; i < end; ++i) {
             const auto& step = steps_[i];
             T* const at = gates + (step.row - row) * gates_stride_;
@@ -154,15 +159,47 @@ class Forward {
     matmul<T>(product, nullptr, threads);
   }
 
+  // Whether each thread makes W x of its own sequences: not where W is too large to stay near beside U.
+  bool takes_own_input() const {
+    const Index bytes = s_.gates() * hidden_ * s_.inputs * static_cast<Index>(sizeof(T));
+    return shares_.sequences && options_.whole_input && s_.inputs > 0 && bytes <= options_.fetch_beyond / 2 * 3;
+  }
+
+  // W x of a part's sequences in steps [begin, end), whose first row is first_row.
+  void own_input_product(int part, Index begin, Index end, Index first_row, T* gates, const T* bias) const {
+    for (Index g = 0; g < input_.end(0); ++g) {
+      const Group& group = input_[g];
+      StepProduct<T> product{};
+      product.a_stride = p_.x_stride;
+      product.depth = s_.inputs;
+      product.panels = arena_[input_panels_] + group.panels;
+      product.vectors = group.vectors;
+      product.out_stride = gates_stride_;
+      product.last_columns = static_cast<int>(group.units - (group.vectors - 1) * k_.lanes);
+      if (bias != nullptr) product.bias = bias + group.first;
+      for (Index i = begin; i < end; ++i) {
+        const auto& step = steps_[i];
+        const Index row = begin_row(part, step.rows);
+        product.rows = end_row(part, step.rows) - row;
+        if (product.rows == 0) continue;
+        product.a = p_.x + (step.row + row) * p_.x_stride;
+        product.out = gates + (step.row + row - first_row) * gates_stride_ + group.first;
+        k_.multiply(product);
+      }
+    }
+  }
+
   void pack(int rank, int size) const {
     for (int part = rank; part < parts_; part += size) {
-      const auto all = [&](const Groups& groups, const T* hh, T* panels) {
+      // `units` rows of the weights for each gate.
+      const auto all = [&](const Groups& groups, const T* weights, Index units, T* panels) {
         for (Index g = first_group(groups, part); g < groups.end(unit_part(part)); g += group_step())
-          k_.pack_gates(hh, hidden_, hidden_, groups.gates(), groups[g].first, groups[g].units,
+          k_.pack_gates(weights, units, groups.depth(), groups.gates(), groups[g].first, groups[g].units,
                         panels + groups[g].panels);
       };
-      all(first_, p_.weights.hh, arena_[first_panels_]);
-      if (reset_first_) all(second_, p_.weights.hh + 2 * hidden_ * hidden_, arena_[second_panels_]);
+      if (own_input_) all(input_, p_.weights.ih, s_.gates() * hidden_, arena_[input_panels_]);
+      all(first_, p_.weights.hh, hidden_, arena_[first_panels_]);
+      if (reset_first_) all(second_, p_.weights.hh + 2 * hidden_ * hidden_, hidden_, arena_[second_panels_]);
     }
   }
 
@@ -323,12 +360,12 @@ class Forward {
   const int parts_;
   const Steps steps_;
   const Index hidden_;
-  const bool reset_first_;
-  const Groups first_, second_;  // gru_reset_first: r and z, then n
+  const bool reset_first_, own_input_;
+  const Groups input_, first_, second_;  // gru_reset_first: r and z, then n
   const Index state_stride_, gates_stride_;
   Arena<T> arena_;
-  Index bias_ = 0, states_[2] = {}, seen_ = 0, raw_ = 0, c_ = 0, first_panels_ = 0, second_panels_ = 0, product_ = 0;
-  Index product_size_ = 0, gates_ = 0;
+  Index bias_ = 0, states_[2] = {}, seen_ = 0, raw_ = 0, c_ = 0, input_panels_ = 0, first_panels_ = 0;
+  Index second_panels_ = 0, product_ = 0, product_size_ = 0, gates_ = 0;
   mutable Barrier barrier_;
 };
 

@@ -113,7 +113,8 @@ void multiply_step(const StepProduct<T>& p) {
   for (Index i = 0; i < panels.count(); ++i) {
     const int vectors = panels.vectors(i);
     const Index width = vectors * V::lanes;
-    if (p.rows == 1) {
+    const bool last = i + 1 == panels.count();
+    if (p.rows == 1 && p.last_columns == 0 && p.bias == nullptr) {
       fetch_kept(p.kept, 0, 1, i, panels.count());
       (vectors == 3   ? multiply_row<T, 3>
        : vectors == 2 ? multiply_row<T, 2>
@@ -135,14 +136,14 @@ void multiply_step(const StepProduct<T>& p) {
           t.b_row_stride = width;
           t.c = out + row * p.out_stride;
           t.c_row_stride = p.out_stride;
-          t.last_cols = V::lanes;
+          t.last_cols = last && p.last_columns != 0 ? p.last_columns : V::lanes;
           t.accumulate = part > 0;
+          if (p.bias != nullptr && part + 1 == depths.parts) t.bias = p.bias + (out - p.out);
           // What follows in memory is wanted next: the rest of this panel, or the next one. Each tile fetches its
           // share, lest the first wait for all of it and the others leave the memory idle.
           if (p.next != nullptr) {
-            const bool last = i + 1 == panels.count() && part + 1 == depths.parts;
             const Index line = width * tile / tiles.parts, end = width * (tile + 1) / tiles.parts;
-            t.next.from = (last ? p.next : t.b + depth * width) + line * kChunk<T>;
+            t.next.from = (last && part + 1 == depths.parts ? p.next : t.b + depth * width) + line * kChunk<T>;
             t.next.advance = kChunk<T> * width;
             t.next.count = 1;
             t.next.lines = static_cast<int>(end - line);

@@ -162,6 +162,37 @@ def test_threads_that_take_sequences(cell):
         K.set_num_threads(before)
 
 
+@pytest.mark.parametrize("cell", list(CELLS))
+def test_threads_make_the_input_products_of_their_sequences(cell):
+    # Several blocks of steps where nothing is kept; columns that leave lanes empty, and none; from no inputs to more
+    # than threads take of their own; no biases; last steps in which a thread has one row, or none.
+    lengths = [31, *[21] * 20, *[12] * 15, 1, 1]
+    before = K.get_num_threads()
+    try:
+        for inputs, hidden, bias in (
+            (7, 21, True),
+            (40, 16, False),
+            (1, 5, True),
+            (0, 12, True),
+            (2500, 30, True),
+        ):
+            case = make(cell, lengths, inputs, hidden, directions=1, bias=bias, seed=inputs)
+            x, weights, sizes, h0, c0, settings, *_ = case
+            K.set_num_threads(1)
+            exact = K.recurrent(x, weights, sizes, h0, c0, variant="sequence", **settings)
+            for count in (2, 3):
+                K.set_num_threads(count)
+                for keep in (False, True):
+                    found = K.recurrent(x, weights, sizes, h0, c0, keep=keep, variant="packed", **settings)
+                    assert_close(
+                        [a for a in found[:3] if a is not None],
+                        [a for a in exact[:3] if a is not None],
+                        1e-12,
+                    )
+    finally:
+        K.set_num_threads(before)
+
+
 def test_directions_that_share_gradients(threads):
     # Weights that both directions have: what each adds is there in the end, though two threads must not add at once.
     case = make("lstm", [9, 7, 2], 6, 33, dtype=np.float64)
