@@ -11,6 +11,7 @@
 #include <cstdlib>
 #include <deque>
 #include <exception>
+#include <memory>
 #include <mutex>
 #include <stdexcept>
 #include <string>
@@ -49,17 +50,24 @@ void wait_while(const std::atomic<T>& value, T old) {
       value.wait(old, std::memory_order_acquire);
 }
 
-// A call's tasks. `ticket` packs the call's number (high half) with the next task (low half), so that a worker
-// that wakes late can never take a task of a call that it does not know.
+// The next task of a part of a call's tasks (low half), with the call's number (high half), so that a worker that wakes
+// late can never take a task of a call that it does not know.
+struct alignas(64) Ticket {
+  std::atomic<std::uint64_t> next{0};
+};
+
+// A call's tasks, in as many parts as it has threads: runs of tasks that follow each other. A thread takes those of its
+// own part first, and then what others have left. So the one that made a part of an array is the one that reads it in
+// the next call, and finds it in its cache.
 struct Pool {
   std::mutex busy;  // held by the caller whose tasks are running
   std::vector<std::thread> workers;
 
-  alignas(64) std::atomic<std::uint64_t> ticket{0};
+  const std::unique_ptr<Ticket[]> tickets{new Ticket[kMaxThreads]};
   alignas(64) std::atomic<int> unfinished{0};
   alignas(64) std::atomic<std::uint32_t> generation{0};
-  std::atomic<int> tasks{0};
-  std::atomic<int> allowed{0};  // workers that may help in this call
+  std::atomic<std::uint64_t> extent{0};  // tasks (high half) and parts
+  std::atomic<int> allowed{0};           // workers that may help in this call
   void (*body)(void*, int) = nullptr;
   void* context = nullptr;
 
@@ -82,17 +90,31 @@ struct Pool {
     stop = false;
   }
 
-  void take_tasks(std::uint32_t call) {
-    const int count = tasks.load(std::memory_order_acquire);
-    std::uint64_t seen = ticket.load(std::memory_order_acquire);
+  static std::uint64_t border(std::uint64_t tasks, std::uint64_t parts, std::uint64_t part) {
+    return tasks * part / parts;
+  }
+
+  void take_tasks(std::uint32_t call, std::uint64_t rank) {
+    const std::uint64_t seen = extent.load(std::memory_order_acquire);
+    const std::uint64_t tasks = seen >> 32, parts = seen & 0xffffffffu;
+    if (rank >= parts) return;  // those of another call
+    for (std::uint64_t i = 0; i < parts; ++i) {
+      const std::uint64_t part = rank + i < parts ? rank + i : rank + i - parts;
+      if (!take_part(call, tickets[part].next, border(tasks, parts, part + 1))) return;
+    }
+  }
+
+  // Takes what is left of a part. False if the call is over.
+  bool take_part(std::uint32_t call, std::atomic<std::uint64_t>& next, std::uint64_t end) {
+    std::uint64_t seen = next.load(std::memory_order_acquire);
     for (;;) {
-      if (static_cast<std::uint32_t>(seen >> 32) != call) return;
-      const int task = static_cast<int>(seen & 0xffffffffu);
-      if (task >= count) return;
-      if (!ticket.compare_exchange_weak(seen, seen + 1, std::memory_order_acq_rel)) continue;
-      body(context, task);
+      if (static_cast<std::uint32_t>(seen >> 32) != call) return false;
+      const std::uint64_t task = seen & 0xffffffffu;
+      if (task >= end) return true;
+      if (!next.compare_exchange_weak(seen, seen + 1, std::memory_order_acq_rel)) continue;
+      body(context, static_cast<int>(task));
       if (unfinished.fetch_sub(1, std::memory_order_acq_rel) == 1) unfinished.notify_all();
-      seen = ticket.load(std::memory_order_acquire);
+      seen = next.load(std::memory_order_acquire);
     }
   }
 
@@ -119,7 +141,7 @@ struct Pool {
       }
       if (stop.load(std::memory_order_relaxed)) return;
       last = call;
-      if (index < allowed.load(std::memory_order_relaxed)) take_tasks(call);
+      if (index < allowed.load(std::memory_order_relaxed)) take_tasks(call, static_cast<std::uint64_t>(index) + 1);
     }
   }
 
@@ -143,21 +165,25 @@ struct Pool {
   void run(int count, int threads, void (*task_body)(void*, int), void* task_context) {
     grow(threads);
     const std::uint32_t call = generation.load(std::memory_order_relaxed) + 1;
-    // Closed first: a worker of the call before may be about to look, and would see tasks left where `tasks` has grown.
-    ticket.store(static_cast<std::uint64_t>(call) << 32 | kClosed, std::memory_order_relaxed);
-    tasks.store(count, std::memory_order_release);
+    const std::uint64_t number = static_cast<std::uint64_t>(call) << 32, tasks = static_cast<std::uint64_t>(count),
+                        parts = static_cast<std::uint64_t>(threads);
+    // Closed first: a worker of the call before may be about to look, and would see tasks left where a part has grown.
+    for (std::uint64_t part = 0; part < parts; ++part)
+      tickets[part].next.store(number | kClosed, std::memory_order_relaxed);
+    extent.store(tasks << 32 | parts, std::memory_order_release);
     body = task_body;
     context = task_context;
     allowed.store(threads - 1, std::memory_order_relaxed);
     unfinished.store(count, std::memory_order_relaxed);
-    ticket.store(static_cast<std::uint64_t>(call) << 32, std::memory_order_release);
+    for (std::uint64_t part = 0; part < parts; ++part)
+      tickets[part].next.store(number | border(tasks, parts, part), std::memory_order_release);
     generation.store(call);  // sequentially consistent, as is the sleepers check: no wake-up is lost
     if (sleepers.load() > 0) {
       std::lock_guard lock(sleep_mutex);
       for (Sleeper& worker : beds) worker.make_way();
       sleep_signal.notify_all();
     }
-    take_tasks(call);
+    take_tasks(call, 0);
     for (int left; (left = unfinished.load(std::memory_order_acquire)) > 0;) wait_while(unfinished, left);
   }
 };

@@ -19,9 +19,10 @@ void run_team(int threads, void (*body)(void* context, int rank, int size), void
 }  // namespace detail
 
 // Runs body(task) for every task in [0, tasks), on at most `threads` threads (0: num_threads()), and returns
-// when all are done. Which thread runs which task is open. A call from inside a task, or while another Python
-// thread holds the pool, runs all tasks on the caller's thread. Where bodies throw, the first exception is rethrown
-// here once all tasks have ended.
+// when all are done. Each thread begins with its share of the tasks, the same ones in every call of as many tasks;
+// which thread runs which is open, since those that are done take what others have left. A call from inside a task, or
+// while another Python thread holds the pool, runs all tasks on the caller's thread. Where bodies throw, the first
+// exception is rethrown here once all tasks have ended.
 template <class Body>
 void parallel_for(int tasks, const Body& body, int threads = 0) {
   if (tasks <= 1 || threads == 1) {

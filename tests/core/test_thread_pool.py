@@ -41,7 +41,7 @@ def program(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.mark.parametrize(
     "case",
-    ["a_team", "more_members_than_processors", "nested", "several_callers", "exceptions", "forks"],
+    ["a_team", "parts", "more_members_than_processors", "nested", "several_callers", "exceptions", "forks"],
 )
 def test_threads_by_themselves(program: Path, case: str) -> None:
     done = subprocess.run([program, case], capture_output=True, text=True, timeout=120, check=False)

@@ -68,6 +68,30 @@ void a_team() {
   expect(most == 4, "a team gets the threads that it asks for");
 }
 
+// The first thread waits in task 0, until `others` tasks have begun; returns the tasks in the order of their beginning.
+std::vector<int> order(int tasks, int threads, int others) {
+  std::vector<std::atomic<int>> begun(static_cast<std::size_t>(tasks));
+  std::atomic<int> count{0};
+  parallel_for(
+      tasks,
+      [&](int task) {
+        if (task != 0) begun[static_cast<std::size_t>(count++)] = task;
+        while (task == 0 && count < others) std::this_thread::yield();
+      },
+      threads);
+  return {begun.begin(), begun.begin() + tasks - 1};
+}
+
+void parts() {
+  for (int i = 0; i < 50; ++i) {
+    expect(order(9, 2, 1)[0] == 4, "a thread begins with its own part");
+    expect(order(9, 2, 8) == std::vector<int>{4, 5, 6, 7, 8, 1, 2, 3}, "a thread takes in turn what others have left");
+    std::atomic<int> done{0};
+    for (int tasks = 2; tasks < 12; ++tasks) parallel_for(tasks, [&](int) { ++done; }, 2 + tasks % 4);
+    expect(done == 65, "all tasks are done, however many parts they are in");
+  }
+}
+
 void more_members_than_processors() { rounds(24, 20); }
 
 void nested() {
@@ -161,8 +185,9 @@ void forks() {
 }  // namespace
 
 int main(int count, char** arguments) {
-  constexpr std::array<std::pair<const char*, void (*)()>, 6> kCases = {{
+  constexpr std::array<std::pair<const char*, void (*)()>, 7> kCases = {{
       {"a_team", a_team},
+      {"parts", parts},
       {"more_members_than_processors", more_members_than_processors},
       {"nested", nested},
       {"several_callers", several_callers},
