@@ -505,11 +505,11 @@ def table(record: dict[str, Any]) -> str:
     names = [each for each in TITLES if any(each in row for row in record["rows"])]
     others = [each for each in names if each not in ("dlkit", "gensim")]
     heads = [TITLES[each] for each in names] + ["× gensim"] + ["× the faster other"] * bool(others)
+    length = " --whole" if "--whole" in where["command"] else f" --words {record['words']}"
     lines = [
         f"Thousand words a second, medians of alternating rounds on {record['words']:,} words of text8; "
         f"{measured(where)}, gensim {where['gensim']}; "
-        f"`{_ISA.replace('-', 'DLKIT_ISA=') + ' ' * bool(_ISA)}python bench/compare_word2vec.py"
-        f"{' --whole' if '--whole' in where['command'] else ''}`",
+        f"`{_ISA.replace('-', 'DLKIT_ISA=') + ' ' * bool(_ISA)}python bench/compare_word2vec.py{length}`",
         "",
         f"| window 5, 5 negatives, sample 1e-4 | dimensions | workers | rounds | {' | '.join(heads)} |",
         f"| --- | ---: | ---: | ---: |{' ---: |' * len(heads)}",
