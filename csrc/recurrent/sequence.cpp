@@ -7,8 +7,8 @@
 //             gates go into the first-level cache, where the cell finds them. Threads take sequences, which have
 //             nothing to do with each other, where U fits in the second-level cache of each and there are enough of
 //             them; each then makes W x of its own, lest gates travel from one core's cache to another's. Else they
-//             take units, each the same ones in every step, so that its part of U stays in its own
-//             cache; then they meet once a step.
+//             take units, each the same ones in every step, so that its part of U stays in its own cache; then they
+//             meet once a step.
 //
 // Of a step's 2 B H G H operations on G H^2 weights there are 2 B for each weight: bound by the multipliers where U
 // comes from a cache and B is some 10, by the cache at B = 1. The gates of all steps are written once and read once.
