@@ -91,11 +91,12 @@ __attribute__((noinline)) void dot_tile(const T* const* x, const T* const* w, In
     for (int c = 0; c < C; ++c) s[r * stride + c] = tile[r * C + c];
 }
 
-// Calls body with `count` as a constant, which is 1 to Most.
-template <int Most, class Body>
+// Calls body with `count`, which is 1 to Most, as a constant; or with the next of Most, Most - Step, ... that is not
+// less.
+template <int Most, int Step = 1, class Body>
 DLKIT_INLINE void with_count(Index count, const Body& body) {
-  if constexpr (Most > 1)
-    if (count < Most) return with_count<Most - 1>(count, body);
+  if constexpr (Most > Step)
+    if (count <= Most - Step) return with_count<Most - Step, Step>(count, body);
   body(std::integral_constant<int, Most>{});
 }
 
@@ -286,13 +287,6 @@ __attribute__((noinline)) void single_dots(const T* x, const T* const* w, Index 
   lane_sums(sums).store(dots);
 }
 
-template <class T, int C = Vec<T>::lanes>
-DLKIT_INLINE void single_dots_of(const T* x, const T* const* w, Index count, Index dim, T* dots) {
-  if constexpr (C > 4)
-    if (count <= C - 4) return single_dots_of<T, C - 4>(x, w, count, dim, dots);
-  single_dots<T, C>(x, w, count, dim, dots);
-}
-
 // N registers of columns from k on: dx += sum over w of g w, w += g x. The same columns of rows that are wanted `soon`
 // are fetched: between stores that costs nothing.
 template <class T, int N>
@@ -333,7 +327,9 @@ double single(const PairUpdate<T>& p) {
     PairUpdate<T> block = p;
     block.w += first;
     block.n = p.n - first < V::lanes ? p.n - first : V::lanes;
-    single_dots_of<T>(p.x[0], block.w, block.n, p.dim, g);
+    with_count<V::lanes, 4>(block.n, [&](auto most) __attribute__((always_inline)) {
+      single_dots<T, most>(p.x[0], block.w, block.n, p.dim, g);
+    });
     const auto there = V::first(block.n);
     const V dots = V::load(g), labels = V::load(p.labels + first, there);
     if (p.with_loss) loss = loss + V::select(there, softplus<T>(dots) - labels * dots, V::zero());
