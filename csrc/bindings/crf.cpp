@@ -29,10 +29,9 @@ struct Packing {
              "batch_sizes[" + std::to_string(t) + "] is " + std::to_string(size) +
                  (size < 1 ? "; expected at least 1" : " after " + std::to_string(before) + "; expected no increase"));
       if (size > rows - total)
-        fail(operation, "batch_sizes add up to " +
+        fail(operation, "batch_sizes up to batch_sizes[" + std::to_string(t) + "] add up to " +
                             std::to_string(static_cast<std::uint64_t>(total) + static_cast<std::uint64_t>(size)) +
-                            " in the first " + std::to_string(t + 1) + " steps; expected the rows of emissions, " +
-                            std::to_string(rows));
+                            "; expected the rows of emissions, " + std::to_string(rows));
       if (t == 0) lengths.assign(static_cast<std::size_t>(size), 0);
       first_row.push_back(total);
       // Those that end before this step have had their lengths.

@@ -43,10 +43,9 @@ inline std::vector<Index> batch_sizes_of(PyObject* object, const char* operation
                           (size < 1 ? "; expected at least 1"
                                     : " after " + std::to_string(sizes.back()) + "; expected no increase"));
     if (size > rows - total)
-      fail(operation, "batch_sizes add up to " +
+      fail(operation, "batch_sizes up to batch_sizes[" + std::to_string(i) + "] add up to " +
                           std::to_string(static_cast<std::uint64_t>(total) + static_cast<std::uint64_t>(size)) +
-                          " in the first " + std::to_string(i + 1) + " steps; expected the rows of x, " +
-                          std::to_string(rows));
+                          "; expected the rows of x, " + std::to_string(rows));
     total += size;
     sizes.push_back(size);
   }

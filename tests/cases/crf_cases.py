@@ -24,7 +24,7 @@ ERRORS: list[tuple[dict[str, Any], type[Exception], str]] = [
     (
         {"batch_sizes": [4, 4]},
         ValueError,
-        "add up to 8 in the first 2 steps; expected the rows of emissions, 6",
+        r"up to batch_sizes\[1\] add up to 8; expected the rows of emissions, 6",
     ),
     ({"batch_sizes": []}, ValueError, "add up to 0"),
     ({"batch_sizes": [2, "x", 2]}, TypeError, "batch_sizes is 'x'; expected an integer"),

@@ -174,7 +174,7 @@ def errors() -> list[tuple[str, type[Exception], dict[str, Any], str]]:
     w = weights[0]
     return [
         ("sizes that do not add up", ValueError, {"batch_sizes": [2, 1]}, "add up to 3; expected the rows of x, 4"),
-        ("sizes that add up to more", ValueError, {"batch_sizes": [4, 4]}, "8 in the first 2 steps; expected the rows"),
+        ("sizes that add up to more", ValueError, {"batch_sizes": [4, 4]}, r"\[1\] add up to 8; expected the rows"),
         ("sizes that increase", ValueError, {"batch_sizes": [1, 3]}, r"batch_sizes\[1\] is 3 after 1"),
         ("a size of zero", ValueError, {"batch_sizes": [4, 0]}, r"batch_sizes\[1\] is 0; expected at least 1"),
         ("no steps", ValueError, {"x": np.zeros((0, 3)), "batch_sizes": []}, "at least one"),

@@ -107,6 +107,21 @@ def _verified(content: bytes, file: TextFile, name: str) -> bytes:
     return content
 
 
+def require_file(path: str | Path, argument: str) -> Path:
+    """Return the path of a file that is there.
+
+    Raises
+    ------
+    DataError
+        There is none, or a folder. `argument` says in the message whose path it is.
+    """
+    found = Path(path)
+    if not found.is_file():
+        what = "that is a folder, expected a file" if found.is_dir() else "there is no such file"
+        raise DataError(f"{argument} is {path}: {what}")
+    return found
+
+
 def _archived(path: Path, member: str) -> bytes:
     try:
         return _zip_member(path, member)

@@ -161,7 +161,7 @@ def _checked_sizes(operation: str, batch_sizes: Any, rows: int) -> list[int]:
         total += size
         if total > rows:
             raise ValueError(
-                f"{operation}: batch_sizes add up to {total} in the first {t + 1} steps; "
+                f"{operation}: batch_sizes up to batch_sizes[{t}] add up to {total}; "
                 f"expected the rows of emissions, {rows}"
             )
         sizes.append(size)

@@ -24,6 +24,7 @@ from dlkit.data import (
     words_of,
 )
 from dlkit.data.bag_of_words import WEIGHTINGS
+from dlkit.data.text_file import require_file
 from dlkit.data.vocabulary import Vocabulary
 from dlkit.data.wikipedia import text8_path
 from dlkit.models import KeyedVectors, SoftmaxRegression, Word2Vec
@@ -148,8 +149,8 @@ def train(settings: BagOfWordsSettings, options: RunOptions) -> Result:
         )
     if settings.vectors is not None and not Path(settings.vectors).exists():
         raise DataError(f"bag-of-words: vectors is {settings.vectors}: there is no such file or folder")
-    if settings.corpus is not None and not Path(settings.corpus).is_file():
-        raise DataError(f"bag-of-words: corpus is {settings.corpus}: there is no such file")
+    if settings.corpus is not None:
+        require_file(settings.corpus, "bag-of-words: corpus")
     text = _read(settings)
     run = open_run("bag-of-words", settings, options, may_change={"epochs", "pairs", "sentences"})
     start = time.perf_counter()

@@ -5,7 +5,6 @@ from __future__ import annotations
 import itertools
 from dataclasses import dataclass
 from math import isfinite
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,6 +14,7 @@ from dlkit import kernels, nn, optim
 from dlkit.autograd import no_grad
 from dlkit.data import DataError, WordCorpus, load_corpus, load_text
 from dlkit.data.corpora import END
+from dlkit.data.text_file import require_file
 from dlkit.data.wikipedia import text8_path
 from dlkit.data.window_batches import WindowBatches
 from dlkit.kernels.backend import to_host
@@ -175,9 +175,7 @@ def train(settings: RankingSettings, options: RunOptions) -> Result:
 
 def _source(settings: RankingSettings) -> tuple[str, Any]:
     if settings.corpus is not None:
-        path = Path(settings.corpus)
-        if not path.is_file():
-            raise DataError(f"ranking-lm: corpus is {path}: there is no such file")
+        path = require_file(settings.corpus, "ranking-lm: corpus")
         return path.name, path
     if settings.data == "text8":
         return "text8", text8_path()

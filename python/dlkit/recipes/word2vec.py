@@ -14,6 +14,7 @@ import numpy as np
 from dlkit import kernels
 from dlkit.data import DataError, load_text
 from dlkit.data.fetch import data_folder
+from dlkit.data.text_file import require_file
 from dlkit.data.wikipedia import text8_path
 from dlkit.models import EpochReport, KeyedVectors, Position, TrainingProgress, Word2Vec
 from dlkit.nn import load_safetensors, save_safetensors
@@ -185,9 +186,7 @@ def train(settings: Word2VecSettings, options: RunOptions) -> Result:
 
 def _source(settings: Word2VecSettings) -> tuple[str, Any]:
     if settings.corpus is not None:
-        path = Path(settings.corpus)
-        if not path.is_file():
-            raise DataError(f"word2vec: corpus is {path}: there is no such file")
+        path = require_file(settings.corpus, "word2vec: corpus")
         return path.name, path
     if settings.data == "text8":
         return "text8", text8_path()
