@@ -93,10 +93,10 @@ def test_same_settings_same_bits_resumed_or_not(tmp_path: Path) -> None:
     again = run(part, resume=True, **settings)
     assert (KeyedVectors.load(part).vectors == expected).all()
     assert [json.loads(line)["epoch"] for line in (part / "metrics.jsonl").read_text().splitlines()] == [
-        0,
         1,
         2,
         3,
+        4,
     ]
     assert again.metrics["train_loss"] == whole.metrics["train_loss"]
 
@@ -137,7 +137,7 @@ def test_killed_and_stopped_within_an_epoch(tmp_path: Path, monkeypatch: pytest.
     again = run(folder, resume=True, **settings)
     assert (KeyedVectors.load(folder).vectors == expected).all()
     epochs = [json.loads(line)["epoch"] for line in (folder / "metrics.jsonl").read_text().splitlines()]
-    assert epochs == [0, 1, 2]
+    assert epochs == [1, 2, 3]
     assert again.metrics["train_loss"] == whole.metrics["train_loss"]
 
 

@@ -111,7 +111,7 @@ def train(settings: Word2VecSettings, options: RunOptions) -> Result:
     model.build_vocab(source)
     vocabulary_seconds = time.perf_counter() - began
     start = _go_on(model, run) if options.resume else Position(0)
-    run.rewind(start.epoch - 1)
+    run.rewind(start.epoch)
 
     def save(position: Position) -> None:
         state = {**_matrices(model), _POSITION: np.array(position, np.float64)}
@@ -120,7 +120,7 @@ def train(settings: Word2VecSettings, options: RunOptions) -> Result:
     def after(model: Word2Vec, report: EpochReport) -> None:
         run.log(
             {
-                "epoch": report.epoch,
+                "epoch": report.epoch + 1,  # from 1, as in all run folders
                 "train_loss": report.loss,
                 "words": report.words,
                 "kept": report.kept,
@@ -210,8 +210,7 @@ def _go_on(model: Word2Vec, run: RunFolder) -> Position:
                 raise ValueError(f"{name} is {found[name].shape}, expected {to.shape}")
             to[...] = found[name]
         if _POSITION not in found:  # of a run before checkpoints within an epoch: the end of the last one
-            done = [record["epoch"] for record in run.metrics()]
-            return Position(int(done[-1]) + 1 if done else 0)
+            return Position(len(list(run.metrics())))
         if (
             found[_POSITION].shape != (7,)
             or not np.isfinite(found[_POSITION]).all()
