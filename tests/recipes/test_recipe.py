@@ -2,8 +2,10 @@ from __future__ import annotations
 
 import pytest
 
+from dlkit.data import DataError
 from dlkit.recipes import Target, get
 from dlkit.recipes.settings import SettingsError
+from dlkit.train import RunFolderError
 
 
 def test_defaults_follow_the_data_set():
@@ -40,6 +42,21 @@ def test_a_data_set_and_a_text_of_ones_own(tmp_path):
     ):
         get("ngram").run(data="topics", corpus=str(text), run_dir=tmp_path / "run")
     assert not (tmp_path / "run").exists()
+
+
+def test_a_run_that_fails_on_its_input_leaves_nothing(tmp_path):
+    text, folder = tmp_path / "mine.txt", tmp_path / "run"
+    text.write_text("", encoding="utf-8")
+    for _ in range(2):  # the second is not told that the first is in its way
+        with pytest.raises(DataError, match="mine"):
+            get("word2vec").run(corpus=str(text), run_dir=folder)
+        assert not folder.exists()
+    text.write_text("a b c d\n" * 40, encoding="utf-8")
+    get("word2vec").run(corpus=str(text), run_dir=folder, min_count=1, epochs=1, map="none")
+    before = sorted(entry.name for entry in folder.iterdir())
+    with pytest.raises(RunFolderError, match="holds a run already"):
+        get("word2vec").run(corpus=str(text), run_dir=folder)
+    assert sorted(entry.name for entry in folder.iterdir()) == before
 
 
 def test_target():

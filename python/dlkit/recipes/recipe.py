@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from dlkit.kernels.backend import resolve_device
+from dlkit.train import RunFolder
 
 from .settings import Settings, SettingsError, nearest
 
@@ -204,7 +205,14 @@ class Recipe:
             there = resolve_device(device, self.name)
         except (TypeError, ValueError) as error:
             raise SettingsError(str(error)) from None
-        return self.train(settings, RunOptions(folder, resume, overwrite, progress, there))
+        options = RunOptions(folder, resume, overwrite, progress, there)
+        if folder is None or resume or (not overwrite and folder.is_dir() and any(folder.iterdir())):
+            return self.train(settings, options)
+        try:
+            return self.train(settings, options)
+        except Exception:
+            RunFolder.forget_unstarted(folder)  # so that the same command, mended, needs no --overwrite
+            raise
 
     def target(self, data: str = "") -> Target | None:
         """What it must reach on a data set."""

@@ -139,6 +139,18 @@ class RunFolder:
         kept = [record for record in self._records() if not _after(record, epoch)]
         self._write_records(kept)
 
+    @classmethod
+    def forget_unstarted(cls, folder: Path) -> None:
+        """Remove a folder in which a run has left its settings and environment, and nothing else."""
+        own = {cls.SETTINGS, cls.ENVIRONMENT}
+        try:
+            if {entry.name for entry in folder.iterdir()} <= own:
+                for name in own:
+                    (folder / name).unlink(missing_ok=True)
+                folder.rmdir()
+        except OSError:
+            pass  # what made the run fail is what its caller wants to hear about
+
     def _make(self) -> None:
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
