@@ -13,8 +13,12 @@ bool is_narrow(const MatmulProblem<T>& p) {
   return 4 * p.c.cols <= 3 * Vec<T>::lanes && p.a.cols >= 8 * Vec<T>::lanes && p.a.col_stride == 1;
 }
 
-// Up to here a panel of B that is read in place costs less than its copy.
-constexpr Index kDirectRows = 128;
+// Up to so many rows a panel of B that is read in place costs less than its copy. Small tiles read it more often.
+template <class T>
+Index direct_rows(const Matrix<const T>& b) {
+  const std::size_t bytes = static_cast<std::size_t>(b.rows * b.cols) * sizeof(T);
+  return TileShapes<T>::covers_pages || 4 * bytes <= cache_sizes().l2 ? 128 : 40;
+}
 
 template <class T>
 void rows_of_b(const MatmulProblem<T>& p) {
@@ -22,8 +26,8 @@ void rows_of_b(const MatmulProblem<T>& p) {
   // row.
   using V = Vec<T>;
   const bool masked = !V::cheap_masks && p.c.cols % V::lanes != 0 && p.c.cols < 4 * V::lanes;
-  const bool few = p.c.rows <= TileShapes<T>::max_rows(2) ||
-                   (p.c.rows <= kDirectRows && !masked && stays_in_cache(p.b, smaller(p.a.cols, panel_depth<T>())));
+  const bool few = p.c.rows <= TileShapes<T>::max_rows(2) || (p.c.rows <= direct_rows(p.b) && !masked &&
+                                                              stays_in_cache(p.b, smaller(p.a.cols, panel_depth<T>())));
   few ? direct(p) : fused(p);
 }
 
@@ -37,6 +41,8 @@ void best(const MatmulProblem<T>& p) {
   if (is_narrow(p)) return dot(p);
   // Per element that is turned, in cycles, as in the estimates below.
   constexpr double kTurn = 0.4;
+  // Per element of C, where a tile's rows are shorter than a vector.
+  constexpr double kTurnShort = 4;
   const double rows = static_cast<double>(m), cols = static_cast<double>(n), depth = static_cast<double>(k);
   const double multiply = rows * cols * depth / (2 * V::lanes);
   const auto padded = [&](Index extent) {
@@ -44,13 +50,18 @@ void best(const MatmulProblem<T>& p) {
   };
   if (p.b.col_stride == 1) {
     // A's columns are contiguous, as in a gradient by weights: registers may run along M as well as along N, at the
-    // price of turning C. They do where N leaves more lanes empty, or where A comes from far, since each panel of B
-    // reads all of A anew, and along its columns, which no processor sees coming.
-    const double far = 5 * static_cast<double>(cache_sizes().l2) / sizeof(T);
-    constexpr double kFar = TileShapes<T>::covers_pages ? 0.03 : 0.12;
-    const auto from_far = [&](Index extent) { return static_cast<double>(extent) * depth > far ? kFar * multiply : 0; };
-    const bool turn = p.a.row_stride == 1 && p.a.col_stride != 1 && m >= 2 * V::lanes &&
-                      1.02 * (padded(m) + kTurn * rows * cols + from_far(n)) < padded(n) + from_far(m);
+    // price of turning C. They do where N leaves more lanes empty, or where A comes from far: each panel of B would
+    // read it anew and along its columns, which no processor sees coming, or it is copied first.
+    using Shapes = TileShapes<T>;
+    const auto far = [&](Index extent) {
+      const std::size_t bytes = static_cast<std::size_t>(extent * k) * sizeof(T), l2 = cache_sizes().l2;
+      return Shapes::covers_pages ? bytes > 5 * l2 : bytes > l2;
+    };
+    const double from_far = Shapes::covers_pages ? 0.03 * multiply : 1.0 * rows * depth;
+    const double along_n = padded(n) + (far(m) ? from_far : 0);
+    const double along_m = padded(m) + (Shapes::covers_pages ? kTurn : kTurnShort) * rows * cols +
+                           (far(n) && Shapes::covers_pages ? from_far : 0);
+    const bool turn = p.a.row_stride == 1 && p.a.col_stride != 1 && m >= 2 * V::lanes && 1.02 * along_m < along_n;
     return turn ? swapped(p) : rows_of_b(p);
   }
   // B's columns are not contiguous. Estimates in cycles, from measurements of each (docs/matmul.md): turn B panel by

@@ -20,6 +20,7 @@ void store_transposed(const T* from, int width, int rows, Index cols, T* c, Inde
   for (int row = 0; row < rows; row += V::lanes) {
     const bool whole = !V::cheap_masks && rows - row >= V::lanes;
     const auto mask = V::first(rows - row);
+    const auto few = V::few(rows - row);
     const V offset = bias != nullptr ? V::load(bias + row, mask) : V::zero();
     for (Index j = 0; j < cols; j += V::lanes) {
       T* const column = c + j * c_col_stride + row;
@@ -30,7 +31,7 @@ void store_transposed(const T* from, int width, int rows, Index cols, T* c, Inde
         x = x + offset;
         if (accumulate) x = x + V::load(to, mask);
         if (relu) x = V::max(V::zero(), x);
-        whole ? x.store(to) : x.store(to, mask);
+        whole ? x.store(to) : x.store(to, few);
       });
     }
   }
@@ -94,23 +95,46 @@ bool spreads(Index row_stride, Index count, std::size_t cache_bytes) {
   return count * common <= lines;
 }
 
+// Rows of A for the tiles: in place, or a copy in groups, in each of which step k has the elements of its rows.
+template <class T>
+struct TileRows {
+  // Tiles of all widths fill a group: 12 rows are 2 tiles of 2 vectors, 3 of 3, 1 of 1.
+  static constexpr Index kGroup = 12;
+
+  const T* data;
+  Index row_stride, col_stride;
+  Index group_stride;  // 0: in place
+
+  const T* at(Index row) const {
+    return group_stride == 0 ? data + row * row_stride : data + row / kGroup * group_stride + row % kGroup;
+  }
+};
+
+// Whether a transposed A is copied: not where a tile covers what its columns cost (tile.h), nor where too few panels
+// would read the copy, or too few groups share the lines of A.
+template <class T>
+bool copies_transposed(const MatmulProblem<T>& p) {
+  constexpr Index kColumns = 2 * TileShapes<T>::main_vectors * Vec<T>::lanes, kRows = 2 * TileRows<T>::kGroup;
+  return !TileShapes<T>::covers_pages && p.a.row_stride == 1 && p.a.col_stride != 1 && p.c.cols > kColumns &&
+         p.c.rows > kRows;
+}
+
 // Where the stride of A makes the rows of a tile evict each other, as a power of two does, A is copied in blocks of
-// rows. So is a transposed A that the second-level cache does not hold, if tiles are small. B is packed once a block,
-// from the third-level cache, so that blocks are larger than the second. An A that comes from memory is read in place,
-// in blocks that the second level holds for all panels.
+// rows. So is a transposed A, in the order of its use, if tiles are small. B is packed once a block, from the
+// third-level cache, so that blocks are larger than the second. An A that comes from memory is read in place, in blocks
+// that the second level holds for all panels.
 template <class T>
 struct RowBlocks {
   EvenSplit rows;
-  bool copy;
-  Index stride;  // of the copy: a line more than whole vectors, so that rows spread over the sets
+  bool copy, in_groups;
+  Index stride;  // of the copy's rows or groups: a line more than whole vectors, so that they spread over the sets
 
-  RowBlocks(const MatmulProblem<T>& p, Index depth) : rows(p.c.rows, p.c.rows), copy(false), stride(0) {
+  RowBlocks(const MatmulProblem<T>& p, Index depth)
+      : rows(p.c.rows, p.c.rows), copy(false), in_groups(copies_transposed(p)), stride(0) {
     constexpr Index kPanels = 6;  // with fewer the work does not repay a copy
     const CacheSizes& caches = cache_sizes();
     const bool evicts = !spreads<T>(p.a.row_stride, TileShapes<T>::max_rows(TileShapes<T>::main_vectors), caches.l1d);
-    const bool large = p.c.rows * depth * static_cast<Index>(sizeof(T)) > static_cast<Index>(caches.l2) / 4;
-    copy = p.c.cols >= kPanels * 3 * Vec<T>::lanes &&
-           (p.a.col_stride == 1 ? evicts : p.a.row_stride == 1 && large && !TileShapes<T>::covers_pages);
+    copy = in_groups || (p.c.cols >= kPanels * 3 * Vec<T>::lanes && p.a.col_stride == 1 && evicts);
     if (!copy) {
       const double all = static_cast<double>(p.c.rows) * static_cast<double>(depth) * sizeof(T);
       const bool in_memory = caches.l3 > 0 && all > static_cast<double>(caches.l3) / 4;
@@ -120,14 +144,34 @@ struct RowBlocks {
     }
     const Index bytes = 4 * static_cast<Index>(caches.l2);
     rows = EvenSplit(p.c.rows, divide_up(bytes / static_cast<Index>(sizeof(T)), depth));
-    stride = divide_up(depth, Vec<T>::lanes) * Vec<T>::lanes + kCacheLine / static_cast<Index>(sizeof(T));
+    const Index length = in_groups ? depth * TileRows<T>::kGroup : divide_up(depth, Vec<T>::lanes) * Vec<T>::lanes;
+    stride = length + 2 * kCacheLine / static_cast<Index>(sizeof(T));
+  }
+  Index copied() const {
+    return copy ? stride * (in_groups ? divide_up(rows.size(0), TileRows<T>::kGroup) : rows.size(0)) : 0;
   }
 };
+
+// Along the rows of the transposed A, which is how they come from memory; a group's elements of a step take whole
+// vectors, the last of which the next step overwrites.
+template <class T>
+void copy_groups(const Matrix<const T>& from, T* to, Index stride) {
+  using V = Vec<T>;
+  constexpr Index kGroup = TileRows<T>::kGroup;
+  for (Index k = 0; k < from.cols; ++k) {
+    const T* row = &from(0, k);
+    T* group = to + k * kGroup;
+    Index i = 0;
+    for (; i + divide_up(kGroup, V::lanes) * V::lanes <= from.rows; i += kGroup, group += stride)
+      for (Index j = 0; j < kGroup; j += V::lanes) V::load(row + i + j).store(group + j);
+    for (; i < from.rows; i += kGroup, group += stride)
+      for (Index j = 0; j < kGroup; j += V::lanes) V::load(row + i + j, V::first(from.rows - i - j)).store(group + j);
+  }
+}
 
 template <class T>
 void copy_rows(const Matrix<const T>& from, T* to, Index stride) {
   using V = Vec<T>;
-  if (from.col_stride != 1) return turn(from.transposed(), to, stride);
   for (Index i = 0; i < from.rows; ++i, to += stride)
     for (Index k = 0; k < from.cols; k += V::lanes)
       V::load(&from(i, k), V::first(from.cols - k)).store(to + k);  // the copy's rows are whole vectors
@@ -141,27 +185,37 @@ struct PanelPass {
 
   const MatmulProblem<T>& p;
   const PanelOptions& options;
-  const Matrix<const T>& a;  // the rows and the block of K, in place or copied
-  const Matrix<T>& c;        // the rows
-  Index k, depth;            // the block of K
-  Index col, cols;           // of the panel
-  Index next_col;            // of the panel that follows
-  int vectors;               // its width
-  T* copy;                   // room for the packed panel
-  bool first, last;          // block of K
-  const T* bias;             // of the rows where C is transposed, else of the columns; or null
+  const TileRows<T>& a;  // the rows and the block of K, in place or copied
+  const Matrix<T>& c;    // the rows
+  Index k, depth;        // the block of K
+  Index col, cols;       // of the panel
+  Index next_col;        // of the panel that follows
+  int vectors;           // its width
+  T* copy;               // room for the packed panel
+  bool first, last;      // block of K
+  const T* bias;         // of the rows where C is transposed, else of the columns; or null
 
   void run() const {
     const bool contiguous = p.b.col_stride == 1;
     const int width = vectors * V::lanes;
     if (!contiguous) pack_panel(p.b.block(k, col, depth, cols), width, copy);
     // The packing kernel has one height only: it takes the first rows, and the rest are split evenly.
-    const int first_rows =
-        contiguous && options.copy_b && c.rows > Shapes::packing_rows(vectors) ? Shapes::packing_rows(vectors) : 0;
-    const EvenSplit rest(c.rows - first_rows, Shapes::rows(vectors, depth));
+    const bool in_groups = a.group_stride != 0;
+    const bool packs = contiguous && options.copy_b && c.rows > Shapes::packing_rows(vectors) &&
+                       !(in_groups && TileRows<T>::kGroup % Shapes::packing_rows(vectors) != 0);
+    const int first_rows = packs ? Shapes::packing_rows(vectors) : 0;
+    const int height = Shapes::rows(vectors, depth);
+    const EvenSplit rest(c.rows - first_rows, height);
     Cursor at{0, 0, rest.parts + (first_rows > 0)};
     if (first_rows > 0) tiles(at, 1, first_rows, PanelSource::packing);
     const PanelSource source = first_rows > 0 || !contiguous ? PanelSource::packed : PanelSource::strided;
+    if (in_groups) {
+      const Index whole = (c.rows - first_rows) / height;
+      const int last_rows = static_cast<int>(c.rows - first_rows - whole * height);
+      if (whole > 0) tiles(at, whole, height, source);
+      if (last_rows > 0) tiles(at, 1, last_rows, source);
+      return;
+    }
     if (rest.larger > 0) tiles(at, rest.larger, static_cast<int>(rest.small) + 1, source);
     if (rest.parts > rest.larger) tiles(at, rest.parts - rest.larger, static_cast<int>(rest.small), source);
   }
@@ -201,10 +255,10 @@ struct PanelPass {
       t.bias = last && bias != nullptr ? bias + col : nullptr;
     }
     for (; count > 0; --count, ++at.tile, at.row += rows) {
-      t.a = &a(at.row, 0);
+      t.a = a.at(at.row);
       t.next = options.fetch_b ? fetch(at.tile, at.tiles) : Fetch<T>{};
-      if (Shapes::covers_pages && t.next.count == 0 && a.row_stride == 1 && at.row + rows < a.rows)
-        t.next = {&a(at.row + rows, 0), a.col_stride, kChunk<T> * a.col_stride, kChunk<T>, 1};
+      if (Shapes::covers_pages && t.next.count == 0 && a.row_stride == 1 && at.row + rows < c.rows)
+        t.next = {a.at(at.row + rows), a.col_stride, kChunk<T> * a.col_stride, kChunk<T>, 1};
       if (!options.transposed_c) t.c = &c(at.row, col);
       kernel(t);
       if (options.transposed_c)
@@ -255,17 +309,20 @@ void multiply_panels(const MatmulProblem<T>& p, const PanelOptions& options) {
   const RowBlocks<T> blocks(p, depths.size(0));
   const ColumnPanels<T> panels(p.c.cols, options.transposed_c ? 0 : columns_to_boundary(p.c));
   T* const panel_copy = scratch<T>(Slot::pack_b, static_cast<std::size_t>(depths.size(0) * 3 * V::lanes));
-  T* const rows_copy =
-      blocks.copy ? scratch<T>(Slot::pack_a, static_cast<std::size_t>(blocks.rows.size(0) * blocks.stride)) : nullptr;
+  T* const rows_copy = blocks.copy ? scratch<T>(Slot::pack_a, static_cast<std::size_t>(blocks.copied())) : nullptr;
   for (Index part = 0; part < depths.parts; ++part)
     for (Index block = 0; block < blocks.rows.parts; ++block) {
       const Index k = depths.begin(part), depth = depths.size(part);
       const Index row = blocks.rows.begin(block), rows = blocks.rows.size(block);
       const Matrix<T> c = p.c.block(row, 0, rows, p.c.cols);
-      Matrix<const T> a = p.a.block(row, k, rows, depth);
-      if (blocks.copy) {
-        copy_rows(a, rows_copy, blocks.stride);
-        a = {rows_copy, rows, depth, blocks.stride, 1};
+      const Matrix<const T> block_of_a = p.a.block(row, k, rows, depth);
+      TileRows<T> a{block_of_a.data, block_of_a.row_stride, block_of_a.col_stride, 0};
+      if (blocks.in_groups) {
+        copy_groups(block_of_a, rows_copy, blocks.stride);
+        a = {rows_copy, 1, TileRows<T>::kGroup, blocks.stride};
+      } else if (blocks.copy) {
+        copy_rows(block_of_a, rows_copy, blocks.stride);
+        a = {rows_copy, blocks.stride, 1, 0};
       }
       const T* const bias = p.bias != nullptr && options.transposed_c ? p.bias + row : p.bias;
       for (Index panel = 0; panel < panels.count(); ++panel) {

@@ -58,6 +58,12 @@ inline constexpr int kRowsAhead = 8;
 // The tile of C is fetched this many steps before it is stored: late enough to be still there.
 inline constexpr Index kStoreAhead = 64;
 
+// The last vectors of a tile's rows, of which `cols` elements are in C.
+template <class T>
+__attribute__((noinline)) void store_last(const Vec<T>* last, int rows, int cols, T* c, Index c_row_stride) {
+  for (int i = 0; i < rows; ++i) last[i].store(c + i * c_row_stride, Vec<T>::few(cols));
+}
+
 template <class T, int Rows, int Vectors, PanelSource Source>
 __attribute__((noinline)) void multiply_tile(const Tile<T>& t) {
   using V = Vec<T>;
@@ -148,16 +154,22 @@ __attribute__((noinline)) void multiply_tile(const Tile<T>& t) {
 #pragma GCC unroll 8
       for (int j = 0; j < Vectors; ++j) sum[i][j] = V::max(V::zero(), sum[i][j]);
   }
+  const bool whole = V::cheap_masks || t.last_cols == V::lanes;
 #pragma GCC unroll 32
   for (int i = 0; i < Rows; ++i) {
     T* c = t.c + i * t.c_row_stride;
 #pragma GCC unroll 8
-    for (int j = 0; j < Vectors; ++j) {
-      if (j + 1 < Vectors || (!V::cheap_masks && t.last_cols == V::lanes))
-        sum[i][j].store(c + j * V::lanes);
-      else
-        sum[i][j].store(c + j * V::lanes, mask);
-    }
+    for (int j = 0; j + 1 < Vectors; ++j) sum[i][j].store(c + j * V::lanes);
+    if constexpr (V::cheap_masks)
+      sum[i][Vectors - 1].store(c + (Vectors - 1) * V::lanes, mask);
+    else if (whole)
+      sum[i][Vectors - 1].store(c + (Vectors - 1) * V::lanes);
+  }
+  if (!whole) {
+    V last[Rows];
+#pragma GCC unroll 32
+    for (int i = 0; i < Rows; ++i) last[i] = sum[i][Vectors - 1];
+    store_last(last, Rows, t.last_cols, t.c + (Vectors - 1) * V::lanes, t.c_row_stride);
   }
   if (t.activation == Activation::sigmoid || t.activation == Activation::tanh)
     for (int i = 0; i < Rows; ++i)
