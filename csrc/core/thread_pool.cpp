@@ -1,5 +1,6 @@
-// Workers spin for a short while after each call, since the next kernel of a network follows within
-// microseconds and waking a sleeping thread costs five to fifty of them; then they sleep.
+// Threads that wait stay awake for a while, since the next kernel of a network follows within microseconds and waking a
+// sleeping thread costs five to fifty of them; on a virtual machine, whose host takes back a processor that sleeps,
+// hundreds. Then they sleep.
 #include "core/thread_pool.h"
 
 #include <pthread.h>
@@ -25,7 +26,6 @@
 namespace dlkit {
 namespace {
 
-constexpr auto kSpin = std::chrono::microseconds(100);
 constexpr int kMaxThreads = 1024;
 constexpr std::uint64_t kClosed = 0x7fffffff;  // a next task past every count
 
@@ -37,17 +37,39 @@ inline void pause() {
 #endif
 }
 
-// Returns once `value` is no longer `old`; whoever changes it notifies. The change is expected within microseconds, so
-// that this spins first. Later it is known to come late: the thread that will make it has been put off its processor by
-// others, and may have this one if this one sleeps.
+// How long a thread that waits stays awake: for a tenth of a millisecond come what may, then for as long as no other
+// thread wants its processor.
+class Vigil {
+ public:
+  // A microsecond or so of waiting, less if `over`; false once it is time to sleep.
+  template <class Over>
+  bool lasts(const Over& over) {
+    for (int i = 0; i < 64; ++i) {
+      if (over()) return true;
+      pause();
+    }
+    const auto now = Clock::now();
+    if (now < start_ + kAlone) return true;
+    if (now > start_ + kLongest) return false;
+    std::this_thread::yield();
+    return Clock::now() < now + kYielded;
+  }
+
+ private:
+  using Clock = std::chrono::steady_clock;
+  static constexpr auto kAlone = std::chrono::microseconds(100), kLongest = std::chrono::microseconds(2000),
+                        kYielded = std::chrono::microseconds(20);  // by then another thread has run
+
+  Clock::time_point start_ = Clock::now();
+};
+
+// Returns once `value` is no longer `old`; whoever changes it notifies.
 template <class T>
 void wait_while(const std::atomic<T>& value, T old) {
-  constexpr int kSpins = 5000;
-  for (int spins = 0; value.load(std::memory_order_acquire) == old; ++spins)
-    if (spins < kSpins)
-      pause();
-    else
-      value.wait(old, std::memory_order_acquire);
+  const auto changed = [&] { return value.load(std::memory_order_acquire) != old; };
+  if (changed()) return;
+  for (Vigil vigil; !changed();)
+    if (!vigil.lasts(changed)) value.wait(old, std::memory_order_acquire);
 }
 
 // The next task of a part of a call's tasks (low half), with the call's number (high half), so that a worker that wakes
@@ -121,23 +143,20 @@ struct Pool {
   // `last` is the call before the worker was made: it must not miss the next one, however late it starts.
   void work(int index, std::uint32_t last) {
     for (;;) {
-      const auto until = std::chrono::steady_clock::now() + kSpin;
       std::uint32_t call = generation.load(std::memory_order_acquire);
-      while (call == last && !stop.load(std::memory_order_relaxed)) {
-        for (int i = 0; i < 64 && call == last; ++i) {
-          pause();
-          call = generation.load(std::memory_order_acquire);
-        }
-        if (call == last && std::chrono::steady_clock::now() > until) {
-          std::unique_lock lock(sleep_mutex);
-          Sleeper& self = beds[static_cast<std::size_t>(index)];
-          self.lies_down();
-          sleepers.fetch_add(1);
-          sleep_signal.wait(lock, [&] { return generation.load() != last || stop.load(); });
-          sleepers.fetch_sub(1);
-          self.is_up();
-          call = generation.load(std::memory_order_acquire);
-        }
+      const auto called = [&] {
+        call = generation.load(std::memory_order_acquire);
+        return call != last || stop.load(std::memory_order_relaxed);
+      };
+      for (Vigil vigil; !called();) {
+        if (vigil.lasts(called)) continue;
+        std::unique_lock lock(sleep_mutex);
+        Sleeper& self = beds[static_cast<std::size_t>(index)];
+        self.lies_down();
+        sleepers.fetch_add(1);
+        sleep_signal.wait(lock, [&] { return generation.load() != last || stop.load(); });
+        sleepers.fetch_sub(1);
+        self.is_up();
       }
       if (stop.load(std::memory_order_relaxed)) return;
       last = call;

@@ -20,13 +20,15 @@ template <class T>
 void matmul_threaded(const MatmulProblem<T>& p, MatmulKernel<T> kernel, int threads) {
   const Index lanes = matmul_kernels<T>().lanes;
   const Index rows = p.c.rows, cols = p.c.cols;
-  // Cycles for an element of B that is packed, and for a line of C that goes back and forth (arrays seldom begin at a
-  // line's boundary; measured on Zen 4, where 128 cubed takes 33 microseconds with and 22 without).
-  constexpr double kPack = 0.25, kShared = 150;
+  // Cycles for an element of B that is packed, for one that is transposed besides, and for a line of C that goes back
+  // and forth (arrays seldom begin at a line's boundary; measured on Zen 4, where 128 cubed takes 33 microseconds with
+  // and 22 without).
+  constexpr double kPack = 0.25, kTurn = 0.5, kShared = 150;
+  const double pack = p.b.col_stride == 1 ? kPack : kTurn;
   const auto cycles = [&](Index row_count, Index col_count) {
     const double m = static_cast<double>(divide_up(rows, row_count)), k = static_cast<double>(p.a.cols);
     const double n = static_cast<double>(divide_up(divide_up(cols, lanes), col_count) * lanes);
-    return m * n * k / static_cast<double>(2 * lanes) + kPack * k * n + (col_count > 1 ? kShared * m : 0);
+    return m * n * k / static_cast<double>(2 * lanes) + pack * k * n + (col_count > 1 ? kShared * m : 0);
   };
   // The fastest grid; among equals the one with fewer row cuts.
   Index row_parts = 1, col_parts = threads;
