@@ -81,11 +81,11 @@ def test_workers_that_made_way_may_run_everywhere_again():
             K.matmul(a, a)
             # Longer than workers spin, so that they sleep; the caller moves about meanwhile.
             os.sched_setaffinity(0, {min(others)})
-            time.sleep(0.002)
+            time.sleep(0.01)
             os.sched_setaffinity(0, {max(others)})
             K.matmul(a, a)
             os.sched_setaffinity(0, others)
-            time.sleep(0.002)
+            time.sleep(0.01)
         threads = [int(name) for name in os.listdir("/proc/self/task")]
         assert all(os.sched_getaffinity(thread) == others for thread in threads)
     finally:

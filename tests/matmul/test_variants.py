@@ -47,6 +47,29 @@ def test_every_size(variant: str | None, dtype: Any, rng: np.random.Generator, c
         assert np.isnan(memory[start + m * n :]).all()
 
 
+def test_every_number_of_transposed_rows(
+    variant: str | None, dtype: Any, rng: np.random.Generator, check: Any
+) -> None:
+    """Tiles that are small read them from a copy, 12 to a group, where there are more than two groups."""
+    if variant == "matvec":
+        return
+    for m in range(23, 50):
+        n, k = int(rng.choice([17, 33, 40, 63, 70])), int(rng.choice([1, 5, 16, 67]))
+        a, b = _pair(rng, (m, k, n), dtype)
+        bias, start = rng.standard_normal(n).astype(dtype), rng.standard_normal((m, n)).astype(dtype)
+        turned = np.ascontiguousarray(a.T)
+        check(
+            K.matmul(turned, b, trans_a=True, bias=bias, activation="relu", variant=variant),
+            a,
+            b,
+            bias,
+            "relu",
+        )
+        out = start.copy()
+        K.matmul(turned, b, trans_a=True, out=out, accumulate=True, variant=variant)
+        check(out, a, b, start=start)
+
+
 _ODD_SHAPES: list[Shape] = [(5, 37, 19), (17, 9, 50), (33, 70, 3), (1, 40, 65), (65, 23, 1), (1, 30, 1)]
 
 
