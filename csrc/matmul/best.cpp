@@ -41,8 +41,6 @@ void best(const MatmulProblem<T>& p) {
   if (is_narrow(p)) return dot(p);
   // Per element that is turned, in cycles, as in the estimates below.
   constexpr double kTurn = 0.4;
-  // Per element of C, where a tile's rows are shorter than a vector.
-  constexpr double kTurnShort = 4;
   const double rows = static_cast<double>(m), cols = static_cast<double>(n), depth = static_cast<double>(k);
   const double multiply = rows * cols * depth / (2 * V::lanes);
   const auto padded = [&](Index extent) {
@@ -53,14 +51,15 @@ void best(const MatmulProblem<T>& p) {
     // price of turning C. They do where N leaves more lanes empty, or where A comes from far: each panel of B would
     // read it anew and along its columns, which no processor sees coming, or it is copied first.
     using Shapes = TileShapes<T>;
+    // Per element of C, whose pieces are shorter than a vector where tiles are small, and of an A that is copied.
+    constexpr double kTurnC = Shapes::covers_pages ? kTurn : 4, kCopy = 1;
     const auto far = [&](Index extent) {
       const std::size_t bytes = static_cast<std::size_t>(extent * k) * sizeof(T), l2 = cache_sizes().l2;
       return Shapes::covers_pages ? bytes > 5 * l2 : bytes > l2;
     };
-    const double from_far = Shapes::covers_pages ? 0.03 * multiply : 1.0 * rows * depth;
+    const double from_far = Shapes::covers_pages ? 0.03 * multiply : kCopy * rows * depth;
     const double along_n = padded(n) + (far(m) ? from_far : 0);
-    const double along_m = padded(m) + (Shapes::covers_pages ? kTurn : kTurnShort) * rows * cols +
-                           (far(n) && Shapes::covers_pages ? from_far : 0);
+    const double along_m = padded(m) + kTurnC * rows * cols + (far(n) && Shapes::covers_pages ? from_far : 0);
     const bool turn = p.a.row_stride == 1 && p.a.col_stride != 1 && m >= 2 * V::lanes && 1.02 * along_m < along_n;
     return turn ? swapped(p) : rows_of_b(p);
   }

@@ -10,7 +10,8 @@ namespace dlkit::DLKIT_TARGET {
 
 template <class T>
 void fused(const MatmulProblem<T>& p) {
-  // A transposed A shares cache lines between neighbouring tiles: fewer rows of it must be held for that.
+  // A transposed A that is read in place shares cache lines between neighbouring tiles: fewer rows of it must be held
+  // for that.
   const Index depth = p.a.col_stride == 1 || !TileShapes<T>::covers_pages ? panel_depth<T>() : panel_depth<T>() / 2;
   multiply_panels(p, {.copy_b = true, .fetch_b = true, .transposed_c = false, .max_depth = depth});
 }

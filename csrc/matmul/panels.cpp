@@ -127,7 +127,7 @@ template <class T>
 struct RowBlocks {
   EvenSplit rows;
   bool copy, in_groups;
-  Index stride;  // of the copy's rows or groups: a line more than whole vectors, so that they spread over the sets
+  Index stride;  // of the copy's rows or groups: a line more than they hold, so that they spread over the sets
 
   RowBlocks(const MatmulProblem<T>& p, Index depth)
       : rows(p.c.rows, p.c.rows), copy(false), in_groups(copies_transposed(p)), stride(0) {
@@ -145,7 +145,7 @@ struct RowBlocks {
     const Index bytes = 4 * static_cast<Index>(caches.l2);
     rows = EvenSplit(p.c.rows, divide_up(bytes / static_cast<Index>(sizeof(T)), depth));
     const Index length = in_groups ? depth * TileRows<T>::kGroup : divide_up(depth, Vec<T>::lanes) * Vec<T>::lanes;
-    stride = length + 2 * kCacheLine / static_cast<Index>(sizeof(T));
+    stride = length + kCacheLine / static_cast<Index>(sizeof(T));
   }
   Index copied() const {
     return copy ? stride * (in_groups ? divide_up(rows.size(0), TileRows<T>::kGroup) : rows.size(0)) : 0;

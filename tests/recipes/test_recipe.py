@@ -51,6 +51,10 @@ def test_a_run_that_fails_on_its_input_leaves_nothing(tmp_path):
         with pytest.raises(DataError, match="mine"):
             get("word2vec").run(corpus=str(text), run_dir=folder)
         assert not folder.exists()
+    folder.mkdir()  # one that was there stays
+    with pytest.raises(DataError, match="mine"):
+        get("word2vec").run(corpus=str(text), run_dir=folder)
+    assert not any(folder.iterdir())
     text.write_text("a b c d\n" * 40, encoding="utf-8")
     get("word2vec").run(corpus=str(text), run_dir=folder, min_count=1, epochs=1, map="none")
     before = sorted(entry.name for entry in folder.iterdir())

@@ -206,12 +206,14 @@ class Recipe:
         except (TypeError, ValueError) as error:
             raise SettingsError(str(error)) from None
         options = RunOptions(folder, resume, overwrite, progress, there)
-        if folder is None or resume or (not overwrite and folder.is_dir() and any(folder.iterdir())):
+        if folder is None or (folder.is_dir() and any(folder.iterdir())):
             return self.train(settings, options)
+        was_there = folder.exists()
         try:
             return self.train(settings, options)
         except Exception:
-            RunFolder.forget_unstarted(folder)  # so that the same command, mended, needs no --overwrite
+            # So that the same command, mended, needs no --overwrite.
+            RunFolder.forget_unstarted(folder, keep_folder=was_there)
             raise
 
     def target(self, data: str = "") -> Target | None:

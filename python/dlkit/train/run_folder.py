@@ -140,14 +140,15 @@ class RunFolder:
         self._write_records(kept)
 
     @classmethod
-    def forget_unstarted(cls, folder: Path) -> None:
-        """Remove a folder in which a run has left its settings and environment, and nothing else."""
+    def forget_unstarted(cls, folder: Path, *, keep_folder: bool) -> None:
+        """Remove settings and environment where a run has left nothing else, and the folder unless it is to stay."""
         own = {cls.SETTINGS, cls.ENVIRONMENT}
         try:
             if {entry.name for entry in folder.iterdir()} <= own:
                 for name in own:
                     (folder / name).unlink(missing_ok=True)
-                folder.rmdir()
+                if not keep_folder:
+                    folder.rmdir()
         except OSError:
             pass  # what made the run fail is what its caller wants to hear about
 
