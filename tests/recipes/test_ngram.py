@@ -95,6 +95,8 @@ def test_a_text_of_ones_own(tmp_path):
         run(tmp_path / "other", corpus=str(path))
     with pytest.raises(DataError, match="no such file"):
         run(tmp_path / "other", corpus=str(tmp_path / "none"))
+    with pytest.raises(DataError, match=r"^ngram: corpus is .*: that is a folder, expected a file"):
+        run(tmp_path, corpus=str(tmp_path))
 
 
 def test_settings_that_do_not_fit(tmp_path):

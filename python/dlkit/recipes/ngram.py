@@ -6,13 +6,13 @@ import math
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from dlkit.data import load_corpus
 from dlkit.data.corpora import CORPORA, split_lines
+from dlkit.data.text_file import require_file
 from dlkit.data.wikipedia import load_text8
 from dlkit.models import NGramCounts, NGramModel
 from dlkit.models.ngram import MOST_ORDER, SMOOTHINGS, Scores, tune_k
@@ -70,7 +70,7 @@ class _Texts:
 
 def _texts(settings: NGramSettings) -> _Texts:
     if settings.corpus is not None:
-        path = Path(settings.corpus)
+        path = require_file(settings.corpus, "ngram: corpus")
         return _Texts(path.name, *split_lines(path))
     if settings.data == "text8":
         return _Texts("text8", *([part.decode("ascii")] for part in load_text8()))
