@@ -152,7 +152,8 @@ def read_bytes(path: str | os.PathLike[str], max_bytes: int = MAX_BYTES) -> byte
     try:
         status = os.stat(name)
         if not stat.S_ISREG(status.st_mode):
-            raise DataError(f"{name} is {'a folder' if stat.S_ISDIR(status.st_mode) else 'no regular file'}, expected a file")
+            kind = "a folder" if stat.S_ISDIR(status.st_mode) else "no regular file"
+            raise DataError(f"{name} is {kind}, expected a file of text")
         with open(name, "rb") as raw:
             first = raw.read(6)
             raw.seek(0)
