@@ -101,7 +101,8 @@ __attribute__((noinline)) void pixel_tile(const PixelTile<T>& t) {
   constexpr bool kGather = Source != PixelSource::packed;
   const auto mask = V::first(t.last_cols);
   const Index row = t.a_stride, a_step = t.a_step;
-  const Index fetch_c = t.depth > kOutputAhead ? (t.depth - kOutputAhead) / kChunk<T> * kChunk<T> : 0;
+  constexpr Index kStretch = kChunksAtOnce<T> * kChunk<T>;
+  const Index fetch_c = t.depth > kOutputAhead ? (t.depth - kOutputAhead) / kStretch * kStretch : 0;
 
   V sum[Rows][Vectors];
 #pragma GCC unroll 32
@@ -119,13 +120,15 @@ __attribute__((noinline)) void pixel_tile(const PixelTile<T>& t) {
   [[maybe_unused]] Index channel = 0;
 
   const T* next = t.next.from;
-  for (Index begin = 0; begin < t.depth; begin += kChunk<T>) {
-    if (t.next.count > 0) {
-      for (int i = 0; i < t.next.count; ++i)
-        for (int line = 0; line < t.next.lines; ++line)
-          __builtin_prefetch(next + i * t.next.stride + line * kChunk<T>, 0, 2);
-      next += t.next.advance;
-    }
+  for (Index begin = 0; begin < t.depth; begin += kStretch) {
+    const Index left = t.depth - begin;
+    if (t.next.count > 0)
+      for (Index chunk = 0; chunk < kStretch && chunk < left; chunk += kChunk<T>) {
+        for (int i = 0; i < t.next.count; ++i)
+          for (int line = 0; line < t.next.lines; ++line)
+            __builtin_prefetch(next + i * t.next.stride + line * kChunk<T>, 0, 2);
+        next += t.next.advance;
+      }
     if (begin == fetch_c)
       for (int i = 0; i < Rows; ++i) {
 #pragma GCC unroll 8
@@ -135,8 +138,7 @@ __attribute__((noinline)) void pixel_tile(const PixelTile<T>& t) {
         __builtin_prefetch(t.next_a + i * row + kChunk<T>);
       }
 
-    const Index left = t.depth - begin;
-    for (Index k = left < kChunk<T> ? left : kChunk<T>; k > 0; --k) {
+    for (Index k = left < kStretch ? left : kStretch; k > 0; --k) {
       V pixels[Vectors];
       if constexpr (!kGather) {
 #pragma GCC unroll 8

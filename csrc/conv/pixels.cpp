@@ -31,8 +31,10 @@ constexpr int kMostPixels = kPanelVectors * Vec<T>::lanes;
 // there is no more.
 template <class T>
 struct PixelPanels {
-  static constexpr int other_vectors = TileShapes<T>::other_vectors;
-  int main_vectors = TileShapes<T>::main_vectors;
+  // Filters are few: where registers are, too, 6 of them by 2 vectors fit more often than 4 by 3.
+  static constexpr bool tall = Vec<T>::registers < 32;
+  static constexpr int other_vectors = tall ? 3 : 2;
+  int main_vectors = tall ? 2 : 3;
   Index main = 0, other = 0;
 
   explicit PixelPanels(Index pixels) {

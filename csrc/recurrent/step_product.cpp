@@ -17,9 +17,7 @@ namespace {
 // Panels of so many steps of k stay in the second-level cache while tiles go past them.
 constexpr Index kMaxDepth = 2048;
 
-// So many registers of columns in panels: as many of main_vectors as leave what other_vectors divides. With 16
-// registers too the rule is 3, other than in matmul/tile.h: a batch is few rows, which tiles of 4 fit more closely than
-// of 6 (7 rows: 10% faster; 20 rows: as fast).
+// So many registers of columns in panels: as many of main_vectors as leave what other_vectors divides.
 template <class T>
 struct Panels {
   Index main, other = 0;
