@@ -39,6 +39,11 @@ if not os.environ.get("DLKIT_DATA") and _BESIDE_THE_REPOSITORY.is_dir():
     os.environ["DLKIT_DATA"] = str(_BESIDE_THE_REPOSITORY)
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with the files that take minutes: a process that gets one last is what all others wait for."""
+    items.sort(key=lambda item: item.path.name != "test_every_isa.py")
+
+
 @pytest.fixture(autouse=True, scope="session")
 def _interrupts() -> None:
     """Let interrupts arrive: a shell has its background jobs ignore them, and they pass that on."""
