@@ -15,10 +15,7 @@ bool is_narrow(const MatmulProblem<T>& p) {
 
 // Up to so many rows a panel of B that is read in place costs less than its copy. Small tiles read it more often.
 template <class T>
-Index direct_rows(const Matrix<const T>& b) {
-  const std::size_t bytes = static_cast<std::size_t>(b.rows * b.cols) * sizeof(T);
-  return TileShapes<T>::covers_pages || 4 * bytes <= cache_sizes().l2 ? 128 : 40;
-}
+constexpr Index kDirectRows = TileShapes<T>::covers_pages ? 128 : 32;
 
 template <class T>
 void rows_of_b(const MatmulProblem<T>& p) {
@@ -26,8 +23,8 @@ void rows_of_b(const MatmulProblem<T>& p) {
   // row.
   using V = Vec<T>;
   const bool masked = !V::cheap_masks && p.c.cols % V::lanes != 0 && p.c.cols < 4 * V::lanes;
-  const bool few = p.c.rows <= TileShapes<T>::max_rows(2) || (p.c.rows <= direct_rows(p.b) && !masked &&
-                                                              stays_in_cache(p.b, smaller(p.a.cols, panel_depth<T>())));
+  const bool few = p.c.rows <= TileShapes<T>::max_rows(2) ||
+                   (p.c.rows <= kDirectRows<T> && !masked && stays_in_cache(p.b, smaller(p.a.cols, panel_depth<T>())));
   few ? direct(p) : fused(p);
 }
 
