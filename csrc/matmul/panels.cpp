@@ -275,7 +275,8 @@ struct PanelPass {
       const Index count = divide_up(kChunk<T>, sharers);  // rows for each kChunk steps
       const Index row = tile * count * divide_up(depth, kChunk<T>);
       if (tile >= sharers || row >= depth) return {};
-      return {&p.b(k + row, next_col), p.b.row_stride, count * p.b.row_stride, static_cast<int>(count), vectors};
+      const int lines = static_cast<int>(divide_up(vectors * V::lanes, kChunk<T>));
+      return {&p.b(k + row, next_col), p.b.row_stride, count * p.b.row_stride, static_cast<int>(count), lines};
     }
     const Index width = smaller(vectors * V::lanes, p.b.cols - next_col);
     const Index sharers = smaller(tiles, width);

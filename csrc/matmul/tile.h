@@ -121,7 +121,9 @@ __attribute__((noinline)) void multiply_tile(const Tile<T>& t) {
         else
           panel[j] = V::load(b + j * V::lanes, mask);
         hold(panel[j]);
-        if constexpr (Source != PanelSource::packed) __builtin_prefetch(ahead + j * V::lanes);
+        // Three vectors of half a line lie in two lines that did not come with the panel before: 0 and 2 have both.
+        if constexpr (Source != PanelSource::packed)
+          if (Vectors < 3 || j != 1 || V::lanes >= kChunk<T>) __builtin_prefetch(ahead + j * V::lanes);
         if constexpr (Source == PanelSource::packing) panel[j].store(copy + j * V::lanes);
       }
 #pragma GCC unroll 32
