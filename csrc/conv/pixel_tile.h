@@ -101,8 +101,8 @@ __attribute__((noinline)) void pixel_tile(const PixelTile<T>& t) {
   constexpr bool kGather = Source != PixelSource::packed;
   const auto mask = V::first(t.last_cols);
   const Index row = t.a_stride, a_step = t.a_step;
-  constexpr Index kStretch = kChunksAtOnce<T> * kChunk<T>;
-  const Index fetch_c = t.depth > kOutputAhead ? (t.depth - kOutputAhead) / kStretch * kStretch : 0;
+  const Index stretch = t.next.count > 0 ? kChunk<T> : kStretch<T>;
+  const Index fetch_c = t.depth > kOutputAhead ? (t.depth - kOutputAhead) / kStretch<T> * kStretch<T> : 0;
 
   V sum[Rows][Vectors];
 #pragma GCC unroll 32
@@ -120,15 +120,13 @@ __attribute__((noinline)) void pixel_tile(const PixelTile<T>& t) {
   [[maybe_unused]] Index channel = 0;
 
   const T* next = t.next.from;
-  for (Index begin = 0; begin < t.depth; begin += kStretch) {
-    const Index left = t.depth - begin;
-    if (t.next.count > 0)
-      for (Index chunk = 0; chunk < kStretch && chunk < left; chunk += kChunk<T>) {
-        for (int i = 0; i < t.next.count; ++i)
-          for (int line = 0; line < t.next.lines; ++line)
-            __builtin_prefetch(next + i * t.next.stride + line * kChunk<T>, 0, 2);
-        next += t.next.advance;
-      }
+  for (Index begin = 0; begin < t.depth; begin += stretch) {
+    if (t.next.count > 0) {
+      for (int i = 0; i < t.next.count; ++i)
+        for (int line = 0; line < t.next.lines; ++line)
+          __builtin_prefetch(next + i * t.next.stride + line * kChunk<T>, 0, 2);
+      next += t.next.advance;
+    }
     if (begin == fetch_c)
       for (int i = 0; i < Rows; ++i) {
 #pragma GCC unroll 8
@@ -138,7 +136,8 @@ __attribute__((noinline)) void pixel_tile(const PixelTile<T>& t) {
         __builtin_prefetch(t.next_a + i * row + kChunk<T>);
       }
 
-    for (Index k = left < kStretch ? left : kStretch; k > 0; --k) {
+    const Index left = t.depth - begin;
+    for (Index k = left < stretch ? left : stretch; k > 0; --k) {
       V pixels[Vectors];
       if constexpr (!kGather) {
 #pragma GCC unroll 8
