@@ -118,12 +118,12 @@ def engine(
 
 def _in_place(size: int) -> float:
     """Bytes a second of an array of so many bytes that is changed in place: each is read and written."""
-    numbers = np.ones(size // 4, np.float32)
+    array = np.ones(size // 4, np.float32)
     taken = []
     for _ in range(5):
         start = time.perf_counter()
         for _ in range(1 + (1 << 27) // size):
-            np.multiply(numbers, np.float32(1), out=numbers)
+            np.multiply(array, np.float32(1), out=array)
         taken.append((time.perf_counter() - start) / (1 + (1 << 27) // size))
     return 2 * size / statistics.median(taken)
 

@@ -159,6 +159,8 @@ def test_errors(tmp_path: Path, finished: Result) -> None:
         run(tmp_path / "a", corpus=str(tmp_path / "nowhere.txt"))
     with pytest.raises(DataError, match=r"corpus is .*: that is a folder, expected a file"):
         run(tmp_path / "a", corpus=str(tmp_path))
+    with pytest.raises(DataError, match=r"corpus is .*: that is a device or a pipe, expected a file"):
+        run(tmp_path / "a", corpus=os.devnull)
     (tmp_path / "few.txt").write_text("one two three\n")
     with pytest.raises(DataError, match="no word is left by min_count=5"):
         run(tmp_path / "b", corpus=str(tmp_path / "few.txt"), min_count=5)

@@ -113,11 +113,13 @@ def require_file(path: str | Path, argument: str) -> Path:
     Raises
     ------
     DataError
-        There is none, or a folder. `argument` says in the message whose path it is.
+        There is none, or what is there is a folder, a device or a pipe. `argument` says in the message whose path it is.
     """
     found = Path(path)
     if not found.is_file():
-        what = "that is a folder, expected a file" if found.is_dir() else "there is no such file"
+        what = "there is no such file"
+        if found.exists():
+            what = f"that is a {'folder' if found.is_dir() else 'device or a pipe'}, expected a file"
         raise DataError(f"{argument} is {path}: {what}")
     return found
 
