@@ -113,7 +113,7 @@ def require_file(path: str | Path, argument: str) -> Path:
     Raises
     ------
     DataError
-        There is none, or what is there is a folder, a device or a pipe. `argument` says in the message whose path it is.
+        There is none, or it is a folder, a device or a pipe. `argument` says in the message whose path it is.
     """
     found = Path(path)
     if not found.is_file():
