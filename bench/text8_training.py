@@ -80,7 +80,7 @@ def analogy_folder() -> Path:
     """
     root = data_folder()
     if root is None:
-        raise SystemExit("DLKIT_DATA is not set: there are no analogies and similarities to ask")
+        raise SystemExit("DLKIT_DATA is not set; expected the folder of data files that has analogy/ in it")
     return root / "analogy"
 
 

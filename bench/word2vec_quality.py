@@ -138,6 +138,13 @@ def shared_table(record: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
+def _trainers(given: str) -> list[str]:
+    chosen = given.split(",")
+    if not set(chosen) <= {"dlkit", "gensim"}:
+        raise argparse.ArgumentTypeError(f"{given!r}, expected dlkit, gensim or dlkit,gensim")
+    return chosen
+
+
 def main() -> int:
     """Measure, write, print."""
     parser = argparse.ArgumentParser(
@@ -146,7 +153,9 @@ def main() -> int:
     parser.add_argument(
         "--workers", type=positive, default=2, help="of trainings on the whole text (default: 2)"
     )
-    parser.add_argument("--trainers", default="dlkit,gensim", help="(default: dlkit,gensim)")
+    parser.add_argument(
+        "--trainers", type=_trainers, default=["dlkit", "gensim"], help="(default: dlkit,gensim)"
+    )
     parser.add_argument("--modes", nargs="+", choices=MODES, default=list(MODES), help="only these")
     parser.add_argument("--results", type=Path, help="another file, and no page")
     parser.add_argument("--shared-negatives", action="store_true", help="CBOW with shared negatives instead")
@@ -162,7 +171,7 @@ def main() -> int:
         name, show = "word2vec-shared", shared_table
     else:
         results = asked.results or RESULTS / "word2vec-quality.json"
-        record = quality(asked.workers, asked.trainers.split(","), asked.modes, results)
+        record = quality(asked.workers, asked.trainers, asked.modes, results)
         name, show = "word2vec-quality", quality_table
     if not asked.dry_run:
         write_results(results, record)

@@ -184,8 +184,8 @@ __attribute__((noinline)) void multiply_tile(const Tile<T>& t) {
       finish_row<T>(t.c + i * t.c_row_stride, (Vectors - 1) * V::lanes + t.last_cols, nullptr, t.activation);
 }
 
-// Which tiles there are. Panels are 3 vectors wide, and 2 make up the rest (1 where C is no wider). With 16 registers 4
-// x 3 takes 7 loads and the fewest operations for 12 multiply-adds; 6 x 2 takes 8.
+// Which tiles there are. Panels are 3 vectors wide, and 2 make up the rest (1 where C is no wider). With 16 registers
+// 4 x 3 takes 7 loads and the fewest operations for 12 multiply-adds; 6 x 2 takes 8.
 template <class T>
 struct TileShapes {
   static constexpr int main_vectors = 3, other_vectors = 2;
