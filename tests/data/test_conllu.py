@@ -53,6 +53,8 @@ def test_windows_line_ends_and_no_empty_line_at_the_end():
         ([word("1-", "a")], "line 1: the number is '1-'"),
         ([word("١", "a")], "line 1: the number is"),
         ([word(1, "")], "line 1: the form is empty"),
+        ([word(1, "a"), word(2, " ")], "line 2: the form is ' '; expected a word"),
+        ([word("1-2", " "), word(1, "a"), word(2, "b")], "line 1: the form is ' '"),
         ([word("2-1", "a")], "line 1: number 2-1 follows word 0"),
         ([word("1-1", "a")], "line 1: the token's words are 1-1"),
         ([word("1-999999999", "a")], "at most a thousand"),
@@ -68,6 +70,19 @@ def test_windows_line_ends_and_no_empty_line_at_the_end():
 def test_corrupt_lines_are_named(lines, text):
     with pytest.raises(DataError, match=text):
         read_conllu("\n".join([*lines, ""]).encode(), "a.conllu")
+
+
+@pytest.mark.parametrize("upos", ["", " ", "_"])
+def test_words_without_a_part_of_speech_are_named_where_they_need_one(upos):
+    content = "\n".join([word("1-2", "Don't", "_"), word(1, "Do", "AUX"), word(2, "n't", upos), ""]).encode()
+    expected = (
+        rf"a\.conllu: line 3: word \"n't\" has no part of speech: it is '{upos}'; expected one such as NOUN"
+    )
+    with pytest.raises(DataError, match=expected):
+        read_conllu(content, "a.conllu", tagged=True)
+    assert read_conllu(content, "a.conllu")[0].upos == ["AUX", upos]
+    good = read_conllu(GOOD.encode(), "a.conllu", tagged=True)
+    assert good == read_conllu(GOOD.encode(), "a.conllu")  # tokens of several words need none
 
 
 def test_bytes_that_are_no_text():

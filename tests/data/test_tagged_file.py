@@ -95,9 +95,14 @@ def test_errors(tmp_path):
     with pytest.raises(DataError, match=r"own\.txt: line 61: the tag is empty"):
         read_tagged(path)
     words = tmp_path / "own.conllu"
-    words.write_text(conllu("a") * 20 + conllu("b", tag="_"))
-    with pytest.raises(DataError, match="word 'b' has no part of speech"):
-        read_tagged(words)
+    for tag in ("_", "", " "):
+        words.write_text(conllu("a") * 20 + conllu("b", tag=tag))
+        with pytest.raises(DataError, match=r"own\.conllu: line 41: word 'b' has no part of speech"):
+            read_tagged(words)
+        assert read_tagged(words, "segmentation").train  # needs none
+    words.write_text(conllu("a") * 20 + conllu(" ", tag="X"))
+    with pytest.raises(DataError, match=r"own\.conllu: line 41: the form is ' '"):
+        read_tagged(words, "segmentation")
     with pytest.raises(DataError, match="task is entities, expected tokens or segmentation"):
         read_tagged(words, "entities")
 
@@ -112,7 +117,7 @@ def test_words_with_their_tags(tmp_path):
     assert read_tagged(columns_path, "segmentation", joint=True).test[0].tags == ["B-n", "E-n", "S-a"]
     assert read_tagged(columns_path, "segmentation").test[0].tags == ["B", "E", "S"]
     path.write_text(conllu("天气", "好", tag="_") * 20)
-    with pytest.raises(DataError, match="word '天气' has no part of speech"):
+    with pytest.raises(DataError, match=r"own\.conllu: line 1: word '天气' has no part of speech"):
         read_tagged(path, "segmentation", joint=True)
     with pytest.raises(ValueError, match="joint is true, but task is 'tokens', expected 'segmentation'"):
         read_tagged(path, "tokens", joint=True)

@@ -26,7 +26,7 @@ class ConlluSentence:
     words
         The form of each syntactic word; words that are not written are left out.
     upos
-        The universal part of speech of each.
+        The universal part of speech of each, as it stands in the file.
     tokens
         What is written: a word each, or a token of several words once.
     comments
@@ -39,7 +39,7 @@ class ConlluSentence:
     comments: list[str] = field(default_factory=list)
 
 
-def read_conllu(content: bytes, name: str) -> list[ConlluSentence]:
+def read_conllu(content: bytes, name: str, *, tagged: bool = False) -> list[ConlluSentence]:
     """Read a file's sentences.
 
     Parameters
@@ -48,12 +48,14 @@ def read_conllu(content: bytes, name: str) -> list[ConlluSentence]:
         The plain bytes.
     name
         Of the file, for errors.
+    tagged
+        Whether each word must have a part of speech: neither nothing, nor blanks, nor ``_``.
 
     Raises
     ------
     DataError
-        A line is corrupt: not UTF-8, another number of columns, an empty form, a number out of order. The message names
-        file and line.
+        A line is corrupt: not UTF-8, another number of columns, a form that is empty or blank, a number out of order,
+        a part of speech that is missing. The message names file and line.
 
     Examples
     --------
@@ -94,8 +96,8 @@ def read_conllu(content: bytes, name: str) -> list[ConlluSentence]:
             if first != last:
                 raise corrupt(f"word {columns[0]} is not written and follows word {last}; expected {first}")
             continue
-        if not form:
-            raise corrupt("the form is empty")
+        if not form.strip():
+            raise corrupt(f"the form is {form[:20]!r}; expected a word" if form else "the form is empty")
         if first != last + 1:
             raise corrupt(f"number {columns[0]} follows word {last}; expected {last + 1}")
         if kind == "-":
@@ -108,6 +110,10 @@ def read_conllu(content: bytes, name: str) -> list[ConlluSentence]:
             sentence.tokens.append(form)
             covered = int(second)
             continue
+        if tagged and columns[3].strip() in ("", "_"):
+            raise corrupt(
+                f"word {form[:20]!r} has no part of speech: it is {columns[3][:20]!r}; expected one such as NOUN"
+            )
         sentence.words.append(form)
         sentence.upos.append(columns[3])
         if first > covered:

@@ -91,13 +91,8 @@ def read_tagged(path: str | os.PathLike[str], task: str | None = None, *, joint:
 
 def tagged_words(content: bytes, name: str) -> list[TaggedSentence]:
     """The words of a CoNLL-U file and their universal parts of speech."""
-    found = []
-    for sentence in read_conllu(content, name):
-        if "_" in sentence.upos:
-            at = sentence.upos.index("_")
-            raise DataError(f"{name}: word {sentence.words[at]!r} has no part of speech")
-        found.append(TaggedSentence(sentence.words, sentence.upos))
-    return found
+    sentences = read_conllu(content, name, tagged=True)
+    return [TaggedSentence(sentence.words, sentence.upos) for sentence in sentences]
 
 
 def _words(content: bytes, name: str) -> list[TaggedSentence]:
