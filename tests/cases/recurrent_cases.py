@@ -69,7 +69,7 @@ def make(
             for w in weights
         ]
     state = (directions, batch, hidden)
-    settings = {"cell": cell, "new_z": new_z}
+    settings = {"cell": cell, "new_z": new_z and cell.startswith("gru")}
     if mask:
         settings["mask"] = ((rng.random(state) > 0.3) / 0.7).astype(dtype)
     return Case(
@@ -191,7 +191,14 @@ def errors() -> list[tuple[str, type[Exception], dict[str, Any], str]]:
         ("integers", TypeError, {"x": np.zeros((4, 3), np.int64)}, "x"),
         ("a bias of another length", ValueError, {"weights": [w._replace(hh_bias=np.zeros(3))]}, "bias_hh is"),
         ("a state of another batch", ValueError, {"h0": np.zeros((1, 3, 4))}, r"h0 is \(3, 4\); expected \(2, 4\)"),
-        ("too few states", ValueError, {"h0": np.zeros((2, 4))}, "h0 is"),
+        ("too few dimensions", ValueError, {"h0": np.zeros((2, 4))}, r"h0 is \(2, 4\); expected \(1, B, H\)"),
+        ("too many states", ValueError, {"h0": np.zeros((5, 2, 4))}, r"h0 is \(5, 2, 4\); expected \(1, B"),
+        ("too many cell states", ValueError, {"c0": np.zeros((2, 2, 4))}, r"c0 is \(2, 2, 4\); expected \(1"),
+        ("too few states", ValueError, {"weights": [w, w], "h0": np.zeros((1, 2, 4))}, r"expected \(2, B, H\)"),
+        ("too many masks", ValueError, {"mask": np.zeros((2, 2, 4))}, r"mask is \(2, 2, 4\); expected \(1, B"),
+        ("a cell state of a cell without", ValueError, {"cell": "input_gate", "c0": np.zeros((1, 2, 4)), "weights": [
+            RecurrentWeights(w.ih[:12], w.hh[:12])]}, "c0 is given but the cell is input_gate; expected an LSTM"),
+        ("new_z of another cell", ValueError, {"new_z": True}, "new_z is True but the cell is lstm; expected a GRU"),
         ("weights without names", TypeError, {"weights": [tuple(w)]}, "holds a tuple; expected RecurrentWeights"),
         ("no direction", ValueError, {"weights": []}, "weights has 0 directions"),
         ("a mask of another shape", ValueError, {"mask": np.zeros((1, 2, 9))}, "mask is"),

@@ -178,6 +178,23 @@ def test_errors_are_those_of_the_cpu(device: Device, kind: type[Exception], chan
         assert str(found.value) == str(expected.value)
 
 
+def test_errors_of_gradients_are_those_of_the_cpu(device: Device) -> None:
+    case = device.case(make("lstm", [3, 2], 4, 5))
+    x, weights, sizes, h0, c0, settings, dy, *_ = case
+    y, _, _, saved = K.recurrent(x, weights, sizes, h0, c0, keep=True, **settings)
+    for name in ("dhn", "dcn"):
+        more = {name: device.put(np.zeros((4, 2, 5)))}
+        with pytest.raises(
+            ValueError, match=rf"^recurrent_backward: {name} is \(4, 2, 5\); expected \(2, B, H\)"
+        ):
+            K.recurrent_backward(saved, x, weights, sizes, y, dy, **more, **settings)
+    case = device.case(make("gru", [3, 2], 4, 5))
+    x, weights, sizes, h0, _, settings, dy, dhn, _ = case
+    y, _, _, saved = K.recurrent(x, weights, sizes, h0, keep=True, **settings)
+    with pytest.raises(ValueError, match=r"^recurrent_backward: dcn is given but the cell is gru"):
+        K.recurrent_backward(saved, x, weights, sizes, y, dy, dhn, dhn, **settings)
+
+
 def test_arrays_of_two_devices(simt: Any) -> None:
     case = make("lstm", [2, 2], 3, 4, directions=1, dtype=np.float32)
     there = Device("simt").case(case)

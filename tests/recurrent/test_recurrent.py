@@ -407,8 +407,26 @@ def test_errors_of_gradients():
     refused(r"dy is \(5, 11\); expected \(5, 10\)", dy=np.zeros((5, 11)))
     refused("saved is of 1 directions and weights of 2", saved=type(saved)(saved.reserves[:1]))
     refused("out is of 1 directions", out=weights[:1])
-    refused(r"dhn is \(1, 2, 5\)", dhn=dhn[:1])
+    refused(r"dhn is \(1, 2, 5\); expected \(2, B, H\)", dhn=dhn[:1])
+    refused(r"dhn is \(4, 2, 5\); expected \(2, B, H\)", dhn=np.zeros((4, 2, 5)))
+    refused(r"dcn is \(3, 2, 5\); expected \(2, B, H\)", dcn=np.zeros((3, 2, 5)))
     refused("reserve is ", saved=type(saved)((saved.reserves[0][:-1], saved.reserves[1])))
+
+
+def test_errors_of_options_that_a_cell_has_no_use_for():
+    x, weights, sizes, h0, _, settings, dy, dhn, _ = make("tanh", [3, 2], 4, 5)
+    y, _, _, saved = K.recurrent(x, weights, sizes, h0, keep=True, **settings)
+    with pytest.raises(ValueError, match=r"^recurrent: c0 is given but the cell is tanh; expected an LSTM"):
+        K.recurrent(x, weights, sizes, h0, "garbage", **settings)
+    for more, message in (
+        ({"dcn": dhn}, "dcn is given but the cell is tanh; expected an LSTM"),
+        ({"new_z": True}, "new_z is True but the cell is tanh; expected a GRU"),
+    ):
+        with pytest.raises(ValueError, match=f"^recurrent_backward: {message}"):
+            K.recurrent_backward(saved, x, weights, sizes, y, dy, **{**settings, **more})
+    layers = [make("lstm", [1], 4, 5).weights]
+    with pytest.raises(ValueError, match="new_z is True but the cell is lstm; expected a GRU"):
+        K.lstm(np.zeros((2, 3, 4)), layers, new_z=True)
 
 
 def test_strided_inputs_are_taken():

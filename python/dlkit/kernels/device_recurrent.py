@@ -94,11 +94,12 @@ class _Layer:
         """Return the states of each direction, or None for each."""
         if states is None:
             return [None] * len(self.weights)
-        if states.ndim != 3 or len(self.weights) > states.shape[0]:
+        directions = len(self.weights)
+        if states.ndim != 3 or states.shape[0] != directions:
             raise ValueError(
-                f"{self.operation}: {argument} is {text(states.shape)}; expected (directions, B, H)"
+                f"{self.operation}: {argument} is {text(states.shape)}; expected ({directions}, B, H)"
             )
-        each = [states[d] for d in range(len(self.weights))]
+        each = [states[d] for d in range(directions)]
         for state in each:
             self.like(argument, state, (self.batch, self.hidden))
         return [contiguous(self.backend, state) for state in each]
@@ -143,8 +144,6 @@ def recurrent(
     settings: tuple[str, bool, str | None],
 ) -> tuple[Any, Any, Any, tuple[Any, ...] | None]:
     """As `dlkit.kernels.recurrent`, of arrays on one device; the last is the reserve of each direction."""
-    if not traits.has_c:
-        c0 = None
     layer = _Layer(
         *(operation, x, weights, batch_sizes, mask, traits, settings), others=(("h0", h0), ("c0", c0))
     )
@@ -188,8 +187,6 @@ def recurrent_backward(
     settings: tuple[str, bool, str | None],
 ) -> tuple[Any, Any, Any, Sequence[RecurrentWeights]]:
     """As `dlkit.kernels.recurrent_backward`, of arrays on one device."""
-    if not traits.has_c:
-        dcn = None
     others = [("y", y), ("dy", dy), ("dhn", dhn), ("dcn", dcn), *(("reserve", r) for r in reserves)]
     if out is not None:
         _require_no_norms(operation, out)

@@ -123,7 +123,7 @@ def recurrent(
     batch_sizes : sequence of int
         Rows of each step; not increasing, at least 1, together the rows of `x`.
     h0, c0 : arrays of shape (directions, B, H), optional
-        States before the first step, B = ``batch_sizes[0]``. Default: zeros.
+        States before the first step, B = ``batch_sizes[0]``; c0 of LSTMs alone. Default: zeros.
     cell : str
         One of `CELLS`.
     new_z : bool
@@ -152,18 +152,19 @@ def recurrent(
     TypeError
         If dtypes differ or are not float32 or float64, or arrays are on several devices.
     ValueError
-        If shapes do not fit, `batch_sizes` is not as above, or `cell` or `variant` is unknown.
+        If shapes do not fit, `batch_sizes` is not as above, `cell` or `variant` is unknown, or the cell has no use for
+        `c0` or `new_z`.
     """
     operation = "recurrent"
     if is_device_array(x):
-        traits, _ = _check(operation, cell, weights)
+        traits, _ = _check(operation, cell, weights, new_z, "c0", c0)
         found = devices.recurrent(
             *(operation, x, weights, batch_sizes, h0, c0, mask, bool(keep), traits),
             (cell, bool(new_z), variant),
         )
         return (*found[:3], None if found[3] is None else RecurrentSaved(found[3]))
     x = as_array(x, operation, "x")
-    traits, hidden = _check(operation, cell, weights)
+    traits, hidden = _check(operation, cell, weights, new_z, "c0", c0)
     if x.ndim != 2:
         raise ValueError(f"{operation}: x is {x.shape}; expected (rows, inputs)")
     directions = len(weights)
@@ -176,9 +177,9 @@ def recurrent(
             batch_sizes,
             x,
             *_arrays(w, operation),
-            _of(mask, d, operation, "mask"),
-            _of(h0, d, operation, "h0"),
-            _of(c0, d, operation, "c0") if traits.has_c else None,
+            _of(mask, d, directions, operation, "mask"),
+            _of(h0, d, directions, operation, "h0"),
+            _of(c0, d, directions, operation, "c0"),
             y[:, d * hidden : (d + 1) * hidden],
             keep,
             variant,
@@ -245,7 +246,7 @@ def recurrent_backward(
         As for `recurrent`.
     """
     operation = "recurrent_backward"
-    traits, hidden = _check(operation, cell, weights)
+    traits, hidden = _check(operation, cell, weights, new_z, "dcn", dcn)
     directions = len(weights)
     if len(saved.reserves) != directions or (out is not None and len(out) != directions):
         name, given = ("saved", saved.reserves) if len(saved.reserves) != directions else ("out", out)
@@ -276,12 +277,12 @@ def recurrent_backward(
             batch_sizes,
             x,
             *_arrays(w, operation),
-            _of(mask, d, operation, "mask"),
+            _of(mask, d, directions, operation, "mask"),
             y[:, d * hidden : (d + 1) * hidden],
             saved.reserves[d],
             None if dy is None else dy[:, d * hidden : (d + 1) * hidden],
-            _of(dhn, d, operation, "dhn"),
-            _of(dcn, d, operation, "dcn") if traits.has_c else None,
+            _of(dhn, d, directions, operation, "dhn"),
+            _of(dcn, d, directions, operation, "dcn"),
             dx,
             d == 1,
             by_state,
@@ -414,11 +415,22 @@ def _stack(
     return y, np.concatenate(hs), None if cs[0] is None else np.concatenate([c for c in cs if c is not None])
 
 
-def _check(operation: str, cell: str, weights: Sequence[RecurrentWeights]) -> tuple[CellTraits, int]:
-    # What the cell needs, and how many units there are.
+def _check(
+    operation: str,
+    cell: str,
+    weights: Sequence[RecurrentWeights],
+    new_z: bool,
+    argument: str,
+    cell_states: Any,
+) -> tuple[CellTraits, int]:
+    # What the cell needs, and how many units there are. The argument is the one that gives cell states.
     traits = CELLS.get(cell)
     if traits is None:
         raise ValueError(f"{operation}: cell is {cell!r}; expected one of {', '.join(CELLS)}")
+    if new_z and not cell.startswith("gru"):
+        raise ValueError(f"{operation}: new_z is True but the cell is {cell}; expected a GRU")
+    if cell_states is not None and not traits.has_c:
+        raise ValueError(f"{operation}: {argument} is given but the cell is {cell}; expected an LSTM")
     if not 1 <= len(weights) <= 2:
         raise ValueError(f"{operation}: weights has {len(weights)} directions; expected one or two")
     for w in weights:
@@ -446,12 +458,12 @@ def _arrays(weights: RecurrentWeights, operation: str) -> RecurrentWeights:
     )
 
 
-def _of(states: Any, direction: int, operation: str, argument: str) -> Any:
+def _of(states: Any, direction: int, directions: int, operation: str, argument: str) -> Any:
     if states is None:
         return None
     array = as_array(states, operation, argument)
-    if array.ndim != 3 or direction >= array.shape[0]:
-        raise ValueError(f"{operation}: {argument} is {array.shape}; expected (directions, B, H)")
+    if array.ndim != 3 or len(array) != directions:
+        raise ValueError(f"{operation}: {argument} is {array.shape}; expected ({directions}, B, H)")
     return array[direction]
 
 
