@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import struct
+import tracemalloc
 from pathlib import Path
 from typing import Any
 
@@ -92,6 +93,22 @@ class TestThereAndBack:
     def test_nothing(self, tmp_path: Path) -> None:
         nn.save_safetensors({}, tmp_path / "file")
         assert nn.load_safetensors(tmp_path / "file") == {}
+
+    def test_the_bytes_of_the_package(self, tmp_path: Path) -> None:
+        library = pytest.importorskip("safetensors.numpy")
+        state = network().state_dict()
+        nn.save_safetensors(state, tmp_path / "file", {"made by": "dlkit"})
+        assert (tmp_path / "file").read_bytes() == library.save(dict(state), {"made by": "dlkit"})
+
+    def test_memory_beside_the_arrays(self, tmp_path: Path) -> None:
+        wide = np.ones((100_000, 64), np.float32)  # 26 MB
+        nn.save_safetensors({}, tmp_path / "file")  # what is imported for it is no memory of the arrays
+        tracemalloc.start()
+        nn.save_safetensors({"whole": wide, "columns": wide[:, :50]}, tmp_path / "file")
+        peak = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+        assert peak < 8e6
+        np.testing.assert_array_equal(nn.load_safetensors(tmp_path / "file")["columns"], wide[:, :50])
 
     def test_metadata_is_in_the_header(self, tmp_path: Path) -> None:
         nn.save_safetensors({"a": np.zeros(1)}, tmp_path / "file", {"made by": "dlkit"})
@@ -298,5 +315,6 @@ class TestSavingErrors:
 
     def test_without_the_package(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setitem(__import__("sys").modules, "safetensors", None)
+        nn.save_safetensors({"a": np.ones(3)}, tmp_path / "file")  # writing does without
         with pytest.raises(ImportError, match=r"pip install \"dlkit\[cli\]\""):
             nn.load_safetensors(tmp_path / "file")

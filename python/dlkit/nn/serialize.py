@@ -11,8 +11,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from dlkit.autograd.base import as_array
 from dlkit.kernels.backend import to_host
 from dlkit.nn.module import Module, without_graph
@@ -39,7 +37,9 @@ def save_safetensors(
 ) -> None:
     """Write a module's ``state_dict``, or any mapping of names to arrays, to a safetensors file.
 
-    The file is written under another name and renamed: what was there stays until the new one is complete.
+    The file is written under another name and renamed: what was there stays until the new one is complete. Arrays go
+    to it as they lie, a few megabytes at a time where they are not contiguous, one by one where they are on a device.
+    The safetensors package is not needed for that, only for reading.
 
     Parameters
     ----------
@@ -50,8 +50,6 @@ def save_safetensors(
 
     Raises
     ------
-    ImportError
-        If the safetensors package is not installed.
     TypeError
         If a name is no string, or a value no array of numbers.
     ValueError
@@ -59,7 +57,6 @@ def save_safetensors(
     OSError
         If the file cannot be written.
     """
-    library = _safetensors()
     state = module_or_state.state_dict() if isinstance(module_or_state, Module) else module_or_state
     if not isinstance(state, Mapping):
         raise TypeError(
@@ -75,17 +72,17 @@ def save_safetensors(
             raise ValueError(
                 "save_safetensors: the name '__metadata__' is the format's own; expected another"
             )
-        array = to_host(as_array(without_graph(value), "save_safetensors", name, half=True))
-        arrays[name] = np.ascontiguousarray(array).reshape(array.shape)
+        arrays[name] = as_array(without_graph(value), "save_safetensors", name, half=True)
     for key, text in (metadata or {}).items():
         if not isinstance(key, str) or not isinstance(text, str):
             raise TypeError(f"save_safetensors: metadata has {key!r}: {text!r}; expected strings")
+    from dlkit.data.safetensors_file import write_safetensors  # here: it takes the whole room of data with it
+
     target = Path(path)
     temporary = target.with_name(f".{target.name}.{os.getpid()}.tmp")
     try:
-        content = library.numpy.save(arrays, metadata=dict(metadata) if metadata else None)
         with open(temporary, "wb") as file:
-            file.write(content)
+            write_safetensors(file, arrays, metadata, to_host)
             file.flush()
             os.fsync(file.fileno())
         os.replace(temporary, target)
