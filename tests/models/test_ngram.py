@@ -137,6 +137,40 @@ def test_damaged_files(tmp_path):
         NGramModel.load(tmp_path / "none")
 
 
+@pytest.mark.parametrize("save", ["save", "save_arpa"])
+def test_what_cannot_be_written_leaves_nothing_behind(tmp_path, monkeypatch, save):
+    model = NGramModel(3).fit(SENTENCES)
+    folder = tmp_path / "folder"
+    folder.mkdir()
+    write = getattr(model, save)
+    with monkeypatch.context() as patched:
+        # Before any work: nothing is written beside it first.
+        patched.setattr("tempfile.NamedTemporaryFile", None)
+        with pytest.raises(
+            IsADirectoryError, match=f"{save}: path is {folder}, a folder; expected that of a file"
+        ):
+            write(folder)
+        with pytest.raises(
+            FileNotFoundError, match=f"{save}: path is {folder}/no/model; its folder is not there"
+        ):
+            write(folder / "no" / "model")
+    target = folder / "model"
+    target.write_text("of before")
+
+    def fail(*_):
+        raise OSError("the disk is full")
+
+    for name in ("os.chmod", "os.replace"):
+        with monkeypatch.context() as patched:
+            patched.setattr(name, fail)
+            with pytest.raises(OSError, match="the disk is full"):
+                write(target)
+        assert [entry.name for entry in folder.iterdir()] == ["model"]
+        assert target.read_text() == "of before"
+    write(target)
+    assert [entry.name for entry in folder.iterdir()] == ["model"]
+
+
 def _sealed(path, header, rest):
     import hashlib
 

@@ -107,7 +107,7 @@ def test_kenlm_reads_it_and_agrees(tmp_path, smoothing):
     path = tmp_path / "model.arpa"
     model.save_arpa(path)
     theirs = kenlm.Model(str(path))
-    for words in sentences(2, 60, words=20):
+    for words in [[], *sentences(2, 60, words=20)]:
         full = list(theirs.full_scores(" ".join(words)))
         ours = model.word_scores(words)
         assert [s.log_prob / math.log(10) for s in ours] == pytest.approx([f[0] for f in full], abs=3e-6)

@@ -43,12 +43,30 @@ def test_empty_lines():
     model = NGramModel(2, keep_empty=True).fit(counts)
     assert len(model.log_probs(["", "a dog", ""])) == 3
     assert model.log_prob("") < 0
-    assert len(NGramModel(2).fit(LINES).log_probs(["", "a dog", ""])) == 1
     for empty in ([], [""], ["", " \t"], [[]]):
         with pytest.raises(ValueError, match="NGramCounts: the text has no words"):
             NGramCounts(empty)
     with pytest.raises(ValueError, match="perplexity: there is no word"):
         NGramModel(2).fit(LINES).perplexity([])
+
+
+def test_a_sentence_without_words_has_a_score(tmp_path):
+    """Whatever the model's perplexity makes of empty lines: a number for each sentence, as KenLM's score."""
+    model = NGramModel(2).fit(LINES)
+    sentences = ["", "a dog", " \t", "the cat", ""]
+    path = tmp_path / "text"
+    path.write_text("\n".join(sentences) + "\n")
+    end = math.log(model.probabilities()[2])
+    for given_ in (sentences, [s.split() for s in sentences], path):
+        found = model.log_probs(given_)
+        assert found == pytest.approx([model.log_prob(sentence) for sentence in sentences], rel=1e-12)
+        assert found[[0, 2, 4]] == pytest.approx(end)
+    (score,) = model.word_scores("")
+    assert (score.word, score.length, score.known) == ("</s>", 1, True)
+    assert score.log_prob == model.log_prob("") == pytest.approx(end)
+    # Perplexities leave them out, as the model was asked to.
+    assert len(model.score(sentences).words) == 3 + 3
+    assert model.perplexity(sentences) == model.perplexity(["a dog", "the cat"])
 
 
 @given(

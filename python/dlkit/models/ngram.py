@@ -219,7 +219,7 @@ class NGramModel:
     min_count : int
         Words that occur less often in the training text are counted as ``<unk>``.
     keep_empty : bool
-        Whether sentences without words count, in training and in scores.
+        Whether sentences without words count, in training, in `score` and in `perplexity`.
 
     Notes
     -----
@@ -330,27 +330,35 @@ class NGramModel:
     # --- Scores ------------------------------------------------------------------------------------------------------
 
     def log_prob(self, sentence: Sentence, *, base: float = math.e) -> float:
-        """The logarithm of a sentence's probability, its end included; with base 10 what KenLM's ``score`` says."""
-        scores = self.score([sentence])
+        """The logarithm of a sentence's probability, its end included; with base 10 what KenLM's ``score`` says.
+
+        A sentence without words is ``</s>`` alone, whatever `keep_empty` says.
+        """
+        scores = self._scores([sentence], keep_empty=True)
         return float(scores.log_probs.sum()) / math.log(base)
 
     def log_probs(self, sentences: Sentences, *, base: float = math.e) -> NDArray[np.float64]:
-        """The logarithms of the probabilities of many sentences at once, shape (sentences,)."""
-        scores = self.score(sentences)
+        """The logarithms of the probabilities of many sentences at once, shape (sentences,).
+
+        Of a file, of each line. A sentence without words is ``</s>`` alone, whatever `keep_empty` says.
+        """
+        scores = self._scores(sentences, keep_empty=True)
         if not len(scores.words):
             return np.zeros(0)
         ends = np.flatnonzero(scores.words == 2)
         return np.add.reduceat(scores.log_probs, np.concatenate([[0], ends[:-1] + 1])) / math.log(base)
 
     def word_scores(self, sentence: Sentence) -> list[WordScore]:
-        """Score each word of a sentence, and its end."""
+        """Score each word of a sentence, and its end; that alone where it has no words, whatever `keep_empty` says."""
         words = _words(sentence) if isinstance(sentence, str) else list(sentence)
-        scores = self.score([words])
+        scores = self._scores([words], keep_empty=True)
         found = zip(scores.log_probs.tolist(), scores.lengths.tolist(), scores.known.tolist(), strict=True)
-        return [WordScore(word, *rest) for word, rest in zip([*words, END], found, strict=False)]
+        return [WordScore(word, *rest) for word, rest in zip([*words, END], found, strict=True)]
 
     def score(self, sentences: Sentences) -> Scores:
         """Score every word of a text, each sentence from its beginning, on all threads.
+
+        Sentences without words are left out unless `keep_empty` is set.
 
         Raises
         ------
@@ -359,11 +367,14 @@ class NGramModel:
         NGramFileError
             The file is no text.
         """
+        return self._scores(sentences, keep_empty=self.keep_empty)
+
+    def _scores(self, sentences: Sentences, *, keep_empty: bool) -> Scores:
         table = self._fitted("score")
         source, path = _source("score", sentences)
         try:
             # An end of the text within a line ends the sentence, too.
-            log10, lengths, words, known = table.score(b"".join(source), self.keep_empty)
+            log10, lengths, words, known = table.score(b"".join(source), keep_empty)
         except NGramFileError:
             raise
         except ValueError as error:
@@ -371,7 +382,10 @@ class NGramModel:
         return Scores(log10 * math.log(10), lengths, words, known)
 
     def perplexity(self, sentences: Sentences) -> float:
-        """*e* to the mean surprise at a text's words and ends of sentences; infinite where one was impossible."""
+        """*e* to the mean surprise at a text's words and ends of sentences; infinite where one was impossible.
+
+        Sentences without words are left out unless `keep_empty` is set.
+        """
         scores = self.score(sentences)
         if not len(scores.words):
             raise ValueError("perplexity: there is no word; expected at least one")
@@ -462,13 +476,15 @@ class NGramModel:
         ------
         ValueError
             The model is add-k's, which no back-off can say.
+        OSError
+            The path is that of a folder, or in one that is not there; the file cannot be written.
         """
         table = self._fitted("save_arpa")
         if table.flat:
             raise ValueError(
                 "save_arpa: add-k is no back-off model, which ARPA files hold; expected save(path)"
             )
-        with _written(path) as file:
+        with _written("save_arpa", path) as file:
             counts = "".join(f"ngram {n}={size}\n" for n, size in enumerate(table.sizes, start=1))
             file.write(f"\\data\\\n{counts}".encode())
             for n, size in enumerate(table.sizes, start=1):
@@ -502,8 +518,15 @@ class NGramModel:
         return cls._of(table, "arpa")
 
     def save(self, path: str | os.PathLike[str]) -> None:
-        """Write a binary file: the trie as it lies in memory, with its words and a checksum."""
+        """Write a binary file: the trie as it lies in memory, with its words and a checksum.
+
+        Raises
+        ------
+        OSError
+            The path is that of a folder, or in one that is not there; the file cannot be written.
+        """
         table = self._fitted("save")
+        target = _written("save", path)
         words = table.words()
         levels = [table.level(n) for n in range(1, table.order + 1)]
         header = {
@@ -518,7 +541,7 @@ class NGramModel:
         }
         text = json.dumps(header).encode()
         checksum = hashlib.sha256()
-        with _written(path) as file:
+        with target as file:
             parts: list[bytes | memoryview] = [_MAGIC, len(text).to_bytes(8, "little"), text, words, *levels]
             for part in parts:
                 checksum.update(part)
@@ -761,8 +784,12 @@ def _pieces(name: str) -> Iterator[bytes]:
 class _written:  # noqa: N801 - reads as a function
     """A file that is whole or not there: written beside its place, then renamed."""
 
-    def __init__(self, path: str | os.PathLike[str]) -> None:
+    def __init__(self, operation: str, path: str | os.PathLike[str]) -> None:
         self._path = Path(path)
+        if self._path.is_dir():
+            raise IsADirectoryError(f"{operation}: path is {self._path}, a folder; expected that of a file")
+        if not self._path.parent.is_dir():
+            raise FileNotFoundError(f"{operation}: path is {self._path}; its folder is not there")
 
     def __enter__(self) -> IO[bytes]:
         folder = self._path.parent
@@ -770,10 +797,13 @@ class _written:  # noqa: N801 - reads as a function
         return self._file
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
-        self._file.flush()
-        self._file.close()
-        if kind is not None:
-            os.unlink(self._file.name)
-            return
-        os.chmod(self._file.name, 0o644)
-        os.replace(self._file.name, self._path)
+        part = self._file.name
+        try:
+            self._file.close()
+            if kind is None:
+                os.chmod(part, 0o644)
+                os.replace(part, self._path)
+        finally:
+            # Not there any more where all went well.
+            with contextlib.suppress(OSError):
+                os.unlink(part)
