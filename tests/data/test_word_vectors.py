@@ -5,6 +5,7 @@ import json
 import lzma
 import os
 import struct
+import tracemalloc
 import zipfile
 
 import numpy as np
@@ -16,6 +17,7 @@ from dlkit.data import DataError, DataNotFoundError, WordVectors, read_word_vect
 
 WORDS = ["the", "film", "ärger", "New_York"]
 VECTORS = np.random.default_rng(0).standard_normal((4, 5)).astype(np.float32)
+FORMATS = ("text", "binary", "glove", "npz", "safetensors")
 
 
 @pytest.mark.parametrize("binary", [False, True])
@@ -75,7 +77,9 @@ def test_binary_without_line_ends_as_google_has_it(tmp_path):
         (b"1 2\na " + struct.pack("<2f", 1, 2)[:-1], "cut short"),
         (b"1 2\na " + struct.pack("<2f", 1, float("inf")) + b"\n", "word 1, 'a': NaN or infinity"),
         (b"1 2\na " + struct.pack("<2f", 1, 2) + b"\nmore", "too long"),
-        (b"1 1\n" + b"\x01" * 9000, "no word 1"),
+        (b"1 1\n" + b"\x01" * 90000, "no word 1"),
+        (b"1 1\n" + b"\x01" * 60000, "cut short in word 1"),
+        (b"1 1\n" + b"w" * 65537 + b" 1\n", "line 2: the word has 65537 bytes, expected 1 to 65536"),
     ],
 )
 def test_hostile_files(content, text, tmp_path):
@@ -114,7 +118,7 @@ def test_other_errors(tmp_path):
     with pytest.raises(DataError, match="limit of 10 "):
         read_word_vectors(path, max_bytes=10)
     for words, vectors, text in (
-        (["a b"], VECTORS[:1], "without white space"),
+        (["a b"], VECTORS[:1], r"without ASCII white space, .*\(.npz and .safetensors take it\)"),
         (["a", "a"], VECTORS[:2], "twice"),
         (["a"], VECTORS, r"expected \(1, dimensions\)"),
         (["a"], np.full((1, 2), np.nan), "NaN"),
@@ -206,8 +210,6 @@ def test_broken_utf_8_and_words_that_are_there_twice(tmp_path):
 
 @pytest.mark.parametrize("head", [b"", b"9 9\n", b"a 1 2\n"])
 def test_half_a_gigabyte_without_a_space(head, tmp_path):
-    import tracemalloc
-
     with open(tmp_path / "v", "wb") as file:
         file.write(head + b"a" * 10_000_000)
         file.truncate(500_000_000)
@@ -216,6 +218,132 @@ def test_half_a_gigabyte_without_a_space(head, tmp_path):
         read_word_vectors(tmp_path / "v")
     assert tracemalloc.get_traced_memory()[1] < 40e6
     tracemalloc.stop()
+
+
+#: What Unicode calls white space, or Python's str.isspace does, but no format separates words by.
+SPACES = "\x1c\x1d\x1e\x1f\x85\u00a0\u1680\u2002\u200b\u2028\u2029\u202f\u205f\u3000\ufeff\0"
+ODD = [word for c in SPACES for word in (c, f"a{c}b", f"{c}b", f"a{c}")]
+
+
+@pytest.mark.parametrize("format", FORMATS)
+def test_words_of_a_corpus_can_be_written(format, tmp_path, rng):
+    if format == "safetensors":
+        pytest.importorskip("safetensors")
+    # A corpus splits at ASCII white space alone, and takes words of up to 65,536 bytes.
+    words = [*ODD, "w" * 65536, "ä" * 32768, "last"]
+    vectors = rng.standard_normal((len(words), 3)).astype(np.float32)
+    for first in (0, 1, len(ODD)):  # the first word is the one by which text is told from binary
+        part = words[first:]
+        read = read_word_vectors(
+            write_word_vectors(tmp_path / "v", part, vectors[first:], format=format), unicode_errors="strict"
+        )
+        assert read.words == part
+        np.testing.assert_array_equal(read.vectors, vectors[first:])
+
+
+def test_gensim_reads_and_writes_the_words_of_a_corpus(tmp_path, rng):
+    gensim = pytest.importorskip("gensim.models")
+    words = [*ODD, "w" * 65536]
+    vectors = rng.standard_normal((len(words), 3)).astype(np.float32)
+    for binary in (False, True):
+        path = write_word_vectors(tmp_path / "v", words, vectors, binary=binary)
+        theirs = gensim.KeyedVectors.load_word2vec_format(str(path), binary=binary)
+        assert theirs.index_to_key == words
+        np.testing.assert_array_equal(theirs.vectors, vectors)
+        theirs.save_word2vec_format(str(tmp_path / "w"), binary=binary)
+        assert path.read_bytes() == (tmp_path / "w").read_bytes()
+
+
+@pytest.mark.parametrize("format", ["npz", "safetensors"])
+def test_words_with_line_ends(format, tmp_path):
+    if format == "safetensors":
+        pytest.importorskip("safetensors")
+    words = ["a\nb", "\n", "c", "\n\nd ", "ä\r\n"]
+    vectors = np.arange(15, dtype=np.float32).reshape(5, 3)
+    path = write_word_vectors(tmp_path / "v", words, vectors, format=format, counts=range(5))
+    read = read_word_vectors(path)
+    assert read.words == words
+    np.testing.assert_array_equal(read.vectors, vectors)
+    np.testing.assert_array_equal(read.counts, range(5))
+    assert read_word_vectors(path, limit=2).words == words[:2]
+    assert read_word_vectors(path, keep={"ä\r\n"}).vectors.tolist() == [[12, 13, 14]]
+    # Without such words nothing is there that was not before.
+    path = write_word_vectors(tmp_path / "v", words[2:3], vectors[:1], format=format)
+    assert b"word_ends" not in path.read_bytes()
+
+
+@pytest.mark.parametrize("format", ["npz", "safetensors"])
+def test_memory_beside_the_vectors(format, tmp_path):
+    wide = np.ones((400_000, 64), np.float32)  # 102 MB, of which every row has some that are not written
+    words = [str(i) for i in range(len(wide))]
+    tracemalloc.start()
+    path = write_word_vectors(tmp_path / "v", words, wide[:, :50], format=format)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert (
+        peak < 75e6
+    )  # NumPy writes .npz in blocks of 16 MB; the words, their bytes and a set of them are 30 MB
+    assert path.stat().st_size > 80e6
+
+
+@pytest.mark.parametrize("format", ["npz", "safetensors"])
+@pytest.mark.parametrize(
+    "layout", [np.asfortranarray, lambda v: np.repeat(v, 2, axis=1)[:, ::2], lambda v: v[:, :1]]
+)
+def test_arrays_lie_row_by_row(format, layout, tmp_path):
+    if format == "safetensors":
+        pytest.importorskip("safetensors")
+    table = layout(VECTORS)
+    path = write_word_vectors(tmp_path / "v", WORDS, table, format=format)
+    content = path.read_bytes()
+    assert np.ascontiguousarray(table).tobytes() in content
+    np.testing.assert_array_equal(read_word_vectors(path).vectors, table)
+
+
+def test_files_of_any_size(tmp_path, monkeypatch):
+    # Nine gigabytes that take none on the disk: only the beginning is read.
+    path = tmp_path / "v"
+    with open(path, "wb") as file:
+        file.write(
+            b"8000000 300\na " + VECTORS[0, :1].tobytes() * 300 + b"b " + VECTORS[1, :1].tobytes() * 300
+        )
+        file.truncate(9_700_000_000)
+    read = read_word_vectors(path, limit=2)
+    assert read.words == ["a", "b"]
+    assert (read.vectors == VECTORS[:2, :1]).all()
+    with pytest.raises(DataError, match=r"9700000000 bytes, more than the limit of 8000 \(max_bytes\)"):
+        read_word_vectors(path, max_bytes=8000)
+    # What a compressed file unpacks to stays bounded.
+    monkeypatch.setattr("dlkit.data.word_vectors._MAX_UNPACKED", 5000)
+    rows = np.ones((900, 3), np.float32)
+    for format, name in (("text", "v.gz"), ("binary", "v.xz")):
+        packed = write_word_vectors(tmp_path / name, [str(i) for i in range(900)], rows, format=format)
+        with pytest.raises(DataError, match=r"unpacks to more than the limit of 5000 bytes \(max_bytes\)"):
+            read_word_vectors(packed)
+        assert len(read_word_vectors(packed, max_bytes=50_000)) == 900
+    np.savez_compressed(tmp_path / "v.npz", vectors=rows, words=np.frombuffer(b"a\n" * 899 + b"a", np.uint8))
+    with pytest.raises(DataError, match=r"vectors unpacks to \d+ bytes, more than 5000 \(max_bytes\)"):
+        read_word_vectors(tmp_path / "v.npz")
+    stored = write_word_vectors(tmp_path / "w.npz", [str(i) for i in range(900)], rows, format="npz")
+    assert len(read_word_vectors(stored)) == 900
+
+
+@pytest.mark.parametrize("ending", [".gz", ".xz", ".bz2", ".GZ"])
+@pytest.mark.parametrize("format", ["text", "binary", "glove"])
+def test_the_end_of_the_name_compresses(ending, format, tmp_path):
+    plain = write_word_vectors(tmp_path / "v", WORDS, VECTORS, format=format).read_bytes()
+    path = write_word_vectors(tmp_path / f"v.txt{ending}", WORDS, VECTORS, format=format)
+    unpack = {".gz": gzip.decompress, ".xz": lzma.decompress, ".bz2": bz2.decompress}[ending.lower()]
+    assert unpack(path.read_bytes()) == plain
+    read = read_word_vectors(path)
+    assert read.words == WORDS
+    np.testing.assert_array_equal(read.vectors, VECTORS)
+    again = write_word_vectors(tmp_path / f"another{ending}", WORDS, VECTORS, format=format)
+    assert again.read_bytes() == path.read_bytes()
+    for arrays in ("npz", "safetensors"):
+        with pytest.raises(DataError, match="a name of a compressed file"):
+            write_word_vectors(tmp_path / f"x{ending}", WORDS, VECTORS, format=arrays)
+    assert len(list(tmp_path.iterdir())) == 3
 
 
 def npz(**arrays):
@@ -234,6 +362,13 @@ def npy_that_lies(shape):
                 f"{name}.npy", b"\x93NUMPY\x01\x00" + struct.pack("<H", 118) + header.encode() + b"abcd"
             )
     return file.getvalue()
+
+
+def npz_that_lies():
+    content = bytearray(npz(vectors=VECTORS[:2]))
+    at = content.index(b"PK\x01\x02")  # the directory at the end
+    struct.pack_into("<II", content, at + 20, 4_000_000_000, 4_000_000_000)
+    return bytes(content)
 
 
 BYTES = np.frombuffer(b"a\nb", np.uint8)
@@ -255,10 +390,25 @@ BYTES = np.frombuffer(b"a\nb", np.uint8)
         (npz(vectors=VECTORS[:2], words=BYTES, counts=np.array([1, -1])), "counts is int64"),
         (npz(vectors=VECTORS[:2], words=BYTES, counts=np.array([1])), "counts is int64"),
         (npz(vectors=np.array([[{}]]), words=BYTES), "vectors holds object"),
+        *(
+            (npz(vectors=VECTORS[:2], words=BYTES, word_ends=ends), text)
+            for ends, text in (
+                (np.array([1.0, 3.0]), "word_ends is float64"),
+                (np.array([[1, 3]]), "word_ends is int64"),
+                (np.array([], int), "word_ends is int64"),
+                (np.array([1, 4]), "word_ends does not fit"),
+                (np.array([0, 3]), "word_ends does not fit"),
+                (np.array([-2, 3]), "word_ends does not fit"),
+                (np.array([3, 1]), "word_ends does not fit"),
+                (np.array([1 << 62, 3]), "word_ends does not fit"),
+                (np.array([3]), r"1 words but vectors is \(2, 5\)"),
+            )
+        ),
         (npy_that_lies("(1000000000, 300)"), "which 132 bytes cannot hold"),
         (npy_that_lies("(-1, 300)"), "vectors"),
         (npy_that_lies("'abc'"), "is no array of NumPy"),
         (npy_that_lies("(1, 2)"), "cut short: 4 of 8 bytes"),
+        (npz_that_lies(), "vectors is said to have 4000000000 bytes, which 308 bytes cannot hold"),
         (npz(vectors=VECTORS[:2], words=BYTES)[:-30], "no complete .npz file"),
         (b"PK\x03\x04", "no complete .npz file"),
     ],
@@ -289,7 +439,6 @@ def test_hostile_safetensors(tmp_path):
             read_word_vectors(tmp_path / "v")
 
 
-FORMATS = ("text", "binary", "glove", "npz", "safetensors")
 WHOLE: dict[str, bytes] = {}  # the content of a file of each format
 
 
@@ -299,8 +448,9 @@ def test_files_with_damage_are_read_or_refused(tmp_path_factory, data):
     path = tmp_path_factory.getbasetemp() / "damaged"
     format = data.draw(st.sampled_from(FORMATS))
     if format not in WHOLE:
+        words = [*WORDS[:3], "New\nYork"] if format in ("npz", "safetensors") else WORDS
         WHOLE[format] = write_word_vectors(
-            path, WORDS, VECTORS, format=format, counts=[4, 3, 2, 1]
+            path, words, VECTORS, format=format, counts=[4, 3, 2, 1]
         ).read_bytes()
     content = bytearray(WHOLE[format])
     for _ in range(data.draw(st.integers(1, 3))):
@@ -331,7 +481,14 @@ def test_files_with_damage_are_read_or_refused(tmp_path_factory, data):
 
 def test_more_that_cannot_be_written(tmp_path):
     for words, vectors, options, text in (
-        (["a\nb"], VECTORS[:1], {"format": "npz"}, "without a line end"),
+        *(
+            ([f"a{c}b"], VECTORS[:1], {"format": f}, "ASCII white space")
+            for c in " \t\n\v\f\r"
+            for f in FORMATS[:3]
+        ),
+        (["w" * 65537], VECTORS[:1], {}, "of 1 to 65536 bytes$"),
+        (["w" * 65537], VECTORS[:1], {"format": "npz"}, "expected one of 1 to 65536 bytes$"),
+        ([""], VECTORS[:1], {"format": "safetensors"}, "expected one of 1 to 65536 bytes$"),
         (["\udc80"], VECTORS[:1], {}, "cannot be written as UTF-8"),
         (["a"], np.full((1, 2), 1e300), {}, "NaN or infinity"),
         (["a"], np.zeros((1, 70000)), {}, "at most 65536"),

@@ -2,11 +2,12 @@
 
 word2vec's formats begin with a line ``words dimensions``. Text, which fastText's .vec is, too: a line per word, the
 word and its numbers, separated by spaces. Binary: the word, a space, its numbers as little-endian float32, and with the
-original program a line end. GloVe: as the text, without the first line. These four may be compressed (.gz, .xz, .bz2).
+original program a line end. GloVe: as the text, without the first line. These four may be compressed (.gz, .xz, .bz2),
+and are where the file's name ends so.
 
 The two formats of arrays have ``vectors``, float32 of shape (words, dimensions); ``words``, uint8: UTF-8 with a line
 end between words, which ``bytes(file["words"]).decode().split("\n")`` reads; and ``counts``, int64, where these are
-known.
+known. Where a word holds a line end itself there is ``word_ends``, too, int64: the byte of ``words`` behind each word.
 
 Files are treated as hostile: what they say of their size is held against the size they have before memory is given.
 """
@@ -16,13 +17,14 @@ from __future__ import annotations
 import bz2
 import contextlib
 import gzip
+import io
 import lzma
 import math
 import os
 import stat
 import zipfile
 import zlib
-from collections.abc import Container, Iterator, Mapping, Sequence
+from collections.abc import Callable, Container, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any, Literal
@@ -31,13 +33,17 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from .errors import DataError, DataNotFoundError
+from .safetensors_file import write_safetensors
 
-_MAX_WORD = 4096
+_MAX_WORD = 1 << 16  # bytes: the longest word of a corpus
 _MAX_DIMENSIONS = 1 << 16
 _CHUNK = 1 << 22
+_MAX_UNPACKED = 1 << 33
+_WHITE_SPACE = " \t\n\v\f\r"  # what ends words in a text of ASCII white space, as of a corpus
 
 Format = Literal["text", "binary", "glove", "npz", "safetensors"]
 FORMATS: tuple[Format, ...] = ("text", "binary", "glove", "npz", "safetensors")
+_ARRAYS = ("vectors", "words", "word_ends", "counts")
 #: What a folder with word vectors has, a run's for one.
 VECTOR_FILES = ("vectors.safetensors", "vectors.npz")
 #: By the end of a file's name; others are text.
@@ -51,6 +57,12 @@ _OPENERS: tuple[tuple[bytes, Any], ...] = (
     (b"\xfd7zXZ\x00", lzma.open),
     (b"BZh", bz2.open),
 )
+#: By the end of a file's name: what packs it. No name and no time go into it: the same vectors, the same bytes.
+_PACKERS: dict[str, Callable[[IO[bytes]], Any]] = {
+    ".gz": lambda file: gzip.GzipFile("", "wb", 6, file, 0),
+    ".xz": lambda file: lzma.LZMAFile(file, "wb"),  # noqa: SIM115 - closed where it is used
+    ".bz2": lambda file: bz2.BZ2File(file, "wb"),
+}
 
 
 @dataclass(frozen=True)
@@ -131,7 +143,7 @@ def read_word_vectors(
     *,
     keep: Container[str] | None = None,
     limit: int | None = None,
-    max_bytes: int = 1 << 33,
+    max_bytes: int | None = None,
     unicode_errors: Literal["replace", "strict"] = "replace",
 ) -> WordVectors:
     """Read word vectors from a file of any of the formats; its content tells which.
@@ -146,7 +158,8 @@ def read_word_vectors(
     limit
         Only so many words from the beginning are read.
     max_bytes
-        Largest file accepted, and most bytes that a compressed one may unpack to.
+        Largest file accepted, and most bytes that a compressed one may unpack to. None: a file of any size, and 8 GiB
+        of a compressed one.
     unicode_errors
         What becomes of words that are no UTF-8, which the original program makes where it cuts long ones. "replace":
         the bytes become U+FFFD, and of words that are then the same the first is taken; "strict": an error.
@@ -175,7 +188,7 @@ def read_word_vectors(
             )
         name = os.path.join(name, there[0])
     size = _size(name)
-    if size > max_bytes:
+    if max_bytes is not None and size > max_bytes:
         raise DataError(f"{name} has {size} bytes, more than the limit of {max_bytes} (max_bytes)")
     if unicode_errors not in ("replace", "strict"):
         raise ValueError(
@@ -184,18 +197,19 @@ def read_word_vectors(
     if limit is not None and limit < 1:
         raise ValueError(f"read_word_vectors: limit is {limit}, expected None or at least 1")
     kept = _Kept(keep, limit, unicode_errors)
+    unpacked = _MAX_UNPACKED if max_bytes is None else max_bytes
     try:
         with open(name, "rb") as file:
             first = file.read(16)
             file.seek(0)
             if first.startswith(b"PK\x03\x04"):
-                return _from_arrays(_npz_arrays(file, name, max_bytes), name, kept)
+                return _from_arrays(_npz_arrays(file, name, size, unpacked), name, kept)
             if first[8:9] == b"{" and int.from_bytes(first[:8], "little") < size:
                 return _from_arrays(_safetensors_arrays(name), name, kept)
             for magic, opener in _OPENERS:
                 if first.startswith(magic):
                     with opener(file) as stream:
-                        return _read_stream(_Limited(stream, name, max_bytes), name, None, kept)
+                        return _read_stream(_Limited(stream, name, unpacked), name, None, kept)
             return _read_stream(file, name, size, kept)
     except (EOFError, lzma.LZMAError, zlib.error, gzip.BadGzipFile) as error:
         raise DataError(f"{name}: the compressed stream is damaged or cut short ({error})") from error
@@ -221,9 +235,9 @@ def write_word_vectors(
     Parameters
     ----------
     path
-        The file.
+        The file. Text and binary are compressed where its name ends in .gz, .xz or .bz2.
     words
-        No two alike, none empty or with white space; in "npz" and "safetensors" without a line end is enough.
+        No two alike, none empty, of at most 65,536 bytes; but in "npz" and "safetensors" without ASCII white space.
     vectors
         Shape (words, dimensions), finite.
     binary
@@ -236,9 +250,7 @@ def write_word_vectors(
     Raises
     ------
     DataError
-        Words or vectors do not fit the format.
-    ImportError
-        The format is safetensors, and that package is not installed.
+        Words or vectors do not fit the format, or the format not the name.
     """
     chosen: Format = format if format is not None else "binary" if binary else "text"
     if chosen not in FORMATS:
@@ -257,28 +269,27 @@ def write_word_vectors(
         raise DataError("write_word_vectors: vectors holds NaN or infinity, expected finite numbers")
     if len(set(words)) < len(words):
         raise DataError("write_word_vectors: a word is there twice")
-    spaces = chosen in ("npz", "safetensors")
-    encoded = [_encoded(word, spaces) for word in words]
+    arrays_alone = chosen in ("npz", "safetensors")
+    encoded = [_encoded(word, arrays_alone) for word in words]
     target = Path(path)
+    packer = _PACKERS.get(target.suffix.lower())
+    if arrays_alone and packer is not None:
+        raise DataError(
+            f"write_word_vectors: {target} is a name of a compressed file, expected another for {chosen}"
+        )
     temporary = target.with_name(f".{target.name}.{os.getpid()}.tmp")
     try:
         with open(temporary, "wb") as file:
-            if spaces:
-                arrays: dict[str, NDArray[Any]] = {
-                    "vectors": np.ascontiguousarray(table),
-                    "words": np.frombuffer(b"\n".join(encoded), np.uint8),
-                }
+            if arrays_alone:
+                arrays = {"vectors": table, **_word_arrays(encoded)}
                 if counts is not None:
                     arrays["counts"] = _counts(counts, len(words), "write_word_vectors: counts")
                 _write_arrays(file, arrays, chosen)
+            elif packer is None:
+                _write_words(file, encoded, table, chosen)
             else:
-                if chosen != "glove":
-                    file.write(f"{len(words)} {table.shape[1]}\n".encode())
-                for word, vector in zip(encoded, table, strict=True):
-                    if chosen == "binary":
-                        file.write(word + b" " + vector.tobytes())
-                    else:
-                        file.write(word + b" " + " ".join(map(str, vector)).encode() + b"\n")
+                with io.BufferedWriter(packer(file), 1 << 20) as stream:
+                    _write_words(stream, encoded, table, chosen)
             file.flush()
             os.fsync(file.fileno())
         os.replace(temporary, target)
@@ -290,8 +301,20 @@ def write_word_vectors(
 
 
 def format_named(path: str | os.PathLike[str]) -> Format:
-    """The format that the end of a file's name stands for: .bin, .npz, .safetensors; any other is text."""
-    return _ENDINGS.get(Path(path).suffix.lower(), "text")
+    """The format that the end of a file's name stands for: .bin, .npz, .safetensors, compressed or not; else text."""
+    name = Path(path)
+    if name.suffix.lower() in _PACKERS:
+        name = name.with_suffix("")
+    return _ENDINGS.get(name.suffix.lower(), "text")
+
+
+def folder_file() -> str:
+    """The file of vectors that a folder gets: of `VECTOR_FILES` the first that can be read here."""
+    try:
+        _safetensors()
+    except ImportError:
+        return VECTOR_FILES[1]
+    return VECTOR_FILES[0]
 
 
 class _Kept:
@@ -502,17 +525,22 @@ def _read_binary(file: Any, name: str, count: int, dimensions: int, kept: _Kept)
     return kept.result(dimensions)
 
 
-def _npz_arrays(file: IO[bytes], name: str, max_bytes: int) -> dict[str, NDArray[Any]]:
+def _npz_arrays(file: IO[bytes], name: str, size: int, unpacked: int) -> dict[str, NDArray[Any]]:
     arrays: dict[str, NDArray[Any]] = {}
     try:
         with zipfile.ZipFile(file) as archive:
             for info in archive.infolist():
                 key = info.filename.removesuffix(".npy")
-                if key not in ("vectors", "words", "counts"):
+                if key not in _ARRAYS:
                     continue
-                if info.file_size > max_bytes:
+                if info.compress_type == zipfile.ZIP_STORED:
+                    if info.file_size > size:
+                        raise DataError(
+                            f"{name}: {key} is said to have {info.file_size} bytes, which {size} bytes cannot hold"
+                        )
+                elif info.file_size > unpacked:
                     raise DataError(
-                        f"{name}: {key} unpacks to {info.file_size} bytes, more than {max_bytes} (max_bytes)"
+                        f"{name}: {key} unpacks to {info.file_size} bytes, more than {unpacked} (max_bytes)"
                     )
                 with archive.open(info) as member:
                     arrays[key] = _npy(member, f"{name}: {key}", info.file_size)
@@ -553,7 +581,7 @@ def _safetensors_arrays(name: str) -> dict[str, NDArray[Any]]:
     arrays: dict[str, NDArray[Any]] = {}
     try:
         with library.safe_open(name, "numpy") as file:
-            for key in ("vectors", "words", "counts"):
+            for key in _ARRAYS:
                 if key in file.keys():  # noqa: SIM118 - it is no mapping
                     arrays[key] = file.get_tensor(key)
     except (library.SafetensorError, TypeError, AttributeError, KeyError, ValueError) as error:
@@ -571,7 +599,7 @@ def _from_arrays(arrays: Mapping[str, NDArray[Any]], name: str, kept: _Kept) -> 
         )
     if raw.ndim != 1 or raw.dtype != np.uint8:
         raise DataError(f"{name}: words is {raw.dtype} {raw.shape}, expected the bytes of a text, uint8")
-    lines = raw.tobytes().split(b"\n")
+    lines = _words_apart(raw, arrays.get("word_ends"), name)
     if len(lines) != len(table):
         raise DataError(f"{name}: there are {len(lines)} words but vectors is {table.shape}")
     with np.errstate(over="ignore"):
@@ -597,6 +625,25 @@ def _from_arrays(arrays: Mapping[str, NDArray[Any]], name: str, kept: _Kept) -> 
     return WordVectors(words, table, counts)
 
 
+def _words_apart(raw: NDArray[np.uint8], ends: NDArray[np.int64] | None, name: str) -> list[bytes]:
+    text = raw.tobytes()
+    if ends is None:
+        return text.split(b"\n")
+    if ends.ndim != 1 or ends.dtype != np.int64 or ends.size == 0:
+        raise DataError(f"{name}: word_ends is {ends.dtype} {ends.shape}, expected int64 (words,)")
+    if ends[0] < 0 or ends[-1] != raw.size or (ends[1:] <= ends[:-1]).any() or (raw[ends[:-1]] != 10).any():
+        raise DataError(f"{name}: word_ends does not fit words, expected the byte behind each, a line end")
+    starts = [0, *(ends[:-1] + 1).tolist()]
+    return [text[start:end] for start, end in zip(starts, ends.tolist(), strict=True)]
+
+
+def _word_arrays(words: Sequence[bytes]) -> dict[str, NDArray[Any]]:
+    arrays: dict[str, NDArray[Any]] = {"words": np.frombuffer(b"\n".join(words), np.uint8)}
+    if any(b"\n" in word for word in words):
+        arrays["word_ends"] = np.cumsum([len(word) + 1 for word in words], dtype=np.int64) - 1
+    return arrays
+
+
 def _counts(values: ArrayLike, words: int, what: str) -> NDArray[np.int64]:
     counts = np.asarray(values)
     if counts.shape != (words,) or counts.dtype.kind not in "iu" or (counts.size and counts.min() < 0):
@@ -606,11 +653,24 @@ def _counts(values: ArrayLike, words: int, what: str) -> NDArray[np.int64]:
     return counts.astype(np.int64, copy=False)
 
 
+def _write_words(file: IO[bytes], words: Sequence[bytes], table: NDArray[np.float32], format: Format) -> None:
+    if format != "glove":
+        file.write(f"{len(words)} {table.shape[1]}\n".encode())
+    for word, vector in zip(words, table, strict=True):
+        if format == "binary":
+            file.write(word + b" " + vector.tobytes())
+        else:
+            file.write(word + b" " + " ".join(map(str, vector)).encode() + b"\n")
+
+
 def _write_arrays(file: IO[bytes], arrays: Mapping[str, NDArray[Any]], format: Format) -> None:
-    if format == "npz":
-        np.savez(file, **arrays)  # type: ignore[arg-type]
-    else:
-        file.write(_safetensors().numpy.save(dict(arrays)))
+    if format == "safetensors":
+        write_safetensors(file, arrays)
+        return
+    table = arrays["vectors"]
+    if table.flags.f_contiguous:  # NumPy would write its columns one after the other
+        table = np.ascontiguousarray(table)
+    np.savez(file, **{**arrays, "vectors": table})  # type: ignore[arg-type]
 
 
 def _safetensors() -> Any:
@@ -619,21 +679,22 @@ def _safetensors() -> Any:
         import safetensors.numpy
     except ImportError as error:
         raise ImportError(
-            'safetensors files need the safetensors package: pip install "dlkit[cli]" (.npz needs none)'
+            'reading safetensors files needs the safetensors package: pip install "dlkit[cli]" (.npz needs none)'
         ) from error
     return safetensors
 
 
-def _encoded(word: str, spaces: bool) -> bytes:
+def _encoded(word: str, arrays_alone: bool) -> bytes:
     try:
         raw = word.encode()
     except UnicodeEncodeError as error:
         raise DataError(f"write_word_vectors: word {word[:40]!r} cannot be written as UTF-8") from error
-    bad = "\n" in word if spaces else any(c.isspace() for c in word)
+    bad = not arrays_alone and any(c in word for c in _WHITE_SPACE)
     if not word or bad or len(raw) > _MAX_WORD:
-        without = "a line end" if spaces else "white space"
+        without = "" if arrays_alone else "without ASCII white space, "
+        otherwise = " (.npz and .safetensors take it)" if bad else ""
         raise DataError(
-            f"write_word_vectors: word is {word[:40]!r}, expected one without {without}, of 1 to {_MAX_WORD} bytes"
+            f"write_word_vectors: word is {word[:40]!r}, expected one {without}of 1 to {_MAX_WORD} bytes{otherwise}"
         )
     return raw
 
