@@ -12,13 +12,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from dlkit.autograd import no_grad
+from dlkit.autograd import Tensor, no_grad
 from dlkit.data import DataError, iob, segmentation
 from dlkit.data.python_tokens import tagged_lines
 from dlkit.data.tagged_set import SPANS, TASKS
-from dlkit.data.tagger_batches import pack_tagged
+from dlkit.data.tagger_batches import TaggerBatch, pack_tagged
 from dlkit.data.tagger_features import EncodedSentence, SpellingTable, TaggerFeatures
-from dlkit.kernels.backend import resolve_device, to_host
+from dlkit.kernels.backend import device_of, move, resolve_device, to_host
 from dlkit.models import (
     SentenceTagger,
     SequenceTagger,
@@ -82,7 +82,8 @@ def run_tagger(
 ) -> tuple[list[NDArray[np.int64]], list[NDArray[np.float64]], float]:
     """Tag encoded sentences in evaluation mode: tag numbers, their probabilities, and the mean loss of a token.
 
-    Tags that the training part does not have count for nothing in the loss.
+    Tokens with a tag that the training part does not have count for nothing in the loss; with a conditional random
+    field, which gives a sentence's tags one probability, their sentences do. NaN where no token is left.
     """
     order = np.argsort([len(s.words) for s in sentences], kind="stable")
     tags: list[Any] = [None] * len(sentences)
@@ -96,14 +97,33 @@ def run_tagger(
             best = model.decode(scores, batch.batch_sizes, allowed)
             for row, found in zip(rows, batch.unpack(best, len(rows)), strict=True):
                 tags[row] = found
-            if with_loss and (labels >= 0).all():
-                total += model.loss(scores, labels, batch.batch_sizes).item() * len(labels)
-                tokens += len(labels)
+            if with_loss:
+                loss, counted = _known_loss(model, scores, labels, batch)
+                total += loss
+                tokens += counted
             if with_confidence:
                 shares = _shares(model, scores._array, batch.batch_sizes)[np.arange(len(best)), best]
                 for row, found in zip(rows, batch.unpack(shares, len(rows)), strict=True):
                     confidence[row] = found
     return tags, confidence, total / tokens if tokens else float("nan")
+
+
+def _known_loss(
+    model: Tagger, scores: Tensor, labels: NDArray[np.int64], batch: TaggerBatch
+) -> tuple[float, int]:
+    """The loss of a batch, summed over the tokens that count in it, and how many they are."""
+    known, batch_sizes = labels >= 0, batch.batch_sizes
+    if model.has_crf:
+        known = ~np.isin(batch.sentence, batch.sentence[~known])
+    if not known.any():
+        return 0.0, 0
+    if not known.all():
+        # Rows that are left are in order, step after step; only a random field asks how many each step has.
+        steps = np.repeat(np.arange(len(batch_sizes)), batch_sizes)
+        batch_sizes = np.bincount(steps[known]).tolist()
+        scores = scores[move(np.flatnonzero(known), device_of(scores._array))]
+        labels = labels[known]
+    return model.loss(scores, labels, batch_sizes).item() * len(labels), len(labels)
 
 
 def _shares(model: Tagger, scores: Any, batch_sizes: list[int]) -> NDArray[np.float64]:
