@@ -80,6 +80,25 @@ def test_padded_equals_packed_equals_one_by_one(rng, batch_first):
         np.testing.assert_array_equal(a, b)
 
 
+@pytest.mark.parametrize("batch_first", [False, True])
+def test_lengths_may_be_a_tensor_on_a_device(rng, batch_first, simt):
+    crf = make(3, batch_first=batch_first)
+    emissions = dl.Tensor(rng.normal(size=(2, 4, 3) if batch_first else (4, 2, 3)))
+    tags = rng.integers(0, 3, emissions.shape[:2])
+    expected = crf.decode(emissions, [2, 4]), crf.marginals(emissions, [2, 4])
+    loss = crf(emissions, tags, [2, 4]).item()
+    lengths = dl.tensor([2, 4]).to("simt")
+    for a, b in zip(crf.decode(emissions, lengths), expected[0], strict=True):
+        np.testing.assert_array_equal(a, b)
+    crf.to("simt")
+    there = emissions.to("simt")
+    for a, b in zip(crf.decode(there, lengths), expected[0], strict=True):
+        np.testing.assert_array_equal(a, b)
+    for a, b in zip(crf.marginals(there, lengths), expected[1], strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-10)
+    assert crf(there, tags, lengths).item() == pytest.approx(loss)
+
+
 def test_allowed_transitions(rng):
     crf = make(3)
     allowed = np.array([[True, False, True], [True, True, False], [False, True, True]])
@@ -154,3 +173,11 @@ def test_packed_emissions_take_no_lengths(rng):
     packed = rnn.pack_padded_sequence(dl.Tensor(rng.normal(size=(3, 2, 4))), [3, 2])
     with pytest.raises(ValueError, match="lengths is given but emissions are packed"):
         make()(packed, np.zeros(5, int), [3, 2])
+
+
+def test_packed_emissions_are_checked(rng):
+    packed = rnn.pack_padded_sequence(dl.Tensor(rng.normal(size=(3, 2, 4))), [3, 2])
+    with pytest.raises(TypeError, match="CRF: batch_sizes has dtype float32; expected integers"):
+        make().decode(packed._replace(batch_sizes=[2.5, 2.5]))
+    with pytest.raises(ValueError, match="CRF: batch_sizes add up to 4; expected the rows of data, 5"):
+        make().decode(packed._replace(batch_sizes=[2, 2]))

@@ -50,6 +50,15 @@ def test_is_pytorchs(rng, batch_first, torch):
     np.testing.assert_array_equal(padded.numpy(), expected.numpy())
 
 
+def test_batch_sizes_may_be_a_list_or_a_tensor(simt):
+    data = dl.tensor(np.arange(5.0))
+    expected, _ = rnn.pad_packed_sequence(rnn.PackedSequence(data, np.array([3, 2])))
+    for sizes in ([3, 2], dl.tensor([3, 2]), dl.tensor([3, 2]).to("simt"), np.array([3, 2], np.uint8)):
+        found, lengths = rnn.pad_packed_sequence(rnn.PackedSequence(data, sizes))
+        np.testing.assert_array_equal(found.numpy(), expected.numpy())
+        assert lengths.tolist() == [2, 2, 1]
+
+
 def test_gradients_reach_what_is_not_padding(rng):
     x = dl.tensor(rng.standard_normal((4, 2, 3)), requires_grad=True)
     packed = rnn.pack_padded_sequence(x, [4, 2])
@@ -62,6 +71,10 @@ def test_gradients_reach_what_is_not_padding(rng):
 
 def zeros(*shape: int) -> Any:
     return dl.tensor(np.zeros(shape, np.float32))
+
+
+def packed(sizes: Any, data: Any = None) -> Any:
+    return rnn.pad_packed_sequence(rnn.PackedSequence(zeros(5, 2) if data is None else data, sizes))
 
 
 BAD = [
@@ -84,6 +97,28 @@ BAD = [
     (lambda: rnn.pack_padded_sequence(zeros(4, 2, 3), [2.0, 1.0]), TypeError, "expected integers"),
     (lambda: rnn.pack_padded_sequence(zeros(4), [4]), ValueError, "input is"),
     (lambda: rnn.pack_padded_sequence(zeros(4, 0, 3), []), ValueError, "at least one sequence"),
+    (
+        lambda: rnn.pack_padded_sequence(zeros(0, 2, 3), [1, 1]),
+        ValueError,
+        r"input is \(0, 2, 3\); expected at least one step of",
+    ),
+    (lambda: rnn.pack_padded_sequence(np.zeros((4, 2, 3)), [4, 2]), TypeError, "input is a ndarray"),
+    (
+        lambda: rnn.pad_sequence([zeros(3, 2), zeros(0, 2)]),
+        ValueError,
+        r"^pad_sequence: sequences\[1\] is \(0, 2\); expected \(L, ...\), L at least 1",
+    ),
+    (lambda: rnn.pad_sequence([zeros(3, 2), np.zeros((2, 2))]), TypeError, r"sequences\[1\] is a ndarray"),
+    (lambda: rnn.pad_sequence([zeros()]), ValueError, r"sequences\[0\] is \(\)"),
+    (lambda: rnn.pad_sequence([zeros(2, 3), zeros(2, 4)]), ValueError, "^pad_sequence: .* one shape"),
+    (lambda: packed([]), ValueError, r"batch_sizes is \(0,\); expected \(T,\)"),
+    (lambda: packed([2.9, 2.1]), TypeError, "batch_sizes has dtype float.*; expected integers"),
+    (lambda: packed([2, 2]), ValueError, "batch_sizes add up to 4; expected the rows of data, 5"),
+    (lambda: packed([2, 3]), ValueError, r"batch_sizes is \[2, 3\]; expected no increase"),
+    (lambda: packed([5, 0]), ValueError, r"batch_sizes is \[5, 0\]; expected no increase, and 1 at"),
+    (lambda: packed([3, 2], np.zeros((5, 2))), TypeError, "data of the sequence is a ndarray"),
+    (lambda: packed([3, 2], zeros()), ValueError, r"data of the sequence is \(\); expected \(rows"),
+    (lambda: rnn.pad_packed_sequence(zeros(5, 2)), TypeError, "sequence is a Tensor; expected a Packed"),
     (lambda: rnn.pack_sequence([]), ValueError, "sequences is empty"),
     (lambda: rnn.pack_sequence([zeros(2, 3), zeros(2, 4)]), ValueError, "one shape"),
     (lambda: rnn.pack_sequence([zeros(1, 3), zeros(2, 3)]), ValueError, "lengths increase"),

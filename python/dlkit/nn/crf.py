@@ -16,7 +16,7 @@ from dlkit.nn.crf_functional import check_crf_reduction, crf_loss
 from dlkit.nn.linear import positive_integer
 from dlkit.nn.module import Module, float_dtype
 from dlkit.nn.parameter import Parameter
-from dlkit.nn.sequences import PackedSequence, pack_padded_sequence
+from dlkit.nn.sequences import PackedSequence, checked_packed, pack_padded_sequence
 
 
 class CRF(Module):
@@ -80,7 +80,7 @@ class CRF(Module):
         ValueError
             If shapes do not fit; a tag or a length is out of range.
         """
-        rows, sizes, packing = self._rows(emissions, lengths)
+        rows, sizes, packing, _ = self._rows(emissions, lengths)
         labels = as_array(tags._array if isinstance(tags, TensorBase) else tags, "CRF", "tags")
         if packing is not None:
             shape = tuple(emissions.shape[:2])
@@ -104,9 +104,9 @@ class CRF(Module):
         allowed : bool array of shape (K, K), optional
             Whether tag j may follow tag i, at [i, j]. Default: all may.
         """
-        rows, sizes, _ = self._rows(emissions, lengths)
+        rows, sizes, _, order = self._rows(emissions, lengths)
         best, _ = kernels.crf_decode(rows._array, sizes, self.scores(allowed), *self._borders())
-        return self._unpacked(to_host(best), emissions, sizes, lengths)
+        return _unpacked(to_host(best), sizes, order)
 
     def decode_rows(self, rows: Any, batch_sizes: Any, allowed: Any = None) -> NDArray[np.int64]:
         """As `decode`, of packed rows, in their order: (rows,)."""
@@ -115,11 +115,11 @@ class CRF(Module):
 
     def marginals(self, emissions: Any, lengths: Any = None) -> list[NDArray[Any]]:
         """Return the probability of each tag at each step, given the whole sequence: (n, K) for each, on the host."""
-        rows, sizes, _ = self._rows(emissions, lengths)
+        rows, sizes, _, order = self._rows(emissions, lengths)
         _, found = kernels.crf_loss_and_gradients(
             rows._array, None, sizes, self.transitions._array, *self._borders()
         )
-        return self._unpacked(to_host(found.emissions), emissions, sizes, lengths)
+        return _unpacked(to_host(found.emissions), sizes, order)
 
     def scores(self, allowed: Any = None) -> NDArray[Any]:
         """Return the transitions, minus infinity where they are not allowed."""
@@ -135,52 +135,38 @@ class CRF(Module):
     def _borders(self) -> tuple[NDArray[Any], NDArray[Any]]:
         return self.start_transitions._array, self.end_transitions._array
 
-    def _rows(self, emissions: Any, lengths: Any) -> tuple[Tensor, list[int], NDArray[np.int64] | None]:
-        # Packed rows, their batch sizes, and for padded emissions which of T B (or B T) places each row is.
+    def _rows(
+        self, emissions: Any, lengths: Any
+    ) -> tuple[Tensor, list[int], NDArray[np.int64] | None, NDArray[np.int64] | None]:
+        # Packed rows, their batch sizes, for padded emissions which of T B (or B T) places each row is, and which of
+        # the packed sequences is each of the batch.
         if isinstance(emissions, PackedSequence):
             if lengths is not None:
                 raise ValueError("CRF: lengths is given but emissions are packed; expected one of them")
-            rows, sizes, packing = emissions.data, emissions.batch_sizes, None
+            rows, sizes = checked_packed(emissions, "CRF")
+            packing, order = None, emissions.unsorted_indices
         else:
             if not isinstance(emissions, Tensor):
                 raise TypeError(
                     f"CRF: emissions is a {type(emissions).__name__}; expected a Tensor or a PackedSequence"
                 )
             if len(emissions.shape) != 3 or 0 in emissions.shape:
-                order = "(B, T, K)" if self.batch_first else "(T, B, K)"
+                expected = "(B, T, K)" if self.batch_first else "(T, B, K)"
                 raise ValueError(
-                    f"CRF: emissions is {tuple(emissions.shape)}; expected {order}, none of them 0"
+                    f"CRF: emissions is {tuple(emissions.shape)}; expected {expected}, none of them 0"
                 )
             steps, batch = emissions.shape[:2][:: -1 if self.batch_first else 1]
             given = np.full(batch, steps) if lengths is None else lengths
             places = np.arange(steps * batch, dtype=np.int64).reshape(emissions.shape[:2])
             packed = pack_padded_sequence(Tensor(places), given, self.batch_first, False)
-            sizes, packing = packed.batch_sizes, packed.data._array
+            sizes, packing, order = packed.batch_sizes, packed.data._array, packed.unsorted_indices
             there = move(packing, device_of(emissions._array))
             rows = emissions.reshape(steps * batch, emissions.shape[2])[there]
         if rows.shape[-1] != self.num_tags or len(rows.shape) != 2:
             raise ValueError(
                 f"CRF: emissions have shape {tuple(rows.shape)} in rows; expected num_tags, {self.num_tags}, of them"
             )
-        return rows, [int(n) for n in sizes], packing
-
-    def _unpacked(self, rows: Any, emissions: Any, sizes: list[int], lengths: Any) -> list[Any]:
-        starts = np.cumsum([0, *sizes[:-1]])
-        counts = (np.array(sizes)[:, np.newaxis] > np.arange(sizes[0])).sum(axis=0)
-        sequences = [rows[starts[:count] + i] for i, count in enumerate(counts)]
-        if isinstance(emissions, PackedSequence):
-            order = emissions.unsorted_indices
-        else:
-            given = (
-                None
-                if lengths is None
-                else np.asarray(lengths._array if isinstance(lengths, TensorBase) else lengths)
-            )
-            order = None
-            if given is not None:
-                order = np.empty(len(given), np.int64)
-                order[np.argsort(-given, kind="stable")] = np.arange(len(given))
-        return sequences if order is None else [sequences[i] for i in order]
+        return rows, [int(n) for n in sizes], packing, order
 
     def extra_repr(self) -> str:
         """Return the number of tags, and the settings that are not the default."""
@@ -188,3 +174,11 @@ class CRF(Module):
         if self.batch_first:
             text += ", batch_first=True"
         return text if self.reduction == "mean" else f"{text}, reduction={self.reduction!r}"
+
+
+def _unpacked(rows: NDArray[Any], sizes: list[int], order: NDArray[np.int64] | None) -> list[NDArray[Any]]:
+    # The rows of each sequence, in the order of the batch.
+    starts = np.cumsum([0, *sizes[:-1]])
+    counts = (np.array(sizes)[:, np.newaxis] > np.arange(sizes[0])).sum(axis=0)
+    sequences = [rows[starts[:count] + i] for i, count in enumerate(counts)]
+    return sequences if order is None else [sequences[i] for i in order]

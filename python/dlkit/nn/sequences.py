@@ -53,10 +53,55 @@ def invert_permutation(permutation: NDArray[np.int64] | None) -> NDArray[np.int6
     return inverse
 
 
+def checked_packed(sequence: Any, operation: str) -> tuple[Tensor, NDArray[np.int64]]:
+    """Return the rows of a PackedSequence and its batch sizes.
+
+    Raises
+    ------
+    TypeError
+        If it is none, or its data are no tensor, or its batch sizes no integers.
+    ValueError
+        If the batch sizes increase, are less than 1 or none, or do not add up to the rows.
+    """
+    if not isinstance(sequence, PackedSequence):
+        raise TypeError(f"{operation}: sequence is a {type(sequence).__name__}; expected a PackedSequence")
+    data = sequence.data
+    if not isinstance(data, TensorBase):
+        raise TypeError(f"{operation}: data of the sequence is a {type(data).__name__}; expected a Tensor")
+    if not data.shape:
+        raise ValueError(f"{operation}: data of the sequence is (); expected (rows, ...)")
+    return data, checked_batch_sizes(sequence.batch_sizes, data.shape[0], operation)
+
+
+def checked_batch_sizes(batch_sizes: Any, rows: int, operation: str) -> NDArray[np.int64]:
+    """Return the batch sizes of packed rows as an array.
+
+    Raises
+    ------
+    TypeError
+        If they are no integers.
+    ValueError
+        If they increase, are less than 1 or none, or do not add up to the rows.
+    """
+    sizes = to_host(as_array(batch_sizes, operation, "batch_sizes"))
+    if sizes.ndim != 1 or not len(sizes):
+        raise ValueError(f"{operation}: batch_sizes is {sizes.shape}; expected (T,), one for each step")
+    if sizes.dtype.kind not in "iu":
+        raise TypeError(f"{operation}: batch_sizes has dtype {sizes.dtype}; expected integers")
+    sizes = sizes.astype(np.int64)
+    if sizes[-1] < 1 or (sizes[1:] > sizes[:-1]).any():
+        raise ValueError(
+            f"{operation}: batch_sizes is {sizes.tolist()}; expected no increase, and 1 at the least"
+        )
+    if sizes.sum() != rows:
+        raise ValueError(
+            f"{operation}: batch_sizes add up to {sizes.sum()}; expected the rows of data, {rows}"
+        )
+    return sizes
+
+
 def _lengths(lengths: Any, operation: str, batch: int, longest: int) -> NDArray[np.int64]:
-    if isinstance(lengths, TensorBase):
-        lengths = to_host(lengths._array)
-    array = as_array(lengths, operation, "lengths")
+    array = to_host(as_array(lengths, operation, "lengths"))
     if array.dtype.kind not in "iu":
         raise TypeError(f"{operation}: lengths has dtype {array.dtype}; expected integers")
     if array.shape != (batch,):
@@ -92,18 +137,23 @@ def pack_padded_sequence(
     Raises
     ------
     TypeError
-        If `lengths` are no integers.
+        If `input` is no tensor, or `lengths` are no integers.
     ValueError
-        If a length is out of range, or they increase and `enforce_sorted` is set, or `input` has no two dimensions.
+        If a length is out of range, or they increase and `enforce_sorted` is set, or `input` has no two dimensions, or
+        no step of a sequence.
     """
     operation = "pack_padded_sequence"
+    if not isinstance(input, TensorBase):
+        raise TypeError(f"{operation}: input is a {type(input).__name__}; expected a Tensor")
     if len(input.shape) < 2:
         raise ValueError(
             f"{operation}: input is {input.shape}; expected (T, B, ...) or, batch first, (B, T, ...)"
         )
     batch, longest = input.shape[:2] if batch_first else (input.shape[1], input.shape[0])
-    if batch == 0:
-        raise ValueError(f"{operation}: input is {input.shape}; expected at least one sequence")
+    if batch == 0 or longest == 0:
+        raise ValueError(
+            f"{operation}: input is {input.shape}; expected at least one step of at least one sequence"
+        )
     sizes = _lengths(lengths, operation, batch, longest)
     order: NDArray[np.int64] | None = None
     if enforce_sorted:
@@ -146,8 +196,15 @@ def pad_packed_sequence(
     Tensor of shape (T, B, ...), or (B, T, ...) with `batch_first`
     array of int64, shape (B,)
         The lengths.
+
+    Raises
+    ------
+    TypeError
+        If `sequence` is no PackedSequence of a tensor and integers.
+    ValueError
+        If its batch sizes do not fit its data, or `total_length` is too small.
     """
-    data, batch_sizes = sequence.data, np.asarray(sequence.batch_sizes, np.int64)
+    data, batch_sizes = checked_packed(sequence, "pad_packed_sequence")
     steps, batch = len(batch_sizes), int(batch_sizes[0])
     if total_length is not None:
         if total_length < steps:
@@ -177,25 +234,48 @@ def pad_sequence(
     Returns
     -------
     Tensor of shape (T, B, ...), or (B, T, ...) with `batch_first`
+
+    Raises
+    ------
+    TypeError, ValueError
+        If `sequences` is empty, or one is no tensor, has no steps, or elements of another shape.
     """
-    return pad_packed_sequence(pack_sequence(sequences, False), batch_first, padding_value)[0]
+    return pad_packed_sequence(_pack(sequences, False, "pad_sequence"), batch_first, padding_value)[0]
 
 
 def pack_sequence(sequences: Sequence[Tensor], enforce_sorted: bool = True) -> PackedSequence:
-    """Pack sequences (L, ...), each at least one step long."""
+    """Pack sequences (L, ...), each at least one step long.
+
+    Raises
+    ------
+    TypeError, ValueError
+        As `pad_sequence` does; and if lengths increase and `enforce_sorted` is set.
+    """
+    return _pack(sequences, enforce_sorted, "pack_sequence")
+
+
+def _pack(sequences: Sequence[Tensor], enforce_sorted: bool, operation: str) -> PackedSequence:
+    sequences = list(sequences)
     if not sequences:
-        raise ValueError("pack_sequence: sequences is empty; expected at least one")
+        raise ValueError(f"{operation}: sequences is empty; expected at least one")
+    for i, sequence in enumerate(sequences):
+        if not isinstance(sequence, TensorBase):
+            raise TypeError(f"{operation}: sequences[{i}] is a {type(sequence).__name__}; expected a Tensor")
+        if not sequence.shape or not sequence.shape[0]:
+            raise ValueError(
+                f"{operation}: sequences[{i}] is {tuple(sequence.shape)}; expected (L, ...), L at least 1"
+            )
     shapes = {tuple(s.shape[1:]) for s in sequences}
-    if len(shapes) > 1 or any(len(s.shape) < 1 for s in sequences):
+    if len(shapes) > 1:
         raise ValueError(
-            f"pack_sequence: sequences have elements of shapes {sorted(shapes)}; expected one shape"
+            f"{operation}: sequences have elements of shapes {sorted(shapes)}; expected one shape"
         )
-    sizes = _lengths([s.shape[0] for s in sequences], "pack_sequence", len(sequences), 2**62)
+    sizes = np.array([s.shape[0] for s in sequences], np.int64)
     order: NDArray[np.int64] | None = None
     if enforce_sorted:
         if (np.diff(sizes) > 0).any():
             raise ValueError(
-                "pack_sequence: lengths increase; expected sequences longest first, or enforce_sorted=False"
+                f"{operation}: lengths increase; expected sequences longest first, or enforce_sorted=False"
             )
     else:
         order = np.argsort(-sizes, kind="stable")
@@ -204,4 +284,4 @@ def pack_sequence(sequences: Sequence[Tensor], enforce_sorted: bool = True) -> P
         sizes, starts = sizes[order], starts[order]
     batch_sizes = _batch_sizes(sizes)
     index = np.concatenate([starts[:n] + t for t, n in enumerate(batch_sizes)])
-    return PackedSequence(cat(list(sequences))[index], batch_sizes, order, invert_permutation(order))
+    return PackedSequence(cat(sequences)[index], batch_sizes, order, invert_permutation(order))
