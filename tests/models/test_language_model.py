@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import warnings
+
 import numpy as np
 import pytest
 
@@ -66,8 +68,45 @@ def test_samples(rng):
             model.sample(*arguments)
     with pytest.raises(ValueError, match="temperature"):
         model.sample(start, 3, temperature=-1)
-    with pytest.raises(ValueError, match="at least two tokens"):
+    with pytest.raises(ValueError, match="at least 2 tokens"):
         model.surprises(np.array([1]))
+
+
+def test_tokens_may_be_a_list_or_a_tensor(rng):
+    model = RecurrentLanguageModel(6, 4, 4, 1, "gru")
+    tokens = rng.integers(0, 6, 9)
+    expected = model.surprises(tokens)
+    drawn = model.sample(tokens, 5, temperature=0)
+    for same in (tokens.tolist(), dl.tensor(tokens), tokens.astype(np.uint8)):
+        np.testing.assert_array_equal(model.surprises(same), expected)
+        np.testing.assert_array_equal(model.sample(same, 5, temperature=0), drawn)
+
+
+def test_bad_input():
+    model = RecurrentLanguageModel(6, 4, 4, 1, "gru")
+    for call, kind, message in (
+        (lambda: model(np.array([1])), ValueError, r"x is \(1,\); expected \(T, B\)"),
+        (lambda: model(np.zeros((0, 2), int)), ValueError, r"x is \(0, 2\); expected \(T, B\)"),
+        (lambda: model.surprises([1]), ValueError, r"tokens is \(1,\); expected .* at least 2 tokens"),
+        (lambda: model.surprises([1.0, 2.0]), TypeError, "tokens has dtype float.*; expected integers"),
+        (lambda: model.surprises([1, 2], steps=0), ValueError, "surprises: steps is 0; expected at least 1"),
+        (lambda: model.surprises([1, 2], steps=-1), ValueError, "surprises: steps is -1"),
+        (lambda: model.surprises([1, 2], steps=1.5), TypeError, "surprises: steps is a float"),
+        (lambda: model.sample([], 2), ValueError, r"start is \(0,\)"),
+        (lambda: model.sample([1], 2.5), TypeError, "sample: count is a float; expected an integer"),
+        (lambda: model.sample([1], 2, forbidden=tuple(range(6))), ValueError, "the 6 forbidden tokens"),
+        (lambda: model.sample([1], 2, temperature=0, forbidden=tuple(range(6))), ValueError, "forbidden"),
+        (lambda: RecurrentLanguageModel(6, layers=1, dropout=1.0), ValueError, "dropout is 1.0"),
+    ):
+        with pytest.raises(kind, match=message):
+            call()
+
+
+def test_dropout_of_one_layer_does_not_warn():
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        model = RecurrentLanguageModel(6, 4, 4, layers=1, dropout=0.5)
+    assert model.dropout.p == 0.5
 
 
 SOFTMAXES = [{"softmax": "adaptive", "cutoffs": (5, 12)}, {"softmax": "sampled", "samples": 6}]

@@ -20,6 +20,14 @@ def test_frequencies_are_the_probabilities():
     assert draw_token(np.log(p), 0, rng) == 0
 
 
+@pytest.mark.parametrize("temperature", [0, 1.0])
+@pytest.mark.parametrize("scores", [[1.0, 2.0, -np.inf], [np.nan, 0.0, 1.0], [np.inf, 0.0, 1.0]])
+def test_there_must_be_a_token_to_draw(temperature, scores):
+    forbidden = (0, 1) if scores[2] < 0 else ()
+    with pytest.raises(ValueError, match=f"without the {len(forbidden)} forbidden tokens"):
+        draw_token(np.array(scores), temperature, np.random.default_rng(0), forbidden)
+
+
 def test_a_model_is_given_no_more_than_it_sees():
     given = []
 

@@ -177,6 +177,7 @@ def test_bad_settings(settings, text):
         ({"words": np.full(8, 11)}, IndexError, "expected 0 to 10"),
         ({"batch_sizes": [4, 3]}, ValueError, "batch_sizes add up to 7, expected the 8 rows"),
         ({"batch_sizes": [3, 4, 1]}, ValueError, "expected no increase"),
+        ({"batch_sizes": [4.9, 4.1]}, TypeError, "batch_sizes has dtype float64, expected integers"),
         ({"spellings": None}, ValueError, "spellings or spelled is missing"),
         ({"spellings": np.ones(5, int)}, ValueError, r"spellings is \(5,\)"),
         ({"spelled": np.zeros(7, int)}, ValueError, r"spelled is \(7,\)"),

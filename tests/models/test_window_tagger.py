@@ -143,6 +143,7 @@ def test_bad_settings(settings, text):
         ({"words": np.full(8, 11)}, IndexError, "expected 0 to 10"),
         ({"batch_sizes": [4, 3]}, ValueError, "batch_sizes add up to 7, expected the 8 rows"),
         ({"batch_sizes": [3, 4, 1]}, ValueError, "expected no increase"),
+        ({"batch_sizes": [4.9, 4.1]}, TypeError, "batch_sizes has dtype float64, expected integers"),
         ({"batch_sizes": [8, 0]}, ValueError, "expected no increase, and at least 1"),
         ({"batch_sizes": []}, ValueError, "batch_sizes"),
         ({"discrete": None}, ValueError, r"discrete is None, expected \(8, 2\)"),

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import warnings
 from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 import dlkit as dl
 from dlkit import nn
@@ -22,9 +25,9 @@ def tensor(rng: np.random.Generator, *shape: int, grad: bool = True) -> Any:
 @pytest.mark.parametrize("batch_first", [False, True])
 @pytest.mark.parametrize("layers", [1, 3])
 def test_is_pytorchs(rng, kind, bidirectional, batch_first, layers, torch):
-    settings = {"num_layers": layers, "bidirectional": bidirectional, "batch_first": batch_first}
-    theirs = getattr(torch.nn, kind)(5, 7, **settings).double()
-    ours = getattr(nn, kind)(5, 7, **settings, dtype=np.float64)
+    chosen = {"num_layers": layers, "bidirectional": bidirectional, "batch_first": batch_first}
+    theirs = getattr(torch.nn, kind)(5, 7, **chosen).double()
+    ours = getattr(nn, kind)(5, 7, **chosen, dtype=np.float64)
     ours.load_state_dict({k: v.detach().numpy().copy() for k, v in theirs.state_dict().items()})
     x = tensor(rng, 4, 3, 5)
     batch = 4 if batch_first else 3
@@ -63,6 +66,60 @@ def test_cells_are_pytorchs(rng, kind, torch):
         np.testing.assert_allclose(a.numpy(), b.detach().numpy(), atol=1e-12)
     single = ours(dl.tensor(x[0]))
     assert (single[0] if pair else single).shape == (7,)
+
+
+@given(data=st.data())
+@settings(max_examples=60)
+def test_any_layer_is_pytorchs(data):
+    """Any settings and sizes, packed or not, with first states or without: outputs, states and all gradients."""
+    torch = pytest.importorskip("torch")
+    draw = data.draw
+    kind = draw(st.sampled_from(["RNN", "LSTM", "GRU"]))
+    inputs, hidden, layers = (draw(st.integers(1, most)) for most in (9, 19, 3))
+    chosen: dict[str, Any] = {
+        name: draw(st.booleans()) for name in ("bias", "batch_first", "bidirectional")
+    } | {"num_layers": layers}
+    if kind == "RNN":
+        chosen["nonlinearity"] = draw(st.sampled_from(["tanh", "relu"]))
+    lengths = draw(st.lists(st.integers(1, 7), min_size=1, max_size=6))
+    packing = draw(st.sampled_from(["padded", "sorted", "unsorted"]))
+    if packing == "sorted":
+        lengths.sort(reverse=True)
+    given_states = draw(st.booleans())
+    seed = draw(st.integers(0, 2**32 - 1))
+    rng = np.random.default_rng(seed)
+    torch.manual_seed(seed)
+
+    theirs = getattr(torch.nn, kind)(inputs, hidden, **chosen).double()
+    ours = getattr(nn, kind)(inputs, hidden, **chosen, dtype=np.float64)
+    ours.load_state_dict({k: v.detach().numpy().copy() for k, v in theirs.state_dict().items()})
+    batch, pair = len(lengths), kind == "LSTM"
+    x = rng.standard_normal((batch, max(lengths), inputs))
+    x = x if chosen["batch_first"] else x.swapaxes(0, 1).copy()
+    shape = (layers * (2 if chosen["bidirectional"] else 1), batch, hidden)
+    states = [rng.standard_normal(shape) for _ in range(1 + pair)] if given_states else []
+    shares = rng.standard_normal(3)
+
+    def run(layer: Any, tensor: Any, pack: Any, pad: Any) -> list[Any]:
+        given_x = tensor(x, requires_grad=True)
+        hx = [tensor(s, requires_grad=True) for s in states]
+        sequence = given_x
+        if packing != "padded":
+            sequence = pack(given_x, lengths, chosen["batch_first"], packing == "sorted")
+        y, last = layer(sequence, (tuple(hx) if pair else hx[0]) if hx else None)
+        if packing != "padded":
+            y, _ = pad(y, chosen["batch_first"])
+        outputs = [y, *(last if pair else (last,))]
+        sum((share * o * o).sum() for share, o in zip(shares, outputs, strict=False)).backward()
+        gradients = [t.grad for t in (given_x, *hx, *layer.parameters())]
+        return [(t.detach() if hasattr(t, "detach") else t).numpy() for t in [*outputs, *gradients]]
+
+    there = torch.nn.utils.rnn
+    found = run(ours, dl.tensor, rnn.pack_padded_sequence, rnn.pad_packed_sequence)
+    expected = run(theirs, torch.tensor, there.pack_padded_sequence, there.pad_packed_sequence)
+    for a, b in zip(found, expected, strict=True):
+        assert a.shape == b.shape
+        np.testing.assert_allclose(a, b, rtol=1e-9, atol=1e-11)
 
 
 LADDER = [
@@ -250,6 +307,46 @@ def test_weights_survive_a_file(rng, tmp_path):
     np.testing.assert_array_equal(layer(x)[0].numpy(), other(x)[0].numpy())
 
 
+def test_weights_of_a_projection_are_refused_with_the_reason():
+    state = nn.LSTM(3, 4).state_dict() | {"weight_hr_l0": np.zeros((2, 4))}
+    with pytest.raises(
+        ValueError, match=r"unexpected: weight_hr_l0; weight_hr_l… are of an LSTM with proj_size"
+    ):
+        nn.LSTM(3, 4).load_state_dict(state)
+    state = {f"1.{name}": value for name, value in state.items()}
+    with pytest.raises(ValueError, match="with proj_size, which dlkit"):
+        nn.Sequential(nn.Linear(3, 3), nn.LSTM(3, 4)).load_state_dict(state)
+
+
+def test_code_for_pytorch_runs(rng):
+    assert repr(nn.LSTM(3, 4, proj_size=0)) == "LSTM(3, 4)"
+    for layer in (nn.RNN(3, 4), nn.LSTM(3, 4), nn.GRU(3, 4), nn.Recurrent("additive", 3, 4)):
+        before = {name: np.array(value) for name, value in layer.state_dict().items()}
+        layer.flatten_parameters()
+        for name, value in layer.state_dict().items():
+            np.testing.assert_array_equal(value, before[name])
+    for layer in (nn.LSTM(3, 4), nn.RNNCell(3, 4), nn.LSTMCell(3, 4), nn.GRUCell(3, 4, bias=False)):
+        before = {name: np.array(value) for name, value in layer.state_dict().items()}
+        layer.reset_parameters()
+        for name, value in layer.state_dict().items():
+            assert (value != before[name]).all()
+            assert (np.abs(value) <= 0.5).all()
+
+
+def test_dropout_of_one_layer_warns():
+    for make in (
+        lambda **more: nn.Recurrent("gru", 3, 4, **more),
+        *(lambda kind=kind, **more: kind(3, 4, **more) for kind in (nn.RNN, nn.LSTM, nn.GRU)),
+    ):
+        with pytest.warns(UserWarning, match=r"dropout is 0.5 but num_layers is 1") as caught:
+            make(dropout=0.5)
+        assert [w.filename for w in caught] == [__file__]
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            make(dropout=0.5, num_layers=2)
+            make(recurrent_dropout=0.5)
+
+
 def test_weights_of_another_architecture_are_refused():
     lstm, gru = nn.LSTM(3, 4), nn.GRU(3, 4)
     with pytest.raises(ValueError, match="weight_ih_l0"):
@@ -276,6 +373,14 @@ BAD = [
     (lambda: nn.GRU(3, 4)(dl.tensor(np.zeros((2, 2, 3), "f")), dl.tensor(np.zeros((1, 3, 4), "f"))), ValueError,
      r"hx's h is \(1, 3, 4\); expected \(1, 2, 4\)"),
     (lambda: nn.GRUCell(3, 4)(dl.tensor(np.zeros((2, 5), "f"))), ValueError, r"expected \(B, 3\)"),
+    (lambda: nn.LSTM(3, 4, proj_size=2), ValueError, "LSTM: proj_size is 2; expected 0"),
+    (lambda: nn.GRU(3, 4, proj_size=2), TypeError, "proj_size"),
+    (lambda: nn.GRU(3, 4)(rnn.PackedSequence(dl.zeros(5, 3), [])), ValueError, r"GRU: batch_sizes is \(0,\)"),
+    (lambda: nn.GRU(3, 4)(rnn.PackedSequence(dl.zeros(5, 3), [2.9, 2.1])), TypeError,
+     "GRU: batch_sizes has dtype float.*; expected integers"),
+    (lambda: nn.GRU(3, 4)(rnn.PackedSequence(dl.zeros(5, 3), [2, 2])), ValueError, "GRU: batch_sizes add up to 4"),
+    (lambda: nn.GRU(3, 4)(rnn.PackedSequence(np.zeros((5, 3), "f"), [3, 2])), TypeError,
+     "GRU: data of the sequence is a ndarray; expected a Tensor"),
     (lambda: nn.GRU(3, 4)(dl.tensor(np.zeros((2, 2, 3)))), TypeError, "float"),
 ]  # fmt: skip
 
@@ -293,6 +398,15 @@ def test_repr_shows_what_is_not_the_default():
     )
     assert repr(nn.Recurrent("additive", 3, 4)) == "Recurrent(additive, 3, 4)"
     assert repr(nn.GRUCell(3, 4, bias=False)) == "GRUCell(3, 4, bias=False)"
+    assert repr(nn.LSTM(3, 4, peepholes=True, bias=False)) == "LSTM(3, 4, bias=False, peepholes=True)"
+    assert repr(nn.LSTM(3, 4, coupled=True)) == "LSTM(3, 4, coupled=True)"
+    assert repr(nn.GRU(3, 4, reset_after=False)) == "GRU(3, 4, reset_after=False)"
+    assert repr(nn.RNN(3, 4, nonlinearity="relu")) == "RNN(3, 4, nonlinearity='relu')"
+    assert repr(nn.RNNCell(3, 4, nonlinearity="relu")) == "RNNCell(3, 4, nonlinearity='relu')"
+    assert repr(nn.GRUCell(3, 4, new_z=True)) == "GRUCell(3, 4, new_z=True)"
+    assert repr(nn.GRUCell(3, 4, reset_after=False)) == "GRUCell(3, 4, reset_after=False)"
+    assert repr(nn.RecurrentCell("additive", 3, 4)) == "RecurrentCell(additive, 3, 4)"
+    assert repr(nn.LSTM(3, 4)) == "LSTM(3, 4)"
 
 
 def test_new_z_is_for_grus_alone():

@@ -7,7 +7,7 @@ from itertools import pairwise
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from dlkit import nn
 from dlkit.autograd import Tensor, no_grad
@@ -15,8 +15,10 @@ from dlkit.kernels.backend import device_of, move, to_host
 from dlkit.kernels.recurrent import CELLS
 from dlkit.nn import functional as F
 from dlkit.nn import init
+from dlkit.nn.linear import positive_integer
 
-from .sampling import check_sample, draw_token
+from .sampling import check_sample, checked_tokens, draw_token
+from .tagger import check_share
 
 #: One state, or a pair of them for LSTMs.
 State = Any
@@ -95,9 +97,12 @@ class RecurrentLanguageModel(nn.Module):
                 f"RecurrentLanguageModel: tied is set but dimensions is {dimensions} and hidden {hidden}; expected "
                 f"them equal"
             )
+        check_share("RecurrentLanguageModel", "dropout", dropout)
         self.embedding = nn.Embedding(words, dimensions)
         self.recurrent = nn.Recurrent(
-            cell, dimensions, hidden, layers, dropout=dropout, recurrent_dropout=recurrent_dropout
+            *(cell, dimensions, hidden, layers),
+            dropout=0.0 if layers == 1 else dropout,  # one layer has nothing between layers
+            recurrent_dropout=recurrent_dropout,
         )
         if softmax == "adaptive" and tied:
             self.output = nn.TiedAdaptiveLogSoftmaxWithLoss(self.embedding.weight, cutoffs)
@@ -143,6 +148,11 @@ class RecurrentLanguageModel(nn.Module):
         Tensor of shape (T B, words)
             Logits, row by row in the order of x; log-probabilities where the softmax is not full.
         state
+
+        Raises
+        ------
+        ValueError
+            `x` has other dimensions, or no tokens.
         """
         rows, state = self.features(x, state)
         if isinstance(self.output, nn.Linear):
@@ -151,6 +161,11 @@ class RecurrentLanguageModel(nn.Module):
 
     def features(self, x: Any, state: State = None) -> tuple[Tensor, State]:
         """What the output layer reads, shape (T B, hidden), and the state; arguments as those of `forward`."""
+        shape = np.shape(x)
+        if len(shape) != 2 or 0 in shape:
+            raise ValueError(
+                f"RecurrentLanguageModel: x is {tuple(shape)}; expected (T, B), neither of them 0"
+            )
         vectors = self.dropout(self.embedding(x))
         outputs, state = self.recurrent(vectors, state)
         return self.dropout(outputs.reshape(-1, outputs.shape[2])), state
@@ -192,7 +207,7 @@ class RecurrentLanguageModel(nn.Module):
         # On the model's device.
         return move(tokens, device_of(self.embedding.weight.data))
 
-    def surprises(self, tokens: NDArray[np.int64], steps: int = 100) -> NDArray[np.float64]:
+    def surprises(self, tokens: ArrayLike, steps: int = 100) -> NDArray[np.float64]:
         """What each token of a text after the first costs, given all those before it.
 
         Parameters
@@ -206,11 +221,14 @@ class RecurrentLanguageModel(nn.Module):
         -------
         ndarray of shape (N - 1,)
             Minus the natural logarithms of their probabilities.
+
+        Raises
+        ------
+        TypeError, ValueError
+            `tokens` are no integers, or fewer than two, or `steps` is no positive integer.
         """
-        if tokens.ndim != 1 or len(tokens) < 2:
-            raise ValueError(
-                f"surprises: tokens is {tokens.shape}; expected one dimension of at least two tokens"
-            )
+        tokens = checked_tokens(tokens, "surprises", "tokens", 2)
+        steps = positive_integer(steps, "surprises", "steps")
         found = []
         state: State = None
         with nn.evaluation_mode(self), no_grad():
@@ -223,7 +241,7 @@ class RecurrentLanguageModel(nn.Module):
 
     def sample(
         self,
-        start: NDArray[np.int64],
+        start: ArrayLike,
         count: int,
         *,
         temperature: float = 1.0,
@@ -248,12 +266,17 @@ class RecurrentLanguageModel(nn.Module):
         Returns
         -------
         ndarray of shape (count,)
+
+        Raises
+        ------
+        TypeError, ValueError
+            `start` are no integers, or none; another argument is out of range, or all words are forbidden.
         """
-        check_sample(start, count, temperature)
+        inputs = check_sample(start, count, temperature)
         rng = rng or np.random.default_rng()
         drawn: list[int] = []
+        state: State = None
         with nn.evaluation_mode(self), no_grad():
-            inputs, state = start, None
             for _ in range(count):
                 logits, state = self(self._here(inputs[:, None]), state)
                 scores = to_host(logits.data[-1]).astype(np.float64)

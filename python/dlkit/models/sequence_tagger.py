@@ -13,6 +13,7 @@ from dlkit.nn import functional as F
 from dlkit.nn.sequences import PackedSequence, pack_padded_sequence
 
 from .tagger import PADDING, UNKNOWN, Tagger, check_share, check_sizes, check_spread
+from .window_tagger import checked_batch_sizes
 
 __all__ = ["CHARACTER_MODES", "PADDING", "TAGGER_CELLS", "UNKNOWN", "SequenceTagger", "count_weights"]
 
@@ -246,11 +247,7 @@ class SequenceTagger(Tagger):
             parts.append(vectors.reshape(len(numbers), -1))
         rows = parts[0] if len(parts) == 1 else cat(parts, 1)
         rows = F.dropout(rows, self.dropout, self.training)
-        sizes = np.asarray(batch_sizes, np.int64)
-        if sizes.ndim != 1 or not sizes.size or sizes.sum() != len(numbers):
-            raise ValueError(
-                f"SequenceTagger: batch_sizes add up to {int(sizes.sum())}, expected the {len(numbers)} rows of words"
-            )
+        sizes = checked_batch_sizes("SequenceTagger", batch_sizes, len(numbers))
         states = self.recurrent(PackedSequence(rows, sizes))[0].data
         scores: Tensor = self.output(F.dropout(states, self.dropout, self.training))
         return scores

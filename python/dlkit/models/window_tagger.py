@@ -218,15 +218,20 @@ def checked_batch_sizes(owner: str, batch_sizes: Sequence[int], rows: int) -> ND
 
     Raises
     ------
+    TypeError
+        They are no integers.
     ValueError
         They are no falling positive numbers that add up to the rows.
     """
     sizes = np.asarray(batch_sizes)
-    if sizes.ndim != 1 or not sizes.size or sizes.dtype.kind not in "iu" or int(sizes.sum()) != rows:
-        total = (
-            int(sizes.sum()) if sizes.ndim == 1 and sizes.size and sizes.dtype.kind in "iu" else sizes.shape
+    if sizes.ndim != 1 or not sizes.size:
+        raise ValueError(f"{owner}: batch_sizes is {sizes.shape}, expected (T,), one for each step")
+    if sizes.dtype.kind not in "iu":
+        raise TypeError(f"{owner}: batch_sizes has dtype {sizes.dtype}, expected integers")
+    if int(sizes.sum()) != rows:
+        raise ValueError(
+            f"{owner}: batch_sizes add up to {int(sizes.sum())}, expected the {rows} rows of words"
         )
-        raise ValueError(f"{owner}: batch_sizes add up to {total}, expected the {rows} rows of words")
     if sizes[-1] < 1 or (np.diff(sizes.astype(np.int64)) > 0).any():
         raise ValueError(f"{owner}: batch_sizes are {sizes.tolist()}, expected no increase, and at least 1")
     return sizes.astype(np.int64)

@@ -407,6 +407,8 @@ class Module:
                         f"{name} is {shape_text(array.shape)}, expected {shape_text(tensor.shape)}"
                     )
                 arrays[name] = array
+        if problems and any(str(name).rpartition(".")[2].startswith("weight_hr_l") for name in unexpected):
+            problems.append("weight_hr_l… are of an LSTM with proj_size, which dlkit.nn.LSTM does not have")
         if problems:
             raise ValueError(
                 f"load_state_dict: the state does not fit {type(self).__name__}: {'; '.join(problems)}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
 from typing import Any
 
@@ -18,7 +19,7 @@ from dlkit.nn.module import Module, float_dtype
 from dlkit.nn.parameter import Parameter
 from dlkit.nn.recurrent_functional import RecurrentState
 from dlkit.nn.recurrent_steps import recurrent_steps
-from dlkit.nn.sequences import PackedSequence
+from dlkit.nn.sequences import PackedSequence, checked_packed
 
 #: Names of a layer's parameters, in the order of `RecurrentWeights`.
 _PARTS = (
@@ -47,6 +48,23 @@ def _given_states(name: str, hx: Any, has_c: bool, shape: tuple[int, ...]) -> tu
     return states
 
 
+#: Settings, and what they are by default. No layer or cell has all of them.
+_SETTINGS = (
+    *(("num_layers", 1), ("nonlinearity", "tanh"), ("bias", True), ("batch_first", False), ("dropout", 0.0)),
+    *(("bidirectional", False), ("coupled", False), ("reset_after", True), ("recurrent_dropout", 0.0)),
+    *(("peepholes", False), ("new_z", False), ("layer_norm", False)),
+)
+
+
+def _sizes_and_settings(module: Any, with_cell: bool) -> str:
+    text = f"{module.input_size}, {module.hidden_size}"
+    for name, default in _SETTINGS:
+        value = getattr(module, name, default)
+        if value != default:
+            text += f", {name}={value!r}"
+    return f"{module.cell}, {text}" if with_cell else text
+
+
 class Recurrent(Module):
     """Layers of recurrent cells over whole sequences, of any cell of the ladder.
 
@@ -66,7 +84,8 @@ class Recurrent(Module):
     batch_first : bool
         Whether input and output are (B, T, ...) instead of (T, B, ...). States are always (layers directions, B, H).
     dropout : float
-        Probability with which an output of a layer, but the last, is set to 0 in training.
+        Probability, less than 1, with which an output of a layer, but the last, is set to 0 in training. With one layer
+        there is none to set: a warning says so.
     bidirectional : bool
         Whether a second direction goes from the last step to the first; its outputs follow the first one's.
     recurrent_dropout : float
@@ -124,9 +143,14 @@ class Recurrent(Module):
                 raise TypeError(f"{name}: {argument} is {probability!r}; expected a number")
             if not 0 <= probability < 1:
                 raise ValueError(f"{name}: {argument} is {probability}; expected 0 or more and less than 1")
+        if dropout and self.num_layers == 1:
+            warnings.warn(
+                f"{name}: dropout is {dropout} but num_layers is 1; it acts between layers, not behind the last",
+                stacklevel=2 if type(self) is Recurrent else 3,  # subclasses call this in their own __init__
+            )
         self.bias, self.batch_first, self.bidirectional = bool(bias), bool(batch_first), bool(bidirectional)
         self.dropout, self.recurrent_dropout = float(dropout), float(recurrent_dropout)
-        self.new_z, self.layer_norm = bool(new_z), bool(layer_norm)
+        self.peepholes, self.new_z, self.layer_norm = bool(peepholes), bool(new_z), bool(layer_norm)
         self.directions = 2 if bidirectional else 1
         kind = float_dtype(dtype, name)
         width = traits.gates * self.hidden_size
@@ -154,6 +178,9 @@ class Recurrent(Module):
             RecurrentWeights(*(getattr(self, part + suffix, None) for part in _PARTS))
             for suffix in self._suffixes(layer)
         ]
+
+    def flatten_parameters(self) -> None:
+        """Do nothing: here for code that PyTorch's cuDNN needs it of. Kernels take weights where they are."""
 
     def reset_parameters(self) -> None:
         """Draw all weights anew."""
@@ -185,7 +212,8 @@ class Recurrent(Module):
         name = type(self).__name__
         packed = isinstance(input, PackedSequence)
         if packed:
-            rows, sizes = input.data, [int(n) for n in input.batch_sizes]
+            rows, batch_sizes = checked_packed(input, name)
+            sizes: list[int] = batch_sizes.tolist()
             batch, single = sizes[0], False
         else:
             if not isinstance(input, Tensor):
@@ -277,20 +305,7 @@ class Recurrent(Module):
 
     def extra_repr(self) -> str:
         """Return sizes, and the settings that are not the default."""
-        text = f"{self.input_size}, {self.hidden_size}"
-        for name, default in (
-            ("num_layers", 1),
-            ("bias", True),
-            ("batch_first", False),
-            ("dropout", 0.0),
-            ("bidirectional", False),
-            ("recurrent_dropout", 0.0),
-            ("new_z", False),
-            ("layer_norm", False),
-        ):
-            if getattr(self, name) != default:
-                text += f", {name}={getattr(self, name)}"
-        return text if type(self) is not Recurrent else f"{self.cell}, {text}"
+        return _sizes_and_settings(self, type(self) is Recurrent)
 
 
 class RNN(Recurrent):
@@ -336,6 +351,8 @@ class LSTM(Recurrent):
     ----------
     coupled : bool
         f = 1 - i, without weights of its own (Greff et al. 2015); gate order i, g, o instead of i, f, g, o.
+    proj_size : int
+        0, for code that gives it: there is no projection of the hidden state.
     input_size, hidden_size, num_layers, bias, batch_first, dropout, bidirectional
         As for `Recurrent`; also ``recurrent_dropout``, ``peepholes``, ``layer_norm``, ``dtype``.
     """
@@ -350,12 +367,17 @@ class LSTM(Recurrent):
         dropout: float = 0.0,
         bidirectional: bool = False,
         *,
+        proj_size: int = 0,
         coupled: bool = False,
         recurrent_dropout: float = 0.0,
         peepholes: bool = False,
         layer_norm: bool = False,
         dtype: Any = np.float32,
     ) -> None:
+        if proj_size != 0:
+            raise ValueError(
+                f"LSTM: proj_size is {proj_size!r}; expected 0: there is no projection of the hidden state"
+            )
         super().__init__(
             "coupled_lstm" if coupled else "lstm",
             *(input_size, hidden_size, num_layers, bias, batch_first, dropout, bidirectional),
@@ -364,6 +386,7 @@ class LSTM(Recurrent):
             layer_norm=layer_norm,
             dtype=dtype,
         )
+        self.coupled = bool(coupled)
 
 
 class GRU(Recurrent):
@@ -404,6 +427,7 @@ class GRU(Recurrent):
             layer_norm=layer_norm,
             dtype=dtype,
         )
+        self.reset_after = bool(reset_after)
 
 
 class RecurrentCell(Module):
@@ -443,6 +467,7 @@ class RecurrentCell(Module):
         name = type(self).__name__
         traits = _traits(name, cell, new_z)
         self.cell, self.has_c, self.new_z = cell, traits.has_c, bool(new_z)
+        self.bias = bool(bias)
         self.input_size = positive_integer(input_size, name, "input_size")
         self.hidden_size = positive_integer(hidden_size, name, "hidden_size")
         kind, width = float_dtype(dtype, name), traits.gates * self.hidden_size
@@ -450,6 +475,10 @@ class RecurrentCell(Module):
         self.weight_hh = Parameter(np.empty((width, self.hidden_size), kind))
         for part in ("bias_ih", "bias_hh"):
             self.register_parameter(part, Parameter(np.empty(width, kind)) if bias else None)
+        self.reset_parameters()
+
+    def reset_parameters(self) -> None:
+        """Draw all weights anew."""
         bound = 1 / self.hidden_size**0.5
         for parameter in self.parameters():
             init.uniform_(parameter, -bound, bound)
@@ -488,8 +517,8 @@ class RecurrentCell(Module):
         return (h, state.c.reshape(*end)) if state.c is not None else h
 
     def extra_repr(self) -> str:
-        """Return the sizes."""
-        return f"{self.input_size}, {self.hidden_size}" + ("" if self.bias_ih is not None else ", bias=False")
+        """Return sizes, and the settings that are not the default."""
+        return _sizes_and_settings(self, type(self) is RecurrentCell)
 
 
 class RNNCell(RecurrentCell):
@@ -507,6 +536,7 @@ class RNNCell(RecurrentCell):
         if nonlinearity not in ("tanh", "relu"):
             raise ValueError(f"RNNCell: nonlinearity is {nonlinearity!r}; expected 'tanh' or 'relu'")
         super().__init__(nonlinearity, input_size, hidden_size, bias, dtype=dtype)
+        self.nonlinearity = nonlinearity
 
 
 class LSTMCell(RecurrentCell):
@@ -536,3 +566,4 @@ class GRUCell(RecurrentCell):
             new_z=new_z,
             dtype=dtype,
         )
+        self.reset_after = bool(reset_after)
