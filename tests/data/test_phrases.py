@@ -139,6 +139,61 @@ def test_a_file_is_as_good_as_its_sentences(sentences: list[list[str]], tmp_path
     assert sorted(os.listdir(tmp_path)) == ["a", "text.txt"]
 
 
+def test_sentences_as_gensim_takes_them(sentences: list[list[str]]) -> None:
+    gensim = pytest.importorskip("gensim.models.phrases")
+    theirs = gensim.Phrases(sentences=sentences, min_count=3, threshold=1.0)
+    ours = Phrases(sentences=sentences, min_count=3, threshold=1.0)
+    assert ours.export_phrases() == pytest.approx(theirs.export_phrases(), rel=1e-12)
+    assert list(ours.export_phrases().values()) == sorted(ours.scores.values(), reverse=True)
+    assert ours.freeze()[sentences[0]] == theirs.freeze()[sentences[0]]
+    want = list(theirs[sentences])
+    joined = ours[sentences]
+    for _ in range(2):  # as often as the sentences themselves
+        assert list(joined) == want
+    generator: Any = (sentence for sentence in sentences)
+    once = ours[generator]
+    assert list(once) == want
+    assert list(once) == []
+    assert list(ours[iter(sentences)]) == want
+    assert list(ours[tuple(map(tuple, sentences))]) == want
+    assert list(ours[[iter(sentence) for sentence in sentences]]) == want
+    words: Any = iter(sentences[0])
+    assert ours[words] == want[0]
+    assert ours[tuple(sentences[0])] == want[0]
+    nothing: Any = iter([])
+    assert ours[[]] == ours[()] == ours[nothing] == []
+    assert list(ours[[[], sentences[0]]]) == [[], want[0]]
+    # Phrases of three words: of sentences that are joined as they are read.
+    longer = Phrases(joined, 3, 1.0)
+    assert longer.scores == Phrases(want, 3, 1.0).scores
+    assert list(longer[joined]) == [longer[sentence] for sentence in want]
+
+
+def test_arguments_that_are_not_there(tmp_path: Path) -> None:
+    text = [["a", "b"]]
+    wrong: list[tuple[dict[str, Any], str]] = [
+        (
+            {"progress_per": 100},
+            r"^Phrases: there is no argument 'progress_per' \(did you mean 'progress'\?\)$",
+        ),
+        ({"treshold": 1}, r"^Phrases: there is no argument 'treshold' \(did you mean 'threshold'\?\)$"),
+        ({"zzz": 1}, "^Phrases: there is no argument 'zzz'$"),
+        ({"sentences": text}, "^Phrases: both source and sentences are given, expected one text$"),
+    ]
+    for arguments, message in wrong:
+        with pytest.raises(TypeError, match=message):
+            Phrases(text, **arguments)
+    with pytest.raises(
+        TypeError, match=r"^Phrases: neither source nor sentences is given, expected one text$"
+    ):
+        Phrases()
+    ours = Phrases(text * 9, 1, 0.0)
+    with pytest.raises(
+        TypeError, match=r"^apply: there is no argument 'worker' \(did you mean 'workers'\?\)$"
+    ):
+        ours.apply(text, tmp_path / "out", worker=1)
+
+
 def test_words_thrown_away_part_their_neighbours() -> None:
     sentences = [["a", f"rare{i}", "b"] for i in range(300)] + [["a", "c"]] * 10
     ours = Phrases(sentences, 1, 0.0, max_vocab_size=30, piece=64)
@@ -170,8 +225,13 @@ def test_errors(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="holds no words"):
         Phrases([])
     ours = Phrases([["a", "b"]] * 9, 1, 0.0)
-    with pytest.raises(DataError, match="expected a list of words"):
-        ours["a b"]
+    wrong: Any
+    for wrong in ("a b", 3, None):
+        with pytest.raises(DataError, match=r"expected a list of words, or of sentences"):
+            ours[wrong]
+    for wrong in (["a"], "b c"), (["a"], 3):
+        with pytest.raises(DataError, match=r"a sentence is of type (str|int), expected a list of words"):
+            list(ours[wrong])
     with pytest.raises(DataError, match="sentence 2 has a word with white space"):
         ours.apply([["a"], ["b c"]], tmp_path / "out")
     with pytest.raises(DataError, match="cannot be written"):

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import difflib
+import inspect
 import json
 import math
 import os
 import secrets
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
+from dataclasses import fields
+from itertools import chain
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, overload
 
 from dlkit import _cpu
 
@@ -54,6 +58,8 @@ class Phrases:
         Words that neither begin nor end a phrase, but may stand within one, eight at most: with
         `ENGLISH_CONNECTOR_WORDS` ``state of the art`` is a phrase of the words ``state`` and ``art``. They are not
         counted.
+    sentences
+        gensim's name for `source`.
     **reading
         As in `WordCorpus.build`: errors, max_sentence, workers, piece, folder, progress.
 
@@ -68,19 +74,28 @@ class Phrases:
     ------
     DataError
         As `WordCorpus.build`.
+    TypeError
+        There is no text, or an argument that is not known.
+
+    Notes
+    -----
+    As in gensim, whose `add_vocab` and scoring by a function of one's own are not there: the counts of what is no
+    phrase are not kept.
 
     Examples
     --------
     >>> import dlkit as dl
     >>> sentences = [["in", "new", "york"], ["to", "new", "york"], ["a", "new", "day"], ["i", "am", "here"]] * 5
-    >>> phrases = dl.data.Phrases(sentences, min_count=5, threshold=0.7)
+    >>> phrases = dl.data.Phrases(sentences, min_count=5, threshold=0.4)
     >>> phrases[["from", "new", "york"]]
     ['from', 'new_york']
+    >>> list(phrases[[["from", "new", "york"], ["a", "day"]]])
+    [['from', 'new_york'], ['a', 'day']]
     """
 
     def __init__(
         self,
-        source: Source,
+        source: Source | None = None,
         min_count: int = 5,
         threshold: float = 10.0,
         *,
@@ -88,9 +103,15 @@ class Phrases:
         scoring: Literal["default", "npmi"] = "default",
         max_vocab_size: int | None = 40_000_000,
         connector_words: Iterable[str] = frozenset(),
+        sentences: Source | None = None,
         **reading: Any,
     ) -> None:
         owner = "Phrases"
+        how = _reading(owner, Phrases.__init__, reading)
+        if (source is None) == (sentences is None):
+            given = "neither source nor sentences is" if source is None else "both source and sentences are"
+            raise TypeError(f"{owner}: {given} given, expected one text")
+        text_source: Any = sentences if source is None else source
         if isinstance(connector_words, str):
             raise DataError(f"{owner}: connector_words is a text, expected words, such as {{'of', 'the'}}")
         self.connector_words = frozenset(connector_words)
@@ -117,9 +138,8 @@ class Phrases:
         self.threshold = threshold
         self.delimiter = delimiter
         self.scoring = scoring
-        how = Reading(**reading).checked(owner)
         limit = max_vocab_size or 0
-        with opened(source, how) as text:
+        with opened(text_source, how) as text:
             counter = text.count(limit)
             if counter.words == 0:
                 raise DataError(f"{text.name} holds no words")
@@ -142,11 +162,36 @@ class Phrases:
         """How many phrases there are."""
         return len(self.scores)
 
-    def __getitem__(self, sentence: Sequence[str]) -> list[str]:
-        """The words of a sentence, phrases joined, from the left."""
+    @overload
+    def __getitem__(self, sentence: list[str] | tuple[str, ...]) -> list[str]: ...  # type: ignore[overload-overlap]
+
+    @overload
+    def __getitem__(self, sentence: Iterable[Iterable[str]]) -> Iterable[list[str]]: ...
+
+    def __getitem__(self, sentence: Any) -> Any:
+        """The words of a sentence, phrases joined, from the left.
+
+        Of sentences, an iterable of their words, joined when it is iterated over: as often as `sentence` can be.
+        """
         if isinstance(sentence, str) or not isinstance(sentence, Iterable):
             raise DataError(
-                f"Phrases: sentence is of type {type(sentence).__name__}, expected a list of words"
+                f"Phrases: sentence is of type {type(sentence).__name__}, expected a list of words, or of sentences"
+            )
+        words = iter(sentence)
+        try:
+            first = next(words)
+        except StopIteration:
+            return []
+        once = words is sentence  # an iterator, which no longer has what was looked at
+        whole = chain([first], words) if once else sentence
+        if isinstance(first, str):
+            return self._joined(whole)
+        return map(self._joined, whole) if once else _JoinedSentences(self, whole)
+
+    def _joined(self, sentence: Iterable[str]) -> list[str]:
+        if isinstance(sentence, str) or not isinstance(sentence, Iterable):
+            raise DataError(
+                f"Phrases: a sentence is of type {type(sentence).__name__}, expected a list of words"
             )
         joined: list[str] = []
         begun: Phrase = ()  # what may become a phrase: a word and the connectors behind it
@@ -163,6 +208,17 @@ class Phrases:
                 joined += begun
                 begun = (word,)
         return joined + list(begun)
+
+    def export_phrases(self) -> dict[str, float]:
+        """Return the scores of the phrases by what they become, the highest first."""
+        found: dict[str, float] = {}
+        for phrase, score in self.scores.items():
+            found.setdefault(self.delimiter.join(phrase), score)
+        return found
+
+    def freeze(self) -> Phrases:
+        """Return the object itself, which keeps no more than its phrases: for programs written for gensim."""
+        return self
 
     def apply(self, source: Source, path: str | os.PathLike[str], **reading: Any) -> int:
         """Write a text with its phrases joined: a sentence a line, a space between words.
@@ -186,7 +242,7 @@ class Phrases:
         DataError
             As `WordCorpus.build`; a word of a list has white space; the file cannot be written.
         """
-        how = Reading(**reading).checked("apply")
+        how = _reading("apply", Phrases.apply, reading)
         words = sorted({word for phrase in self.scores for word in phrase})
         number = {word: i for i, word in enumerate(words)}
         table = _cpu.WordCorpusVocabulary([word.encode() for word in words], [1] * len(words))
@@ -293,6 +349,29 @@ class Phrases:
                 )
             made.counts[tuple(row[0])], made.scores[tuple(row[0])] = row[1], row[2]
         return made
+
+
+class _JoinedSentences:
+    """Sentences with their phrases joined."""
+
+    def __init__(self, phrases: Phrases, sentences: Iterable[Iterable[str]]) -> None:
+        self._phrases = phrases
+        self._sentences = sentences
+
+    def __iter__(self) -> Iterator[list[str]]:
+        return map(self._phrases._joined, self._sentences)
+
+
+def _reading(owner: str, function: Any, given: dict[str, Any]) -> Reading:
+    """How a text is read, by the arguments that `function` has besides its own."""
+    known = [field.name for field in fields(Reading)]
+    for name in given:
+        if name not in known:
+            own = [name for name in inspect.signature(function).parameters if name not in ("self", "reading")]
+            near = difflib.get_close_matches(name, own + known, n=1, cutoff=0.4)
+            hint = f" (did you mean {near[0]!r}?)" if near else ""
+            raise TypeError(f"{owner}: there is no argument {name!r}{hint}")
+    return Reading(**given).checked(owner)
 
 
 def _is_count(value: object) -> bool:
