@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -165,6 +166,50 @@ def test_damaged_runs_are_refused(tmp_path):
         load_language_model(folder)
     with pytest.raises(PredictorError, match="has no run in it"):
         load_language_model(tmp_path)
+
+
+RNN = {"cell": "tanh", "layers": 1, "dimensions": 300, "hidden": 300}
+
+
+@pytest.mark.parametrize(
+    ("settings", "at_most"),
+    [
+        ({}, 130),
+        ({"epochs": 3, "dropout": 0.1}, 130),
+        ({"cell": "gru"}, None),
+        ({"hidden": 64}, None),
+        ({"units": "characters"}, None),
+        ({"min_count": 2}, None),
+        ({"data": "ptb"}, 115),
+        ({"data": "ptb", "preset": "small"}, 115),
+        ({"data": "ptb", "preset": "small", "cell": "gru"}, None),
+        ({"data": "ptb", "preset": "small", "layers": 1}, None),
+        ({"data": "ptb", "cell": "tanh"}, None),
+        ({"data": "ptb", **RNN, "optimizer": "adam", "lr": 2e-3}, 125),
+        ({"data": "ptb", **RNN, "cell": "relu"}, None),
+        ({"data": "ptb", "preset": "medium"}, 84),
+        ({"data": "ptb", "preset": "medium", "tied": True, "epochs": 13}, 84),
+        ({"data": "ptb", "preset": "medium", "cell": "tanh"}, None),
+        ({"data": "ptb", "preset": "medium", "hidden": 200}, None),
+        ({"data": "wikitext2", "softmax": "adaptive"}, 150),
+        ({"data": "wikitext2", "preset": "medium"}, None),
+        ({"data": "wikitext2", **RNN}, None),
+    ],
+    ids=str,
+)
+def test_each_network_is_judged_by_its_own_target(settings, at_most):
+    target = lm.target_of(get("lm").settings(**settings))
+    assert (target.at_most if target else None) == at_most
+
+
+def test_the_targets_are_those_that_results_are_held_to():
+    """What ``make reproduce-lm`` measured on the Penn Treebank, and what its table says must be reached."""
+    path = Path(__file__).parents[2] / "bench" / "results" / "reproduce-lm.json"
+    rows = [row for row in json.loads(path.read_text())["rows"] if row["data"] == "ptb"]
+    assert {row["name"] for row in rows} >= {"small", "rnn", "medium-tied"}
+    for row in rows:
+        target = lm.target_of(get("lm").settings(**row["settings"]))
+        assert (target.at_most if target else 0) == row["at_most"], row["name"]
 
 
 def test_surprise_is_drawn_for_every_word(tmp_path):
