@@ -97,14 +97,19 @@ void bind_word2vec_engine(py::module_& module) {
             const word2vec::Piece text = {tokens.data(), tokens.size(), words,  epoch,
                                           first_rate,    last_rate,     before, total};
             const py::gil_scoped_release release;
-            for (Index i = 0; i < text.count; ++i)
-              if (text.tokens[i] < -1 || text.tokens[i] >= static_cast<std::int64_t>(rows))
-                throw py::index_error("word2vec: tokens has word " + std::to_string(text.tokens[i]));
             return self.trainer.train(text, first, in, out, nodes, workers, self.progress);
           },
           py::arg("tokens"), py::arg("w_in"), py::arg("w_out"), py::arg("w_nodes"), py::arg("epoch"),
           py::arg("first_rate"), py::arg("last_rate"), py::arg("words"), py::arg("before"), py::arg("total"),
           py::arg("workers"), py::arg("first") = 0)
+      .def_static(
+          "count_words",
+          [](const Tokens& tokens, Index words) {
+            if (tokens.ndim() != 1) fail("word2vec", "tokens is no vector");
+            const py::gil_scoped_release release;
+            return word2vec::count_words(tokens.data(), tokens.size(), words);
+          },
+          py::arg("tokens"), py::arg("words"))
       .def_static("pieces", &Trainer::pieces, py::arg("tokens"))
       .def("draw",
            [](const Engine& self, const std::vector<std::uint64_t>& bits) {

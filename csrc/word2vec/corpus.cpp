@@ -227,13 +227,17 @@ Vocabulary Counting::vocabulary(std::uint64_t min_count, std::uint64_t max_final
   if (!finished_) throw std::invalid_argument("the text has not been counted");
   const WordTable& table = tables_[0];
   min_count = std::max<std::uint64_t>(min_count, 1);
-  if (max_final_vocab > 0 && max_final_vocab < table.size()) {
-    std::vector<std::uint64_t> counts;
+  if (max_final_vocab > 0) {
+    std::vector<std::uint64_t> counts;  // of new words: old ones stay
     for (const auto& entry : table.entries())
-      if (entry.length != 0) counts.push_back(entry.value);
-    const auto nth = counts.begin() + static_cast<std::ptrdiff_t>(max_final_vocab);
-    std::nth_element(counts.begin(), nth, counts.end(), std::greater<>());
-    min_count = std::max(min_count, *nth + 1);
+      if (entry.length != 0 && (old == nullptr || old->find(table.token(entry)) < 0)) counts.push_back(entry.value);
+    const std::uint64_t taken = old == nullptr ? 0 : old->size();
+    const std::uint64_t left = max_final_vocab > taken ? max_final_vocab - taken : 0;
+    if (left < counts.size()) {
+      const auto nth = counts.begin() + static_cast<std::ptrdiff_t>(left);
+      std::nth_element(counts.begin(), nth, counts.end(), std::greater<>());
+      min_count = std::max(min_count, *nth + 1);
+    }
   }
   std::vector<Kept> kept;
   std::vector<bool> met(old == nullptr ? 0 : old->size());

@@ -24,7 +24,7 @@ namespace dlkit::word2vec {
 
 // What becomes of words that are no UTF-8: an error; U+FFFD for each ill-formed sequence; these sequences left out.
 enum class Broken { strict, replace, ignore };
-constexpr const char* kNoUtf8 = "has a word that is no UTF-8";
+constexpr const char* kNoUtf8 = "has a word that is no UTF-8 (errors='replace' or 'ignore' reads on)";
 
 // A word with its ill-formed sequences replaced or left out, as Python decodes bytes.
 std::string repaired(std::string_view word, Broken broken);

@@ -109,6 +109,7 @@ void DeviceTrainer::prepare(const word2vec::Piece& text, Index piece, PieceWork&
     const std::size_t first = to.words.size();
     for (; at < text.count && text.tokens[at] != kSentenceEnd; ++at) {
       const std::int32_t word = text.tokens[at];
+      word2vec::expect_word(word, static_cast<Index>(keep.size()));
       const std::uint32_t stays = keep[static_cast<std::size_t>(word)];
       ++to.read;
       if (stays == 0xFFFFFFFFu || static_cast<std::uint32_t>(SplitMix::number(seed, drawn++)) < stays)

@@ -15,6 +15,8 @@
 
 #include <atomic>
 #include <cstdint>
+#include <stdexcept>
+#include <string>
 #include <vector>
 
 #include "core/view.h"
@@ -23,6 +25,22 @@
 namespace dlkit::word2vec {
 
 constexpr std::int32_t kSentenceEnd = -1;
+
+// Each token is looked at where it is used, so that a call of train reads no more of a text than it trains on.
+inline void expect_word(std::int32_t token, Index words) {
+  if (token < 0 || token >= words) throw std::out_of_range("word2vec: tokens has word " + std::to_string(token));
+}
+
+// The words of a text, without the ends. Throws std::out_of_range where a token is neither.
+inline Index count_words(const std::int32_t* tokens, Index count, Index words) {
+  Index found = 0;
+  for (Index i = 0; i < count; ++i) {
+    if (tokens[i] == kSentenceEnd) continue;
+    expect_word(tokens[i], words);
+    ++found;
+  }
+  return found;
+}
 
 struct Settings {
   bool skip_gram;  // else CBOW
@@ -106,7 +124,8 @@ class Trainer {
 
   // Over the text, from one of its pieces on. w_in has a row for each word, w_out, too; w_nodes one for each node; each
   // null where it is not needed, aligned to 64 bytes. Returns how many pieces are done: fewer than there are where it
-  // was asked to stop. All that is done is then in the matrices, so that training may go on from there.
+  // was asked to stop. All that is done is then in the matrices, so that training may go on from there. Throws
+  // std::out_of_range where it meets a token that is no word.
   Index train(const Piece& text, Index first, float* w_in, float* w_out, float* w_nodes, int workers,
               Progress& progress) const;
 

@@ -91,7 +91,8 @@ class Worker {
       while (at < end && text_.tokens[at - 1] != kSentenceEnd) ++at;
     while (at < end) {
       Index stop = at;
-      while (stop < text_.count && text_.tokens[stop] != kSentenceEnd) ++stop;
+      for (; stop < text_.count && text_.tokens[stop] != kSentenceEnd; ++stop)
+        expect_word(text_.tokens[stop], t_.words());
       words_ += static_cast<std::uint64_t>(stop - at);
       sentence(at, stop);
       at = stop + 1;

@@ -100,6 +100,20 @@ def test_words_of_sentences_may_hold_anything() -> None:
     assert corpus.words[0] == "New York"
 
 
+def test_words_of_sentences_that_are_no_utf8() -> None:
+    sentences = [["a\ud800b", "\udc80", "c"]]
+    assert set(WordCorpus.build(sentences, 1, errors="replace").words) == {"a\ufffdb", "\ufffd", "c"}
+    assert set(WordCorpus.build(sentences, 1, errors="ignore").words) == {"ab", "c"}
+
+
+def test_a_fingerprint_is_of_words_and_counts() -> None:
+    prints = {
+        WordCorpus.build(sentences, 1).vocabulary.fingerprint()
+        for sentences in ([["a", "b"]], [["a", "c"]], [["a", "a", "b"]], [["a", "b", "c"]], [["b", "a"]])
+    }
+    assert len(prints) == 4  # the order of words in the text is none of it
+
+
 @pytest.mark.parametrize(
     ("source", "message"),
     [
@@ -205,6 +219,25 @@ def test_another_text_with_new_words(path: Path) -> None:
     assert longer.total_words == 5
     with pytest.raises(DataError, match="holds no words"):
         corpus.extend([])
+
+
+def test_new_words_have_bounds(path: Path) -> None:
+    corpus = WordCorpus.build(path, 2)
+    old = len(corpus.words)
+    more = [[f"new{i}"] * (i + 1) for i in range(9)]
+    assert set(corpus.extend(more, 1).words) == {*corpus.words, *(f"new{i}" for i in range(9))}
+    for most, kept in ((old + 3, "678"), (old + 1, "8"), (old, ""), (1, ""), (old + 100, "012345678")):
+        words = corpus.extend(more, 1, max_final_vocab=most).words
+        assert set(words) - set(corpus.words) == {f"new{i}" for i in kept}
+    # As in `build`, nothing of a tie is kept that there is no room for.
+    assert set(corpus.extend([*more, ["new7"]], 1, max_final_vocab=old + 1).words) == set(corpus.words)
+    few = corpus.extend(more, 1, max_vocab_size=2, piece=8).words
+    assert set(corpus.words) < set(few)
+    assert "new8" in few
+    assert "new0" not in few
+    for name in ("max_vocab_size", "max_final_vocab"):
+        with pytest.raises(DataError, match=f"extend: {name} is 0"):
+            corpus.extend(more, 1, **{name: 0})
 
 
 def test_a_vocabulary_from_words_and_counts(path: Path) -> None:

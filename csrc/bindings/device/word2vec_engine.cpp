@@ -67,9 +67,6 @@ Index train(DeviceWord2Vec& self, const Tokens& tokens, Address w_in, Address w_
     a.fail("a matrix is missing");
   const word2vec::Piece text = {tokens.data(), tokens.size(), words, epoch, first_rate, last_rate, before, total};
   const py::gil_scoped_release release;
-  for (Index i = 0; i < text.count; ++i)
-    if (text.tokens[i] < -1 || text.tokens[i] >= rows)
-      throw py::index_error("word2vec: tokens has word " + std::to_string(text.tokens[i]));
   return self.trainer->train(text, first, matrices, in_flight, workers, stream_of(stream), self.progress);
 }
 

@@ -8,7 +8,9 @@ temporary file. Neither file has a name: what becomes of the process, nothing is
 from __future__ import annotations
 
 import bz2
+import codecs
 import gzip
+import hashlib
 import lzma
 import os
 import stat
@@ -37,6 +39,15 @@ Progress = Callable[[str, int, int], None]
 _OPENERS: dict[str, Callable[[Any], Any]] = {".gz": gzip.open, ".xz": lzma.open, ".bz2": bz2.open}
 _PIECE = 1 << 20
 _WORD_END, _SENTENCE_END = b"\xfe", b"\xff"
+_REPLACE = "dlkit-replace"  # Python's "replace" makes question marks of what cannot be encoded
+
+
+def _replacement(error: UnicodeError) -> tuple[bytes, int]:
+    assert isinstance(error, UnicodeEncodeError)
+    return "\ufffd".encode() * (error.end - error.start), error.end
+
+
+codecs.register_error(_REPLACE, _replacement)
 
 
 @dataclass(frozen=True)
@@ -136,6 +147,12 @@ class CorpusVocabulary:
         """How many words there are."""
         return len(self.words)
 
+    def fingerprint(self) -> bytes:
+        """16 bytes that are others for other words or counts: whether a checkpoint belongs to this vocabulary."""
+        digest = hashlib.blake2b(self.counts.tobytes(), digest_size=16)
+        digest.update(b"\0".join(word.encode() for word in self.words))
+        return digest.digest()
+
     def encode(self, source: Source, **reading: Any) -> EncodedText:
         """Another text as numbers of these words; words that are not among them are left out.
 
@@ -156,15 +173,26 @@ class CorpusVocabulary:
                 raise DataError(f"{text.name} holds no words")
             return encoded
 
-    def extend(self, source: Source, min_count: int = 5, **reading: Any) -> WordCorpus:
+    def extend(
+        self,
+        source: Source,
+        min_count: int = 5,
+        *,
+        max_vocab_size: int | None = None,
+        max_final_vocab: int | None = None,
+        **reading: Any,
+    ) -> WordCorpus:
         """Another text with a vocabulary that has these words and new ones of the text, to continue a training.
 
         Parameters
         ----------
-        source, **reading
+        source, max_vocab_size, **reading
             As in `WordCorpus.build`.
         min_count
             New words that occur less often in the new text are left out.
+        max_final_vocab
+            So many words at most, old and new: the most frequent new ones that there is room for beside the old, which
+            all stay.
 
         Returns
         -------
@@ -172,13 +200,13 @@ class CorpusVocabulary:
             Tokens are those of the new text. Counts are those of both texts; since they fall, words have other numbers
             than before: `previous` says which each had, or -1 for a new word.
         """
-        integer("extend", "min_count", min_count, 0, 1 << 62)
+        counted, final = check_counting("extend", min_count, max_vocab_size, max_final_vocab)
         how = Reading(**reading).checked("extend")
         with opened(source, how) as text:
-            counter = text.count(0)
+            counter = text.count(counted)
             if counter.words == 0:
                 raise DataError(f"{text.name} holds no words")
-            table = counter.vocabulary(min_count, 0, self._table)
+            table = counter.vocabulary(min_count, final, self._table)
             return WordCorpus(CorpusVocabulary._of(table), text.encode(table, counter), table.previous())
 
 
@@ -282,19 +310,13 @@ class WordCorpus(EncodedText):
             range.
         """
         owner = "WordCorpus"
-        integer(owner, "min_count", min_count, 0, 1 << 62)
-        limits = [0 if limit is None else limit for limit in (max_vocab_size, max_final_vocab)]
-        for name, limit in zip(
-            ("max_vocab_size", "max_final_vocab"), (max_vocab_size, max_final_vocab), strict=True
-        ):
-            if limit is not None:
-                integer(owner, name, limit, 1, 1 << 62)
+        counted, final = check_counting(owner, min_count, max_vocab_size, max_final_vocab)
         how = Reading(errors, max_sentence, workers, piece, folder, progress).checked(owner)
         with opened(source, how) as text:
-            counter = text.count(limits[0])
+            counter = text.count(counted)
             if counter.words == 0:
                 raise DataError(f"{text.name} holds no words")
-            table = counter.vocabulary(min_count, limits[1], None)
+            table = counter.vocabulary(min_count, final, None)
             if len(table) == 0:
                 settings = f"min_count={min_count}" + (
                     "" if max_final_vocab is None else f", max_final_vocab={max_final_vocab}"
@@ -303,15 +325,32 @@ class WordCorpus(EncodedText):
                     f"{text.name}: no word is left by {settings}: there are {counter.words} words, "
                     f"{counter.distinct} different ones, and none occurs more than {counter.largest} times"
                 )
-            return cls(CorpusVocabulary._of(table), text.encode(table, counter, exact=limits[0] == 0))
+            return cls(CorpusVocabulary._of(table), text.encode(table, counter, exact=counted == 0))
 
     def encode(self, source: Source, **reading: Any) -> EncodedText:
         """Another text as numbers of the same words: `CorpusVocabulary.encode`."""
         return self.vocabulary.encode(source, **reading)
 
-    def extend(self, source: Source, min_count: int = 5, **reading: Any) -> WordCorpus:
+    def extend(self, source: Source, min_count: int = 5, **counting: Any) -> WordCorpus:
         """Another text, with its new words: `CorpusVocabulary.extend`."""
-        return self.vocabulary.extend(source, min_count, **reading)
+        return self.vocabulary.extend(source, min_count, **counting)
+
+
+def check_counting(
+    owner: str, min_count: int, max_vocab_size: int | None, max_final_vocab: int | None
+) -> tuple[int, int]:
+    """Check how words are counted; returns both limits, 0 for none.
+
+    Raises
+    ------
+    DataError
+        One is out of range.
+    """
+    integer(owner, "min_count", min_count, 0, 1 << 62)
+    for name, limit in (("max_vocab_size", max_vocab_size), ("max_final_vocab", max_final_vocab)):
+        if limit is not None:
+            integer(owner, name, limit, 1, 1 << 62)
+    return max_vocab_size or 0, max_final_vocab or 0
 
 
 class OpenText:
@@ -442,6 +481,7 @@ def _opened_path(name: str, how: Reading) -> Iterator[OpenText]:
 
 
 def _spool(sentences: Iterable[Sequence[str]], file: IO[bytes], how: Reading) -> None:
+    errors = _REPLACE if how.errors == "replace" else how.errors
     for number, sentence in enumerate(sentences, start=1):
         if isinstance(sentence, str | bytes) or not isinstance(sentence, Iterable):
             hint = " (did you mean text.split()?)" if isinstance(sentence, str | bytes) else ""
@@ -459,12 +499,15 @@ def _spool(sentences: Iterable[Sequence[str]], file: IO[bytes], how: Reading) ->
             ) from None
         try:
             if line.count("\0") + 1 == len(words):
-                raw = line.encode("utf-8", how.errors).replace(b"\0", _WORD_END)
+                raw = line.encode("utf-8", errors).replace(b"\0", _WORD_END)
             else:
-                raw = _WORD_END.join(word.encode("utf-8", how.errors) for word in words)
+                raw = _WORD_END.join(word.encode("utf-8", errors) for word in words)
             file.write(raw + _SENTENCE_END)
         except UnicodeEncodeError as error:
-            raise DataError(f"sentence {number} has a word that is no UTF-8: {error.reason}") from error
+            raise DataError(
+                f"sentence {number} has a word that is no UTF-8: {error.reason} "
+                "(errors='replace' or 'ignore' reads on)"
+            ) from error
         except OSError as error:
             raise DataError(f"the temporary file cannot be written: {error}") from error
         if how.progress is not None and number % 10000 == 0:

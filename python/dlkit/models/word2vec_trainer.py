@@ -24,6 +24,7 @@ _LANES = 16
 # Rows of each output matrix that each of several workers has for itself; measured in docs/word2vec.md.
 _HOT_ROWS = 64
 _SHARED_NEGATIVES = 3
+_BLOCK = 1 << 24  # tokens that are looked at between two chances of Ctrl-C
 
 
 class EncodedText(Protocol):
@@ -124,7 +125,8 @@ class Word2VecTrainer:
     hs : bool
         Hierarchical softmax.
     sample : float
-        Words more frequent than this share of the text are left out now and then; 0: none is.
+        Words more frequent than this share of the text are left out now and then; 0: none is. From 1 on, as gensim has
+        it, a count: words that occur more often than 2.6 times that are left out now and then.
     ns_exponent : float
         Negatives are drawn by their count to this power.
     cbow_mean : bool
@@ -217,6 +219,8 @@ class Word2VecTrainer:
         _integer("shared_negatives", shared_negatives, 1, 1 << 20)
         if shared_negatives != 1 and not on_cpu:
             raise ValueError(f"word2vec: shared_negatives is {shared_negatives}; expected 1 on {self.device}")
+        if sample >= 1:
+            sample = int(sample * (3 + math.sqrt(5)) / 2) / max(sum(counts), 1)
         self.vector_size = vector_size
         padded = -(-vector_size // _LANES) * _LANES
         arguments = (
@@ -332,23 +336,17 @@ class Word2VecTrainer:
         IndexError
             If the text has a number that is no word's.
         """
-        _integer("epochs", epochs, 0, 1 << 31)
         _integer("first_epoch", first_epoch, 0, 1 << 31)
-        _number("alpha", alpha, 0, math.inf)
-        _number("min_alpha", min_alpha, 0, math.inf)
         if checkpoint_seconds is not None:
             _number("checkpoint_seconds", checkpoint_seconds, 0, math.inf)
-        if workers is None:
-            on_cpu = self.device == "cpu"
-            workers = kernels.get_num_threads() if on_cpu else self._engine.default_in_flight()
-        _integer("workers", workers, 1, 1 << (16 if self.device == "cpu" else 20))
+        workers = self.check_fit(epochs, alpha, min_alpha, workers)
         tokens = text.tokens
         self.position = Position(first_epoch) if start is None else start
         _integer("start.epoch", self.position.epoch, 0, 1 << 31)
         _integer("start.piece", self.position.piece, 0, self._engine.pieces(len(tokens)))
         run = _Run(
             tokens,
-            int(np.count_nonzero(tokens >= 0)),
+            self._count_words(tokens),
             epochs,
             (alpha, min_alpha),
             1 if deterministic else workers,
@@ -364,6 +362,29 @@ class Word2VecTrainer:
             if after_epoch is not None:
                 after_epoch(report)
         return reports
+
+    def check_fit(self, epochs: int, alpha: float, min_alpha: float, workers: int | None) -> int:
+        """Check what `fit` takes; returns the workers, as many as `fit` says where None is given.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If one is out of its bounds.
+        """
+        _integer("epochs", epochs, 0, 1 << 31)
+        _number("alpha", alpha, 0, math.inf)
+        _number("min_alpha", min_alpha, 0, math.inf)
+        if workers is None:
+            on_cpu = self.device == "cpu"
+            workers = kernels.get_num_threads() if on_cpu else self._engine.default_in_flight()
+        _integer("workers", workers, 1, 1 << (16 if self.device == "cpu" else 20))
+        return workers
+
+    def _count_words(self, tokens: NDArray[np.int32]) -> int:
+        """The tokens that are words, each of which is looked at, in blocks: the text may be larger than memory."""
+        blocks = range(0, len(tokens), _BLOCK)
+        words = len(self._w_in)
+        return sum(_cpu.Word2VecEngine.count_words(tokens[i : i + _BLOCK], words) for i in blocks)
 
     def _epoch(self, run: _Run) -> EpochReport:
         """Train from `position` to the end of its epoch; `position` is then there, or where an error has ended it."""
