@@ -75,9 +75,10 @@ def test_overwrite_follows_no_links(tmp_path):
 
 def test_new_folders_do_not_collide(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    first = new_folder("mlp", "digits")
+    settings = get("mlp").settings()
+    first = new_folder("mlp", settings)
     first.mkdir(parents=True)
-    second = new_folder("mlp", "digits")
+    second = new_folder("mlp", settings)
     assert first != second
     assert first.parts[:1] == ("runs",)
     assert first.name.startswith("mlp-digits-")

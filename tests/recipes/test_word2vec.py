@@ -152,6 +152,52 @@ def test_a_text_of_ones_own(tmp_path: Path) -> None:
     assert KeyedVectors.load(result.folder)["cat"].shape == (8,)
 
 
+def test_a_text_of_ones_own_has_the_defaults_that_are_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Not those of topics, which is a small text; and its run folder has its name."""
+    text = tmp_path / "mine.v2.txt"
+    text.write_bytes(b"the cat sat on the m\xe4t\n" * 20)
+    for name in ("word2vec", "ranking-lm"):
+        own = get(name)
+        assert own.settings(corpus=str(text)) == own.settings_type.make({"corpus": str(text)})
+    monkeypatch.chdir(tmp_path)
+    result = get("word2vec").run(
+        corpus=str(text),
+        epochs=1,
+        vector_size=8,
+        map="none",
+        errors="replace",
+        max_vocab_size=100,
+        progress=False,
+    )
+    assert result.folder.name.startswith("word2vec-mine-")
+    assert "m\ufffdt" in KeyedVectors.load(result.folder)
+
+
+def test_a_text_that_was_changed_is_no_text_to_go_on_with(tmp_path: Path) -> None:
+    """As many words, of the same counts: only their names are others."""
+    text = tmp_path / "text"
+    text.write_text("the cat sat on the mat\n" * 20)
+    settings = {"corpus": str(text), "vector_size": 8, "sample": 0}
+    folder = run(tmp_path / "run", epochs=1, **settings).folder
+    before = (folder / "vectors.safetensors").read_bytes()
+    run(folder, resume=True, epochs=1, **settings)
+    text.write_text("one dog was in one rug\n" * 20)
+    with pytest.raises(RunFolderError, match="does not belong to this text .*other words or counts"):
+        run(folder, resume=True, epochs=1, **settings)
+    assert (folder / "vectors.safetensors").read_bytes() == before
+
+
+def test_reading_is_told(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    clock = iter([0.0, 10.0, 31.0, 31.0, 40.0])
+    monkeypatch.setattr(recipe.time, "monotonic", lambda: next(clock))
+    show = recipe._reading_line()
+    for done in (1, 2, 3):
+        show("count", done, 4)
+    assert capsys.readouterr().err == "count  50%\n"
+
+
 def test_errors(tmp_path: Path, finished: Result) -> None:
     with pytest.raises(SettingsError, match="negative is 0 and hs is false"):
         run(tmp_path / "a", negative=0)

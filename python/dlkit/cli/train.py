@@ -15,7 +15,7 @@ from rich.markup import escape
 from dlkit.recipes import folders
 from dlkit.recipes.recipe import Recipe, Result
 from dlkit.recipes.registry import recipes
-from dlkit.recipes.settings import Limits, Settings, SettingsError
+from dlkit.recipes.settings import Limits, SettingsError
 
 from .console import output, pairs
 from .errors import Stopped
@@ -47,11 +47,7 @@ def start(
         if not 1 <= threads <= 1024:
             raise SettingsError(f"threads is {threads}, expected an integer from 1 to 1024")
         kernels.set_num_threads(threads)
-    folder = (
-        run_dir
-        if run_dir is not None
-        else folders.new_folder(recipe.name, str(given.get("data", _data(settings))))
-    )
+    folder = run_dir if run_dir is not None else folders.new_folder(recipe.name, settings)
     try:
         result = recipe.run(
             run_dir=folder,
@@ -83,10 +79,6 @@ def show(recipe: Recipe, result: Result) -> None:
         asked = escape(f"{shlex.quote(str(result.folder))} {recipe.asked}")
         console.print(f"\n[dim]next:[/] dlkit predict {asked}")
     sys.stdout.flush()
-
-
-def _data(settings: Settings) -> str:
-    return str(getattr(settings, "data", ""))
 
 
 def _resumed(

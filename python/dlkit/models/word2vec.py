@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import os
+import tempfile
+import zlib
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass
+from inspect import signature
 from json import dumps, loads
 from pathlib import Path
 from typing import Any
@@ -12,9 +15,19 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from dlkit.data.word_corpus import CorpusVocabulary, EncodedText, WordCorpus
+from dlkit.data.errors import DataError
+from dlkit.data.word_corpus import (
+    CorpusVocabulary,
+    EncodedText,
+    Errors,
+    Progress,
+    Reading,
+    WordCorpus,
+    check_counting,
+)
 from dlkit.nn import load_safetensors, save_safetensors
 
+from .gensim_arguments import check_arguments
 from .keyed_vectors import KeyedVectors
 from .word2vec_trainer import EpochReport, Position, TrainingProgress, Word2VecTrainer
 
@@ -22,6 +35,7 @@ __all__ = ["Word2Vec"]
 
 _SETTINGS, _MATRICES = "word2vec.json", "training.safetensors"
 _FORMAT = "dlkit-word2vec-1"
+_CHECKSUM = "checksum"  # of the vectors that the other matrices belong to
 
 
 @dataclass(frozen=True)
@@ -47,6 +61,8 @@ class _Settings:
     shrink_windows: bool
     variant: str | None
     shared_negatives: int | None
+    errors: Errors = "strict"
+    max_sentence: int = 10000
 
 
 class Word2Vec:
@@ -71,7 +87,8 @@ class Word2Vec:
     max_vocab_size, max_final_vocab : int, optional
         See `dlkit.data.WordCorpus.build`.
     sample : float
-        Words more frequent than this share of the text are left out now and then; 0: none is.
+        Words more frequent than this share of the text are left out now and then; 0: none is. From 1 on a count: see
+        `Word2VecTrainer`.
     seed : int
     workers : int, optional
         Threads; default: as many as kernels have. Several work without locks, so that vectors differ a little from run
@@ -99,10 +116,22 @@ class Word2Vec:
     device : str
         Where training is done: ``cpu``, ``cuda``, ``cuda:1`` or ``simt``. Texts are read on the CPU, and vectors are on
         the host after each epoch.
+    errors : {"strict", "replace", "ignore"}
+        What becomes of words of a text that are no UTF-8: an error that names the line; U+FFFD; these bytes are left
+        out.
+    max_sentence : int
+        Longer sentences are cut after so many words.
+    folder : path, optional
+        Where the text's temporary files lie; default: as `tempfile` chooses, `TMPDIR`.
     progress : callable, optional
         Called with a `TrainingProgress` some times a second.
+    reading_progress : callable, optional
+        Called while a text is read: see `dlkit.data.WordCorpus.build`.
     callbacks : sequence of callables
         Each is called with this model and an `EpochReport` after each epoch.
+    **gensim
+        What gensim's class takes besides and changes nothing here, such as ``compute_loss=True``; what would change
+        something, such as ``trim_rule``, is refused.
 
     Attributes
     ----------
@@ -110,11 +139,15 @@ class Word2Vec:
         The vectors as they are now: a copy.
     reports : list of EpochReport
         Of all epochs so far.
+    vector_size, window, alpha, epochs, and the other settings
+        As given.
+    corpus_count, corpus_total_words : int
+        Sentences and words of the text that the vocabulary was built of.
 
     Raises
     ------
     TypeError, ValueError
-        If a setting is out of its bounds, or of those of the device.
+        If a setting is out of its bounds, or of those of the device. All are looked at before a text is read.
     DeviceUnavailableError
         If the device is not there.
     DataError
@@ -160,10 +193,16 @@ class Word2Vec:
         deterministic: bool = False,
         variant: str | None = None,
         shared_negatives: int | None = None,
+        errors: Errors = "strict",
+        max_sentence: int = 10000,
+        folder: str | os.PathLike[str] | None = None,
         device: str = "cpu",
         progress: Callable[[TrainingProgress], None] | None = None,
+        reading_progress: Progress | None = None,
         callbacks: Sequence[Callable[[Word2Vec, EpochReport], None]] = (),
+        **gensim: Any,
     ) -> None:
+        check_arguments("Word2Vec", gensim, signature(Word2Vec).parameters)
         self.settings = _Settings(
             vector_size,
             alpha,
@@ -184,24 +223,42 @@ class Word2Vec:
             shrink_windows,
             variant,
             shared_negatives,
+            errors,
+            max_sentence,
         )
         self.workers, self.deterministic, self.device = workers, deterministic, device
-        self.progress, self.callbacks = progress, tuple(callbacks)
+        self.folder, self.progress, self.reading_progress = folder, progress, reading_progress
+        self.callbacks = _callables("Word2Vec", callbacks)
         self.reports: list[EpochReport] = []
         self._vocabulary: CorpusVocabulary | None = None
         self._corpus: EncodedText | None = None
         self._trainer: Word2VecTrainer | None = None
         self._vectors: KeyedVectors | None = None
-        self._new_trainer([1])  # a setting that is out of bounds is found before anything is read
+        # A setting that is out of bounds is found before anything is read.
+        self._new_trainer([1]).check_fit(epochs, alpha, min_alpha, workers)
+        check_counting("Word2Vec", min_count, max_vocab_size, max_final_vocab)
+        Reading(**self._reading).checked("Word2Vec")
         source = _source("Word2Vec", sentences, corpus_file, needed=False)
         if source is not None:
             self.build_vocab(source)
             self.train()
 
+    def __getattr__(self, name: str) -> Any:
+        # Only names that are nowhere else come here.
+        if name in _Settings.__dataclass_fields__:
+            return getattr(self.settings, name)
+        raise AttributeError(f"Word2Vec has no attribute {name!r}")
+
     @property
-    def _readers(self) -> int | None:
-        """Threads that read texts: on a device `workers` are sentences."""
-        return self.workers if self.device == "cpu" else None
+    def _reading(self) -> dict[str, Any]:
+        """How texts are read, as `dlkit.data.WordCorpus.build` takes it."""
+        return {
+            "errors": self.settings.errors,
+            "max_sentence": self.settings.max_sentence,
+            "workers": self.workers if self.device == "cpu" else None,  # on a device these are sentences
+            "folder": self.folder,
+            "progress": self.reading_progress,
+        }
 
     def _new_trainer(self, counts: Sequence[int]) -> Word2VecTrainer:
         s = self.settings
@@ -229,6 +286,7 @@ class Word2Vec:
         corpus_file: str | os.PathLike[str] | None = None,
         *,
         update: bool = False,
+        **gensim: Any,
     ) -> None:
         """Count the words of a text, and keep it for `train`.
 
@@ -238,7 +296,9 @@ class Word2Vec:
             As for the class.
         update : bool
             Add the text's new words to those there are, and its counts to theirs. Vectors stay; those of the nodes of
-            hierarchical softmax begin anew, since another tree has other nodes.
+            hierarchical softmax begin anew, since another tree has other nodes. `max_final_vocab` bounds both.
+        **gensim
+            `corpus_iterable`, gensim's name for `sentences`, and as for the class.
 
         Raises
         ------
@@ -247,25 +307,22 @@ class Word2Vec:
         ValueError
             If there is a vocabulary and `update` is false, or none and it is true.
         """
+        sentences = gensim.pop("corpus_iterable", sentences)
+        check_arguments("build_vocab", gensim, signature(self.build_vocab).parameters)
         source = _source("build_vocab", sentences, corpus_file)
         s = self.settings
+        limits: dict[str, Any] = {"max_vocab_size": s.max_vocab_size, "max_final_vocab": s.max_final_vocab}
         if not update:
             if self._trainer is not None:
                 raise ValueError(
                     "build_vocab: there is a vocabulary already; expected update=True, or a new Word2Vec"
                 )
-            corpus = WordCorpus.build(
-                source,
-                s.min_count,
-                max_vocab_size=s.max_vocab_size,
-                max_final_vocab=s.max_final_vocab,
-                workers=self._readers,
-            )
+            corpus = WordCorpus.build(source, s.min_count, **limits, **self._reading)
             trainer = self._new_trainer(corpus.counts.tolist())
         else:
             if self._vocabulary is None or self._trainer is None:
                 raise ValueError("build_vocab: update is true but there is no vocabulary yet")
-            corpus = self._vocabulary.extend(source, s.min_count, workers=self._readers)
+            corpus = self._vocabulary.extend(source, s.min_count, **limits, **self._reading)
             trainer = self._new_trainer(corpus.counts.tolist())
             assert corpus.previous is not None
             known = corpus.previous >= 0
@@ -294,6 +351,8 @@ class Word2Vec:
         start: Position | None = None,
         checkpoint_seconds: float | None = None,
         checkpoint: Callable[[Position], None] | None = None,
+        callbacks: Sequence[Callable[[Word2Vec, EpochReport], None]] | None = None,
+        **gensim: Any,
     ) -> list[EpochReport]:
         """Train on a text, or on that which the vocabulary was built of.
 
@@ -311,6 +370,11 @@ class Word2Vec:
             Begin with this one of the epochs, as training that goes on does.
         start, checkpoint_seconds, checkpoint
             To go on within an epoch, and to be able to: see `Word2VecTrainer.fit`.
+        callbacks : sequence of callables, optional
+            In the place of the model's.
+        **gensim
+            `corpus_iterable`, gensim's name for `sentences`, `total_examples`, `total_words` and what else changes
+            nothing here.
 
         Returns
         -------
@@ -321,31 +385,42 @@ class Word2Vec:
         ValueError
             If there is no vocabulary, or no text.
         DataError
-            If the text cannot be read.
+            If the text cannot be read, or has no word of the vocabulary.
         """
+        sentences = gensim.pop("corpus_iterable", sentences)
+        check_arguments("train", gensim, signature(self.train).parameters)
+        called = self.callbacks if callbacks is None else _callables("train", callbacks)
+        s = self.settings
+        epochs = s.epochs if epochs is None else epochs
+        rates = (
+            s.alpha if start_alpha is None else start_alpha,
+            s.min_alpha if end_alpha is None else end_alpha,
+        )
         if self._trainer is None or self._vocabulary is None:
             raise ValueError("train: there is no vocabulary; expected a call of build_vocab first")
+        self._trainer.check_fit(epochs, *rates, self.workers)
         source = _source("train", sentences, corpus_file, needed=False)
         if source is not None:
-            text: EncodedText | None = self._vocabulary.encode(source, workers=self._readers)
+            text: EncodedText | None = self._vocabulary.encode(source, **self._reading)
         else:
             text = self._corpus
         if text is None:
             raise ValueError("train: there is no text; expected sentences or corpus_file")
-        s = self.settings
+        if not text.kept_words:
+            raise DataError("train: no word of the text is in the vocabulary")
         self._vectors = None
 
         def after(report: EpochReport) -> None:
             self._vectors = None
             self.reports.append(report)
-            for callback in self.callbacks:
+            for callback in called:
                 callback(self, report)
 
         return self._trainer.fit(
             text,
-            epochs=s.epochs if epochs is None else epochs,
-            alpha=s.alpha if start_alpha is None else start_alpha,
-            min_alpha=s.min_alpha if end_alpha is None else end_alpha,
+            epochs=epochs,
+            alpha=rates[0],
+            min_alpha=rates[1],
             first_epoch=first_epoch,
             start=start,
             checkpoint_seconds=checkpoint_seconds,
@@ -368,6 +443,23 @@ class Word2Vec:
         return self._vectors
 
     @property
+    def corpus_count(self) -> int:
+        """Sentences of the text that the vocabulary was built of, with a word that is in it."""
+        return 0 if self._corpus is None else self._corpus.sentences
+
+    @property
+    def corpus_total_words(self) -> int:
+        """Words of the text that the vocabulary was built of, in it or not."""
+        return 0 if self._corpus is None else self._corpus.total_words
+
+    @property
+    def vocabulary(self) -> CorpusVocabulary:
+        """The words and their counts."""
+        if self._vocabulary is None:
+            raise ValueError("vocabulary: there is none; expected a call of build_vocab first")
+        return self._vocabulary
+
+    @property
     def trainer(self) -> Word2VecTrainer:
         """The matrices and the engine."""
         if self._trainer is None:
@@ -387,29 +479,61 @@ class Word2Vec:
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write all that training goes on from into a folder: what `KeyedVectors.save` does, and the other matrices.
 
+        Its three files take their names at the end, one after the other: what was there is whole until then.
+
+        Parameters
+        ----------
+        path : path
+            A folder, or a name that is free, with an ending or without.
+
         Raises
         ------
         ValueError
             If there is no vocabulary.
+        NotADirectoryError
+            If it is a file.
         OSError
             If the folder cannot be written.
         """
         folder = Path(path)
-        self.wv.save(folder)
+        vectors, position = self.wv, self.trainer.position
+        if folder.exists() and not folder.is_dir():
+            raise NotADirectoryError(
+                f"Word2Vec.save: {folder} is a file; expected a folder, or a name that is free "
+                "(wv.save writes the vectors into one file)"
+            )
         matrices = {"outputs": self.outputs, "nodes": self.nodes}
-        save_safetensors({name: m for name, m in matrices.items() if m is not None}, folder / _MATRICES)
-        record = {"format": _FORMAT, **asdict(self.settings), "epochs_done": len(self.reports)}
-        (folder / _SETTINGS).write_text(dumps(record, indent=1) + "\n", encoding="utf-8")
+        record = {
+            "format": _FORMAT,
+            **asdict(self.settings),
+            "reports": [asdict(report) for report in self.reports],
+            "position": list(position),
+        }
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(prefix=".saving-", dir=folder) as whole:
+            vectors.save(whole)
+            save_safetensors(
+                {
+                    **{name: m for name, m in matrices.items() if m is not None},
+                    _CHECKSUM: np.array([_checksum(vectors.vectors)], np.int64),
+                },
+                Path(whole) / _MATRICES,
+            )
+            (Path(whole) / _SETTINGS).write_text(dumps(record, indent=1) + "\n", encoding="utf-8")
+            for file in Path(whole).iterdir():
+                os.replace(file, folder / file.name)
 
     @classmethod
     def load(cls, path: str | os.PathLike[str], **settings: Any) -> Word2Vec:
         """Read what `save` wrote.
 
+        Training that was interrupted goes on by ``train(text, start=model.trainer.position)``.
+
         Parameters
         ----------
         path : path
         **settings
-            workers, deterministic, device, progress, callbacks, as for the class.
+            workers, deterministic, device, folder, progress, reading_progress, callbacks, as for the class.
 
         Raises
         ------
@@ -423,7 +547,8 @@ class Word2Vec:
             record = loads((folder / _SETTINGS).read_text(encoding="utf-8"))
             if not isinstance(record, dict) or record.pop("format", None) != _FORMAT:
                 raise ValueError("no format")
-            record.pop("epochs_done", None)
+            reports = [EpochReport(**report) for report in record.pop("reports", [])]
+            position = Position(*record.pop("position", [0]))
             model = cls(**record, **settings)
         except (ValueError, TypeError) as error:
             raise ValueError(
@@ -433,9 +558,15 @@ class Word2Vec:
         counts = getattr(vectors, "counts", None)
         if counts is None:
             raise ValueError(f"Word2Vec.load: {folder} has no counts of words")
+        model.reports = reports
         model._vocabulary = CorpusVocabulary(vectors.index_to_key, counts)
         model._trainer = trainer = model._new_trainer([int(count) for count in counts])
+        trainer.position = position
         matrices = {"vectors": vectors.vectors, **load_safetensors(folder / _MATRICES)}
+        if _CHECKSUM in matrices and matrices[_CHECKSUM].tolist() != [_checksum(vectors.vectors)]:
+            raise ValueError(
+                f"Word2Vec.load: {folder}: its vectors are not those that {_MATRICES} belongs to"
+            )
         for name, to in (
             ("vectors", trainer.vectors),
             ("outputs", trainer.outputs),
@@ -448,6 +579,26 @@ class Word2Vec:
                 raise ValueError(f"Word2Vec.load: {folder}: {name} is {shape}; expected {to.shape}")
             to[...] = matrices[name]
         return model
+
+
+def _callables(operation: str, callbacks: Any) -> tuple[Any, ...]:
+    listed = tuple(callbacks)
+    for callback in listed:
+        if not callable(callback):
+            hint = (
+                " (gensim's: lambda model, report: callback.on_epoch_end(model))"
+                if hasattr(callback, "on_epoch_end")
+                else ""
+            )
+            raise TypeError(
+                f"{operation}: callbacks has a {type(callback).__name__}; expected what can be called with a model "
+                f"and a report{hint}"
+            )
+    return listed
+
+
+def _checksum(vectors: NDArray[np.float32]) -> int:
+    return zlib.crc32(np.ascontiguousarray(vectors).data)
 
 
 def _source(operation: str, sentences: Any, corpus_file: Any, *, needed: bool = True) -> Any:

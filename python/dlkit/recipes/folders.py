@@ -92,8 +92,7 @@ def open_run(
     RunFolderError
         As `dlkit.train.RunFolder` says.
     """
-    data = getattr(settings, "data", "")
-    folder = options.folder if options.folder is not None else new_folder(recipe, data)
+    folder = options.folder if options.folder is not None else new_folder(recipe, settings)
     if options.overwrite:
         clear(folder)
     values = {
@@ -178,8 +177,11 @@ def write_json(run: RunFolder, name: str, value: Any) -> Path:
     return path
 
 
-def new_folder(recipe: str, data: str) -> Path:
-    """A folder under ``runs/`` that is not there yet."""
+def new_folder(recipe: str, settings: Settings) -> Path:
+    """A folder under ``runs/`` that is not there yet, named for the data set, or for a text of one's own."""
+    data, corpus = getattr(settings, "data", ""), getattr(settings, "corpus", None)
+    if corpus is not None:
+        data = Path(corpus).name.split(".")[0]
     stamp = datetime.now().strftime("%Y%m%d-%H%M%S")
     base = "-".join(part for part in (recipe, data, stamp) if part)
     folder = Path("runs") / base

@@ -232,6 +232,7 @@ RECIPE = Recipe(
     presets={
         "topics": {"min_count": 3, "epochs": 10, "lr": 3e-3},
         "text8": {"epochs": 2, "batch_size": 512, "max_final_vocab": 30000, "lr": 2e-3},
+        "corpus": {},
     },
     targets={data: Target("80% of pairs ranked right", "val_accuracy", at_least=0.80) for data in DATASETS},
 )

@@ -33,7 +33,7 @@ _PAIRS = ("wordsim353.tsv", "simlex999.txt")
 _FREQUENT = 30000
 _SHOWN, _NEIGHBOURS = 20, 8
 # Of a checkpoint, beside the matrices.
-_POSITION = "position"
+_POSITION, _VOCABULARY = "position", "vocabulary"
 _OF_THE_RUN = ("data", "corpus", "deterministic", "map", "checkpoint_seconds")
 
 
@@ -46,8 +46,20 @@ class Word2VecSettings(Settings):
         None, "A text file of one's own, a sentence a line; .gz, .xz, .bz2, too.", group="Data"
     )
     min_count: int = option(5, "Words that occur less often are left out.", group="Data", at_least=1)
+    max_vocab_size: int | None = option(
+        None,
+        "Bound memory: of more words than this the rarest are forgotten now and then.",
+        group="Data",
+        at_least=1,
+    )
     max_final_vocab: int | None = option(
         None, "So many words at most, the most frequent ones.", group="Data", at_least=1
+    )
+    errors: str = option(
+        "strict",
+        "Words that are no UTF-8: an error, U+FFFD, or without these bytes.",
+        group="Data",
+        choices=("strict", "replace", "ignore"),
     )
     sample: float = option(
         1e-3,
@@ -108,13 +120,18 @@ def train(settings: Word2VecSettings, options: RunOptions) -> Result:
         raise SettingsError(str(error)) from error
     run = open_run("word2vec", settings, options, may_change={"deterministic", "map", "checkpoint_seconds"})
     began = time.perf_counter()
+    model.reading_progress = _reading_line() if options.progress else None
     model.build_vocab(source)
     vocabulary_seconds = time.perf_counter() - began
     start = _go_on(model, run) if options.resume else Position(0)
     run.rewind(start.epoch)
 
     def save(position: Position) -> None:
-        state = {**_matrices(model), _POSITION: np.array(position, np.float64)}
+        state = {
+            **_matrices(model),
+            _POSITION: np.array(position, np.float64),
+            _VOCABULARY: _vocabulary(model),
+        }
         save_safetensors(state, run.checkpoint)
 
     def after(model: Word2Vec, report: EpochReport) -> None:
@@ -199,12 +216,18 @@ def _matrices(model: Word2Vec) -> dict[str, Any]:
     return {name: matrix for name, matrix in matrices.items() if matrix is not None}
 
 
+def _vocabulary(model: Word2Vec) -> Any:
+    return np.frombuffer(model.vocabulary.fingerprint(), np.uint8)
+
+
 def _go_on(model: Word2Vec, run: RunFolder) -> Position:
     """Take the matrices of the last checkpoint; returns where that was."""
     if not run.checkpoint.is_file():
         return Position(0)
     try:
         found = load_safetensors(run.checkpoint)
+        if not np.array_equal(found.get(_VOCABULARY, _vocabulary(model)), _vocabulary(model)):
+            raise ValueError("it was made of a text with other words or counts")
         for name, to in _matrices(model).items():
             if found[name].shape != to.shape:
                 raise ValueError(f"{name} is {found[name].shape}, expected {to.shape}")
@@ -223,6 +246,21 @@ def _go_on(model: Word2Vec, run: RunFolder) -> Position:
         raise RunFolderError(
             f"run folder {run.folder}: {run.CHECKPOINT} does not belong to this text and these settings ({error})"
         ) from error
+
+
+def _reading_line() -> Any:
+    """How far the text is read: on a terminal always, else now and then."""
+    shown = [time.monotonic()]
+
+    def show(what: str, done: int, total: int) -> None:
+        text = f"{what} {done / total:4.0%}" if total else f"{what} {done / 1e6:,.0f} MB"
+        if sys.stderr.isatty():
+            print(f"\r{text:<78}", end="", file=sys.stderr, flush=True)
+        elif time.monotonic() - shown[0] > 30:
+            shown[0] = time.monotonic()
+            print(text, file=sys.stderr, flush=True)
+
+    return show
 
 
 def _progress_line(epochs: int) -> Any:
@@ -330,7 +368,11 @@ RECIPE = Recipe(
     settings_type=Word2VecSettings,
     train=train,
     datasets=("topics", "text8"),
-    presets={"topics": {"epochs": 40, "min_count": 3, "alpha": 0.05}, "text8": {"sample": 1e-4}},
+    presets={
+        "topics": {"epochs": 40, "min_count": 3, "alpha": 0.05},
+        "text8": {"sample": 1e-4},
+        "corpus": {},
+    },
     targets={
         "topics": Target("loss of at most 2.2", "train_loss", at_most=2.2),
         "text8": Target("33% of analogies", "analogies", at_least=0.33),
