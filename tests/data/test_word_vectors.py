@@ -51,6 +51,16 @@ def test_binary_without_line_ends_as_google_has_it(tmp_path):
     np.testing.assert_array_equal(read.vectors, [[1, 2, 3], [4, 5, 6]])
 
 
+@pytest.mark.parametrize("ending", ["", ".gz"])
+@pytest.mark.parametrize("at", range(12))
+def test_binary_with_a_line_end_in_a_number(at, ending, tmp_path):
+    vectors = VECTORS[:, :3].copy()
+    vectors.view(np.uint8)[:, at] = 10
+    read = read_word_vectors(write_word_vectors(tmp_path / f"v{ending}", WORDS, vectors, binary=True))
+    assert read.words == WORDS
+    np.testing.assert_array_equal(read.vectors, vectors)
+
+
 @pytest.mark.parametrize(
     ("content", "text"),
     [

@@ -15,6 +15,7 @@ Files are treated as hostile: what they say of their size is held against the si
 from __future__ import annotations
 
 import bz2
+import codecs
 import contextlib
 import gzip
 import io
@@ -38,6 +39,7 @@ from .safetensors_file import write_safetensors
 _MAX_WORD = 1 << 16  # bytes: the longest word of a corpus
 _MAX_DIMENSIONS = 1 << 16
 _CHUNK = 1 << 22
+_HEAD = 1 << 16  # bytes behind the first line that tell text from binary
 _MAX_UNPACKED = 1 << 33
 _WHITE_SPACE = " \t\n\v\f\r"  # what ends words in a text of ASCII white space, as of a corpus
 
@@ -429,9 +431,10 @@ def _header(line: bytes, name: str, size: int | None) -> tuple[int, int]:
 
 
 def _is_binary(file: IO[bytes], dimensions: int, start: int) -> bool:
-    # Text is a first line that reads as one, or at least has nothing but printable characters: then its reader can
-    # tell what is wrong with it.
+    # Text is a first line that reads as one, or at least a beginning of nothing but printable characters: then its
+    # reader can tell what is wrong with it. A line alone would not do: a number of a binary file may hold b"\n".
     line = file.readline(_MAX_WORD + 64 * dimensions)
+    head = line + file.read(_HEAD)
     file.seek(start)
     parts = line.split()
     try:
@@ -441,7 +444,8 @@ def _is_binary(file: IO[bytes], dimensions: int, start: int) -> bool:
     except ValueError:
         pass
     try:
-        return any(ord(c) < 32 and c not in "\t\r\n" for c in line.decode("utf-8"))
+        text = codecs.getincrementaldecoder("utf-8")().decode(head)  # which may end within a character
+        return any(ord(c) < 32 and c not in "\t\r\n" for c in text)
     except UnicodeDecodeError:
         return True
 
