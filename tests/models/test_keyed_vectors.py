@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import lzma
+import sys
 
 import numpy as np
 import pytest
@@ -12,7 +12,6 @@ from hypothesis import strategies as st
 import dlkit as dl
 from dlkit.data import DataError, DataNotFoundError
 from dlkit.models import KeyedVectors, UnknownWordError
-from dlkit.models.keyed_vectors import _p_value, _pearson, _ranks
 
 WORDS = [f"w{i}" for i in range(200)] + ["W3", "The", "the", "New_York"]
 
@@ -158,6 +157,107 @@ def test_many_at_once(vectors, table, threads):
         vectors.nearest(["w1"], topn=0)
 
 
+def test_similarities_as_gensim(vectors, theirs, table):
+    some = ["w7", 12, "the", "w3"]
+    assert vectors.most_similar_to_given("w1", some) == theirs.most_similar_to_given("w1", some)
+    np.testing.assert_allclose(
+        vectors.cosine_similarities(table[0], table), theirs.cosine_similarities(table[0], table), atol=1e-6
+    )
+    for topn in (1, 10, 30):
+        ours = vectors.relative_cosine_similarity("w1", "w2", topn)
+        assert ours == pytest.approx(theirs.relative_cosine_similarity("w1", "w2", topn), abs=1e-5)
+    assert dl.KeyedVectors.cosine_similarities([0.0, 0.0], np.eye(2)).tolist() == [0, 0]
+    assert dl.KeyedVectors.cosine_similarities([3, 0], [[2, 0], [0, 0]]).tolist() == [1, 0]
+    zeros = KeyedVectors(["a", "b"], np.eye(2, 3) * [[1], [0]])
+    for ask, text in (
+        (lambda: vectors.most_similar_to_given("w1", []), "keys_list is empty"),
+        (
+            lambda: vectors.cosine_similarities(table[0, :3], table),
+            r"vector_1 is \(3,\) and vectors_all \(204, 12\)",
+        ),
+        (lambda: vectors.relative_cosine_similarity("w1", "w2", 0), "relative_cosine_similarity: topn is 0"),
+        (lambda: zeros.relative_cosine_similarity("a", "b"), "sum to 0"),
+    ):
+        with pytest.raises(ValueError, match=text):
+            ask()
+
+
+def test_some_of_the_words_as_gensim(vectors, theirs):
+    keys = ["the", "unknown", "w3", "w3", "w150"]
+    ours, others = vectors.vectors_for_all(iter(keys)), theirs.vectors_for_all(iter(keys))
+    assert ours.index_to_key == others.index_to_key == ["the", "w3", "w150"]
+    np.testing.assert_array_equal(ours.vectors, others.vectors)
+    assert ours.counts is None
+    assert not np.shares_memory(ours.vectors, vectors.vectors)
+    assert vectors.vectors_for_all(keys, copy_vecattrs=True).counts.tolist() == [
+        vectors.get_vecattr(word, "count") for word in ours.index_to_key
+    ]
+    with pytest.raises(ValueError, match="vectors_for_all: keys has no word with a vector"):
+        vectors.vectors_for_all(["unknown"])
+
+
+@pytest.mark.parametrize("library", ["faiss", "hnswlib", "usearch"])
+def test_libraries_of_indices_take_the_array_as_it_is(library, vectors):
+    pytest.importorskip(library)
+    normed = vectors.get_normed_vectors()
+    _, want = vectors.nearest(vectors.vectors[:20], topn=5)
+    if library == "faiss":
+        import faiss
+
+        index = faiss.IndexFlatIP(vectors.vector_size)
+        index.add(normed)
+        _, found = index.search(normed[:20], 5)
+    elif library == "hnswlib":
+        import hnswlib
+
+        index = hnswlib.Index(space="cosine", dim=vectors.vector_size)
+        index.init_index(max_elements=len(vectors), ef_construction=len(vectors), M=48, random_seed=0)
+        index.set_ef(len(vectors))
+        index.add_items(vectors.vectors, num_threads=1)
+        found, _ = index.knn_query(vectors.vectors[:20], k=5)
+    else:
+        from usearch.index import Index
+
+        index = Index(ndim=vectors.vector_size, metric="cos", dtype="f32")
+        index.add(np.arange(len(vectors)), vectors.vectors)
+        found = index.search(vectors.vectors[:20], 5, exact=True).keys
+    cosines = np.einsum("ij,ikj->ik", normed[:20], normed[found.astype(np.int64)])
+    np.testing.assert_allclose(cosines, want, atol=1e-5)
+
+
+@pytest.mark.parametrize("wrong", [2.0, "3", True, [1]])
+def test_numbers_that_are_none(wrong, vectors, table):
+    topn = {
+        "most_similar": (lambda **how: vectors.most_similar("w1", **how), "None or an integer"),
+        "most_similar_cosmul": (lambda **how: vectors.most_similar_cosmul("w1", **how), "None or an integer"),
+        "similar_by_word": (lambda **how: vectors.similar_by_word("w1", **how), "None or an integer"),
+        "similar_by_vector": (lambda **how: vectors.similar_by_vector(table[1], **how), "None or an integer"),
+        "nearest": (lambda **how: vectors.nearest(["w1"], **how), "an integer"),
+        "relative_cosine_similarity": (
+            lambda **how: vectors.relative_cosine_similarity("w1", "w2", **how),
+            "an integer",
+        ),
+    }
+    for name, (ask, expected) in topn.items():
+        said = "most_similar" if name.startswith("similar") else name
+        with pytest.raises(ValueError, match=f"^{said}: topn is .*, expected {expected}$"):
+            ask(topn=wrong)
+        if name != "relative_cosine_similarity":
+            with pytest.raises(
+                ValueError, match=f"^{said}: restrict_vocab is .*, expected None or an integer$"
+            ):
+                ask(restrict_vocab=wrong)
+    for ask in (vectors.evaluate_word_analogies, vectors.evaluate_word_pairs):
+        with pytest.raises(
+            ValueError, match=r"^evaluate_word_\w+: restrict_vocab is .*, expected None or an integer$"
+        ):
+            ask("nothing", restrict_vocab=wrong)
+    for name in ("clip_start", "clip_end"):
+        with pytest.raises(ValueError, match=f"^most_similar: {name} is .*, expected (None or )?an integer$"):
+            vectors.most_similar("w1", **{name: wrong})
+    assert vectors.most_similar("w1", topn=np.int32(2)) == vectors.most_similar("w1", topn=2)
+
+
 def test_a_vector_of_zeros_is_like_none(table):
     table[7] = 0
     table[8] = 1e-38
@@ -214,152 +314,6 @@ def test_other_errors(vectors, table):
     ):
         with pytest.raises(ValueError, match=text):
             ask()
-
-
-QUESTIONS = """: first
-w1 w2 w3 w4
-W5 w6 w7 unknown
-w8 w9 w10
-the w2 w11 w12
-: second
-w20 w21 w22 w23
-w30 w31 w30 w31
-"""
-
-
-@pytest.fixture
-def questions(tmp_path):
-    path = tmp_path / "questions.txt.xz"
-    path.write_bytes(lzma.compress(QUESTIONS.encode()))
-    return path
-
-
-@pytest.mark.parametrize("function", ["most_similar", "most_similar_cosmul"])
-def test_analogies_that_hold(questions, function, rng):
-    # Vectors in which each right answer lies where the question points, in so many dimensions that no other is near.
-    table = rng.standard_normal((40, 300))
-    table /= np.linalg.norm(table, axis=1, keepdims=True)
-    for a, b, c, d in ((1, 2, 3, 4), (20, 21, 22, 23)):
-        table[d] = table[b] + table[c] - table[a]
-    vectors = KeyedVectors([f"w{i}" for i in range(39)] + ["the"], table)
-    score, sections = vectors.evaluate_word_analogies(questions, similarity_function=function)
-    assert [each["section"] for each in sections] == ["first", "second", "Total accuracy"]
-    assert sections[0]["correct"] == [("W1", "W2", "W3", "W4")]
-    assert sections[0]["incorrect"] == [("THE", "W2", "W11", "W12")]
-    assert sections[1]["correct"] == [("W20", "W21", "W22", "W23")]
-    assert sections[1]["incorrect"] == [("W30", "W31", "W30", "W31")]  # what is asked is no answer
-    assert score == 0.5
-    score, sections = vectors.evaluate_word_analogies(
-        questions, dummy4unknown=True, similarity_function=function
-    )
-    assert len(sections[0]["incorrect"]) == 2
-    assert score == 0.4
-    score, _ = vectors.evaluate_word_analogies(questions, restrict_vocab=2, similarity_function=function)
-    assert score == 0
-
-
-@pytest.fixture
-def spelled(data_folder, rng):
-    """Vectors of the words of questions-words.txt that follow their letters, so that some answers are right."""
-    text = lzma.decompress((data_folder / "analogy" / "questions-words.txt.xz").read_bytes()).decode()
-    words = [word for i, word in enumerate(sorted(set(text.split()))) if i % 9]
-    words += [word.lower() for word in words[::5] if word.lower() not in words]
-    rng.shuffle(words)
-    ends = [sum(map(ord, part)) for word in words for part in (word[:3].lower(), word[-2:].lower())]
-    known = {end: rng.standard_normal(16) for end in sorted(set(ends))}
-    table = [
-        known[a] + known[b] + 0.1 * rng.standard_normal(16)
-        for a, b in zip(ends[::2], ends[1::2], strict=True)
-    ]
-    plain = "\n".join(line for i, line in enumerate(text.splitlines()) if i % 20 == 0 or line[0] == ":")
-    return words, np.array(table, np.float32), plain
-
-
-@pytest.mark.parametrize("case_insensitive", [True, False])
-def test_analogies_as_gensim(spelled, case_insensitive, tmp_path):
-    gensim = pytest.importorskip("gensim.models")
-    words, table, text = spelled
-    (tmp_path / "questions.txt").write_text(text)
-    vectors, theirs = KeyedVectors(words, table), gensim.KeyedVectors(16)
-    theirs.add_vectors(words, table)
-    row: dict[str, int] = {}
-    for i, word in enumerate(words):
-        row.setdefault(word.upper() if case_insensitive else word, i)
-    unit = table.astype(float) / np.linalg.norm(table.astype(float), axis=1, keepdims=True)
-    for limit in (300000, 700):
-        options = {"restrict_vocab": limit, "case_insensitive": case_insensitive}
-        score, sections = vectors.evaluate_word_analogies(tmp_path / "questions.txt", **options)
-        _, others = theirs.evaluate_word_analogies(str(tmp_path / "questions.txt"), **options)
-        assert 0 < score < 1
-        assert [each["section"] for each in sections] == [each["section"] for each in others]
-        for ours, other in zip(sections, others, strict=True):
-            assert {*ours["correct"], *ours["incorrect"]} == {*other["correct"], *other["incorrect"]}
-            for question in {*ours["correct"]} ^ {*other["correct"]}:  # two answers that rounding tells apart
-                asked = [row[word] for word in question[:3]]
-                away, start, towards = unit[asked]
-                along = unit[:limit] @ (start + towards - away)
-                along[asked] = -np.inf
-                first, second = np.sort(along)[:-3:-1]
-                assert first - second < 1e-6
-
-
-@pytest.mark.parametrize("case_insensitive", [True, False])
-def test_products_as_one_question_at_a_time(spelled, case_insensitive, tmp_path):
-    words, table, text = spelled
-    some = [line for line in text.splitlines() if line[0] != ":"][-500:]
-    (tmp_path / "questions.txt").write_text("\n".join([": the last", *some]))
-    vectors = KeyedVectors(words, table)
-    score, sections = vectors.evaluate_word_analogies(
-        tmp_path / "questions.txt",
-        case_insensitive=case_insensitive,
-        similarity_function="most_similar_cosmul",
-    )
-    fold = str.upper if case_insensitive else str
-    row = {}
-    for word in words:
-        row.setdefault(fold(word), word)
-    for right, questions in ((True, sections[-1]["correct"]), (False, sections[-1]["incorrect"])):
-        for a, b, c, d in questions:
-            best = vectors.most_similar_cosmul([row[b], row[c]], [row[a]], topn=8)
-            answer = next(word for word, _ in best if fold(word) not in (a, b, c))
-            assert (fold(answer) == d) == right
-    assert score == len(sections[-1]["correct"]) / sum(
-        len(sections[-1][key]) for key in ("correct", "incorrect")
-    )
-    assert 0 < score < 1
-
-
-def test_pairs(vectors, theirs, tmp_path, rng):
-    # Pairs of which none is there twice, nor one of a word and itself: rounding would make or break ties.
-    drawn = rng.permutation(200)[:160].reshape(2, 80)
-    lines = [f"w{a}\tw{b}\t{s:.1f}" for a, b, s in zip(*drawn, rng.uniform(0, 9, 80), strict=True)]
-    lines += ["# a comment", "the\tunknown\t1.0", "no pair", "The\tw1\tmuch", "W3\tthe\t2.5"]
-    (tmp_path / "pairs.tsv").write_text("\n".join(lines))
-    for options in ({}, {"dummy4unknown": True}, {"case_insensitive": False}, {"restrict_vocab": 90}):
-        ours = vectors.evaluate_word_pairs(tmp_path / "pairs.tsv", **options)
-        others = theirs.evaluate_word_pairs(str(tmp_path / "pairs.tsv"), **options)
-        np.testing.assert_allclose(ours[0], others[0], atol=1e-5)
-        np.testing.assert_allclose(ours[1], others[1], atol=1e-5)
-        assert ours[2] == pytest.approx(others[2])
-
-
-def test_correlation(rng):
-    stats = pytest.importorskip("scipy.stats")
-    for n in (3, 4, 5, 20, 353, 2000):
-        x = rng.integers(0, 8, n).astype(float) + np.arange(n) * 1e-3
-        for noise in (0.01, 3.0, 100.0):
-            y = np.round(x + noise * rng.standard_normal(n), 1)
-            for ours, theirs in (
-                (_pearson(x, y), stats.pearsonr(x, y)),
-                (_pearson(_ranks(x), _ranks(y)), stats.spearmanr(x, y)),
-            ):
-                assert ours.statistic == pytest.approx(theirs.statistic, abs=1e-12)
-                # Of n = 3 the probability is about the root of 1 - r, which is rounding where r is 1.
-                assert ours.pvalue == pytest.approx(theirs.pvalue, rel=1e-6, abs=1e-7 if n < 6 else 1e-100)
-    assert _p_value(0.0, 10) == pytest.approx(1)
-    assert _p_value(1.0, 10) == 0
-    assert np.isnan(_pearson(np.ones(5), np.arange(5.0)).statistic)
-    np.testing.assert_array_equal(_ranks(np.array([3.0, 1, 3, 7])), [2.5, 1, 2.5, 4])
 
 
 def test_files_of_tests_that_are_none(vectors, tmp_path):
@@ -438,3 +392,84 @@ def test_formats_of_gensim(vectors, theirs, tmp_path):
     np.testing.assert_array_equal(KeyedVectors.load(tmp_path / "glove").vectors, vectors.vectors)
     with pytest.raises(ValueError, match="write_header"):
         vectors.save_word2vec_format(tmp_path / "glove", binary=True, write_header=False)
+    # Words go by falling count, as gensim writes them; a prefix stands before each.
+    shuffled = KeyedVectors(WORDS, vectors.vectors, np.arange(len(WORDS)) * 7 % 40)
+    for word in WORDS:
+        theirs.set_vecattr(word, "count", shuffled.get_vecattr(word, "count"))
+    shuffled.save_word2vec_format(tmp_path / "ours", prefix="*")
+    theirs.save_word2vec_format(str(tmp_path / "theirs"), prefix="*")
+    assert (tmp_path / "ours").read_bytes() == (tmp_path / "theirs").read_bytes()
+
+
+@pytest.mark.parametrize("ending", ["txt.gz", "bin.gz", "txt.bz2", "bin.bz2"])
+def test_compressed_files_of_gensim(ending, vectors, theirs, tmp_path):
+    gensim = pytest.importorskip("gensim.models")
+    binary = ending.startswith("bin")
+    path = vectors.save_word2vec_format(tmp_path / f"ours.{ending}", binary=binary)
+    assert path.read_bytes() == vectors.save(tmp_path / f"saved.{ending}").read_bytes()
+    read = gensim.KeyedVectors.load_word2vec_format(str(path), binary=binary)
+    assert read.index_to_key == WORDS
+    np.testing.assert_array_equal(read.vectors, vectors.vectors)
+    theirs.save_word2vec_format(str(tmp_path / f"theirs.{ending}"), binary=binary)
+    back = KeyedVectors.load(tmp_path / f"theirs.{ending}")
+    assert back.index_to_key == WORDS
+    np.testing.assert_array_equal(back.vectors, vectors.vectors)
+
+
+def test_arguments_of_gensims_files(vectors, tmp_path):
+    path = tmp_path / "v"
+    vectors.save_word2vec_format(path, None, True, len(vectors), True, "", False, "count")
+    read = KeyedVectors.load_word2vec_format(path, None, True, "utf8", "strict", 7, np.float32, False)
+    assert read.index_to_key == WORDS[:7]
+    assert len(KeyedVectors.load_word2vec_format(path, encoding="UTF-8", datatype="float32")) == len(WORDS)
+    for name, value, text in (
+        ("fvocab", True, "fvocab is True, expected None"),
+        ("fvocab", "counts.txt", "fvocab is 'counts.txt', expected None"),
+        ("encoding", "latin-1", "encoding is 'latin-1', expected 'utf8'"),
+        ("encoding", None, "encoding is None, expected 'utf8'"),
+        ("encoding", "klingon", "encoding is 'klingon', expected 'utf8'"),
+        ("datatype", np.float16, "datatype is .*float16.*, expected float32"),
+        ("datatype", "word", "datatype is 'word', expected float32"),
+    ):
+        with pytest.raises(ValueError, match=f"^load_word2vec_format: {text}$"):
+            KeyedVectors.load_word2vec_format(path, **{name: value})
+    for name, value, text in (
+        ("fvocab", True, "fvocab is True, expected None"),
+        ("total_vec", 9, "total_vec is 9, expected None"),
+        ("append", True, "append is True, expected False"),
+        ("sort_attr", "length", "sort_attr is 'length', expected 'count'"),
+        ("prefix", 3, "prefix is 3, expected a text"),
+    ):
+        with pytest.raises(ValueError, match=f"^save_word2vec_format: {text}$"):
+            vectors.save_word2vec_format(tmp_path / "w", **{name: value})
+    assert not (tmp_path / "w").exists()
+
+
+def test_a_limit_on_bytes(vectors, tmp_path):
+    path = vectors.save(tmp_path / "v.bin.gz")
+    for load in (KeyedVectors.load, KeyedVectors.load_word2vec_format):
+        assert len(load(path, max_bytes=100_000)) == len(WORDS)
+        with pytest.raises(DataError, match=r"unpacks to more than the limit of 10000 bytes \(max_bytes\)"):
+            load(path, max_bytes=10_000)
+
+
+@pytest.mark.parametrize("name", ["v.npz", "v.safetensors", "folder"])
+def test_words_with_line_ends(name, vectors, tmp_path):
+    if name == "v.safetensors":
+        pytest.importorskip("safetensors")
+    words = [*WORDS[:-1], "New\nYork"]
+    odd = KeyedVectors(words, vectors.vectors, vectors.counts)
+    odd.save(tmp_path / name)
+    read = KeyedVectors.load(tmp_path / name)
+    assert read.index_to_key == words
+    np.testing.assert_array_equal(read.vectors, vectors.vectors)
+    np.testing.assert_array_equal(read.counts, vectors.counts)
+
+
+def test_a_folder_gets_what_can_be_read_here(vectors, tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "safetensors", None)
+    assert vectors.save(tmp_path / "folder").name == "vectors.npz"
+    assert KeyedVectors.load(tmp_path / "folder").index_to_key == WORDS
+    vectors.save(tmp_path / "v.safetensors")  # is written all the same
+    with pytest.raises(ImportError, match=r'pip install "dlkit\[cli\]"'):
+        KeyedVectors.load(tmp_path / "v.safetensors")

@@ -1,59 +1,32 @@
-"""Words and their vectors: neighbours, analogies, and the tests of both, with gensim's names."""
+"""Words and their vectors: neighbours, analogies, distances, tests and files, with gensim's names."""
 
 from __future__ import annotations
 
-import difflib
-import math
+import codecs
 import os
 import warnings
 from collections.abc import Iterable, Sequence
-from itertools import chain
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from dlkit.data.errors import DataError
-from dlkit.data.text_file import lines_of, read_bytes
-from dlkit.data.word_vectors import VECTOR_FILES, Format, format_named, read_word_vectors, write_word_vectors
+from dlkit.data.word_vectors import Format, folder_file, format_named, read_word_vectors, write_word_vectors
 from dlkit.kernels.matmul import matmul
 from dlkit.kernels.nearest import nearest
 
 from .embedding_map import METHODS, EmbeddingMap, chosen_method, principal_components, t_sne
+from .word_analogies import EPSILON, answer_analogies
+from .word_pairs import Correlation, compare_pairs
+from .word_table import UnknownWordError, WordTable
 
 if TYPE_CHECKING:
-    from numpy.typing import ArrayLike, NDArray
+    from numpy.typing import ArrayLike, DTypeLike, NDArray
 
-#: In a folder: the file that `KeyedVectors.save` writes and `KeyedVectors.load` reads, the preferred one first.
-_EPSILON = 0.000001  # of 3CosMul, as in the paper
 _BLOCK = 1 << 22  # elements of intermediate results
-_SPELLED = 50_000  # words, the most frequent, that a spelling is looked for in
 
 
-class UnknownWordError(KeyError, ValueError):
-    """A word has no vector."""
-
-    def __str__(self) -> str:
-        # KeyError shows its argument's repr; here there is one plain sentence.
-        return str(self.args[0]) if self.args else ""
-
-
-class Correlation(NamedTuple):
-    """A coefficient of correlation, and how likely one as large or larger is where there is none.
-
-    Attributes
-    ----------
-    statistic
-        From -1 to 1; NaN where one side is constant.
-    pvalue
-        Two-sided, of Student's t with n - 2 degrees of freedom.
-    """
-
-    statistic: float
-    pvalue: float
-
-
-class KeyedVectors:
+class KeyedVectors(WordTable):
     """Words and their vectors.
 
     Parameters
@@ -79,152 +52,40 @@ class KeyedVectors:
 
     Notes
     -----
-    Names and results are those of gensim's ``KeyedVectors``, but for a word without a vector: every method raises
+    Names and results are those of gensim's ``KeyedVectors``, but for a word without a vector: methods raise
     `UnknownWordError`, a KeyError that names the nearest spelling, where some of gensim's leave it out. The cosine with
     a vector of zeros is 0. Cosines are computed from the vectors and their lengths: there is no normalised copy. Where
-    `vectors` is changed, ``fill_norms(force=True)`` must follow.
+    `vectors` is changed from outside, ``fill_norms(force=True)`` must follow.
+
+    Of gensim's class these are not there: ``wmdistance``, ``intersect_word2vec_format``, attributes of words besides
+    "count", keys that are no words, tables without words, ``indexer`` of ``most_similar``, ``fvocab`` of the files, and
+    its pickles: ``save`` and ``load`` are of the formats named there.
     """
 
-    def __init__(self, words: Sequence[str], vectors: ArrayLike, counts: ArrayLike | None = None) -> None:
-        table = np.asarray(vectors)
-        if table.ndim != 2 or table.dtype.kind not in "fiu" or len(table) != len(words) or 0 in table.shape:
-            raise DataError(
-                f"KeyedVectors: vectors is {table.dtype} {table.shape}, expected ({len(words)}, dimensions) for "
-                f"{len(words)} words, neither of them 0"
-            )
-        self.vectors: NDArray[np.float32] = table.astype(np.float32, copy=False)
-        self.index_to_key: list[str] = list(words)
-        self.key_to_index: dict[str, int] = {word: i for i, word in enumerate(self.index_to_key)}
-        if len(self.key_to_index) < len(self.index_to_key):
-            twice = next(word for i, word in enumerate(self.index_to_key) if self.key_to_index[word] != i)
-            raise DataError(f"KeyedVectors: words has {twice!r} twice, expected each once")
-        self.counts: NDArray[np.int64] | None = None
-        if counts is not None:
-            given = np.asarray(counts)
-            if given.shape != (len(self),) or given.dtype.kind not in "iu":
-                raise DataError(
-                    f"KeyedVectors: counts is {given.dtype} {given.shape}, expected integers of shape ({len(self)},)"
-                )
-            self.counts = given.astype(np.int64)
-        self._norms: NDArray[np.float32] | None = None
-        self._scale: NDArray[np.float32] | None = None
-        self.fill_norms()
+    def vectors_for_all(
+        self, keys: Iterable[str | int], allow_inference: bool = True, copy_vecattrs: bool = False
+    ) -> KeyedVectors:
+        """Return the words of `keys` that have a vector, each once, in that order, with copies of their vectors.
 
-    # --- Words and their vectors ---------------------------------------------------------------------------------
-
-    def __len__(self) -> int:
-        """How many words there are."""
-        return len(self.index_to_key)
-
-    def __contains__(self, word: object) -> bool:
-        return word in self.key_to_index
-
-    def __repr__(self) -> str:
-        return f"KeyedVectors<{len(self)} words, {self.vector_size} dimensions>"
-
-    @property
-    def vector_size(self) -> int:
-        """Numbers of each vector."""
-        return int(self.vectors.shape[1])
-
-    @property
-    def norms(self) -> NDArray[np.float32]:
-        """Length of each vector, shape (words,)."""
-        self.fill_norms()
-        assert self._norms is not None
-        return self._norms
-
-    @property
-    def scale(self) -> NDArray[np.float32]:
-        """One over the length of each vector, 0 for one of zeros; shape (words,)."""
-        self.fill_norms()
-        assert self._scale is not None
-        return self._scale
-
-    def fill_norms(self, force: bool = False) -> None:
-        """Compute the lengths of the vectors, again if `force`: for vectors that have changed."""
-        if self._norms is not None and not force:
-            return
-        norms = np.empty(len(self))
-        rows = max(1, _BLOCK // self.vector_size)
-        for begin in range(0, len(self), rows):
-            block = self.vectors[begin : begin + rows]
-            np.sqrt(
-                np.einsum("ij,ij->i", block, block, dtype=np.float64), out=norms[begin : begin + len(block)]
-            )
-        if not np.isfinite(norms).all():
-            word = self.index_to_key[int((~np.isfinite(norms)).argmax())]
-            raise DataError(
-                f"KeyedVectors: the vector of {word!r} holds NaN or infinity, expected finite numbers"
-            )
-        least = float(np.finfo(np.float32).tiny)
-        with np.errstate(over="ignore"):
-            self._norms = norms.astype(np.float32)
-            self._scale = np.divide(1.0, norms, out=np.zeros_like(norms), where=norms > least).astype(
-                np.float32
-            )
-
-    def get_index(self, key: str | int, default: int | None = None) -> int:
-        """Return the row of a word; a row's number is itself.
+        Parameters
+        ----------
+        keys
+            Words or their numbers; those without a vector are left out.
+        allow_inference
+            gensim's; of no effect, since no vectors are made up.
+        copy_vecattrs
+            Whether counts go along.
 
         Raises
         ------
-        UnknownWordError
-            There is no such word, and no default.
+        ValueError
+            No word has a vector.
         """
-        if isinstance(key, str):
-            row = self.key_to_index.get(key)
-            if row is not None:
-                return row
-            if default is not None:
-                return default
-            raise UnknownWordError(f"{key!r} has no vector{self._spelled(key)}")
-        if isinstance(key, (int, np.integer)) and not isinstance(key, bool):
-            if 0 <= key < len(self):
-                return int(key)
-            if default is not None:
-                return default
-            raise UnknownWordError(f"there is no word {key}, expected 0 to {len(self) - 1}")
-        raise TypeError(f"KeyedVectors: key is a {type(key).__name__}, expected a word or its number")
-
-    def _spelled(self, word: str) -> str:
-        for form in (word.lower(), word.capitalize(), word.upper(), word.replace(" ", "_")):
-            if form in self.key_to_index:
-                return f" (did you mean {form!r}?)"
-        by_lower: dict[str, str] = {}
-        for key in self.index_to_key[:_SPELLED]:
-            if abs(len(key) - len(word)) <= 2:
-                by_lower.setdefault(key.lower(), key)
-        close = difflib.get_close_matches(word[:60].lower(), list(by_lower), n=1, cutoff=0.6)
-        return f" (did you mean {by_lower[close[0]]!r}?)" if close else ""
-
-    def get_vector(self, key: str | int, norm: bool = False) -> NDArray[np.float32]:
-        """Return the vector of a word, read-only; with `norm` at length 1."""
-        row = self.get_index(key)
-        vector: NDArray[np.float32] = self.vectors[row].view()
-        if norm:
-            vector = vector * self.scale[row]
-        vector.setflags(write=False)
-        return vector
-
-    def __getitem__(self, key: str | int | Sequence[str | int]) -> NDArray[np.float32]:
-        """The vector of a word, or those of several as rows."""
-        if isinstance(key, (str, int, np.integer)):
-            return self.get_vector(key)
-        return self.vectors[[self.get_index(each) for each in key]]
-
-    def get_normed_vectors(self) -> NDArray[np.float32]:
-        """Return all vectors at length 1: a copy."""
-        return self.vectors * self.scale[:, None]
-
-    def get_vecattr(self, key: str | int, attr: str) -> int:
-        """Return what is known of a word besides its vector: "count"."""
-        row = self.get_index(key)
-        if attr != "count" or self.counts is None:
-            raise KeyError(
-                f"attribute {attr!r} is not known, expected {'count' if self.counts is not None else 'none'}"
-            )
-        return int(self.counts[row])
+        rows = list(dict.fromkeys(row for key in keys if (row := self.get_index(key, default=-1)) >= 0))
+        if not rows:
+            raise ValueError("vectors_for_all: keys has no word with a vector, expected at least one")
+        counts = self.counts[rows] if copy_vecattrs and self.counts is not None else None
+        return KeyedVectors([self.index_to_key[row] for row in rows], self.vectors[rows], counts)
 
     # --- Neighbours ----------------------------------------------------------------------------------------------
 
@@ -268,6 +129,7 @@ class KeyedVectors:
         -----
         Mikolov, Yih & Zweig, "Linguistic regularities in continuous space word representations", 2013.
         """
+        _whole("most_similar", "topn", topn)
         start, end = self._clip("most_similar", clip_start, clip_end, restrict_vocab)
         keys, weights = self._weighted(positive, negative)
         if not keys:
@@ -323,6 +185,7 @@ class KeyedVectors:
         -----
         Levy & Goldberg, "Linguistic regularities in sparse and explicit word representations", 2014, equation 4.
         """
+        _whole("most_similar_cosmul", "topn", topn)
         _, end = self._clip("most_similar_cosmul", 0, None, restrict_vocab)
         keys, weights = self._weighted(positive, negative)
         if not (weights > 0).any():
@@ -339,7 +202,7 @@ class KeyedVectors:
             cosines = matmul(terms, self.vectors[begin:stop], trans_b=True) * self.scale[begin:stop]
             similar = (1 + cosines) / 2
             scores[begin:stop] = similar[weights > 0].prod(axis=0) / (
-                similar[weights < 0] + np.float32(_EPSILON)
+                similar[weights < 0] + np.float32(EPSILON)
             ).prod(axis=0)
         if topn is None:
             return scores
@@ -386,8 +249,7 @@ class KeyedVectors:
         cosines : float32 array of shape (queries, topn)
         """
         _, end = self._clip("nearest", 0, None, restrict_vocab)
-        if topn < 1:
-            raise ValueError(f"nearest: topn is {topn}, expected at least 1")
+        _at_least_one("nearest", topn)
         own: NDArray[np.int64] | None = None
         if isinstance(queries, np.ndarray) and queries.dtype.kind == "f":
             table = np.asarray(queries, np.float32)
@@ -527,6 +389,44 @@ class KeyedVectors:
         rows = [self.get_index(word) for word in other_words]
         return 1 - matmul(self.vectors[rows], query) * self.scale[rows]
 
+    def most_similar_to_given(self, key1: str | int, keys_list: Sequence[str | int]) -> Any:
+        """Return which of some words has the largest cosine to `key1`."""
+        if len(keys_list) == 0:
+            raise ValueError("most_similar_to_given: keys_list is empty, expected at least one word")
+        return keys_list[int(np.argmax([self.similarity(key1, key) for key in keys_list]))]
+
+    @staticmethod
+    def cosine_similarities(vector_1: ArrayLike, vectors_all: ArrayLike) -> NDArray[Any]:
+        """Return the cosines of a vector, shape (dimensions,), and others, shape (vectors, dimensions)."""
+        one, others = np.asarray(vector_1), np.asarray(vectors_all)
+        if one.ndim != 1 or others.ndim != 2 or others.shape[1] != len(one):
+            raise ValueError(
+                f"cosine_similarities: vector_1 is {one.shape} and vectors_all {others.shape}, expected (dimensions,) "
+                "and (vectors, dimensions)"
+            )
+        lengths = np.linalg.norm(others, axis=1) * np.linalg.norm(one)
+        products = others @ one
+        cosines: NDArray[Any] = np.divide(
+            products, lengths, out=np.zeros(len(others), lengths.dtype), where=lengths > 0
+        )
+        return cosines
+
+    def relative_cosine_similarity(self, wa: str | int, wb: str | int, topn: int = 10) -> float:
+        """Return the cosine of two words over the sum of those of `wa` and its `topn` neighbours.
+
+        Above 0.10 for ten neighbours, the two are more alike than words that are merely near (Leeuwenberg et al. 2016).
+
+        Raises
+        ------
+        ValueError
+            There are no neighbours, or the sum is 0.
+        """
+        _at_least_one("relative_cosine_similarity", topn)
+        total = sum(cosine for _, cosine in self.most_similar([wa], topn=topn))
+        if total == 0:
+            raise ValueError(f"relative_cosine_similarity: the cosines of {wa!r} and its neighbours sum to 0")
+        return self.similarity(wa, wb) / float(total)
+
     def n_similarity(self, ws1: Sequence[str | int], ws2: Sequence[str | int]) -> float:
         """Return the cosine of the means of two lists of words, their vectors at their own lengths."""
         if len(ws1) == 0 or len(ws2) == 0:
@@ -617,47 +517,7 @@ class KeyedVectors:
                 "'most_similar_cosmul'"
             )
         _, end = self._clip("evaluate_word_analogies", 0, None, restrict_vocab)
-        known, same = self._folded(end, case_insensitive)
-        sections: list[dict[str, Any]] = []
-        asked: list[tuple[list[Any], list[Any], tuple[str, ...]]] = []
-        rows: list[list[int]] = []
-        name = os.fspath(analogies)
-        for number, line in enumerate(lines_of(read_bytes(analogies), name), start=1):
-            if line.startswith(": "):
-                sections.append({"section": line.lstrip(": ").strip(), "correct": [], "incorrect": []})
-                continue
-            if not line.strip():
-                continue
-            if not sections:
-                raise DataError(
-                    f"{name}: line {number} comes before the first section, expected ': name' first"
-                )
-            words = tuple((line.upper() if case_insensitive else line).split())
-            if len(words) != 4:
-                continue
-            found = [known.get(word, -1) for word in words]
-            section = sections[-1]
-            if min(found) < 0:
-                if dummy4unknown:
-                    section["incorrect"].append(words)
-                continue
-            rows.append(found)
-            asked.append((section["correct"], section["incorrect"], words))
-        if rows:
-            questions = np.array(rows, np.int64)
-            solve = self._cos_add if similarity_function == "most_similar" else self._cos_mul
-            answers = solve(questions, end, same)
-            right = (answers >= 0) & (same[answers] == questions[:, 3])
-            for (correct, incorrect, words), is_right in zip(asked, right.tolist(), strict=True):
-                (correct if is_right else incorrect).append(words)
-        total: dict[str, Any] = {
-            "section": "Total accuracy",
-            "correct": list(chain.from_iterable(section["correct"] for section in sections)),
-            "incorrect": list(chain.from_iterable(section["incorrect"] for section in sections)),
-        }
-        sections.append(total)
-        answered = len(total["correct"]) + len(total["incorrect"])
-        return len(total["correct"]) / answered if answered else 0.0, sections
+        return answer_analogies(self, analogies, end, case_insensitive, dummy4unknown, similarity_function)
 
     def evaluate_word_pairs(
         self,
@@ -696,103 +556,7 @@ class KeyedVectors:
             The file cannot be read, or no pair of it is known.
         """
         _, end = self._clip("evaluate_word_pairs", 0, None, restrict_vocab)
-        known, _ = self._folded(end, case_insensitive)
-        name = os.fspath(pairs)
-        gold: list[float] = []
-        rows: list[tuple[int, int]] = []
-        unknown = 0
-        for line in lines_of(read_bytes(pairs), name, encoding):
-            columns = (line.upper() if case_insensitive else line).split(delimiter)
-            if line.startswith("#") or len(columns) != 3:
-                continue
-            try:
-                value = float(columns[2])
-            except ValueError:
-                continue
-            if not math.isfinite(value):
-                continue
-            one, other = known.get(columns[0], -1), known.get(columns[1], -1)
-            if min(one, other) < 0:
-                unknown += 1
-                if not dummy4unknown:
-                    continue
-            rows.append((one, other))
-            gold.append(value)
-        if not rows:
-            raise DataError(
-                f"{name}: no pair of known words, expected lines of two words and a number, separated by {delimiter!r}"
-            )
-        index = np.array(rows, np.int64)
-        first, second = self.vectors[index[:, 0]], self.vectors[index[:, 1]]
-        cosines = np.einsum("ij,ij->i", first, second, dtype=np.float64)
-        cosines *= self.scale[index[:, 0]].astype(np.float64) * self.scale[index[:, 1]]
-        cosines[index.min(axis=1) < 0] = 0
-        scores = np.array(gold)
-        ratio = 100 * unknown / (len(rows) if dummy4unknown else len(rows) + unknown)
-        return _pearson(scores, cosines), _pearson(_ranks(scores), _ranks(cosines)), ratio
-
-    def _folded(self, end: int, case_insensitive: bool) -> tuple[dict[str, int], NDArray[np.int64]]:
-        """The rows of the first `end` words by what they are in upper case, and of each the first that is the same."""
-        if not case_insensitive:
-            known = (
-                self.key_to_index
-                if end == len(self)
-                else {k: i for i, k in enumerate(self.index_to_key[:end])}
-            )
-            return known, np.arange(end)
-        first: dict[str, int] = {}
-        same = np.fromiter(
-            (first.setdefault(word.upper(), row) for row, word in enumerate(self.index_to_key[:end])),
-            np.int64,
-            end,
-        )
-        return first, same
-
-    def _cos_add(self, questions: NDArray[np.int64], end: int, same: NDArray[np.int64]) -> NDArray[np.int64]:
-        """The answer to each question: of the five nearest that are not a, b or c the first not the same as these."""
-        answers = np.empty(len(questions), np.int64)
-        k = min(8, end)
-        for begin in range(0, len(questions), 4096):
-            part = questions[begin : begin + 4096, :3]
-            a, b, c = (self.vectors[part[:, i]] * self.scale[part[:, i], None] for i in range(3))
-            rows, _ = nearest(b + c - a, self.vectors[:end], k, scale=self.scale[:end])
-            others = (rows[:, :, None] != part[:, None, :]).all(axis=2) & (rows >= 0)
-            allowed = others & (np.cumsum(others, axis=1) <= 5)
-            allowed &= (same[rows][:, :, None] != part[:, None, :]).all(axis=2)
-            found = rows[np.arange(len(rows)), allowed.argmax(axis=1)]
-            answers[begin : begin + len(part)] = np.where(allowed.any(axis=1), found, -1)
-        return answers
-
-    def _cos_mul(self, questions: NDArray[np.int64], end: int, same: NDArray[np.int64]) -> NDArray[np.int64]:
-        """The answer to each question: the best by 3CosMul that is not the same as a, b or c."""
-        words, at = np.unique(questions[:, :3], return_inverse=True)
-        a, b, c = at.reshape(len(questions), 3).T
-        terms = self.vectors[words] * self.scale[words, None]
-        best = np.zeros(len(questions), np.float32)
-        answers = np.full(len(questions), -1, np.int64)
-        columns = max(1, min(4096, _BLOCK // len(words)))
-        some = max(1, _BLOCK // (4 * columns))
-        alike = np.flatnonzero(np.isin(same[:end], words))  # words that are the same as one in a question
-        alike_term = np.searchsorted(words, same[alike])
-        for begin in range(0, end, columns):
-            stop = min(begin + columns, end)
-            similar = (1 + matmul(terms, self.vectors[begin:stop], trans_b=True) * self.scale[begin:stop]) / 2
-            under = 1 / (similar + np.float32(_EPSILON))
-            # Nothing is the answer to a question that it stands in: its product is 0, all others are above.
-            inside = (alike >= begin) & (alike < stop)
-            for table in (similar, under):
-                table[alike_term[inside], alike[inside] - begin] = 0
-            for first in range(0, len(questions), some):
-                part = slice(first, first + some)
-                scores = similar[b[part]]
-                scores *= similar[c[part]]
-                scores *= under[a[part]]
-                winners = scores.argmax(axis=1)
-                values = scores[np.arange(len(scores)), winners]
-                better = values > best[part]
-                best[part][better] = values[better]
-                answers[part][better] = winners[better] + begin
-        return answers
+        return compare_pairs(self, pairs, delimiter, encoding, end, case_insensitive, dummy4unknown)
 
     # --- Files ---------------------------------------------------------------------------------------------------
 
@@ -802,11 +566,12 @@ class KeyedVectors:
         Parameters
         ----------
         path
-            A file, whose name tells the format: .safetensors, .npz, .bin (word2vec's binary), else word2vec's text. Or
-            a folder, or a name without an ending, which becomes one: its ``vectors.safetensors``, or where that package
-            is not installed ``vectors.npz``.
+            A file, whose name tells the format: .safetensors, .npz, .bin (word2vec's binary), else word2vec's text; the
+            last two compressed where .gz, .xz or .bz2 follows. Or a folder, or a name without an ending, which becomes
+            one: its ``vectors.safetensors``, or where that package, which reads it, is not installed ``vectors.npz``.
         format
-            "text", "binary", "glove", "npz" or "safetensors", whatever the name. Text and binary have no counts.
+            "text", "binary", "glove", "npz" or "safetensors", whatever the name. Text and binary have no counts, and
+            their words no ASCII white space.
 
         Returns
         -------
@@ -821,10 +586,7 @@ class KeyedVectors:
         target = Path(path)
         if format is None and (target.is_dir() or not target.suffix):
             target.mkdir(parents=True, exist_ok=True)
-            try:
-                return self.save(target / VECTOR_FILES[0])
-            except ImportError:
-                return self.save(target / VECTOR_FILES[1])
+            return self.save(target / folder_file())
         return write_word_vectors(
             target,
             self.index_to_key,
@@ -840,6 +602,7 @@ class KeyedVectors:
         *,
         limit: int | None = None,
         unicode_errors: Literal["replace", "strict"] = "replace",
+        max_bytes: int | None = None,
     ) -> KeyedVectors:
         """Read what `save` or another program wrote, as `dlkit.data.read_word_vectors` does.
 
@@ -852,6 +615,9 @@ class KeyedVectors:
             Only so many words from the beginning are read.
         unicode_errors
             What becomes of words that are no UTF-8: "replace" or "strict".
+        max_bytes
+            Largest file accepted, and most bytes that a compressed one may unpack to. None: a file of any size, and
+            8 GiB of a compressed one.
 
         Raises
         ------
@@ -860,37 +626,96 @@ class KeyedVectors:
         DataError
             The file is not what it claims to be.
         """
-        read = read_word_vectors(path, limit=limit, unicode_errors=unicode_errors)
+        read = read_word_vectors(path, limit=limit, unicode_errors=unicode_errors, max_bytes=max_bytes)
         return cls(read.words, read.vectors, read.counts)
 
     def save_word2vec_format(
-        self, fname: str | os.PathLike[str], binary: bool = False, write_header: bool = True
+        self,
+        fname: str | os.PathLike[str],
+        fvocab: None = None,
+        binary: bool = False,
+        total_vec: int | None = None,
+        write_header: bool = True,
+        prefix: str = "",
+        append: bool = False,
+        sort_attr: str = "count",
     ) -> Path:
-        """Write word2vec's text or binary, byte for byte as gensim does; without the header GloVe's text."""
+        """Write word2vec's text or binary, byte for byte as gensim does; without the header GloVe's text.
+
+        Words with counts go by falling count. `prefix` stands before each word. `fvocab`, `total_vec`, `append` and
+        `sort_attr` are taken for the sake of gensim's signature, with its defaults alone.
+
+        Raises
+        ------
+        ValueError
+            An argument is another than its default, or a word has ASCII white space.
+        """
+        operation = "save_word2vec_format"
+        _alone(operation, "fvocab", fvocab, None)
+        _alone(operation, "total_vec", total_vec, None, len(self))
+        _alone(operation, "append", append, False)
+        _alone(operation, "sort_attr", sort_attr, "count")
+        if not isinstance(prefix, str):
+            raise ValueError(f"{operation}: prefix is {prefix!r}, expected a text")
         if binary and not write_header:
-            raise ValueError("save_word2vec_format: write_header is False, expected True for binary")
-        return self.save(fname, "binary" if binary else "text" if write_header else "glove")
+            raise ValueError(f"{operation}: write_header is False, expected True for binary")
+        words, vectors = self.index_to_key, self.vectors
+        if self.counts is not None and (self.counts[1:] > self.counts[:-1]).any():
+            order = np.argsort(-self.counts, kind="stable")
+            words, vectors = [words[row] for row in order.tolist()], vectors[order]
+        if prefix:
+            words = [prefix + word for word in words]
+        written: Format = "binary" if binary else "text" if write_header else "glove"
+        return write_word_vectors(fname, words, vectors, format=written)
 
     @classmethod
     def load_word2vec_format(
         cls,
         fname: str | os.PathLike[str],
+        fvocab: None = None,
         binary: bool | None = None,
+        encoding: str = "utf8",
         unicode_errors: Literal["replace", "strict"] = "strict",
         limit: int | None = None,
+        datatype: DTypeLike = np.float32,
         no_header: bool | None = None,
+        *,
+        max_bytes: int | None = None,
     ) -> KeyedVectors:
         """Read word2vec's text or binary, as gensim's method of this name; the content tells which it is.
 
-        `binary` and `no_header` are taken for the sake of gensim's signature.
+        `unicode_errors`, `limit` and `max_bytes` are those of `load`. The others are taken for the sake of gensim's
+        signature: `fvocab`, `encoding` and `datatype` with its defaults alone.
+
+        Raises
+        ------
+        ValueError
+            An argument is another than its default; or as `load`.
         """
-        return cls.load(fname, limit=limit, unicode_errors=unicode_errors)
+        operation = "load_word2vec_format"
+        _alone(operation, "fvocab", fvocab, None)
+        try:
+            utf8 = codecs.lookup(encoding).name == "utf-8"
+        except (LookupError, TypeError, ValueError):
+            utf8 = False
+        if not utf8:
+            raise ValueError(f"{operation}: encoding is {encoding!r}, expected 'utf8'")
+        try:
+            single = np.dtype(datatype) == np.float32
+        except TypeError:
+            single = False
+        if not single:
+            raise ValueError(f"{operation}: datatype is {datatype!r}, expected float32")
+        return cls.load(fname, limit=limit, unicode_errors=unicode_errors, max_bytes=max_bytes)
 
     # --- What the methods share ----------------------------------------------------------------------------------
 
     def _clip(
         self, operation: str, start: int, end: int | None, restrict_vocab: int | None
     ) -> tuple[int, int]:
+        _whole(operation, "restrict_vocab", restrict_vocab)
+        _whole(operation, "clip_start", start, none=False)
+        _whole(operation, "clip_end", end)
         if restrict_vocab is not None:
             if restrict_vocab < 1:
                 raise ValueError(
@@ -928,11 +753,7 @@ class KeyedVectors:
         given: set[int] = set()
         for key in keys:
             if isinstance(key, np.ndarray):
-                if key.shape != (self.vector_size,) or not np.isfinite(key).all():
-                    raise ValueError(
-                        f"KeyedVectors: a vector is {key.dtype} {key.shape}, expected ({self.vector_size},), finite"
-                    )
-                rows.append(key.astype(np.float32))
+                rows.append(self._checked_vector(key))
             else:
                 row = self.get_index(key)
                 given.add(row)
@@ -947,6 +768,24 @@ class KeyedVectors:
         return (total / length if length > 0 else total).astype(np.float32), given
 
 
+def _whole(operation: str, name: str, value: Any, none: bool = True) -> None:
+    if (value is None and none) or (isinstance(value, (int, np.integer)) and not isinstance(value, bool)):
+        return
+    expected = "None or an integer" if none else "an integer"
+    raise ValueError(f"{operation}: {name} is {value!r}, expected {expected}")
+
+
+def _alone(operation: str, name: str, value: Any, *expected: Any) -> None:
+    if not any(type(value) is type(one) and value == one for one in expected):
+        raise ValueError(f"{operation}: {name} is {value!r}, expected {expected[0]!r}")
+
+
+def _at_least_one(operation: str, topn: Any) -> None:
+    _whole(operation, "topn", topn, none=False)
+    if topn < 1:
+        raise ValueError(f"{operation}: topn is {topn}, expected at least 1")
+
+
 def _listed(items: Any) -> list[Any]:
     if items is None:
         return []
@@ -957,39 +796,6 @@ def _listed(items: Any) -> list[Any]:
     if isinstance(items, tuple) and len(items) == 2 and isinstance(items[1], float):
         return [items]
     return list(items)
-
-
-def _ranks(values: NDArray[np.float64]) -> NDArray[np.float64]:
-    """The places of values in their order; of equal ones the mean of theirs."""
-    _, group, sizes = np.unique(values, return_inverse=True, return_counts=True)
-    last = np.cumsum(sizes)
-    return (last - (sizes - 1) / 2)[group]
-
-
-def _pearson(x: NDArray[np.float64], y: NDArray[np.float64]) -> Correlation:
-    x, y = x - x.mean(), y - y.mean()
-    spread = float(np.linalg.norm(x) * np.linalg.norm(y))
-    if len(x) < 3 or spread == 0:
-        return Correlation(math.nan if spread == 0 else math.copysign(1.0, float(x @ y)), math.nan)
-    r = max(-1.0, min(1.0, float(x @ y) / spread))
-    return Correlation(r, _p_value(r, len(x)))
-
-
-def _p_value(r: float, n: int) -> float:
-    """The share of samples of n independent normal pairs with a correlation beyond r, either way.
-
-    Its density is that of sin(t) with t of density cos(t)^(n - 3) from -pi/2 to pi/2: integrated from asin(|r|) on by
-    Gauss and Legendre's rule.
-    """
-    start = math.asin(abs(r))
-    nodes, weights = np.polynomial.legendre.leggauss(100)
-    # What is more than 40 decay lengths away adds nothing.
-    reach = min(math.pi / 2 - start, 40 / max((n - 3) * math.tan(start) if start < 1.57 else math.inf, 1e-9))
-    reach = max(reach, min(math.pi / 2 - start, 12 / math.sqrt(n)))
-    t = start + (nodes + 1) / 2 * reach
-    tail = float(np.sum(weights * np.cos(t) ** (n - 3))) * reach / 2
-    whole = math.sqrt(math.pi) * math.exp(math.lgamma((n - 2) / 2) - math.lgamma((n - 1) / 2))
-    return min(1.0, 2 * tail / whole)
 
 
 __all__ = ["Correlation", "KeyedVectors", "UnknownWordError"]
