@@ -19,6 +19,8 @@ namespace {
 constexpr std::size_t kLongestLine = 1 << 20;
 constexpr std::uint64_t kMostHeaderLines = 1 << 16;
 constexpr std::size_t kShown = 40;
+// Another spelling of <unk>, which KenLM takes for the same word: where 1-grams have both, the later line counts.
+constexpr std::string_view kUnknownToo = "<UNK>";
 constexpr float kAdded =
     std::numeric_limits<float>::quiet_NaN();  // the probability of what is added, before it has one
 
@@ -140,7 +142,7 @@ void ArpaReader::finish() {
     case Part::sections: fail("the file ends without \\end\\");
     case Part::ngrams: {
       const Level& level = levels_[current_ - 1];
-      fail("the file ends within \\" + std::to_string(current_) + "-grams:, after " + std::to_string(level.size()) +
+      fail("the file ends within \\" + std::to_string(current_) + "-grams:, after " + std::to_string(level.read) +
            " of " + std::to_string(level.claimed) + " n-grams");
     }
     case Part::after: break;
@@ -190,7 +192,7 @@ void ArpaReader::line(std::string_view raw) {
     case Part::ngrams:
       if (text.empty()) {
         // Some writers leave a line empty after the heading.
-        if (levels_[current_ - 1].size() == 0 && levels_[current_ - 1].claimed != 0) return;
+        if (levels_[current_ - 1].read == 0 && levels_[current_ - 1].claimed != 0) return;
         end_section();
       } else if (text[0] == '\\' && text.find_first_of(" \t") == std::string_view::npos) {
         end_section();
@@ -220,9 +222,9 @@ void ArpaReader::section(std::string_view text) {
 
 void ArpaReader::end_section() {
   const Level& level = levels_[current_ - 1];
-  if (level.size() != level.claimed)
-    fail("\\" + std::to_string(current_) + "-grams: ends after " + std::to_string(level.size()) +
-         " n-grams; expected " + std::to_string(level.claimed) + " as \\data\\ says");
+  if (level.read != level.claimed)
+    fail("\\" + std::to_string(current_) + "-grams: ends after " + std::to_string(level.read) + " n-grams; expected " +
+         std::to_string(level.claimed) + " as \\data\\ says");
   if (current_ == 1) {
     if (!begin_seen_) fail("\\1-grams: lacks <s>");
     if (!end_seen_) fail("\\1-grams: lacks </s>");
@@ -233,44 +235,61 @@ void ArpaReader::end_section() {
 void ArpaReader::ngram(std::string_view text) {
   const int n = current_;
   Level& level = levels_[n - 1];
-  if (level.size() >= level.claimed)
+  if (level.read >= level.claimed)
     fail("is " + shown(text) + ", one more than the " + std::to_string(level.claimed) + " n-grams of \\data\\");
   std::string_view left = text;
   const std::string_view number = next_word(left);
   double probability = 0, backoff = 0;
-  if (!as_number(number, probability)) fail("log-probability is " + shown(number) + "; expected a finite number");
+  if (number == "-inf")
+    probability = -std::numeric_limits<double>::infinity();
+  else if (!as_number(number, probability))
+    fail("log-probability is " + shown(number) + "; expected a finite number or -inf");
   if (probability > 0) fail("log-probability is " + shown(number) + "; expected at most 0");
-  if (level.size() == 0) level.line = line_;
+  if (level.read++ == 0) level.line = line_;
   for (int i = 0; i < n; ++i) {
     const std::string_view word = next_word(left);
     if (word.empty()) fail("has " + std::to_string(i) + " words; expected " + std::to_string(n));
-    Word id;
+    const bool unknown_too = word == kUnknownToo;
+    Word id = kUnknown;
     if (n == 1) {
       if (!is_utf8(word)) fail("holds a word that is not UTF-8");
       bool added = false;
-      id = vocabulary.add(word, added);
-      bool* const seen = id == kUnknown ? &unknown_seen_
-                         : id == kBegin ? &begin_seen_
-                         : id == kEnd   ? &end_seen_
-                                        : nullptr;
+      if (!unknown_too) id = vocabulary.add(word, added);
+      bool* const seen = unknown_too      ? &unknown_too_seen_
+                         : id == kUnknown ? &unknown_seen_
+                         : id == kBegin   ? &begin_seen_
+                         : id == kEnd     ? &end_seen_
+                                          : nullptr;
       if (seen != nullptr ? *seen : !added) fail("the word " + shown(word) + " is there twice");
       if (seen != nullptr) *seen = true;
     } else {
-      id = vocabulary.find(word);
-      if (id == kNoWord || (id == kUnknown && !unknown_seen_))
+      if (!unknown_too) id = vocabulary.find(word);
+      if (id == kNoWord || (id == kUnknown && !unknown_seen_ && !unknown_too_seen_))
         fail("the word " + shown(word) + " is not among the 1-grams");
-      if (id == kBegin && i != 0) fail("<s> is not the first word of its n-gram");
-      if (id == kEnd && i != n - 1) fail("</s> is not the last word of its n-gram");
+      // Of texts that were read as one: no sentence has </s> <s>, so that such an n-gram is never asked for.
+      const bool after_end = i > 0 && level.words.back() == kEnd;
+      if (id == kBegin && i != 0 && !after_end) fail("<s> is not the first word of its n-gram");
+      if (id != kBegin && after_end) fail("</s> is not the last word of its n-gram");
     }
     level.words.push_back(id);
   }
   const std::string_view weight = next_word(left);
   if (!weight.empty()) {
-    if (n == static_cast<int>(levels_.size()))
+    const bool is_number = as_number(weight, backoff) && std::abs(backoff) <= 1e30;
+    // Some writers put the 0 there that they have for every n-gram.
+    if (n == static_cast<int>(levels_.size()) && !(is_number && backoff == 0))
       fail("has " + shown(weight) + " after its " + std::to_string(n) + " words; the longest n-grams have no back-off");
-    if (!as_number(weight, backoff) || std::abs(backoff) > 1e30)
-      fail("back-off is " + shown(weight) + "; expected a finite number");
+    if (!is_number) fail("back-off is " + shown(weight) + "; expected a finite number");
     if (!next_word(left).empty()) fail("has more than " + std::to_string(n) + " words and a back-off");
+  }
+  if (n == 1 && level.words.back() == kUnknown) {
+    if (unknown_seen_ && unknown_too_seen_) {
+      level.words.pop_back();
+      level.probability[unknown_row_] = static_cast<float>(probability);
+      level.backoff[unknown_row_] = static_cast<float>(backoff);
+      return;
+    }
+    unknown_row_ = level.size();
   }
   level.probability.push_back(static_cast<float>(probability));
   level.backoff.push_back(static_cast<float>(backoff));
@@ -295,18 +314,24 @@ void ArpaReader::sort(int n) {
   result.words.resize(size * n);
   result.probability.resize(size);
   result.backoff.resize(size);
+  std::size_t kept = 0;
   for (std::size_t i = 0; i < size; ++i) {
-    std::copy_n(level.words.begin() + std::size_t{rows[i]} * n, n, result.words.begin() + i * n);
-    result.probability[i] = level.probability[rows[i]];
-    result.backoff[i] = level.backoff[rows[i]];
-    if (i > 0 &&
-        std::equal(result.words.begin() + (i - 1) * n, result.words.begin() + i * n, result.words.begin() + i * n)) {
+    Word* const row = result.words.data() + kept * n;
+    std::copy_n(level.words.begin() + std::size_t{rows[i]} * n, n, row);
+    if (kept > 0 && std::equal(row, row + n, row - n)) {
+      // With <unk> and with <UNK>: of such n-grams the first counts, as in KenLM's hash.
+      if (unknown_seen_ && unknown_too_seen_ && std::find(row, row + n, kUnknown) != row + n) continue;
       line_ = level.line + std::max(rows[i - 1], rows[i]);
       std::string text;
-      for (int k = 0; k < n; ++k) text += (k ? " " : "") + std::string(vocabulary.word(result.words[i * n + k]));
+      for (int k = 0; k < n; ++k) text += (k ? " " : "") + std::string(vocabulary.word(row[k]));
       fail("the n-gram " + shown(text) + " is there twice");
     }
+    result.probability[kept] = level.probability[rows[i]];
+    result.backoff[kept++] = level.backoff[rows[i]];
   }
+  result.words.resize(kept * n);
+  result.probability.resize(kept);
+  result.backoff.resize(kept);
   level = std::move(result);
 }
 
@@ -342,7 +367,7 @@ bool ArpaReader::add_missing_parents(int n) {
 Trie ArpaReader::build() {
   const int order = static_cast<int>(levels_.size());
   Level& first = levels_[0];
-  if (!unknown_seen_) {
+  if (!unknown_seen_ && !unknown_too_seen_) {
     // No probability for unknown words: KenLM's is 10^-100; so is ours.
     first.words.push_back(kUnknown);
     first.probability.push_back(-100);

@@ -50,6 +50,7 @@ class Text {
  private:
   void word(std::string_view letters);
   void end_line();
+  void check_room(std::size_t more) const;
 
   const Vocabulary* known_;
   Vocabulary* grown_ = nullptr;
@@ -209,7 +210,8 @@ class ArpaReader {
 
  private:
   struct Level {
-    std::uint64_t claimed = 0, line = 0;  // line: of its first n-gram
+    std::uint64_t claimed = 0, read = 0;  // n-grams: what the header says, lines so far
+    std::uint64_t line = 0;               // of its first n-gram
     std::vector<Word> words;              // n a row
     std::vector<float> probability, backoff;
     std::size_t size() const { return probability.size(); }
@@ -229,7 +231,8 @@ class ArpaReader {
   std::uint64_t line_ = 0;
   std::string rest_;
   std::vector<Level> levels_;
-  bool begin_seen_ = false, end_seen_ = false, unknown_seen_ = false;
+  bool begin_seen_ = false, end_seen_ = false, unknown_seen_ = false, unknown_too_seen_ = false;
+  std::size_t unknown_row_ = 0;
 };
 
 }  // namespace dlkit::ngram

@@ -80,7 +80,7 @@ void Text::word(std::string_view letters) {
   if (number == kBegin || number == kEnd)
     fail(line_, "holds the word " + std::string(letters) +
                     ", which stands for where sentences begin or end; expected lines of words alone");
-  if (stream.size() + 3 > kMostTokens) fail(line_, "the text has more than 2^32 words");
+  check_room(3);
   if (!open_) {
     stream.push_back(kBegin);
     if (grown_ == nullptr) known.push_back(1);
@@ -90,9 +90,15 @@ void Text::word(std::string_view letters) {
   if (grown_ == nullptr) known.push_back(number != kNoWord);
 }
 
+// Of a line's words each leaves room for </s>.
+void Text::check_room(std::size_t more) const {
+  if (stream.size() + more > kMostTokens) fail(line_, "the text has more than 2^32 words");
+}
+
 void Text::end_line() {
   if (!open_) {
     if (!keep_empty_) return;
+    check_room(2);
     stream.push_back(kBegin);
     if (grown_ == nullptr) known.push_back(1);
   }

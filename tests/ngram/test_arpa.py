@@ -163,7 +163,13 @@ def test_pruned_models_are_completed(tmp_path):
         ("ngram 2=4", "ngram 2=9999999999999", r"line 5: claims 9999999999999 n-grams"),
         ("\\2-grams:", "\\3-grams:", r"line 15: is '\\3-grams:'; expected \\2-grams:"),
         ("-0.4\tthe cat", "nan\tthe cat", r"line 17: log-probability is 'nan'"),
-        ("-0.4\tthe cat", "-inf\tthe cat", r"line 17: log-probability is '-inf'"),
+        (
+            "-0.4\tthe cat",
+            "inf\tthe cat",
+            r"line 17: log-probability is 'inf'; expected a finite number or -inf",
+        ),
+        ("-0.4\tthe cat", "-infinity\tthe cat", r"line 17: log-probability is '-infinity'"),
+        ("-0.4\tthe cat\t-0.15", "-0.4\tthe cat\t-inf", r"line 17: back-off is '-inf'"),
         ("-0.4\tthe cat", "0.4\tthe cat", r"line 17: log-probability is '0\.4'; expected at most 0"),
         ("-0.4\tthe cat", "\tthe cat", r"line 17: log-probability is 'the'"),
         ("-0.4\tthe cat\t-0.15", "-0.4\tthe cat\tnan", r"line 17: back-off is 'nan'"),
@@ -173,9 +179,20 @@ def test_pruned_models_are_completed(tmp_path):
         ("-0.4\tthe cat", "-0.4\t<s> the", r"line 17: the n-gram '<s> the' is there twice"),
         ("-0.4\tthe cat", "-0.4\tthe <s>", r"line 17: <s> is not the first word"),
         ("-0.4\tthe cat", "-0.4\t</s> cat", r"line 17: </s> is not the last word"),
+        ("-0.4\tthe cat", "-0.4\t</s> </s>", r"line 17: </s> is not the last word"),
+        ("-0.05\t<s> the cat", "-0.05\tcat <s> the", r"line 22: <s> is not the first word"),
+        ("-0.05\t<s> the cat", "-0.05\t</s> <s> <s>", r"line 22: <s> is not the first word"),
         ("-2.0\t<unk>", "-2.0\tthe", r"line 12: the word 'the' is there twice"),
+        (
+            "-0.7\tthe\t-0.3\n-0.9\tcat",
+            "-2.0\t<UNK>\n-0.9\t<UNK>",
+            r"line 13: the word '<UNK>' is there twice",
+        ),
+        ("-0.9\tcat\t-0.25\n", "-0.9\t<UNK>\n", r"line 17: the word 'cat' is not among the 1-grams"),
         ("-99\t<s>", "-99\tx", r"line 14: \\1-grams: lacks <s>"),
         ("-0.05\t<s> the cat", "-0.05\t<s> the cat\t-1", r"line 22: has '-1' after its 3 words"),
+        ("-0.05\t<s> the cat", "-0.05\t<s> the cat\tx", r"line 22: has 'x' after its 3 words"),
+        ("-0.05\t<s> the cat", "-0.05\t<s> the cat\t0 0", r"line 22: has more than 3 words"),
         ("\\end\\\n", "", r"the file ends without \\end\\"),
         ("\\end\\", "\\End\\", r"line 24: is '\\End\\'; expected \\end\\"),
         ("\\end\\\n", "\\end\\\nmore", r"line 25: is 'more' after \\end\\"),
@@ -192,6 +209,98 @@ def test_damaged_files_name_the_line(tmp_path, old, new, message):
     with pytest.raises(NGramFileError, match=message) as caught:
         read(tmp_path, SMALL.replace(old, new, 1))
     assert "model.arpa" in str(caught.value)
+
+
+#: What other programs write, as changes of `SMALL`, and the scores of "the cat zebra cat the cat".
+_AS_SMALL = [-0.2, -0.05, -2.4, -0.9, -1.5, -0.4, -0.75]
+_BOTH = {"ngram 1=5": "ngram 1=6", "-2.0\t<unk>\n": "-2.0\t<unk>\n-1.3\t<UNK>\t-0.2\n"}
+WRITTEN_BY_OTHERS = {
+    "<UNK>": ({"<unk>": "<UNK>"}, _AS_SMALL),
+    "<unk> and <UNK>": (_BOTH, [-0.2, -0.05, -1.7, -0.2 - 0.9, -1.5, -0.4, -0.75]),
+    "<UNK> and <unk>": ({**_BOTH, "-2.0\t<unk>\n": "-1.3\t<UNK>\t-0.2\n-2.0\t<unk>\n"}, _AS_SMALL),
+    "<unk> with n-grams of <UNK>": (
+        {"ngram 2=4": "ngram 2=5", "-0.6\tcat </s>": "-0.35\tcat <UNK>\n-0.6\tcat </s>"},
+        [-0.2, -0.05, -0.15 - 0.35, *_AS_SMALL[3:]],
+    ),
+    "both, with n-grams of both": (
+        {
+            **_BOTH,
+            "ngram 2=4": "ngram 2=6",
+            "-0.6\tcat </s>": "-0.35\tcat <UNK>\t-0.1\n-0.6\tcat </s>\n-0.1\tcat <unk>",
+        },
+        [-0.2, -0.05, -0.15 - 0.35, -0.1 - 0.2 - 0.9, -1.5, -0.4, -0.75],
+    ),
+    "0 after the longest": ({"<s> the cat": "<s> the cat\t0"}, _AS_SMALL),
+    "-0.0 after the longest": ({"<s> the cat": "<s> the cat\t-0.0"}, _AS_SMALL),
+    "</s> <s>": (
+        {
+            "ngram 2=4": "ngram 2=5",
+            "ngram 3=1": "ngram 3=3",
+            "-0.6\tcat </s>": "-0.01\t</s> <s>\t-0.3\n-0.6\tcat </s>",
+            "-0.05\t<s> the cat": "-0.03\t</s> <s> the\n-0.02\tcat </s> <s>\n-0.05\t<s> the cat",
+        },
+        _AS_SMALL,
+    ),
+    "-inf": (
+        {"-1.5e0\tcat the": "-inf\tcat the", "-99\t<s>": "-inf\t<s>"},
+        [*_AS_SMALL[:4], -math.inf, -0.4, -0.75],
+    ),
+    "-inf of a word": ({"-0.9\tcat": "-inf\tcat"}, [*_AS_SMALL[:3], -math.inf, *_AS_SMALL[4:]]),
+}
+
+
+def written_by_another(name):
+    text = SMALL[SMALL.index("\\data\\") :]
+    for old, new in WRITTEN_BY_OTHERS[name][0].items():
+        assert old in text
+        text = text.replace(old, new, 1)
+    return text
+
+
+@pytest.mark.parametrize("name", WRITTEN_BY_OTHERS)
+def test_what_other_programs_write(tmp_path, name):
+    expected = WRITTEN_BY_OTHERS[name][1]
+    model = read(tmp_path, written_by_another(name))
+    scores = model.word_scores("the cat zebra cat the cat")
+    assert [s.log_prob / math.log(10) for s in scores] == pytest.approx(expected)
+    assert "<UNK>" not in model
+    assert model.word_scores("<UNK>")[0].log_prob == model.word_scores("zebra")[0].log_prob
+    model.save(tmp_path / "model.ngram")
+    np.testing.assert_array_equal(
+        NGramModel.load(tmp_path / "model.ngram").score(["the cat zebra cat the cat"]).log_probs,
+        model.score(["the cat zebra cat the cat"]).log_probs,
+    )
+
+
+@pytest.mark.parametrize("name", WRITTEN_BY_OTHERS)
+def test_kenlm_agrees_on_what_other_programs_write(tmp_path, name):
+    kenlm = pytest.importorskip("kenlm", reason="kenlm is not installed")
+    model = read(tmp_path, written_by_another(name))
+    theirs = kenlm.Model(str(tmp_path / "model.arpa"))
+    rng = np.random.default_rng(0)
+    for length in range(12):
+        words = list(rng.choice(["the", "cat", "zebra", "<UNK>", "<unk>"], length))
+        full = list(theirs.full_scores(" ".join(words)))
+        ours = model.word_scores(words)
+        assert [s.log_prob / math.log(10) for s in ours] == pytest.approx([f[0] for f in full], abs=3e-6)
+        assert [s.length for s in ours] == [f[1] for f in full]
+
+
+def test_a_text_with_the_word_unk_in_capitals(tmp_path):
+    """It is a word like another in the model, and the unknown one in its file, as in KenLM."""
+    kenlm = pytest.importorskip("kenlm", reason="kenlm is not installed")
+    names = {"w1": "<UNK>", "w2": "<unk>"}
+    model = NGramModel(3).fit([[names.get(word, word) for word in words] for words in sentences(7, 200)])
+    assert "<UNK>" in model
+    path = tmp_path / "model.arpa"
+    model.save_arpa(path)
+    again, theirs = NGramModel.load_arpa(path), kenlm.Model(str(path))
+    assert "<UNK>" not in again
+    for words in sentences(8, 60, words=20):
+        words = [names.get(word, word) for word in words]
+        expected = [f[0] for f in theirs.full_scores(" ".join(words))]
+        found = [s.log_prob / math.log(10) for s in again.word_scores(words)]
+        assert found == pytest.approx(expected, abs=3e-6)
 
 
 def test_what_is_no_arpa_file(tmp_path):

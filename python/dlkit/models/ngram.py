@@ -497,8 +497,8 @@ class NGramModel:
     def load_arpa(cls, path: str | os.PathLike[str]) -> NGramModel:
         """Read an ARPA file, plain or compressed by gzip or xz.
 
-        n-grams whose parts a pruned model lacks are completed; no score changes by that. A file without ``<unk>`` gives
-        unknown words a probability of 10⁻¹⁰⁰, as KenLM does.
+        n-grams whose parts a pruned model lacks are completed; no score changes by that. As in KenLM ``<UNK>`` is read
+        as ``<unk>``, and a file without either gives unknown words a probability of 10⁻¹⁰⁰.
 
         Raises
         ------
