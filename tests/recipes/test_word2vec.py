@@ -184,7 +184,7 @@ def test_a_text_that_was_changed_is_no_text_to_go_on_with(tmp_path: Path) -> Non
     before = (folder / "vectors.safetensors").read_bytes()
     run(folder, resume=True, epochs=1, **settings)
     text.write_text("one dog was in one rug\n" * 20)
-    with pytest.raises(RunFolderError, match="does not belong to this text .*other words or counts"):
+    with pytest.raises(RunFolderError, match=r"does not belong to this text .*other words or counts"):
         run(folder, resume=True, epochs=1, **settings)
     assert (folder / "vectors.safetensors").read_bytes() == before
 
