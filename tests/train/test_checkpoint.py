@@ -5,6 +5,7 @@ import json
 import os
 import struct
 import sys
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -233,6 +234,17 @@ def test_full_disk_keeps_the_old_checkpoint(good, monkeypatch):
         save_checkpoint(good, {"epoch": 4})
     assert good.read_bytes() == before
     assert os.listdir(good.parent) == ["good"]
+
+
+def test_memory_beside_the_arrays(tmp_path):
+    state = {"weights": [np.ones((50_000, 64), np.float32)] * 2}  # 26 MB
+    save_checkpoint(tmp_path / "c", {"a": np.zeros(1)})  # what is imported for it is no memory of the arrays
+    tracemalloc.start()
+    save_checkpoint(tmp_path / "c", state)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 4e6
+    np.testing.assert_array_equal(load_checkpoint(tmp_path / "c")["weights"][1], state["weights"][1])
 
 
 def test_without_safetensors(tmp_path, monkeypatch):

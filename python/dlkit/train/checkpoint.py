@@ -17,6 +17,8 @@ from typing import Any, cast
 import numpy as np
 from numpy.typing import NDArray
 
+from dlkit.data.safetensors_file import write_safetensors
+
 from .errors import CheckpointError
 from .files import write_atomic
 
@@ -54,14 +56,19 @@ def save_checkpoint(path: str | os.PathLike[str], state: Mapping[str, Any]) -> P
     ImportError
         safetensors is not installed.
     """
-    save = require_safetensors().save
+    require_safetensors()  # which reads it: else nobody could resume
     arrays: dict[str, NDArray[Any]] = {}
     tree = _pack(state, "state", arrays)
     text = json.dumps(tree, separators=(",", ":"))
     metadata = {"format": _FORMAT, "state": text, "sha256": _digest(text, arrays)}
     # safetensors refuses a file without tensors in some versions; an empty one costs nothing.
-    data = save({**arrays, "_": np.zeros(0, np.uint8)}, metadata=metadata)
-    write_atomic(path, data)
+    whole = {**arrays, "_": np.zeros(0, np.uint8)}
+    # Not through bytes: a large model's checkpoint takes no more memory than the model.
+    write_atomic(
+        path,
+        lambda file: write_safetensors(file, whole, metadata),
+        size=len(text) + sum(array.nbytes for array in arrays.values()),
+    )
     return Path(path)
 
 

@@ -6,15 +6,30 @@ import contextlib
 import errno
 import os
 import shutil
+from collections.abc import Callable
 from pathlib import Path
+from typing import IO
 
 from .errors import RunFolderError
 
 
-def write_atomic(path: str | os.PathLike[str], data: bytes | bytearray | memoryview) -> None:
+def write_atomic(
+    path: str | os.PathLike[str],
+    data: bytes | bytearray | memoryview | Callable[[IO[bytes]], None],
+    size: int | None = None,
+) -> None:
     """Write `data` to `path` so that a crash at any moment leaves either the old file or the new one.
 
     The bytes go to a temporary file in the same folder, which is flushed to the disk (fsync) and renamed.
+
+    Parameters
+    ----------
+    path
+        The file.
+    data
+        Its bytes, or what writes them into an open file.
+    size
+        How many there are, for the words of an error, where `data` does not tell.
 
     Raises
     ------
@@ -28,7 +43,11 @@ def write_atomic(path: str | os.PathLike[str], data: bytes | bytearray | memoryv
     try:
         try:
             with open(temporary, "wb") as handle:
-                handle.write(data)
+                if callable(data):
+                    data(handle)
+                else:
+                    size = len(data)
+                    handle.write(data)
                 handle.flush()
                 os.fsync(handle.fileno())
             os.replace(temporary, target)
@@ -37,7 +56,7 @@ def write_atomic(path: str | os.PathLike[str], data: bytes | bytearray | memoryv
                 os.unlink(temporary)
             raise
     except OSError as error:
-        raise write_error(target, error, size=len(data)) from error
+        raise write_error(target, error, size=size) from error
     _sync_folder(target.parent)
 
 
