@@ -64,6 +64,24 @@ def _trainer(corpus: Any, mode: dict[str, Any], **options: Any) -> Word2VecTrain
     )
 
 
+def _earlier_rungs(words: int, epochs: int, rungs: list[str]) -> list[dict[str, Any]]:
+    """What was measured before of the other rungs, on the same processor and by the same settings."""
+    earlier, here = json.loads(ENGINE.read_text(encoding="utf-8")), described()
+    alike = [
+        [of_words, of_epochs, where["cpu"], where["kernels"]["isa"]]
+        for of_words, of_epochs, where in (
+            (earlier["words"], earlier["epochs"], earlier["environment"]),
+            (words, epochs, here),
+        )
+    ]
+    if alike[0] != alike[1]:
+        raise SystemExit(
+            f"word2vec_engine: earlier rungs are of {alike[0]}, these of {alike[1]}; expected the same words, epochs, "
+            "processor and instruction set"
+        )
+    return [row for row in earlier["rows"] if row["rung"] not in rungs]
+
+
 def engine(
     workers: list[int], dims: list[int], words: int, epochs: int, rungs: list[str] | None
 ) -> dict[str, Any]:
@@ -72,6 +90,7 @@ def engine(
     Or with some rungs, beside what was measured of the others before.
     """
     analogy_folder()
+    kept = _earlier_rungs(words, epochs, rungs) if rungs else []
     rows: list[dict[str, Any]] = []
     with (
         tempfile.TemporaryDirectory() as folder,
@@ -93,14 +112,7 @@ def engine(
                     print(rows[-1], file=sys.stderr, flush=True)
         bounds = [_bound(corpus, name, dim, epochs) for dim in dims for name in MODES]
         vocabulary = len(corpus.words)
-    if rungs:
-        earlier = json.loads(ENGINE.read_text(encoding="utf-8"))
-        if (earlier["words"], earlier["epochs"]) != (words, epochs):
-            raise SystemExit(
-                f"word2vec_engine: earlier rungs are of {earlier['words']} words and {earlier['epochs']} epochs; "
-                f"expected these of as many"
-            )
-        rows += [row for row in earlier["rows"] if row["rung"] not in rungs]
+    rows += kept
     return {
         "benchmark": "word2vec-engine",
         "words": words,

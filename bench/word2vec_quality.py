@@ -5,8 +5,8 @@
 
 Both are trained on the whole of text8 for 5 epochs with 100 dimensions and three seeds, and asked for analogies and
 similarities by gensim's functions. Into ``bench/results/word2vec-quality.json`` and, as a table, into
-``docs/word2vec.md``. ``--trainers gensim`` and ``--modes`` do a part of it, and keep the rest of what that file holds.
-gensim's part takes about half an hour.
+``docs/word2vec.md``. ``--trainers gensim`` and ``--modes`` do a part of it, and keep the rest of what that file holds;
+each row says where and when it was made. gensim's part takes about half an hour.
 
 ``--shared-negatives`` asks the same of dlkit's CBOW with 1 to 4 words in succession that share their negatives, with
 raw words of the text a second on its first words, one worker, medians of alternating rounds: into
@@ -48,12 +48,8 @@ CBOW = "CBOW, negative sampling"
 def quality(workers: int, chosen: list[str], modes: list[str], results: Path) -> dict[str, Any]:
     """Train on the whole text, with three seeds, and ask all the same questions, by gensim's functions."""
     analogy_folder()
-    record: dict[str, Any] = {
-        "benchmark": "word2vec-quality",
-        "workers": workers,
-        "environment": {**described(), "gensim": gensim.__version__},
-        "rows": [],
-    }
+    where = {**described(), "gensim": gensim.__version__}
+    record: dict[str, Any] = {"benchmark": "word2vec-quality", "environment": where, "rows": []}
     if results.is_file():
         kept = json.loads(results.read_text(encoding="utf-8"))["rows"]
         record["rows"] = [row for row in kept if row["trainer"] not in chosen or row["name"] not in modes]
@@ -65,7 +61,15 @@ def quality(workers: int, chosen: list[str], modes: list[str], results: Path) ->
                     train = train_dlkit if trainer == "dlkit" else train_gensim
                     seconds, vectors = train(file, MODES[name], workers, 100, seed, 5)
                     found = worth(vectors.index_to_key, vectors.vectors, Path(folder))
-                    row = {"name": name, "trainer": trainer, "seed": seed, **found, "seconds": seconds}
+                    made = {"workers": workers, "where": measured(where)}
+                    row = {
+                        "name": name,
+                        "trainer": trainer,
+                        "seed": seed,
+                        **found,
+                        "seconds": seconds,
+                        **made,
+                    }
                     record["rows"].append(row)
                     print(row, file=sys.stderr, flush=True)
     return record
@@ -104,10 +108,11 @@ def shared(workers: int, words: int, rounds: int) -> dict[str, Any]:
 
 def quality_table(record: dict[str, Any]) -> str:
     """The report on quality as Markdown: means over the seeds, and their standard errors."""
-    where = record["environment"]
     lines = [
-        f"text8, 100 dimensions, 5 epochs, means of three seeds ± standard errors; {measured(where)}, "
-        f"gensim {where['gensim']}; `python bench/word2vec_quality.py --workers {record['workers']}`",
+        "text8, 100 dimensions, 5 epochs, means of three seeds ± standard errors; "
+        f"gensim {record['environment']['gensim']}; `python bench/word2vec_quality.py --workers 1`",
+        "",
+        *(f"- {trainer}: {'; '.join(_where(record['rows'], trainer))}" for trainer in ("dlkit", "gensim")),
         "",
         "| model | trained by | analogies | WordSim-353 | SimLex-999 |",
         "| --- | --- | ---: | ---: | ---: |",
@@ -118,6 +123,17 @@ def quality_table(record: dict[str, Any]) -> str:
             if len(rows) > 1:
                 lines.append(f"| {name} | {trainer} | {' | '.join(spread(rows))} |")
     return "\n".join(lines)
+
+
+def _where(rows: list[dict[str, Any]], trainer: str) -> list[str]:
+    """Where a trainer's rows were made, and by how many workers where it was more than one."""
+    return sorted(
+        {
+            row["where"] + (f", {row['workers']} workers" if row["workers"] > 1 else "")
+            for row in rows
+            if row["trainer"] == trainer
+        }
+    )
 
 
 def shared_table(record: dict[str, Any]) -> str:
@@ -153,10 +169,8 @@ def main() -> int:
     parser.add_argument(
         "--workers", type=positive, default=2, help="of trainings on the whole text (default: 2)"
     )
-    parser.add_argument(
-        "--trainers", type=_trainers, default=["dlkit", "gensim"], help="(default: dlkit,gensim)"
-    )
-    parser.add_argument("--modes", nargs="+", choices=MODES, default=list(MODES), help="only these")
+    parser.add_argument("--trainers", type=_trainers, help="(default: dlkit,gensim)")
+    parser.add_argument("--modes", nargs="+", choices=MODES, help="only these")
     parser.add_argument("--results", type=Path, help="another file, and no page")
     parser.add_argument("--shared-negatives", action="store_true", help="CBOW with shared negatives instead")
     parser.add_argument(
@@ -166,12 +180,18 @@ def main() -> int:
     parser.add_argument("--dry-run", action="store_true", help="print the table, write no files")
     asked = parser.parse_args()
     if asked.shared_negatives:
+        if asked.trainers is not None or asked.modes is not None:
+            parser.error(
+                "--shared-negatives is of dlkit's CBOW alone; expected neither --trainers nor --modes"
+            )
         results = asked.results or RESULTS / "word2vec-shared.json"
         record = shared(asked.workers, asked.words, asked.rounds)
         name, show = "word2vec-shared", shared_table
     else:
         results = asked.results or RESULTS / "word2vec-quality.json"
-        record = quality(asked.workers, asked.trainers, asked.modes, results)
+        record = quality(
+            asked.workers, asked.trainers or ["dlkit", "gensim"], asked.modes or list(MODES), results
+        )
         name, show = "word2vec-quality", quality_table
     if not asked.dry_run:
         write_results(results, record)
