@@ -157,6 +157,15 @@ def test_stacks(device: Device) -> None:
             np.testing.assert_allclose(to_host(a), b, rtol=1e-4, atol=1e-6)
 
 
+def test_a_cell(device: Device) -> None:
+    case = make("lstm", [1, 1], 3, 5, directions=1, dtype=np.float32)
+    expected = K.lstm_cell(case.x, case.weights[0], case.h0[0], case.c0[0])
+    there = RecurrentWeights(*map(device.put, case.weights[0]))
+    found = K.lstm_cell(device.put(case.x), there, device.put(case.h0[0]), device.put(case.c0[0]))
+    for a, b in zip(found, expected, strict=True):
+        np.testing.assert_allclose(to_host(a), b, rtol=1e-4, atol=1e-6)
+
+
 @pytest.mark.parametrize(("kind", "change"), [e[1:3] for e in errors()], ids=[e[0] for e in errors()])
 def test_errors_are_those_of_the_cpu(device: Device, kind: type[Exception], change: dict[str, Any]) -> None:
     weights = make("lstm", [1], 3, 4, directions=1).weights

@@ -298,6 +298,34 @@ def test_stacks_are_layers_one_after_the_other():
         assert hn.shape == (2, 3, 6)
 
 
+@pytest.mark.parametrize("cell", K.CELLS)
+def test_cells_are_steps(cell):
+    """Three sequences of four steps, by steps of the cell alone."""
+    x, weights, sizes, h0, c0, settings, *_ = make(cell, [4, 4, 4], 4, 5, directions=1)
+    settings.pop("mask", None)
+    y, hn, cn, _ = K.recurrent(x, weights, sizes, h0, c0, **settings)
+    has_c = K.CELLS[cell].has_c
+    step = K.lstm_cell if has_c else K.gru_cell if cell.startswith("gru") else K.rnn_cell
+    state = [h0[0], c0[0]] if has_c else [h0[0]]
+    for t in range(4):
+        found = step(x[3 * t : 3 * t + 3], weights[0], *state, **settings)
+        state = list(found) if has_c else [found]
+        np.testing.assert_allclose(state[0], y[3 * t : 3 * t + 3], rtol=1e-12, atol=1e-14)
+    np.testing.assert_allclose(state[0], hn[0], rtol=1e-12, atol=1e-14)
+    if has_c:
+        np.testing.assert_allclose(state[1], cn[0], rtol=1e-12, atol=1e-14)
+
+
+def test_errors_of_cells():
+    weights = make("lstm", [1], 3, 4, directions=1).weights[0]
+    with pytest.raises(ValueError, match=r"lstm_cell: x is \(2, 2, 3\); expected \(B, I\)"):
+        K.lstm_cell(np.zeros((2, 2, 3)), weights)
+    with pytest.raises(ValueError, match=r"lstm_cell: c is \(3, 4\); expected \(2, H\)"):
+        K.lstm_cell(np.zeros((2, 3)), weights, np.zeros((2, 4)), np.zeros((3, 4)))
+    with pytest.raises(ValueError, match="gru_cell: cell is 'lstm'; expected one of gru, gru_reset_first"):
+        K.gru_cell(np.zeros((2, 3)), weights, cell="lstm")
+
+
 @pytest.mark.parametrize("cell", ["lstm", "gru", "tanh", "relu"])
 def test_agrees_with_pytorch(cell, torch):
     kind = {"lstm": torch.nn.LSTM, "gru": torch.nn.GRU}.get(cell, torch.nn.RNN)

@@ -101,7 +101,18 @@ from dlkit.kernels.pool import (
 )
 from dlkit.kernels.precision import get_float32_matmul_precision, set_float32_matmul_precision
 from dlkit.kernels.random import initial_seed, manual_seed
-from dlkit.kernels.recurrent import CELLS, RecurrentWeights, gru, lstm, recurrent, recurrent_backward, rnn
+from dlkit.kernels.recurrent import (
+    CELLS,
+    RecurrentWeights,
+    gru,
+    gru_cell,
+    lstm,
+    lstm_cell,
+    recurrent,
+    recurrent_backward,
+    rnn,
+    rnn_cell,
+)
 from dlkit.kernels.variants import Variant, variants
 from dlkit.kernels.word2vec import cbow_hs_update, cbow_update, sghs_update, sgns_update
 
@@ -164,6 +175,7 @@ __all__ = [
     "get_float32_matmul_precision",
     "get_num_threads",
     "gru",
+    "gru_cell",
     "initial_seed",
     "k_max_pool1d",
     "k_max_pool1d_backward",
@@ -174,6 +186,7 @@ __all__ = [
     "log_softmax",
     "log_softmax_backward",
     "lstm",
+    "lstm_cell",
     "manual_seed",
     "matmul",
     "max_over_time",
@@ -195,6 +208,7 @@ __all__ = [
     "relu",
     "reset_counters",
     "rnn",
+    "rnn_cell",
     "scale_inplace",
     "set_float32_matmul_precision",
     "set_num_threads",

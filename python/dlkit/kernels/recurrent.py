@@ -24,10 +24,13 @@ __all__ = [
     "RecurrentSaved",
     "RecurrentWeights",
     "gru",
+    "gru_cell",
     "lstm",
+    "lstm_cell",
     "recurrent",
     "recurrent_backward",
     "rnn",
+    "rnn_cell",
 ]
 
 devices: Any = OnDemand("dlkit.kernels.device_recurrent")
@@ -54,6 +57,9 @@ class CellTraits(NamedTuple):
 #: The cells, simplest first: tanh, relu, additive, interpolate, input_gate, lstm, coupled_lstm, gru, gru_reset_first.
 #: csrc/recurrent/recurrent.h has their equations.
 CELLS: dict[str, CellTraits] = {row[0]: CellTraits(*row[1:]) for row in _cpu.recurrent_cells()}
+# Those that functions of the field's names are for, the default first.
+_LSTMS, _GRUS = ("lstm", "coupled_lstm"), ("gru", "gru_reset_first")
+_RNNS = ("tanh", "relu", "additive", "interpolate", "input_gate")
 
 
 class RecurrentWeights(NamedTuple):
@@ -335,7 +341,7 @@ def lstm(
     -----
     Hochreiter & Schmidhuber, Neural Computation 9, 1997; Gers et al., Neural Computation 12, 2000.
     """
-    y, hn, cn = _stack("lstm", ("lstm", "coupled_lstm"), x, layers, h0, c0, settings)
+    y, hn, cn = _stack("lstm", _LSTMS, x, layers, h0, c0, settings)
     assert cn is not None
     return y, hn, cn
 
@@ -348,7 +354,7 @@ def gru(
     ``cell="gru_reset_first"`` resets the state before its product (Cho et al., EMNLP 2014); the default resets the
     product, as PyTorch does. ``new_z=True`` makes z the share of the candidate.
     """
-    y, hn, _ = _stack("gru", ("gru", "gru_reset_first"), x, layers, h0, None, settings)
+    y, hn, _ = _stack("gru", _GRUS, x, layers, h0, None, settings)
     return y, hn
 
 
@@ -359,9 +365,80 @@ def rnn(
 
     ``cell="relu"``, ``"additive"``, ``"interpolate"`` and ``"input_gate"`` are the other cells with one state.
     """
-    cells = ("tanh", "relu", "additive", "interpolate", "input_gate")
-    y, hn, _ = _stack("rnn", cells, x, layers, h0, None, settings)
+    y, hn, _ = _stack("rnn", _RNNS, x, layers, h0, None, settings)
     return y, hn
+
+
+def lstm_cell(
+    x: Any, weights: RecurrentWeights, h: Any = None, c: Any = None, **settings: Any
+) -> tuple[NDArray[Any], NDArray[Any]]:
+    """Run one step of an LSTM, as `lstm` does for each step of a sequence.
+
+    Parameters
+    ----------
+    x : array of shape (B, I), float32 or float64
+    weights : RecurrentWeights
+    h, c : arrays of shape (B, H), optional
+        States before the step. Default: zeros.
+    **settings
+        ``variant`` as for `recurrent`; ``cell="coupled_lstm"``.
+
+    Returns
+    -------
+    h, c : arrays of shape (B, H)
+        Those after it.
+
+    Raises
+    ------
+    TypeError, ValueError
+        As for `recurrent`.
+    """
+    last_h, last_c = _step("lstm_cell", _LSTMS, x, weights, h, c, settings)
+    assert last_c is not None
+    return last_h, last_c
+
+
+def gru_cell(x: Any, weights: RecurrentWeights, h: Any = None, **settings: Any) -> NDArray[Any]:
+    """Run one step of a GRU. As `lstm_cell`, without a cell state; `cell` and `new_z` as for `gru`."""
+    return _step("gru_cell", _GRUS, x, weights, h, None, settings)[0]
+
+
+def rnn_cell(x: Any, weights: RecurrentWeights, h: Any = None, **settings: Any) -> NDArray[Any]:
+    """Run one step of a simple recurrent cell. As `lstm_cell`, without a cell state; `cell` as for `rnn`."""
+    return _step("rnn_cell", _RNNS, x, weights, h, None, settings)[0]
+
+
+def _step(
+    operation: str,
+    cells: tuple[str, ...],
+    x: Any,
+    weights: RecurrentWeights,
+    h: Any,
+    c: Any,
+    settings: dict[str, Any],
+) -> tuple[NDArray[Any], NDArray[Any] | None]:
+    if not is_device_array(x):
+        x = as_array(x, operation, "x")
+    if x.ndim != 2:
+        raise ValueError(f"{operation}: x is {x.shape}; expected (B, I)")
+    states = []
+    for name, state in (("h", h), ("c", c)):
+        if state is not None and not is_device_array(state):
+            state = as_array(state, operation, name)
+        if state is not None and (state.ndim != 2 or len(state) != len(x)):
+            raise ValueError(f"{operation}: {name} is {state.shape}; expected ({len(x)}, H)")
+        states.append(None if state is None else state[np.newaxis])
+    settings = {**settings, "cell": _one_of(operation, cells, settings)}
+    _, hn, cn, _ = recurrent(x, [weights], [len(x)], *states, **settings)
+    return hn[0], None if cn is None else cn[0]
+
+
+def _one_of(operation: str, cells: tuple[str, ...], settings: dict[str, Any]) -> str:
+    """The cell that is asked for, the first one where none is."""
+    cell = settings.get("cell", cells[0])
+    if cell not in cells:
+        raise ValueError(f"{operation}: cell is {cell!r}; expected one of {', '.join(cells)}")
+    return str(cell)
 
 
 def _stack(
@@ -376,10 +453,8 @@ def _stack(
     # `cells`: those that the operation is, the default first.
     if not is_device_array(x):
         x = as_array(x, operation, "x")
-    settings = {"cell": cells[0], **settings}
+    settings = {**settings, "cell": _one_of(operation, cells, settings)}
     batch_sizes = settings.pop("batch_sizes", None)
-    if settings["cell"] not in cells:
-        raise ValueError(f"{operation}: cell is {settings['cell']!r}; expected one of {', '.join(cells)}")
     if not layers:
         raise ValueError(f"{operation}: layers is empty; expected at least one layer")
     if h0 is not None or c0 is not None:
