@@ -13,6 +13,7 @@ from statistics import geometric_mean
 from typing import Any
 
 from dlkit.study.conv_workloads import PARTS, POOL_KINDS, SHAPES
+from dlkit.study.recurrent_workloads import ODD_SHAPES
 
 Rows = list[dict[str, Any]]
 RESULTS = Path(__file__).parent / "results"
@@ -48,23 +49,27 @@ def conv() -> None:
 def recurrent() -> None:
     """Print a line for each cell, pass and peer, of each record; without layer normalisation, which few have.
 
+    Sizes beside the named ones have lines of their own: whether there is a cliff.
+
     What would be reached at the peak is what the peer itself leaves: all of the time without a multiplication is gone.
     """
+    odd = {shape.name for shape in ODD_SHAPES}
     for record, rows in records("recurrent"):
-        groups: dict[tuple[str, str, str], list[tuple[float, float]]] = {}
+        groups: dict[tuple[str, str, str, str], list[tuple[float, float]]] = {}
         for row in rows:
             name = row["workload"]["name"]
             if "layer norm" in name:
                 continue
             cell, which = name.split(" ")[0], "training" if "backward" in name else "forward"
+            sizes = "odd sizes" if name.split(":")[0] in odd else "named sizes"
             for peer, times in row["peers"].items():
                 if peer != "dlkit" and "ratio" in times:
                     pair = float(times["ratio"]), float(row["percent_of_ceiling"]) / 100
-                    groups.setdefault((cell, which, peer), []).append(pair)
-        for (cell, which, peer), pairs in sorted(groups.items()):
+                    groups.setdefault((sizes, cell, which, peer), []).append(pair)
+        for (sizes, cell, which, peer), pairs in sorted(groups.items()):
             ratios, at_peak = [value for value, _ in pairs], [value / share for value, share in pairs]
             print(
-                f"{record}, {cell}, {which}, {peer}: {geometric_mean(ratios):.2f} ({min(ratios):.2f} to "
+                f"{record}, {sizes}, {cell}, {which}, {peer}: {geometric_mean(ratios):.2f} ({min(ratios):.2f} to "
                 f"{max(ratios):.2f}); at the peak {geometric_mean(at_peak):.2f} (from {min(at_peak):.2f})"
             )
 
