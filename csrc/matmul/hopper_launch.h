@@ -37,13 +37,14 @@ struct Side {
     const bool straight = lies_along_k();
     const int depth = kRowBytes / element_bytes;
     const std::int64_t inner = straight ? k : rows, outer = straight ? rows : k;
-    // A stride that is never taken still has to be a multiple of 16 bytes.
-    const std::int64_t unused = 16 / element_bytes, step = outer == 1 ? unused : straight ? row : along_k;
+    // Strides that are never taken still have to be multiples of 16 bytes, none less than what it steps over.
+    const std::int64_t unit = 16 / element_bytes, one_row = ceil_div(inner, unit) * unit;
+    const std::int64_t step = outer == 1 ? one_row : straight ? row : along_k;
     const auto bytes = [&](std::int64_t elements) { return static_cast<std::uint64_t>(elements * element_bytes); };
     return {data,
             {static_cast<std::uint64_t>(inner), static_cast<std::uint64_t>(outer),
              batch == 0 ? 1 : static_cast<std::uint64_t>(matrices)},
-            {bytes(step), bytes(batch == 0 ? unused : batch)},
+            {bytes(step), bytes(batch == 0 ? step * outer : batch)},
             {static_cast<std::uint32_t>(depth), static_cast<std::uint32_t>(straight ? count : depth)}};
   }
 };
@@ -69,7 +70,7 @@ bool takes(const DeviceMatmul& p, bool across) {
 // about as its columns, and 32 more for filling the ring and storing.
 inline bool takes_wide_tiles(const DeviceMatmul& p) {
   const auto time = [&](int columns) {
-    return ceil_div<std::int64_t>(tiles_of(p, columns), multiprocessors()) * (columns + 32);
+    return ceil_div<std::int64_t>(tiles_of(p, columns), hopper_multiprocessors()) * (columns + 32);
   };
   return time(256) <= time(128);
 }
@@ -100,7 +101,7 @@ void launch_kernel(const char* name, const DeviceMatmul& p) {
                             .wide = !p.accumulate && p.n % 8 == 0 && in_16_bytes(p.c_row) &&
                                     (p.batch == 1 || in_16_bytes(p.c_batch)) &&
                                     reinterpret_cast<std::uintptr_t>(p.c) % 16 == 0};
-  const auto blocks = static_cast<unsigned>(std::min(arguments.tiles, multiprocessors()));
+  const auto blocks = static_cast<unsigned>(std::min(arguments.tiles, hopper_multiprocessors()));
   launch(name, kernel<T, Out, kColumns, AColumns, BRows>, {blocks, kThreads, R::shared_bytes}, p.stream, a_map, b_map,
          arguments);
 }

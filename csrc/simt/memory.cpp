@@ -17,6 +17,7 @@
 #include <bit>
 #include <cstring>
 
+#include "core/cuda/launch.h"
 #include "simt/machine.h"
 
 namespace dlkit::simt {
@@ -259,6 +260,11 @@ void* shared_array(const void* key, std::size_t bytes, const char* name) {
   block.static_bytes += bytes;
   if (block.static_bytes > (48u << 10))
     machine.fail(std::to_string(block.static_bytes) + " bytes of static shared memory; expected at most 49152");
+  // What launch() has not told the driver of is bound by 48 KB with the static memory; what it has, by 227 KB.
+  const std::size_t dynamic = machine.launch->dynamic_bytes, most = (dynamic > kSharedUntold ? 227u : 48u) << 10;
+  if (block.static_bytes + dynamic > most)
+    machine.fail(std::to_string(block.static_bytes) + " bytes of static and " + std::to_string(dynamic) +
+                 " of dynamic shared memory; expected at most " + std::to_string(most) + " together");
   return block.shared + machine.allocate_shared(block, bytes, name, key);
 }
 

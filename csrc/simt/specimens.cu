@@ -201,6 +201,12 @@ __global__ void too_much_shared(const Real* x, Real* y) {
   y[threadIdx.x] = tile[threadIdx.x];
 }
 
+__global__ void too_much_together(const Real* x, Real* y) {
+  DLKIT_SHARED(Real, tile, [5120]);
+  tile[threadIdx.x] = x[threadIdx.x];
+  y[threadIdx.x] = tile[threadIdx.x];
+}
+
 const Real* in(const float* x) { return reinterpret_cast<const Real*>(x); }
 Real* out(float* y) { return reinterpret_cast<Real*>(y); }
 
@@ -268,6 +274,10 @@ const std::vector<Specimen>& specimens() {
       {"shuffle_outside_mask", "fault: a shuffle reads a lane that takes no part", DLKIT_FAULT(shuffle_outside_mask)},
       {"copy_not_awaited", "fault: reads what an asynchronous copy has not brought yet", DLKIT_FAULT(copy_not_awaited)},
       {"too_much_shared", "fault: 64 KB of static shared memory", DLKIT_FAULT(too_much_shared)},
+      {"too_much_together", "fault: 20 KB of static and 32 KB of dynamic shared memory, of which CUDA is not told",
+       [](const float* x, float* y, int) {
+         launch("too_much_together", too_much_together, {dim3(1), dim3(kBlock), 32 << 10}, nullptr, in(x), out(y));
+       }},
   };
   return all;
 }

@@ -28,6 +28,7 @@ FAULTS = {
     "shuffle_with_ended": r"waits for lane 3 of its warp, which has ended",
     "shuffle_outside_mask": r"reads lane 20 of its warp, which takes no part in the shuffle",
     "copy_not_awaited": r"reads 16 bytes at offset .* of tile.*nobody has written there",
+    "too_much_together": r"20480 bytes of static and 32768 of dynamic shared memory; expected at most 49152 together",
     "too_much_shared": r"65536 bytes of static shared memory; expected at most 49152",
 }
 

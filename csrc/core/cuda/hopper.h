@@ -68,7 +68,7 @@ template <auto kKernel>
 bool has_hopper_code() {
   return true;
 }
-inline int multiprocessors() { return simt::multiprocessors(); }
+inline int hopper_multiprocessors() { return simt::multiprocessors(); }
 
 inline unsigned shared_address(const void* p) { return simt::shared_address(p); }
 
@@ -154,7 +154,7 @@ inline int device_attribute(cudaDeviceAttr attribute, std::atomic<int> (&known)[
   if (device < 64) known[device].store(value, std::memory_order_relaxed);
   return value;
 }
-inline int multiprocessors() {
+inline int hopper_multiprocessors() {
   static std::atomic<int> known[64];
   return device_attribute(cudaDevAttrMultiProcessorCount, known);
 }

@@ -18,6 +18,10 @@ struct LaunchShape {
   bool cooperative = false;  // all blocks at once, so that grid_sync() can be called
 };
 
+// A kernel has to be told where its dynamic shared memory, with the static that it has, is above 48 KB: 16 KB are left
+// for that, and to be told of less does no harm.
+constexpr std::size_t kSharedUntold = 32 << 10;
+
 // ceil(n / d), for grids.
 template <class Int>
 constexpr Int ceil_div(Int n, Int d) {
@@ -81,8 +85,7 @@ void launch(const char* name, void (*kernel)(Params...), const LaunchShape& shap
             Arguments&&... arguments) {
   detail::check_shape(name, shape);
   if (shape.grid.x == 0 || shape.grid.y == 0 || shape.grid.z == 0) return;
-  // Above 48 KB a kernel has to be told.
-  if (shape.shared > (48u << 10))
+  if (shape.shared > kSharedUntold)
     check(cudaFuncSetAttribute(reinterpret_cast<const void*>(kernel), cudaFuncAttributeMaxDynamicSharedMemorySize,
                                static_cast<int>(shape.shared)),
           name);
