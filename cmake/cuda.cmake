@@ -37,6 +37,7 @@ target_compile_options(dlkit_cuda_kernels PRIVATE
 string(REPLACE ";" " " architectures "${CMAKE_CUDA_ARCHITECTURES}")
 pybind11_add_module(_cuda csrc/bindings/device/cuda.cpp csrc/core/cpu.cpp csrc/core/thread_pool.cpp ${bindings}
   ${host_sources} $<TARGET_OBJECTS:dlkit_cuda_kernels>)
+target_precompile_headers(_cuda PRIVATE ${DLKIT_BINDING_HEADERS})
 target_link_libraries(_cuda PRIVATE dlkit_options CUDA::cudart_static)
 target_compile_definitions(_cuda PRIVATE DLKIT_CUDA_ARCHITECTURES="${architectures}")
 install(TARGETS _cuda DESTINATION dlkit)
