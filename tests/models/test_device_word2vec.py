@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -13,7 +15,7 @@ import pytest
 
 import dlkit as dl
 from dlkit import kernels
-from dlkit.kernels.backend import DeviceUnavailableError, resolve_device, why_not
+from dlkit.kernels.backend import DeviceUnavailableError, backend_named, resolve_device, why_not
 from dlkit.models.word2vec_trainer import EpochReport, TrainingProgress, Word2VecTrainer
 from dlkit.recipes import get
 from dlkit.recipes.settings import SettingsError
@@ -65,6 +67,38 @@ def test_deterministic_is_the_cpu_with_one_worker(
         assert np.isclose(one.loss, other.loss, rtol=1e-4, equal_nan=True)
         assert one.words_per_second > 0
     assert there.trainer.path(0) == here.trainer.path(0) if settings.get("hs") else True
+
+
+def test_the_device_is_current_on_the_thread_that_trains(
+    monkeypatch: pytest.MonkeyPatch, sentences: list[list[str]]
+) -> None:
+    """Each thread begins with the first GPU as its own, and training has a thread."""
+    if (reason := why_not("simt")) is not None:
+        pytest.skip(reason)
+    backend, local, seen = backend_named("simt"), threading.local(), []
+
+    @contextmanager
+    def on_device(device: str) -> Iterator[None]:
+        local.device = device
+        yield
+        local.device = None
+
+    def watched(name: str) -> Any:
+        real = getattr(backend, name)
+
+        def call(*arguments: Any) -> Any:
+            seen.append((name, threading.current_thread().name, getattr(local, "device", None)))
+            return real(*arguments)
+
+        return call
+
+    monkeypatch.setattr(backend, "on_device", on_device)
+    for name in ("from_host", "stream", "to_host"):
+        monkeypatch.setattr(backend, name, watched(name))
+    model = make(sentences, epochs=1, device="simt")
+    trained = [each for each in seen if each[1] == "word2vec"]
+    assert {name for name, *_ in trained} == {"from_host", "stream", "to_host"}
+    assert {device for *_, device in trained} == {model.trainer.device}
 
 
 def test_words_of_a_topic_are_near(device: str, sentences: list[list[str]]) -> None:

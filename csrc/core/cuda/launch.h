@@ -2,7 +2,10 @@
 #pragma once
 
 #include <cstddef>
+#include <map>
+#include <mutex>
 #include <string>
+#include <utility>
 
 #include "core/cuda/error.h"
 #include "core/cuda/platform.h"
@@ -80,15 +83,29 @@ inline void check(cudaError_t status, const char* what) {
     throw DeviceError(std::string(what) + ": " + cudaGetErrorString(status) + " (" + cudaGetErrorName(status) + ")");
 }
 
+namespace detail {
+
+// Never less than before: another thread may be about to launch the same kernel with more.
+inline void allow_shared(const char* name, const void* kernel, std::size_t bytes) {
+  static std::mutex mutex;
+  static std::map<std::pair<const void*, int>, std::size_t> allowed;  // of a kernel and a device
+  int device = 0;
+  check(cudaGetDevice(&device), name);
+  const std::lock_guard lock(mutex);
+  std::size_t& most = allowed[{kernel, device}];
+  if (bytes <= most) return;
+  check(cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, static_cast<int>(bytes)), name);
+  most = bytes;
+}
+
+}  // namespace detail
+
 template <class... Params, class... Arguments>
 void launch(const char* name, void (*kernel)(Params...), const LaunchShape& shape, Stream stream,
             Arguments&&... arguments) {
   detail::check_shape(name, shape);
   if (shape.grid.x == 0 || shape.grid.y == 0 || shape.grid.z == 0) return;
-  if (shape.shared > kSharedUntold)
-    check(cudaFuncSetAttribute(reinterpret_cast<const void*>(kernel), cudaFuncAttributeMaxDynamicSharedMemorySize,
-                               static_cast<int>(shape.shared)),
-          name);
+  if (shape.shared > kSharedUntold) detail::allow_shared(name, reinterpret_cast<const void*>(kernel), shape.shared);
   cudaLaunchAttribute attribute = {};
   attribute.id = cudaLaunchAttributeCooperative;
   attribute.val.cooperative = 1;

@@ -16,6 +16,7 @@ from __future__ import annotations
 import functools
 from abc import ABC, abstractmethod
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -77,6 +78,10 @@ class Backend(ABC):
     def stream(self, array: Any) -> int:
         """Return the stream that work on the array is to be launched on, as an address."""
         return 0
+
+    def on_device(self, device: str) -> AbstractContextManager[Any]:
+        """Make a device the current one of this thread for a while: each thread begins with the first."""
+        return nullcontext()
 
     def scratch(self, nbytes: int) -> Any:
         """Return memory for a kernel to work in, or None for no bytes. It is used again once it is let go."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import functools
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -105,9 +106,14 @@ class Cuda(Numbered):
         self._require(there)
         return int(cuda.get_current_stream().ptr)
 
+    def on_device(self, device: str) -> AbstractContextManager[Any]:
+        """Make a GPU the current one of this thread for a while."""
+        current: AbstractContextManager[Any] = self.xp.cuda.Device(int(device.partition(":")[2]))
+        return current
+
     def from_host(self, array: Any, device: str) -> Any:
         """Copy an array of the host to a GPU: by pinned memory of CuPy's, on its current stream, without waiting."""
-        with self.xp.cuda.Device(int(device.partition(":")[2])):
+        with self.on_device(device):
             return self.xp.asarray(np.ascontiguousarray(array).reshape(array.shape))
 
     def write(self, target: Any, values: NDArray[Any]) -> None:

@@ -49,14 +49,16 @@ class DeviceEngine:
     def train(self, tokens: Any, w_in: Any, w_out: Any, w_nodes: Any, *settings: Any) -> int:
         """Train from a piece on; returns how many are done. The matrices have what was reached."""
         host = (w_in, w_out, w_nodes)
-        there = [None if m is None else self._backend.from_host(m, self.device) for m in host]
-        try:
-            stream = self._backend.stream(there[0])
-            done = self._there.train(
-                tokens, *map(pointer, there), *settings, kernels.get_num_threads(), stream
-            )
-        finally:
-            for matrix, result in zip(host, there, strict=True):
-                if matrix is not None:
-                    matrix[...] = self._backend.to_host(result)
+        # It is called on a thread of its own, whose current device is the first, whatever the caller's is.
+        with self._backend.on_device(self.device):
+            there = [None if m is None else self._backend.from_host(m, self.device) for m in host]
+            try:
+                stream = self._backend.stream(there[0])
+                done = self._there.train(
+                    tokens, *map(pointer, there), *settings, kernels.get_num_threads(), stream
+                )
+            finally:
+                for matrix, result in zip(host, there, strict=True):
+                    if matrix is not None:
+                        matrix[...] = self._backend.to_host(result)
         return int(done)
