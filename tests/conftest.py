@@ -16,10 +16,10 @@ from typing import Any
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, settings
+from tested_backends import ONLY, needs
 
 import dlkit
 import dlkit.kernels as K
-from dlkit.kernels.backend import built_backends
 
 # DLKIT_TEST_SEED: another number draws other inputs; "fresh" draws new ones in every run (see CONTRIBUTING.md).
 _SEED = os.environ.get("DLKIT_TEST_SEED", "0")
@@ -44,11 +44,32 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     items.sort(key=lambda item: item.path.name != "test_every_isa.py")
 
 
-@pytest.fixture(autouse=True, scope="session")
-def _interrupts() -> None:
+def pytest_configure() -> None:
     """Let interrupts arrive: a shell has its background jobs ignore them, and they pass that on."""
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+_failed: set[str] = set()
+
+
+def pytest_runtest_logreport(report: pytest.TestReport) -> None:
+    """Note what fails."""
+    if report.failed:
+        _failed.add(report.nodeid)
+
+
+def pytest_runtest_logfinish(nodeid: str) -> None:
+    """End a process of xdist's whose GPU a failed test has lost, so that a new one goes on with the others."""
+    if nodeid in _failed and ONLY == "cuda" and "PYTEST_XDIST_WORKER" in os.environ:
+        import cupy
+
+        try:
+            cupy.cuda.runtime.deviceSynchronize()
+        except Exception as error:  # stays until the process ends: every test after it would fail
+            sys.stderr.write(f"{nodeid}: the GPU is lost: {error}\n")
+            sys.stderr.flush()
+            os._exit(1)
 
 
 @pytest.fixture
@@ -146,16 +167,10 @@ def on_other_isa(request: pytest.FixtureRequest) -> Callable[..., None]:
     return run
 
 
-def needs_simt() -> None:
-    """Skip the test where the emulated GPU was not built."""
-    if "simt" not in built_backends():
-        pytest.skip("needs dlkit._simt, the emulated GPU")
-
-
 @pytest.fixture
 def simt() -> Any:
     """The namespace of the emulated GPU's arrays."""
-    needs_simt()
+    needs("simt")
     from dlkit.kernels import simt
 
     return simt
@@ -164,7 +179,7 @@ def simt() -> Any:
 @pytest.fixture(params=["cpu", "simt"])
 def device(request: pytest.FixtureRequest) -> Any:
     if request.param == "simt":
-        needs_simt()
+        needs("simt")
     return request.param
 
 

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 from conv_cases import run
+from tested_backends import needs
 
 import dlkit.kernels as K
 from dlkit.kernels.backend import backend_named, why_not
@@ -78,9 +79,7 @@ class Device:
 
 @pytest.fixture(params=["simt", "cuda"])
 def device(request: pytest.FixtureRequest) -> Device:
-    reason = why_not(request.param)
-    if reason is not None:
-        pytest.skip(reason)
+    needs(request.param)
     return Device(request.param)
 
 

@@ -8,10 +8,11 @@ from typing import Any
 import numpy as np
 import pytest
 from conv_cases import run
+from tested_backends import needs
 
 import dlkit.kernels as K
 from dlkit.kernels import device_pool as P
-from dlkit.kernels.backend import backend_named, why_not
+from dlkit.kernels.backend import backend_named
 
 # planes' extents, window
 WINDOWS: list[tuple[tuple[int, int], dict[str, Any]]] = [
@@ -43,9 +44,7 @@ class Device:
 
 @pytest.fixture(params=["simt", "cuda"])
 def device(request: pytest.FixtureRequest) -> Device:
-    reason = why_not(request.param)
-    if reason is not None:
-        pytest.skip(reason)
+    needs(request.param)
     return Device(request.param)
 
 

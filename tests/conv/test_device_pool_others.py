@@ -8,9 +8,10 @@ from typing import Any
 import numpy as np
 import pytest
 from conv_cases import run
+from tested_backends import needs
 
 import dlkit.kernels as K
-from dlkit.kernels.backend import backend_named, why_not
+from dlkit.kernels.backend import backend_named
 
 RTOL = {np.float32: 2e-6, np.float64: 1e-14}
 
@@ -30,17 +31,14 @@ class Device:
 
 @pytest.fixture(params=["simt", "cuda"])
 def device(request: pytest.FixtureRequest) -> Device:
-    reason = why_not(request.param)
-    if reason is not None:
-        pytest.skip(reason)
+    needs(request.param)
     return Device(request.param)
 
 
 @pytest.fixture
 def counted() -> Iterator[Any]:
     """The SIMT machine, counting, and looking for races."""
-    if why_not("simt") is not None:
-        pytest.skip(str(why_not("simt")))
+    needs("simt")
     machine = backend_named("simt").library
     before = machine.get_mode()
     machine.set_mode("both")

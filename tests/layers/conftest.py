@@ -3,26 +3,22 @@
 from __future__ import annotations
 
 import importlib
-import importlib.util
 from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 import pytest
+from tested_backends import needs
 
 
 class Device:
     """Where the CUDA sources run, and arrays there: NumPy's for the SIMT machine, CuPy's for a GPU."""
 
     def __init__(self, name: str) -> None:
+        needs(name)
         self.name = name
-        self.arrays: Any = np if name == "simt" else pytest.importorskip("cupy")
+        self.arrays: Any = np if name == "simt" else importlib.import_module("cupy")
         self.module: Any = importlib.import_module(f"dlkit._{name}")
-        if name == "cuda":
-            try:
-                self.module.require_device(0)
-            except self.module.DeviceError as error:
-                pytest.skip(str(error))
 
     def empty(self, shape: Any, dtype: Any, shift: int = 0) -> Any:
         """Memory full of NaN (of large integers), that begins `shift` elements past a multiple of 256 bytes."""
@@ -53,8 +49,6 @@ class Device:
 
 @pytest.fixture(params=["simt", "cuda"])
 def device(request: pytest.FixtureRequest) -> Device:
-    if request.param == "cuda" and importlib.util.find_spec("dlkit._cuda") is None:
-        pytest.skip("built without the module for NVIDIA GPUs")
     return Device(request.param)
 
 

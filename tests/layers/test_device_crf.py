@@ -9,10 +9,11 @@ import pytest
 from crf_cases import ERRORS, problem, rows_of
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tested_backends import needs
 
 import dlkit as dl
 from dlkit import kernels, nn
-from dlkit.kernels.backend import backend_named, resolve_device, to_host, why_not
+from dlkit.kernels.backend import backend_named, resolve_device, to_host
 
 Put = Any
 
@@ -20,9 +21,7 @@ Put = Any
 @pytest.fixture(params=["simt", "cuda"])
 def put(request: pytest.FixtureRequest) -> Put:
     """What copies an array to a device, with the device's name."""
-    reason = why_not(request.param)
-    if reason is not None:
-        pytest.skip(reason)
+    needs(request.param)
     return putter(request.param)
 
 
@@ -77,8 +76,7 @@ def test_tables_that_shared_memory_does_not_hold(put: Put, tags: int) -> None:
     seed=st.integers(0, 2**16),
 )
 def test_any_shape(lengths: list[int], tags: int, dtype: Any, scale: float, borders: bool, seed: int) -> None:
-    if why_not("simt"):
-        pytest.skip("needs dlkit._simt, the emulated GPU")
+    needs("simt")
     check(putter("simt"), lengths, tags, dtype, scale, seed, borders)
 
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
 import pytest
+from tested_backends import needs
 
 import dlkit.kernels as K
 
@@ -17,7 +19,8 @@ class HostMemory:
     """The SIMT machine: its device memory is NumPy's."""
 
     def __init__(self) -> None:
-        self.module: Any = pytest.importorskip("dlkit._simt")
+        needs("simt")
+        self.module: Any = importlib.import_module("dlkit._simt")
 
     def put(self, values: Any, offset: int) -> Any:
         """A copy that starts `offset` elements after a multiple of 256 bytes, as an allocation of CUDA does."""
@@ -39,14 +42,9 @@ class CudaMemory:
     """A GPU's, by CuPy."""
 
     def __init__(self) -> None:
-        self.module: Any = pytest.importorskip("dlkit._cuda")
-        self._cupy: Any = pytest.importorskip("cupy")
-        try:
-            count = self._cupy.cuda.runtime.getDeviceCount()
-        except Exception as error:  # whatever a missing driver is to this CuPy
-            pytest.skip(f"no GPU: {error}")
-        if count == 0:
-            pytest.skip("no GPU")
+        needs("cuda")
+        self.module: Any = importlib.import_module("dlkit._cuda")
+        self._cupy: Any = importlib.import_module("cupy")
 
     def put(self, values: Any, offset: int) -> Any:
         memory = self._cupy.empty(values.size + offset, values.dtype)

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from tested_backends import needs
 
 import dlkit as dl
 from dlkit import kernels
@@ -25,9 +26,7 @@ TOPICS = ("star sun moon light", "bread milk butter salt", "king queen throne cr
 
 @pytest.fixture(params=["simt", "cuda"])
 def device(request: pytest.FixtureRequest) -> str:
-    reason = why_not(request.param)
-    if reason is not None:
-        pytest.skip(reason)
+    needs(request.param)
     return resolve_device(request.param, "test")
 
 
@@ -73,8 +72,7 @@ def test_the_device_is_current_on_the_thread_that_trains(
     monkeypatch: pytest.MonkeyPatch, sentences: list[list[str]]
 ) -> None:
     """Each thread begins with the first GPU as its own, and training has a thread."""
-    if (reason := why_not("simt")) is not None:
-        pytest.skip(reason)
+    needs("simt")
     backend, local, seen = backend_named("simt"), threading.local(), []
 
     @contextmanager

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from recurrent_cases import Case, changed, errors, everything, make, single
+from tested_backends import needs
 
 import dlkit.kernels as K
 from dlkit.kernels import CELLS, RecurrentWeights
@@ -32,9 +33,7 @@ class Device:
 
 @pytest.fixture(params=["simt", "cuda"])
 def device(request: pytest.FixtureRequest) -> Device:
-    reason = why_not(request.param)
-    if reason is not None:
-        pytest.skip(reason)
+    needs(request.param)
     return Device(request.param)
 
 
@@ -86,8 +85,7 @@ def test_any_shape(
     cell: str, lengths: list[int], inputs: int, hidden: int, variants: Any, **options: Any
 ) -> None:
     """Forward and backward may be of different variants."""
-    if why_not("simt"):
-        pytest.skip("needs dlkit._simt, the emulated GPU")
+    needs("simt")
     case = make(cell, lengths, inputs, hidden, **options)
     check(Device("simt"), case, *variants)
 

@@ -11,9 +11,10 @@ from typing import Any
 
 import numpy as np
 import pytest
+from tested_backends import needs
 from word2vec_cases import PIECE, Case, aligned
 
-from dlkit.kernels.backend import backend_named, resolve_device, to_host, why_not
+from dlkit.kernels.backend import backend_named, resolve_device, to_host
 from dlkit.models.word2vec_trainer import Word2VecTrainer
 
 SETTINGS = "skip_gram", "mean", "divide", "negatives", "hierarchical", "window", "shrink"
@@ -21,9 +22,7 @@ SETTINGS = "skip_gram", "mean", "divide", "negatives", "hierarchical", "window",
 
 @pytest.fixture(params=["simt", "cuda"])
 def device(request: pytest.FixtureRequest) -> str:
-    reason = why_not(request.param)
-    if reason is not None:
-        pytest.skip(reason)
+    needs(request.param)
     return resolve_device(request.param, "test")
 
 
@@ -257,8 +256,7 @@ def test_errors_of_the_trainer(device: str) -> None:
 
 def test_work_of_a_word(rng: np.random.Generator) -> None:
     """A context's row is read once and added to once for all windows that it is in."""
-    if why_not("simt"):
-        pytest.skip("needs dlkit._simt, the emulated GPU")
+    needs("simt")
     from dlkit import _simt
 
     words, window, negatives, dim = 100, 5, 5, 128
@@ -286,8 +284,7 @@ def test_work_of_a_word(rng: np.random.Generator) -> None:
 
 def test_how_many_are_in_flight() -> None:
     """So many as have the most frequent word once among their words, and no more than the device holds."""
-    if why_not("simt"):
-        pytest.skip("needs dlkit._simt, the emulated GPU")
+    needs("simt")
     from dlkit import _simt
 
     def default(counts: list[int], sample: float = 0.0, window: int = 5) -> int:

@@ -6,9 +6,10 @@ from typing import Any
 
 import numpy as np
 import pytest
+from tested_backends import needs
 
 import dlkit.kernels as K
-from dlkit.kernels.backend import backend_named, resolve_device, to_host, why_not
+from dlkit.kernels.backend import backend_named, resolve_device, to_host
 
 VARIANTS = [None, "naive", "matrix"]
 DIMS = [1, 31, 100, 128, 300]
@@ -20,9 +21,7 @@ Put = Any
 @pytest.fixture(params=["simt", "cuda"])
 def put(request: pytest.FixtureRequest) -> Put:
     """What copies an array to a device."""
-    reason = why_not(request.param)
-    if reason is not None:
-        pytest.skip(reason)
+    needs(request.param)
     backend, device = backend_named(request.param), resolve_device(request.param, "test")
     return lambda array: backend.from_host(array, device)
 
@@ -215,8 +214,7 @@ def test_variants(put: Put) -> None:
 
 def test_work_of_the_matrix_kernel() -> None:
     """6 dim operations a pair, and an atomic addition for each element of each row, but those of holes."""
-    if why_not("simt"):
-        pytest.skip("needs dlkit._simt, the emulated GPU")
+    needs("simt")
     from dlkit import _simt
     from dlkit.kernels import simt
 
