@@ -1,4 +1,4 @@
-"""python/dlkit/cuda.py: a recorded step goes on as the step run from Python; here with a recording that is faked."""
+"""python/dlkit/cuda.py: a recorded step goes on as the step run from Python: on a GPU, and with a faked recording."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from tested_backends import needs
 
 import dlkit as dl
 from dlkit.kernels.backend import backend_named
@@ -48,24 +49,28 @@ class FakeGraphs:
         return launch
 
 
-@pytest.fixture
-def graphs(simt: Any, monkeypatch: pytest.MonkeyPatch) -> FakeGraphs:
-    backend = backend_named("simt")
-    graphs = FakeGraphs(backend.library)
-    monkeypatch.setitem(backend.__dict__, "library", graphs)
-    monkeypatch.setitem(backend.__dict__, "capture", graphs.capture)
-    return graphs
+@pytest.fixture(params=["simt", "cuda"])
+def device(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    """What steps are recorded on: a GPU with its graphs, or the emulated one with others in their place."""
+    needs(request.param)
+    if request.param == "simt":
+        backend = backend_named("simt")
+        graphs = FakeGraphs(backend.library)
+        monkeypatch.setitem(backend.__dict__, "library", graphs)
+        monkeypatch.setitem(backend.__dict__, "capture", graphs.capture)
+    name: str = request.param
+    return name
 
 
 def _steps(
-    optimizer: Any, recorded: bool, clip: bool = False, count: int = 7
+    device: str, optimizer: Any, recorded: bool, clip: bool = False, count: int = 7
 ) -> tuple[list[float], Any, Any]:
     dl.manual_seed(1)
-    model = dl.models.MLP(6, (8,), 3, dropout=0.4, input_dropout=0.2).to("simt")
+    model = dl.models.MLP(6, (8,), 3, dropout=0.4, input_dropout=0.2).to(device)
     update = optimizer(list(model.parameters()))
     schedule = dl.optim.lr_scheduler.ExponentialLR(update, 0.7)
     rng = np.random.default_rng(2)
-    x, y = dl.zeros(4, 6, device="simt"), dl.zeros(4, dtype="int64", device="simt")
+    x, y = dl.zeros(4, 6, device=device), dl.zeros(4, dtype="int64", device=device)
 
     def step() -> Any:
         loss = dl.nn.functional.cross_entropy(model(x), y)
@@ -76,7 +81,7 @@ def _steps(
         update.step()
         return loss
 
-    run = dl.cuda.Graph(step, backend="simt") if recorded else step
+    run = dl.cuda.Graph(step, backend=device) if recorded else step
     losses = []
     for _ in range(count):
         x.copy_(rng.normal(size=(4, 6)).astype(np.float32))
@@ -97,10 +102,10 @@ def _steps(
         lambda p: dl.optim.SGD(p, lr=0.5, momentum=0.9, nesterov=True, weight_decay=0.01),
     ],
 )
-def test_replays_are_the_steps_run_from_python(graphs: FakeGraphs, optimizer: Any, clip: bool) -> None:
-    eager, expected, first = _steps(optimizer, recorded=False, clip=clip)
+def test_replays_are_the_steps_run_from_python(device: str, optimizer: Any, clip: bool) -> None:
+    eager, expected, first = _steps(device, optimizer, recorded=False, clip=clip)
     end = dl.kernels.random.position()
-    replayed, model, second = _steps(optimizer, recorded=True, clip=clip)
+    replayed, model, second = _steps(device, optimizer, recorded=True, clip=clip)
     assert replayed == eager
     assert dl.kernels.random.position() == end
     for name, array in expected.state_dict().items():
@@ -111,30 +116,30 @@ def test_replays_are_the_steps_run_from_python(graphs: FakeGraphs, optimizer: An
         assert before.get("step") == after.get("step")
 
 
-def test_masks_differ_from_replay_to_replay(graphs: FakeGraphs) -> None:
+def test_masks_differ_from_replay_to_replay(device: str) -> None:
     dl.manual_seed(0)
-    x = dl.ones(64, device="simt")
-    graph = dl.cuda.Graph(lambda: dl.nn.functional.dropout(x, 0.5), warmup=1, backend="simt")
+    x = dl.ones(64, device=device)
+    graph = dl.cuda.Graph(lambda: dl.nn.functional.dropout(x, 0.5), warmup=1, backend=device)
     masks = [tuple(graph().tolist()) for _ in range(5)]
     dl.manual_seed(0)
     assert masks == [tuple(dl.nn.functional.dropout(x, 0.5).tolist()) for _ in range(5)]
     assert len(set(masks)) == 5
 
 
-def test_draws_of_stochastic_pooling_differ_from_replay_to_replay(graphs: FakeGraphs) -> None:
+def test_draws_of_stochastic_pooling_differ_from_replay_to_replay(device: str) -> None:
     dl.manual_seed(0)
-    x = dl.tensor(1 + np.arange(96, dtype=np.float32).reshape(1, 2, 6, 8), device="simt")
+    x = dl.tensor(1 + np.arange(96, dtype=np.float32).reshape(1, 2, 6, 8), device=device)
     draw = partial(dl.nn.functional.stochastic_pool2d, x, 2)
-    graph = dl.cuda.Graph(draw, warmup=1, backend="simt")
+    graph = dl.cuda.Graph(draw, warmup=1, backend=device)
     draws = [tuple(graph().cpu().numpy().ravel()) for _ in range(5)]
     dl.manual_seed(0)
     assert draws == [tuple(draw().cpu().numpy().ravel()) for _ in range(5)]
     assert len(set(draws)) == 5
 
 
-def test_results_stay_the_same_tensors(graphs: FakeGraphs) -> None:
-    x = dl.ones(3, device="simt")
-    graph = dl.cuda.Graph(lambda: x.relu(), warmup=1, backend="simt")
+def test_results_stay_the_same_tensors(device: str) -> None:
+    x = dl.ones(3, device=device)
+    graph = dl.cuda.Graph(lambda: x.relu(), warmup=1, backend=device)
     graph()
     first = graph()
     x.fill_(5)
@@ -143,7 +148,7 @@ def test_results_stay_the_same_tensors(graphs: FakeGraphs) -> None:
     assert graph.calls == 3
 
 
-def test_a_failing_step_is_told_as_it_is(graphs: FakeGraphs) -> None:
+def test_a_failing_step_is_told_as_it_is(device: str) -> None:
     calls = []
 
     def step() -> Any:
@@ -152,7 +157,7 @@ def test_a_failing_step_is_told_as_it_is(graphs: FakeGraphs) -> None:
             raise ZeroDivisionError("mine")
         return None
 
-    graph = dl.cuda.Graph(step, warmup=1, backend="simt")
+    graph = dl.cuda.Graph(step, warmup=1, backend=device)
     graph()
     for _ in range(2):
         with pytest.raises(ZeroDivisionError, match="mine"):
@@ -160,16 +165,16 @@ def test_a_failing_step_is_told_as_it_is(graphs: FakeGraphs) -> None:
     assert not graph.recorded
 
 
-def test_the_first_step_with_momentum_cannot_be_recorded(graphs: FakeGraphs) -> None:
-    weight = dl.ones(3, device="simt", requires_grad=True)
+def test_the_first_step_with_momentum_cannot_be_recorded(device: str) -> None:
+    weight = dl.ones(3, device=device, requires_grad=True)
     update = dl.optim.SGD([weight], lr=0.1, momentum=0.9)
 
     def step() -> None:
         if graph.calls:
-            weight.grad = dl.ones(3, device="simt")
+            weight.grad = dl.ones(3, device=device)
             update.step()
 
-    graph = dl.cuda.Graph(step, warmup=1, backend="simt")
+    graph = dl.cuda.Graph(step, warmup=1, backend=device)
     graph()
     with pytest.raises(RuntimeError, match="first step with momentum cannot be recorded"):
         graph()
