@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import torch
 from device import Device, main
+from record import Record
 from timing import Contender, Deadline, compare
 
 
-def measure(device: Device, deadline: Deadline) -> dict[str, Any]:
-    """Return the ceilings, each measured through PyTorch."""
-    found: dict[str, Any] = {}
+def measure(device: Device, deadline: Deadline, record: Record) -> None:
+    """Record the ceilings, each measured through PyTorch."""
+    found: dict[str, float | None] = {}
+    record.entries["ceilings"] = found
     count = 1 << 14 if device.dry_run else 1 << 28
     x, y = device.random(count), device.empty(count)
-    (copy,) = compare([Contender("copy", [lambda: y.copy_(x)])], device.clock, deadline)
+    (copy,) = compare([Contender("copy", [lambda: y.copy_(x)])], device.clock, deadline, record.start)
     found["copy_bandwidth"] = 8.0 * count / copy.record()["seconds"] if copy.seconds else None
     side = 64 if device.dry_run else 8192
     for name, dtype, tf32 in (
@@ -30,10 +30,11 @@ def measure(device: Device, deadline: Deadline) -> dict[str, Any]:
         def product(a: torch.Tensor = a, b: torch.Tensor = b, out: torch.Tensor = out) -> object:
             return torch.matmul(a, b, out=out)
 
-        (result,) = compare([Contender(name, [product])], device.clock, deadline, rounds=5)
+        (result,) = compare([Contender(name, [product])], device.clock, deadline, record.start, rounds=5)
         found[name] = 2.0 * side**3 / result.record()["seconds"] if result.seconds else None
     torch.backends.cuda.matmul.allow_tf32 = False
-    return {"ceilings": found}
+    record.entries["running"] = None
+    record.save()
 
 
 if __name__ == "__main__":

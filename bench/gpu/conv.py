@@ -9,6 +9,7 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from device import Device, main, relative_error
+from record import Record
 from timing import Contender, Deadline, compare, input_sets
 
 SLOW_SECONDS = 0.02  # a variant that is predicted to take longer for one call is left out
@@ -115,32 +116,30 @@ class Call:
         return name, call
 
 
-def measure(device: Device, deadline: Deadline) -> dict[str, Any]:
-    """Return a row for each shape, operation and mode."""
+def measure(device: Device, deadline: Deadline, record: Record) -> None:
+    """Record a row for each shape, operation and mode."""
     torch.backends.cudnn.benchmark = True
-    rows = []
     variants = device.module.conv_variants()
     rate: dict[tuple[str, str, str], float] = {}  # operations a second, from earlier rows
     for mode, precision in MODES:
         torch.backends.cudnn.allow_tf32 = mode == "tf32"
         for shape in DRY if device.dry_run else SHAPES:
             for operation in OPERATIONS:
-                row: dict[str, Any] = {"mode": mode, "operation": "conv2d" + operation, "shape": str(shape)}
-                rows.append(row)
-                if deadline.left() == 0:
-                    row["failure"] = "no time left"
-                    continue
-                try:
+                name = "conv2d" + operation
+                with record.row(
+                    f"{name} {shape}, {mode}", mode=mode, operation=name, shape=str(shape)
+                ) as row:
+                    if deadline.left() == 0:
+                        row["failure"] = "no time left"
+                        continue
                     _measure_row(
-                        device, deadline, row, shape, operation, mode, precision, variants[operation], rate
+                        *(device, deadline, record, row, shape, operation, mode, precision),
+                        *(variants[operation], rate),
                     )
-                except Exception as error:
-                    row["failure"] = f"{type(error).__name__}: {error}"[:300]
-    return {"rows": rows}
 
 
 def _measure_row(
-    device: Device, deadline: Deadline, row: dict[str, Any], shape: Shape, operation: str, mode: str,
+    device: Device, deadline: Deadline, record: Record, row: dict[str, Any], shape: Shape, operation: str, mode: str,
     precision: int, variants: list[Any], rate: dict[tuple[str, str, str], float],
 ) -> None:  # fmt: skip
     first = Call(device, shape, operation)
@@ -175,7 +174,7 @@ def _measure_row(
         if variant is None:
             row["choice"] = found[0][0]
         contenders.append(Contender(name, [call for _, call in found], check))
-    results = compare(contenders, device.clock, deadline, rounds=2 if device.dry_run else 7)
+    results = compare(contenders, device.clock, deadline, record.start, rounds=2 if device.dry_run else 7)
     row["results"] = [result.record() for result in results]
     for entry in row["results"]:
         if "seconds" in entry:

@@ -5,14 +5,17 @@ from __future__ import annotations
 import argparse
 import contextlib
 import importlib
-import json
+import math
+import os
 import sys
 import time
+import traceback
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
+from record import DeviceLostError, Record
 from timing import Call, Deadline
 
 DTYPES = {torch.float32: 0, torch.float64: 1, torch.float16: 2, torch.bfloat16: 3}
@@ -62,6 +65,14 @@ class EventClock:
 
         return measure
 
+    def lost(self) -> bool:
+        """Return whether waiting for the device fails."""
+        try:
+            torch.cuda.synchronize()
+        except Exception:
+            return True
+        return False
+
 
 class HostClock:
     """The host's clock, for the machine whose calls return when they are done."""
@@ -75,6 +86,10 @@ class HostClock:
             return time.perf_counter() - begin
 
         return measure
+
+    def lost(self) -> bool:
+        """Return False: it is this process."""
+        return False
 
 
 class Device:
@@ -110,19 +125,35 @@ def relative_error(out: torch.Tensor, reference: torch.Tensor) -> float:
     return float((out.double() - reference).norm() / reference.norm().clamp_min(1e-300))
 
 
-def main(name: str, body: Callable[[Device, Deadline], dict[str, Any]]) -> None:
-    """Run a script of this folder: NAME.json into --out, a line on the terminal for each row."""
+Body = Callable[[Device, Deadline, Record], None]
+
+
+def main(name: str, body: Body) -> None:
+    """Run a script of this folder: NAME.json into --out, anew after each row, a line on the terminal at the end."""
     parser = argparse.ArgumentParser(description=f"Measure {name} on a GPU.")
     parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--seconds", type=float, default=120)
+    parser.add_argument(
+        "--until", type=float, default=math.inf, help="begin nothing after it (seconds since 1970)"
+    )
     parser.add_argument(
         "--dry-run", action="store_true", help="tiny, on the SIMT machine: times mean nothing"
     )
     arguments = parser.parse_args()
-    record = body(Device(arguments.dry_run), Deadline(arguments.seconds))
-    record["dry_run"] = arguments.dry_run
     path = arguments.out / f"{name}.json"
-    path.write_text(json.dumps(record, indent=1))
-    rows = record.get("rows", [])
-    failed = sum(bool(entry.get("failure")) for row in rows for entry in [row, *row.get("results", [])])
-    print(f"{name}: {len(rows)} rows, {failed} failures in them, into {path}", file=sys.stderr)
+    device = Device(arguments.dry_run)
+    record = Record(path, device.clock.lost, dry_run=arguments.dry_run)
+    record.save()
+    try:
+        body(device, Deadline(arguments.until), record)
+    except (DeviceLostError, KeyboardInterrupt) as error:
+        traceback.print_exc()
+        why = "the device is lost" if isinstance(error, DeviceLostError) else "interrupted"
+        print(
+            f"{name}: {why}, {record.entries['running']}; {len(record.rows)} rows into {path}",
+            file=sys.stderr,
+        )
+        sys.stderr.flush()
+        os._exit(1)  # what ends with the process speaks last otherwise, or waits for the device
+    print(
+        f"{name}: {len(record.rows)} rows, {record.failures()} failures in them, into {path}", file=sys.stderr
+    )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime
 import importlib.metadata
 import json
+import os
 import platform
 import subprocess
 import sys
@@ -51,7 +52,7 @@ def describe() -> dict[str, object]:
             )
         },
         "date": datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
-        "commit": _output("git", "rev-parse", "HEAD"),
+        "commit": os.environ.get("DLKIT_COMMIT") or _output("git", "rev-parse", "HEAD"),
     }
 
 

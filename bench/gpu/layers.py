@@ -9,6 +9,7 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from device import Device, main, relative_error
+from record import Record
 from timing import Contender, Deadline, compare, input_sets
 
 NAIVE, AUTOMATIC = 0, 3  # rungs of the module API
@@ -626,8 +627,7 @@ BUILDERS: list[Builder] = [
     _activation("relu"), _softmax(False), _cross_entropy, _layer_norm, _adam, _column_sum, _dropout,
     _activation("tanh"), _activation("gelu"), _activation("sigmoid"), _tanh_backward, _softmax(True),
     _softmax_backward, _layer_norm_backward, _batch_norm, _max_pool, _max_pool_backward, _avg_pool,
-    _embedding, _embedding_backward, _sgd, _crf,
-    _embedding, _embedding_backward, _sgd, _stochastic_pool, _stochastic_average, _global_avg_pool,
+    _embedding, _embedding_backward, _sgd, _crf, _stochastic_pool, _stochastic_average, _global_avg_pool,
     _global_avg_pool_backward, _global_max_pool, _max_over_time, _k_max_pool, _maxout(784), _maxout(1),
 ]  # fmt: skip
 SIZES = [(16384, 4096), (64, 512)]  # of memory's speed, and of the course's
@@ -651,29 +651,23 @@ def _contenders(sets: list[Operation]) -> Iterator[Contender]:
         yield Contender("naive" if rung == NAIVE else "automatic", calls, check)
 
 
-def measure(device: Device, deadline: Deadline) -> dict[str, Any]:
-    """Return a row for each operation and size."""
-    rows = []
+def measure(device: Device, deadline: Deadline, record: Record) -> None:
+    """Record a row for each operation and size."""
     for size in [(8, 33)] if device.dry_run else SIZES:
         for build in BUILDERS:
-            row: dict[str, Any] = {"shape": list(size)}
-            rows.append(row)
-            if deadline.left() == 0:
-                row["failure"] = "no time left"
-                continue
-            try:
+            name = build.__qualname__.partition(".")[0].strip("_")
+            with record.row(f"{name} {size[0]}x{size[1]}", shape=list(size)) as row:
+                if deadline.left() == 0:
+                    row["failure"] = "no time left"
+                    continue
                 first = build(device, *size)
                 row.update(operation=first.name, bytes=first.bytes)
                 most = 2 if device.dry_run else 32
                 count = input_sets(first.bytes, device.cache_bytes, most)
                 sets = [first, *(build(device, *size) for _ in range(count - 1))]
-                results = compare(
-                    list(_contenders(sets)), device.clock, deadline, rounds=2 if device.dry_run else 7
-                )
+                contenders, rounds = list(_contenders(sets)), 2 if device.dry_run else 7
+                results = compare(contenders, device.clock, deadline, record.start, rounds=rounds)
                 row["results"] = [result.record() for result in results]
-            except Exception as error:
-                row["failure"] = f"{type(error).__name__}: {error}"[:300]
-    return {"rows": rows}
 
 
 if __name__ == "__main__":

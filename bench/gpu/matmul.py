@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 from device import DTYPES, Device, main, relative_error
+from record import Record
 from timing import Contender, Deadline, compare, input_sets
 
 COURSE = [
@@ -94,69 +95,72 @@ def row_error(a: torch.Tensor, b: torch.Tensor, c: torch.Tensor) -> float:
     return relative_error(c[some], a[some].double() @ b.double())
 
 
-def measure(device: Device, deadline: Deadline) -> dict[str, Any]:
-    """Return a row for each shape and type."""
-    rows = []
-    variants = [name for name, *_ in device.module.matmul_variants()]
+def measure(device: Device, deadline: Deadline, record: Record) -> None:
+    """Record a row for each shape and type."""
     rate: dict[tuple[str, str], float] = {}  # operations a second, from earlier rows
     work = [(shape, mode) for mode in MODES for shape in shapes(mode[2], device.dry_run)]
     # Modes take turns, so that where time runs out each has had its first shapes.
     work.sort(key=lambda item: shapes(item[1][2], device.dry_run).index(item[0]))
     for (m, k, n, layout), (dtype, precision, mode) in work:
-        row: dict[str, Any] = {"mode": mode, "layout": layout, "m": m, "k": k, "n": n, "flops": 2 * m * n * k}
-        rows.append(row)
-        if deadline.left() == 0:
-            row["failure"] = "no time left"
+        with record.row(
+            f"{mode} {layout} {m}x{k}x{n}", mode=mode, layout=layout, m=m, k=k, n=n, flops=2 * m * n * k
+        ) as row:
+            if deadline.left() == 0:
+                row["failure"] = "no time left"
+                continue
+            _measure_row(device, deadline, record, row, dtype, precision, rate)
+
+
+def _measure_row(
+    device: Device, deadline: Deadline, record: Record, row: dict[str, Any], dtype: torch.dtype, precision: int,
+    rate: dict[tuple[str, str], float],
+) -> None:  # fmt: skip
+    mode, layout, m, k, n = (row[key] for key in ("mode", "layout", "m", "k", "n"))
+    size = (m * k + k * n + m * n) * dtype.itemsize
+    sets = [
+        (
+            operand(device, m, k, dtype, layout[0] == "t"),
+            operand(device, k, n, dtype, layout[1] == "t"),
+            device.empty(m, n, dtype=dtype),
+        )
+        for _ in range(input_sets(size, device.cache_bytes, most=2 if device.dry_run else 32))
+    ]
+    a, b, c = sets[0]
+    torch.backends.cuda.matmul.allow_tf32 = mode == "tf32"
+
+    def check() -> float:
+        error = row_error(a, b, c)
+        c.fill_(float("nan"))
+        return error
+
+    contenders = [
+        Contender("torch", [lambda s=s: torch.matmul(s[0], s[1], out=s[2]) for s in sets], check),  # type: ignore[misc]
+    ]
+    try:
+        contenders.append(Contender("cupy", cupy_calls(sets, mode == "tf32"), check))
+    except Exception as error:
+        row["cupy"] = f"{type(error).__name__}: {error}"[:200]
+    strides = (a.stride(0), a.stride(1), b.stride(0), b.stride(1))
+    number = DTYPES[dtype]
+    row["choice"] = device.module.matmul_choice(number, number, precision, m, n, k, 1, *strides)
+    row["left_out"] = {}
+    for variant in [None, *(name for name, *_ in device.module.matmul_variants())]:
+        name = "automatic" if variant is None else variant
+        known = rate.get((mode, name))
+        if known is not None and row["flops"] / known > SLOW_SECONDS:
+            row["left_out"][name] = "slow"
             continue
-        size = (m * k + k * n + m * n) * dtype.itemsize
-        sets = [
-            (
-                operand(device, m, k, dtype, layout[0] == "t"),
-                operand(device, k, n, dtype, layout[1] == "t"),
-                device.empty(m, n, dtype=dtype),
-            )
-            for _ in range(input_sets(size, device.cache_bytes, most=2 if device.dry_run else 32))
-        ]
-        a, b, c = sets[0]
-        torch.backends.cuda.matmul.allow_tf32 = mode == "tf32"
-
-        def check(a: torch.Tensor = a, b: torch.Tensor = b, c: torch.Tensor = c) -> float:
-            error = row_error(a, b, c)
-            c.fill_(float("nan"))
-            return error
-
-        contenders = [
-            Contender("torch", [lambda s=s: torch.matmul(s[0], s[1], out=s[2]) for s in sets], check),  # type: ignore[misc]
-        ]
         try:
-            contenders.append(Contender("cupy", cupy_calls(sets, mode == "tf32"), check))
+            calls = [kernel_call(device, variant, precision, *s) for s in sets]
         except Exception as error:
-            row["cupy"] = f"{type(error).__name__}: {error}"[:200]
-        strides = (a.stride(0), a.stride(1), b.stride(0), b.stride(1))
-        number = DTYPES[dtype]
-        row["choice"] = device.module.matmul_choice(number, number, precision, m, n, k, 1, *strides)
-        row["left_out"] = {}
-        for variant in [None, *variants]:
-            name = "automatic" if variant is None else variant
-            known = rate.get((mode, name))
-            if known is not None and row["flops"] / known > SLOW_SECONDS:
-                row["left_out"][name] = "slow"
-                continue
-            try:
-                calls = [kernel_call(device, variant, precision, *s) for s in sets]
-            except Exception as error:
-                row["left_out"][name] = f"{type(error).__name__}: {error}"[:200]
-                continue
-            contenders.append(Contender(name, calls, check))
-        results = [
-            result.record()
-            for result in compare(contenders, device.clock, deadline, rounds=2 if device.dry_run else 7)
-        ]
-        for result in results:
-            if "seconds" in result:
-                rate[mode, result["name"]] = row["flops"] / result["seconds"]
-        row["results"] = results
-    return {"rows": rows}
+            row["left_out"][name] = f"{type(error).__name__}: {error}"[:200]
+            continue
+        contenders.append(Contender(name, calls, check))
+    results = compare(contenders, device.clock, deadline, record.start, rounds=2 if device.dry_run else 7)
+    row["results"] = [result.record() for result in results]
+    for entry in row["results"]:
+        if "seconds" in entry:
+            rate[mode, entry["name"]] = row["flops"] / entry["seconds"]
 
 
 if __name__ == "__main__":

@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 from device import Device, main, relative_error
+from record import Record
 from timing import Contender, Deadline, compare
 
 #: Steps, sequences, inputs, units.
@@ -157,9 +158,8 @@ class Layer:
         return error
 
 
-def measure(device: Device, deadline: Deadline) -> dict[str, Any]:
-    """Return a row for each cell, shape and mode."""
-    rows = []
+def measure(device: Device, deadline: Deadline, record: Record) -> None:
+    """Record a row for each cell, shape and mode."""
     variants = [name for name, *_ in device.module.recurrent_variants()]
     shapes = DRY if device.dry_run else SHAPES
     plan = [(mode, cell, shape, 1) for mode in MODES for cell in CELLS for shape in shapes]
@@ -173,24 +173,20 @@ def measure(device: Device, deadline: Deadline) -> dict[str, Any]:
         torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = mode == "tf32"
         for training in (False, True):
             what = ", both directions" * (directions - 1) + (" training step" if training else " forward")
-            row: dict[str, Any] = {
-                "mode": mode, "operation": f"{cell}{what}", "shape": "x".join(map(str, shape)), "left_out": {},
-            }  # fmt: skip
-            rows.append(row)
-            if deadline.left() == 0:
-                row["failure"] = "no time left"
-                continue
-            try:
+            name, extents = f"{cell}{what}", "x".join(map(str, shape))
+            with record.row(
+                f"{name} {extents}, {mode}", mode=mode, operation=name, shape=extents, left_out={}
+            ) as row:
+                if deadline.left() == 0:
+                    row["failure"] = "no time left"
+                    continue
                 layer = Layer(device, cell, shape, directions)
-                _measure_row(device, deadline, row, layer, precision, training, variants)
-            except Exception as error:
-                row["failure"] = f"{type(error).__name__}: {error}"[:300]
-    return {"rows": rows}
+                _measure_row(device, deadline, record, row, layer, precision, training, variants)
 
 
 def _measure_row(
-    device: Device, deadline: Deadline, row: dict[str, Any], layer: Layer, precision: int, training: bool,
-    variants: list[str],
+    device: Device, deadline: Deadline, record: Record, row: dict[str, Any], layer: Layer, precision: int,
+    training: bool, variants: list[str],
 ) -> None:  # fmt: skip
     row["flops"] = layer.flops * (3 if training else 1)
     check = layer.check(training)
@@ -208,7 +204,7 @@ def _measure_row(
             continue
         contenders.append(Contender(variant or "automatic", [call], check))
     row["choice"] = layer.choice
-    results = compare(contenders, device.clock, deadline, rounds=2 if device.dry_run else 7)
+    results = compare(contenders, device.clock, deadline, record.start, rounds=2 if device.dry_run else 7)
     row["results"] = [result.record() for result in results]
 
 

@@ -10,11 +10,14 @@ from typing import Any
 
 Record = dict[str, Any]
 
+#: What leaves a NAME.json, beside the environment.
+SCRIPTS = ("ceilings", "matmul", "conv", "layers", "recurrent", "train", "word2vec")
+
 
 def gather(parts: Path, stages: Path) -> Record:
     """Return one record of what is there. A part that is missing or broken is null, and its stage says why."""
     record: Record = {}
-    for name in ("environment", "ceilings", "matmul", "conv", "layers", "recurrent", "train", "word2vec"):
+    for name in ("environment", *SCRIPTS):
         try:
             record[name] = json.loads((parts / f"{name}.json").read_text())
         except (OSError, ValueError):
@@ -192,10 +195,7 @@ def render(record: Record) -> str:
         + f"; {environment.get('date')}; commit {environment.get('commit')}.",
         "Medians of alternating rounds, CUDA events, inputs that rotate through three times the second-level cache.",
     ]
-    if any(
-        (record.get(name) or {}).get("dry_run")
-        for name in ("ceilings", "matmul", "conv", "layers", "recurrent", "train", "word2vec")
-    ):
+    if any((record.get(name) or {}).get("dry_run") for name in SCRIPTS):
         lines.append("A DRY RUN on the SIMT machine: no time here means anything.")
     ceilings = (record["ceilings"] or {}).get("ceilings") or {}
     if ceilings:
@@ -255,7 +255,9 @@ def stage_lines(record: Record) -> list[str]:
             stage["code"], "FAILED"
         )
         rows.append([stage["name"], outcome, f"{stage['seconds']:.0f}", stage["last"][:100]])
-    return table(["stage", "outcome", "s", "last words"], rows)
+    running = {name: (record.get(name) or {}).get("running") for name in SCRIPTS}
+    ended = [f"- {name} ended while this ran: {what}" for name, what in running.items() if what]
+    return [*table(["stage", "outcome", "s", "last words"], rows), *([""] if ended else []), *ended]
 
 
 def summary(record: Record) -> list[str]:

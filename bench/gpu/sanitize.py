@@ -63,14 +63,18 @@ def main() -> int:
                     try:
                         kernel_call(device, name, precision, a, b, c)()
                     except Exception as error:  # does not take it
+                        if device.clock.lost():
+                            raise
                         print(f"{name} {mode} {layout}: {error}"[:120])
                         continue
                     ran += 1
+    print(f"{ran} kernels ran: matmul", flush=True)
     for build in BUILDERS:
         operation = build(device, 5, 66)
         for rung in operation.rungs:
             operation.run(rung)
             ran += 1
+    print(f"{ran} kernels ran: and layers", flush=True)
     for shape in DRY:
         for operation in OPERATIONS:
             for variant, *_ in device.module.conv_variants()[operation]:
@@ -80,6 +84,7 @@ def main() -> int:
                     print(f"{variant} {shape}: {error}"[:120])
                     continue
                 ran += 1
+    print(f"{ran} kernels ran: and convolutions", flush=True)
     layers = [(cell, 1) for cell in (*CELLS, *OTHERS)] + [("lstm", 2), ("gru", 2)]
     for cell, directions in layers:
         layer = Layer(device, cell, (3, 5, 7, 33), directions)
@@ -90,6 +95,7 @@ def main() -> int:
                 print(f"{variant} {cell}: {error}"[:120])
                 continue
             ran += 1
+    print(f"{ran} kernels ran: and recurrent layers", flush=True)
     ran += word_vectors(device)
     if not device.dry_run:
         torch.cuda.synchronize()

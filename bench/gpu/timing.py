@@ -27,6 +27,9 @@ class Clock(Protocol):
     def prepare(self, calls: Sequence[Call], count: int) -> Callable[[], float]:
         """Return what runs `count` calls, round and round, and returns the seconds each took."""
 
+    def lost(self) -> bool:
+        """Return whether the device has an error that stays."""
+
 
 @dataclass
 class Result:
@@ -51,15 +54,14 @@ class Result:
 
 
 class Deadline:
-    """The time that is left; work that would begin after it is left out, and said to be."""
+    """The time that is left until an end, in seconds since 1970; work that would begin after it is left out."""
 
-    def __init__(self, seconds: float, now: Callable[[], float] = time.monotonic) -> None:
-        self._now = now
-        self._end = now() + seconds
+    def __init__(self, end: float) -> None:
+        self._end = end
 
     def left(self) -> float:
         """Return the seconds until then, 0 after it."""
-        return max(0.0, self._end - self._now())
+        return max(0.0, self._end - time.time())
 
 
 def input_sets(bytes_each: int, cache_bytes: int, most: int = 64) -> int:
@@ -71,18 +73,24 @@ def compare(
     contenders: Sequence[Contender],
     clock: Clock,
     deadline: Deadline,
+    start: Callable[[str], object],
     rounds: int = 7,
     round_seconds: float = 0.004,
     most_calls: int = 200,
 ) -> list[Result]:
-    """Time the contenders in alternating rounds. One that fails is recorded and drops out."""
-    results, runs = [], []
+    """Time the contenders in alternating rounds. One that fails is recorded and drops out.
+
+    `start` is told each one's name before it runs for the first time. One that leaves the device with an error that
+    stays is the last.
+    """
+    results, runs, lost = [], [], False
     for contender in contenders:
         result = Result(contender.name)
         results.append(result)
-        if deadline.left() == 0:
-            result.failure = "no time left"
+        if lost or deadline.left() == 0:
+            result.failure = "the device is lost" if lost else "no time left"
             continue
+        start(contender.name)
         try:
             contender.calls[0]()
             if contender.check is not None:
@@ -96,7 +104,8 @@ def compare(
             runs.append((result, clock.prepare(contender.calls, count)))
         except Exception as error:
             result.failure = f"{type(error).__name__}: {error}"[:300]
-    for turn in range(rounds):
+            lost = clock.lost()
+    for turn in range(0 if lost else rounds):
         if turn > 0 and deadline.left() == 0:
             break
         for result, run in runs:
@@ -104,5 +113,7 @@ def compare(
                 result.seconds.append(run())
             except Exception as error:
                 result.failure = f"{type(error).__name__}: {error}"[:300]
+                if clock.lost():
+                    return results
         runs = [(result, run) for result, run in runs if result.failure is None]
     return results

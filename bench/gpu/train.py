@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import torch
 from device import Device, main
+from record import Record
 from timing import Deadline
 
 import dlkit as dl
@@ -49,16 +50,8 @@ class DlkitTrainer:
         self.optimizer.step()
 
     def graph(self) -> Callable[[], object]:
-        """Return the replay of a captured step."""
-        stream = self.xp.cuda.Stream(non_blocking=True)
-        with stream:
-            for _ in range(3):
-                self.step()
-            stream.synchronize()
-            stream.begin_capture()
-            self.step()
-            captured = stream.end_capture()
-        return lambda: captured.launch(stream)
+        """Return what makes a step: the first calls from Python, all others by a CUDA graph."""
+        return dl.cuda.Graph(self.step)
 
     def accuracy(self, x: np.ndarray[Any, Any], y: np.ndarray[Any, Any]) -> float:
         """Return the share of x that is classified as y says."""
@@ -140,18 +133,20 @@ def time_steps(trainer: Trainer, step: Callable[[], object], count: int) -> floa
     return (time.perf_counter() - begin) / count
 
 
-def measure(device: Device, deadline: Deadline) -> dict[str, Any]:
-    """Return a row for each library and way to launch, with the accuracy of a training run each."""
+def measure(device: Device, deadline: Deadline, record: Record) -> None:
+    """Record a row for each library and way to launch, with the accuracy of a training run each."""
     data = load_digits()
     x, y = np.ascontiguousarray(data.x_train), np.ascontiguousarray(data.y_train)
     epochs = 1 if device.dry_run else 10
     count = 2 if device.dry_run else 300
-    rows: list[dict[str, Any]] = []
     for name, kind in (("dlkit", DlkitTrainer), ("torch", TorchTrainer)):
         for way in ("eager", "graph"):
-            row: dict[str, Any] = {"library": name, "launch": way, "batch": BATCH, "hidden": list(HIDDEN)}
-            rows.append(row)
-            try:
+            with record.row(
+                f"{name}, {way}", library=name, launch=way, batch=BATCH, hidden=list(HIDDEN)
+            ) as row:
+                if deadline.left() == 0:
+                    row["failure"] = "no time left"
+                    continue
                 if way == "graph" and device.dry_run:
                     raise RuntimeError("no graphs without a GPU")
                 trainer: Trainer = kind(device, x.shape[1])
@@ -171,11 +166,6 @@ def measure(device: Device, deadline: Deadline) -> dict[str, Any]:
                 row["epochs"] = epochs
                 row["accuracy"] = trainer.accuracy(data.x_test, data.y_test)
                 row["step_seconds"] = min(time_steps(trainer, step, count) for _ in range(3))
-            except Exception as error:
-                row["failure"] = f"{type(error).__name__}: {error}"[:300]
-            if deadline.left() == 0:
-                break
-    return {"rows": rows}
 
 
 if __name__ == "__main__":

@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 from device import Device, main
+from record import Record
 from timing import Deadline
 
 from dlkit.data import DataError
@@ -93,36 +94,8 @@ def run(text: Any, counts: list[int], where: str, workers: int | None, **setting
     }
 
 
-def measure(device: Device, deadline: Deadline) -> dict[str, Any]:
-    """Return a row for each kind on each side, and for several numbers of sentences in flight."""
-    there = "simt" if device.dry_run else "cuda"
-    rows: list[dict[str, Any]] = []
-    name, text, counts = load(device.dry_run)
-    record: dict[str, Any] = {"rows": rows, "text": name, "words": int((text.tokens >= 0).sum())}
-    if device.dry_run:
-        SETTINGS.update(vector_size=8, negative=2, window=2, sample=0)
-
-    def add(kind: str, where: str, workers: int | None, **settings: Any) -> dict[str, Any]:
-        row: dict[str, Any] = {"kind": kind, "where": where, "at_once": workers or "default"}
-        rows.append(row)
-        if deadline.left() == 0:
-            row["failure"] = "no time left"
-            return row
-        try:
-            row.update(run(text, counts, where, workers, **KINDS[kind], **settings))
-        except Exception as error:
-            row["failure"] = f"{type(error).__name__}: {error}"[:300]
-        return row
-
-    for in_flight in IN_FLIGHT[: 2 if device.dry_run else None]:
-        add(FIRST, there, in_flight)
-    # What seeds make of the CPU's loss is what the device's may differ by.
-    seeds = [add(FIRST, "cpu", CPU_THREADS, seed=seed) for seed in (1, 2, 3)]
-    losses = [row["loss"] for row in seeds if row.get("loss") is not None]
-    record["cpu_losses"] = losses
-    for kind in list(KINDS)[1:]:
-        add(kind, there, None)
-        add(kind, "cpu", CPU_THREADS)
+def compare_with_cpu(rows: list[dict[str, Any]]) -> None:
+    """Put into each row its words a second over the CPU's."""
     for row in rows:
         peers = [
             peer["words_per_second"]
@@ -131,7 +104,36 @@ def measure(device: Device, deadline: Deadline) -> dict[str, Any]:
         ]
         if peers and "words_per_second" in row:
             row["ratio"] = row["words_per_second"] / statistics.median(peers)
-    return record
+
+
+def measure(device: Device, deadline: Deadline, record: Record) -> None:
+    """Record a row for each kind on each side, and for several numbers of sentences in flight."""
+    there = "simt" if device.dry_run else "cuda"
+    name, text, counts = load(device.dry_run)
+    record.entries.update(text=name, words=int((text.tokens >= 0).sum()), cpu_losses=[])
+    if device.dry_run:
+        SETTINGS.update(vector_size=8, negative=2, window=2, sample=0)
+
+    def add(kind: str, where: str, workers: int | None, **settings: Any) -> dict[str, Any]:
+        at_once = workers or "default"
+        with record.row(f"{kind}, {where}, {at_once}", kind=kind, where=where, at_once=at_once) as row:
+            if deadline.left() == 0:
+                row["failure"] = "no time left"
+            else:
+                row.update(run(text, counts, where, workers, **KINDS[kind], **settings))
+                compare_with_cpu(record.rows)
+        return row
+
+    for in_flight in IN_FLIGHT[: 2 if device.dry_run else None]:
+        add(FIRST, there, in_flight)
+    # What seeds make of the CPU's loss is what the device's may differ by.
+    for seed in (1, 2, 3):
+        row = add(FIRST, "cpu", CPU_THREADS, seed=seed)
+        if row.get("loss") is not None:
+            record.entries["cpu_losses"].append(row["loss"])
+    for kind in list(KINDS)[1:]:
+        add(kind, there, None)
+        add(kind, "cpu", CPU_THREADS)
 
 
 if __name__ == "__main__":
