@@ -123,7 +123,7 @@ def product(a: Any, b: Any) -> np.ndarray[Any, Any]:
 
 
 def float32_bound(k: int) -> float:
-    """Tensor cores truncate products and sums, so that the error has a sign and grows with k; the SIMT machine rounds."""
+    """Tensor cores truncate, so that the error has a sign and grows with k; the SIMT machine rounds."""
     return 1e-6 if BACKEND == "simt" else 2e-7 + 3e-9 * k
 
 
