@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import platform
 import shutil
 import subprocess
 from pathlib import Path
@@ -19,9 +20,15 @@ _HARMLESS = {"DW.ref.__gxx_personality_v0"}
 @pytest.mark.parametrize("isa", ["avx2", "avx512"])
 def test_weak_symbols_are_in_the_namespace_of_their_isa(isa: str) -> None:
     nm = shutil.which("nm")
-    objects = sorted(_BUILD.glob(f"*/CMakeFiles/dlkit_{isa}_*.dir/**/*.o"))
-    if nm is None or not objects:
-        pytest.skip("needs nm and the build folder of an editable install on x86-64")
+    objects = sorted(_BUILD.glob(f"cp*/CMakeFiles/dlkit_{isa}_*.dir/**/*.o"))
+    # A build for all instruction sets has these objects: where they are not found, it is this test that is at fault.
+    if nm is None or not any(
+        "DLKIT_ISAS:STRING=all" in cache.read_text() for cache in _BUILD.glob("cp*/CMakeCache.txt")
+    ):
+        pytest.skip("needs nm and the build folder of an editable install for all instruction sets")
+    if platform.machine().lower() not in ("x86_64", "amd64"):
+        pytest.skip("needs x86-64")
+    assert objects
     stray = []
     for file in objects:
         listing = subprocess.run(

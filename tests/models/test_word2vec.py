@@ -136,6 +136,12 @@ def test_saved_under_a_name_with_an_ending(sentences: list[list[str]], tmp_path:
     with pytest.raises(NotADirectoryError, match=r"file is a file; expected a folder"):
         model.save(file)
     assert file.read_text() == "mine"
+    with pytest.raises(
+        NotADirectoryError, match=r"load: .*file is a file; expected the folder that `save` made"
+    ):
+        Word2Vec.load(file)
+    with pytest.raises(ValueError, match="save: path is empty; expected the name of a folder"):
+        model.save("")
 
 
 def test_saving_that_fails_leaves_what_was_there(
@@ -329,6 +335,12 @@ def test_sentences_of_one_word_and_vocabularies_of_one(settings: dict[str, Any])
             "Word2Vec: errors is 'none', expected 'strict', 'replace' or 'ignore'",
         ),
         ({"max_sentence": 0}, DataError, "Word2Vec: max_sentence is 0"),
+        ({"callbacks": 5}, TypeError, "callbacks is a int; expected a list of callables"),
+        (
+            {"sentences": [["a"]], "folder": "/nowhere"},
+            DataError,
+            "made in /nowhere: No such file .* by folder or",
+        ),
         ({"callbacks": [5]}, TypeError, "callbacks has a int; expected what can be called"),
         ({"trim_rule": len}, ValueError, "trim_rule is .*; expected None: gensim's others are not there"),
         ({"vector_sise": 5}, TypeError, r"no argument 'vector_sise' \(did you mean 'vector_size'\?\)"),

@@ -318,10 +318,20 @@ def test_cells_are_steps(cell):
 
 def test_errors_of_cells():
     weights = make("lstm", [1], 3, 4, directions=1).weights[0]
-    with pytest.raises(ValueError, match=r"lstm_cell: x is \(2, 2, 3\); expected \(B, I\)"):
+    with pytest.raises(ValueError, match=r"lstm_cell: x is \(2, 2, 3\); expected \(B, I\), B at least 1"):
         K.lstm_cell(np.zeros((2, 2, 3)), weights)
-    with pytest.raises(ValueError, match=r"lstm_cell: c is \(3, 4\); expected \(2, H\)"):
+    with pytest.raises(ValueError, match=r"lstm_cell: x is \(0, 3\); expected \(B, I\), B at least 1"):
+        K.lstm_cell(np.zeros((0, 3)), weights)
+    with pytest.raises(ValueError, match=r"lstm_cell: c is \(3, 4\); expected \(2, 4\)"):
         K.lstm_cell(np.zeros((2, 3)), weights, np.zeros((2, 4)), np.zeros((3, 4)))
+    with pytest.raises(ValueError, match=r"lstm_cell: h is \(2, 5\); expected \(2, 4\)"):
+        K.lstm_cell(np.zeros((2, 3)), weights, np.zeros((2, 5)))
+    with pytest.raises(TypeError, match=r"lstm_cell: weights holds a list; expected RecurrentWeights"):
+        K.lstm_cell(np.zeros((2, 3)), [weights])
+    with pytest.raises(
+        TypeError, match=r"lstm_cell: there is no argument 'batch_sizes'; expected cell, new_z or"
+    ):
+        K.lstm_cell(np.zeros((2, 3)), weights, batch_sizes=[2])
     with pytest.raises(ValueError, match="gru_cell: cell is 'lstm'; expected one of gru, gru_reset_first"):
         K.gru_cell(np.zeros((2, 3)), weights, cell="lstm")
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import inspect
 import json
 import math
@@ -16,6 +15,7 @@ from pathlib import Path
 from typing import Any, Literal, overload
 
 from dlkit import _cpu
+from dlkit.kernels.backend import nearest
 
 from .errors import DataError
 from .json_file import read_object
@@ -368,9 +368,7 @@ def _reading(owner: str, function: Any, given: dict[str, Any]) -> Reading:
     for name in given:
         if name not in known:
             own = [name for name in inspect.signature(function).parameters if name not in ("self", "reading")]
-            near = difflib.get_close_matches(name, own + known, n=1, cutoff=0.4)
-            hint = f" (did you mean {near[0]!r}?)" if near else ""
-            raise TypeError(f"{owner}: there is no argument {name!r}{hint}")
+            raise TypeError(f"{owner}: there is no argument {name!r}{nearest(name, own + known)}")
     return Reading(**given).checked(owner)
 
 

@@ -423,7 +423,11 @@ def temporary(how: Reading) -> Iterator[IO[bytes]]:
     try:
         file: IO[bytes] = tempfile.TemporaryFile(prefix="dlkit-", dir=how.folder)  # noqa: SIM115
     except OSError as error:
-        raise DataError(f"a temporary file cannot be made: {error}") from error
+        where = tempfile.gettempdir() if how.folder is None else os.fspath(how.folder)
+        raise DataError(
+            f"a temporary file cannot be made in {where}: {error.strerror or error}; expected a folder to write to, "
+            "by folder or TMPDIR"
+        ) from error
     with file:
         yield file
 

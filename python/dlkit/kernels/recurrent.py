@@ -419,16 +419,19 @@ def _step(
 ) -> tuple[NDArray[Any], NDArray[Any] | None]:
     if not is_device_array(x):
         x = as_array(x, operation, "x")
-    if x.ndim != 2:
-        raise ValueError(f"{operation}: x is {x.shape}; expected (B, I)")
+    if x.ndim != 2 or not len(x):
+        raise ValueError(f"{operation}: x is {x.shape}; expected (B, I), B at least 1")
+    settings = {**settings, "cell": _one_of(operation, cells, settings)}
+    if unknown := [name for name in settings if name not in ("cell", "new_z", "variant")]:
+        raise TypeError(f"{operation}: there is no argument {unknown[0]!r}; expected cell, new_z or variant")
+    _, hidden = _check(operation, settings["cell"], [weights], settings.get("new_z", False), "c", c)
     states = []
     for name, state in (("h", h), ("c", c)):
         if state is not None and not is_device_array(state):
             state = as_array(state, operation, name)
-        if state is not None and (state.ndim != 2 or len(state) != len(x)):
-            raise ValueError(f"{operation}: {name} is {state.shape}; expected ({len(x)}, H)")
+        if state is not None and state.shape != (len(x), hidden):
+            raise ValueError(f"{operation}: {name} is {state.shape}; expected {(len(x), hidden)}")
         states.append(None if state is None else state[np.newaxis])
-    settings = {**settings, "cell": _one_of(operation, cells, settings)}
     _, hn, cn, _ = recurrent(x, [weights], [len(x)], *states, **settings)
     return hn[0], None if cn is None else cn[0]
 

@@ -489,12 +489,14 @@ class Word2Vec:
         Raises
         ------
         ValueError
-            If there is no vocabulary.
+            If there is no vocabulary, or no name.
         NotADirectoryError
             If it is a file.
         OSError
             If the folder cannot be written.
         """
+        if not os.fspath(path):
+            raise ValueError("Word2Vec.save: path is empty; expected the name of a folder")
         folder = Path(path)
         vectors, position = self.wv, self.trainer.position
         if folder.exists() and not folder.is_dir():
@@ -543,6 +545,11 @@ class Word2Vec:
             If it is no model of this kind, or is damaged.
         """
         folder = Path(path)
+        if folder.is_file():
+            raise NotADirectoryError(
+                f"Word2Vec.load: {folder} is a file; expected the folder that `save` made "
+                "(KeyedVectors.load reads files of vectors)"
+            )
         try:
             record = loads((folder / _SETTINGS).read_text(encoding="utf-8"))
             if not isinstance(record, dict) or record.pop("format", None) != _FORMAT:
@@ -582,6 +589,10 @@ class Word2Vec:
 
 
 def _callables(operation: str, callbacks: Any) -> tuple[Any, ...]:
+    if not isinstance(callbacks, Iterable):
+        raise TypeError(
+            f"{operation}: callbacks is a {type(callbacks).__name__}; expected a list of callables"
+        )
     listed = tuple(callbacks)
     for callback in listed:
         if not callable(callback):
