@@ -13,6 +13,7 @@
 //   cheap_masks         whether masked loads and stores cost about what plain ones do (AVX2 stores: 28 cycles on Zen 3)
 //   load, store         unaligned; with a mask or a Few, lanes outside are neither read nor written (read as 0)
 //   fma(a, b, c)        a * b + c, rounded once where the instruction exists
+//   add_product(sum, a, b)  sum += a * b; with AVX2 certain to stay in the register that sum is in
 //   exp2_of_integer(n)  2^n for integral n within the exponent range of normal numbers
 #pragma once
 
@@ -20,6 +21,7 @@
 #include <cstdint>
 
 #define DLKIT_INLINE inline __attribute__((always_inline))
+#define DLKIT_INLINE_LAMBDA __attribute__((always_inline))
 #define DLKIT_NOINLINE __attribute__((noinline))
 
 #if defined(DLKIT_TARGET_AVX512)

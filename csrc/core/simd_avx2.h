@@ -48,6 +48,9 @@ struct Vec<float> {
   friend DLKIT_INLINE Vec operator*(Vec a, Vec b) { return {_mm256_mul_ps(a.v, b.v)}; }
   friend DLKIT_INLINE Vec operator/(Vec a, Vec b) { return {_mm256_div_ps(a.v, b.v)}; }
   static DLKIT_INLINE Vec fma(Vec a, Vec b, Vec c) { return {_mm256_fmadd_ps(a.v, b.v, c.v)}; }
+  static DLKIT_INLINE void add_product(Vec& sum, Vec a, Vec b) {
+    asm("vfmadd231ps %2, %1, %0" : "+x"(sum.v) : "x"(a.v), "x"(b.v));
+  }
   static DLKIT_INLINE Vec fnma(Vec a, Vec b, Vec c) { return {_mm256_fnmadd_ps(a.v, b.v, c.v)}; }  // c - a * b
   static DLKIT_INLINE Vec max(Vec a, Vec b) { return {_mm256_max_ps(a.v, b.v)}; }  // b where either is NaN
   static DLKIT_INLINE Vec min(Vec a, Vec b) { return {_mm256_min_ps(a.v, b.v)}; }  // b where either is NaN
@@ -151,6 +154,9 @@ struct Vec<double> {
   friend DLKIT_INLINE Vec operator*(Vec a, Vec b) { return {_mm256_mul_pd(a.v, b.v)}; }
   friend DLKIT_INLINE Vec operator/(Vec a, Vec b) { return {_mm256_div_pd(a.v, b.v)}; }
   static DLKIT_INLINE Vec fma(Vec a, Vec b, Vec c) { return {_mm256_fmadd_pd(a.v, b.v, c.v)}; }
+  static DLKIT_INLINE void add_product(Vec& sum, Vec a, Vec b) {
+    asm("vfmadd231pd %2, %1, %0" : "+x"(sum.v) : "x"(a.v), "x"(b.v));
+  }
   static DLKIT_INLINE Vec fnma(Vec a, Vec b, Vec c) { return {_mm256_fnmadd_pd(a.v, b.v, c.v)}; }  // c - a * b
   static DLKIT_INLINE Vec max(Vec a, Vec b) { return {_mm256_max_pd(a.v, b.v)}; }  // b where either is NaN
   static DLKIT_INLINE Vec min(Vec a, Vec b) { return {_mm256_min_pd(a.v, b.v)}; }  // b where either is NaN

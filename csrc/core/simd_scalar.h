@@ -34,6 +34,7 @@ struct Vec {
   friend DLKIT_INLINE Vec operator*(Vec a, Vec b) { return {a.v * b.v}; }
   friend DLKIT_INLINE Vec operator/(Vec a, Vec b) { return {a.v / b.v}; }
   static DLKIT_INLINE Vec fma(Vec a, Vec b, Vec c) { return {a.v * b.v + c.v}; }
+  static DLKIT_INLINE void add_product(Vec& sum, Vec a, Vec b) { sum = fma(a, b, sum); }
   static DLKIT_INLINE Vec fnma(Vec a, Vec b, Vec c) { return {c.v - a.v * b.v}; }
   static DLKIT_INLINE Vec max(Vec a, Vec b) { return {a.v > b.v ? a.v : b.v}; }
   static DLKIT_INLINE Vec min(Vec a, Vec b) { return {a.v < b.v ? a.v : b.v}; }

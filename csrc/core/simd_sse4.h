@@ -41,6 +41,7 @@ struct Vec<float> {
   friend DLKIT_INLINE Vec operator*(Vec a, Vec b) { return {_mm_mul_ps(a.v, b.v)}; }
   friend DLKIT_INLINE Vec operator/(Vec a, Vec b) { return {_mm_div_ps(a.v, b.v)}; }
   static DLKIT_INLINE Vec fma(Vec a, Vec b, Vec c) { return {_mm_add_ps(_mm_mul_ps(a.v, b.v), c.v)}; }
+  static DLKIT_INLINE void add_product(Vec& sum, Vec a, Vec b) { sum = fma(a, b, sum); }
   static DLKIT_INLINE Vec fnma(Vec a, Vec b, Vec c) { return {_mm_sub_ps(c.v, _mm_mul_ps(a.v, b.v))}; }  // c - a * b
   static DLKIT_INLINE Vec max(Vec a, Vec b) { return {_mm_max_ps(a.v, b.v)}; }  // b where either is NaN
   static DLKIT_INLINE Vec min(Vec a, Vec b) { return {_mm_min_ps(a.v, b.v)}; }  // b where either is NaN
@@ -133,6 +134,7 @@ struct Vec<double> {
   friend DLKIT_INLINE Vec operator*(Vec a, Vec b) { return {_mm_mul_pd(a.v, b.v)}; }
   friend DLKIT_INLINE Vec operator/(Vec a, Vec b) { return {_mm_div_pd(a.v, b.v)}; }
   static DLKIT_INLINE Vec fma(Vec a, Vec b, Vec c) { return {_mm_add_pd(_mm_mul_pd(a.v, b.v), c.v)}; }
+  static DLKIT_INLINE void add_product(Vec& sum, Vec a, Vec b) { sum = fma(a, b, sum); }
   static DLKIT_INLINE Vec fnma(Vec a, Vec b, Vec c) { return {_mm_sub_pd(c.v, _mm_mul_pd(a.v, b.v))}; }  // c - a * b
   static DLKIT_INLINE Vec max(Vec a, Vec b) { return {_mm_max_pd(a.v, b.v)}; }  // b where either is NaN
   static DLKIT_INLINE Vec min(Vec a, Vec b) { return {_mm_min_pd(a.v, b.v)}; }  // b where either is NaN

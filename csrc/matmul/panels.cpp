@@ -99,7 +99,7 @@ bool spreads(Index row_stride, Index count, std::size_t cache_bytes) {
 template <class T>
 struct TileRows {
   // Tiles of all widths fill a group: 12 rows are 2 tiles of 2 vectors, 3 of 3, 1 of 1.
-  static constexpr Index kGroup = 12;
+  static constexpr Index kGroup = kGroupedRows;
 
   const T* data;
   Index row_stride, col_stride;

@@ -11,6 +11,7 @@
 
 #include "core/simd.h"
 #include "matmul/ladder.h"
+#include "matmul/tile_step.h"
 
 namespace dlkit::DLKIT_TARGET {
 
@@ -69,8 +70,185 @@ __attribute__((noinline)) void store_last(const Vec<T>* last, int rows, int cols
   for (int i = 0; i < rows; ++i) last[i].store(c + i * c_row_stride, Vec<T>::few(cols));
 }
 
+// The sums of a tile go to C.
+template <class T, int Rows, int Vectors>
+DLKIT_INLINE void store_tile(const Tile<T>& t, Vec<T> (&sum)[Rows][Vectors]) {
+  using V = Vec<T>;
+  const bool plain = !t.accumulate && t.bias == nullptr && t.activation == Activation::none;
+  if (!V::cheap_masks && plain && t.last_cols == V::lanes) {
+#pragma GCC unroll 32
+    for (int i = 0; i < Rows; ++i)
+#pragma GCC unroll 8
+      for (int j = 0; j < Vectors; ++j) sum[i][j].store(t.c + i * t.c_row_stride + j * V::lanes);
+    return;
+  }
+  const auto mask = V::first(t.last_cols);
+  // Most tiles only store; each of the others pays for what it adds.
+  if (t.accumulate) {
+#pragma GCC unroll 32
+    for (int i = 0; i < Rows; ++i)
+#pragma GCC unroll 8
+      for (int j = 0; j < Vectors; ++j) {
+        const T* c = t.c + i * t.c_row_stride + j * V::lanes;
+        sum[i][j] = sum[i][j] + (j + 1 < Vectors ? V::load(c) : V::load(c, mask));
+      }
+  }
+  if (t.bias != nullptr) {
+#pragma GCC unroll 8
+    for (int j = 0; j < Vectors; ++j) {
+      const V bias = j + 1 < Vectors ? V::load(t.bias + j * V::lanes) : V::load(t.bias + j * V::lanes, mask);
+#pragma GCC unroll 32
+      for (int i = 0; i < Rows; ++i) sum[i][j] = sum[i][j] + bias;
+    }
+  }
+  if (t.activation == Activation::relu) {
+#pragma GCC unroll 32
+    for (int i = 0; i < Rows; ++i)
+#pragma GCC unroll 8
+      for (int j = 0; j < Vectors; ++j) sum[i][j] = V::max(V::zero(), sum[i][j]);
+  }
+  const bool whole = V::cheap_masks || t.last_cols == V::lanes;
+#pragma GCC unroll 32
+  for (int i = 0; i < Rows; ++i) {
+    T* c = t.c + i * t.c_row_stride;
+#pragma GCC unroll 8
+    for (int j = 0; j + 1 < Vectors; ++j) sum[i][j].store(c + j * V::lanes);
+    if constexpr (V::cheap_masks)
+      sum[i][Vectors - 1].store(c + (Vectors - 1) * V::lanes, mask);
+    else if (whole)
+      sum[i][Vectors - 1].store(c + (Vectors - 1) * V::lanes);
+  }
+  if (!whole) {
+    V last[Rows];
+#pragma GCC unroll 32
+    for (int i = 0; i < Rows; ++i) last[i] = sum[i][Vectors - 1];
+    store_last(last, Rows, t.last_cols, t.c + (Vectors - 1) * V::lanes, t.c_row_stride);
+  }
+  if (t.activation == Activation::sigmoid || t.activation == Activation::tanh)
+    for (int i = 0; i < Rows; ++i)
+      finish_row<T>(t.c + i * t.c_row_stride, (Vectors - 1) * V::lanes + t.last_cols, nullptr, t.activation);
+}
+
+// Rows of a transposed A that lie together where it was copied for small tiles (panels.cpp).
+inline constexpr Index kGroupedRows = 12;
+
+// Tiles of 12 multiply-adds, each of which is one instruction: AVX2.
+template <class T>
+constexpr bool kSmallFused = Vec<T>::registers < 32 && Vec<T>::lanes * sizeof(T) == 32;
+
+// A step with A's elements AOffset beyond their pointers and the panel's BOffset beyond its own.
+template <int AOffset, int BOffset, class T, int Rows, int Vectors>
+DLKIT_INLINE void add_step(Vec<T> (&sum)[Rows][Vectors], const T* const* a, Index row, const T* b) {
+  using V = Vec<T>;
+#if defined(DLKIT_TARGET_AVX2)
+  if constexpr (Rows == 4 && Vectors == 3)
+    return step_4x3<AOffset * sizeof(T), BOffset * sizeof(T)>(sum, a[0], a[1], row * sizeof(T), b);
+#endif
+  V panel[Vectors];
+#pragma GCC unroll 8
+  for (int j = 0; j < Vectors; ++j) {
+    panel[j] = V::load(b + BOffset + j * V::lanes);
+    hold(panel[j]);
+  }
+#pragma GCC unroll 32
+  for (int i = 0; i < Rows; ++i) {
+    const V x = V::broadcast(*(a[i / 3] + (i % 3) * row + AOffset));
+#pragma GCC unroll 8
+    for (int j = 0; j < Vectors; ++j) V::add_product(sum[i][j], x, panel[j]);
+  }
+}
+
+// multiply_tile where it can take four steps in a row, each at constant offsets: A's elements are AStep apart, the rows
+// of a packed panel follow each other, the vectors of one in place are whole. Nothing else is in this function, so that
+// the sums stay where they are.
+template <class T, int Rows, int Vectors, PanelSource Source, int AStep, bool Fetches>
+DLKIT_NOINLINE void multiply_fours(const Tile<T>& t) {
+  using V = Vec<T>;
+  constexpr int kGroups = (Rows + 2) / 3, kWidth = Vectors * V::lanes;
+  constexpr bool kPacked = Source == PanelSource::packed;
+  const Index row = t.a_row_stride, b_step = kPacked ? kWidth : t.b_row_stride;
+  V sum[Rows][Vectors];
+#pragma GCC unroll 32
+  for (int i = 0; i < Rows; ++i)
+#pragma GCC unroll 8
+    for (int j = 0; j < Vectors; ++j) {
+      sum[i][j] = V::zero();
+      __builtin_prefetch(t.c + i * t.c_row_stride + j * V::lanes, 1);
+    }
+  const T* a[kGroups];
+#pragma GCC unroll 16
+  for (int g = 0; g < kGroups; ++g) a[g] = t.a + 3 * g * row;
+  const T* b = t.b;
+  const T* ahead = b + kRowsAhead * b_step + V::lanes - 1;
+  const T* next = t.next.from;
+
+  const auto fetch_ahead = [&]() DLKIT_INLINE_LAMBDA {
+    if constexpr (!kPacked) {
+#pragma GCC unroll 8
+      for (int j = 0; j < Vectors; ++j)
+        if (Vectors < 3 || j != 1) __builtin_prefetch(ahead + j * V::lanes);
+      ahead += b_step;
+    }
+  };
+  const auto move_a = [&](int steps) DLKIT_INLINE_LAMBDA {
+#pragma GCC unroll 16
+    for (int g = 0; g < kGroups; ++g) a[g] += steps * AStep;
+  };
+  Index k = t.depth;
+  for (; k >= 4; k -= 4) {
+    if constexpr (Fetches)
+      if ((t.depth - k) % kChunk<T> == 0) {
+        for (int i = 0; i < t.next.count; ++i)
+          for (int line = 0; line < t.next.lines; ++line)
+            __builtin_prefetch(next + i * t.next.stride + line * kChunk<T> + V::lanes - 1, 0, 2);
+        next += t.next.advance;
+      }
+    fetch_ahead();
+    add_step<0, 0>(sum, a, row, b);
+    if (!kPacked) b += b_step;
+    fetch_ahead();
+    add_step<AStep, kPacked * kWidth>(sum, a, row, b);
+    if (!kPacked) b += b_step;
+    fetch_ahead();
+    add_step<2 * AStep, 2 * kPacked * kWidth>(sum, a, row, b);
+    if (!kPacked) b += b_step;
+    fetch_ahead();
+    add_step<3 * AStep, 3 * kPacked * kWidth>(sum, a, row, b);
+    b += kPacked ? 4 * kWidth : b_step;
+    move_a(4);
+  }
+  for (; k > 0; --k) {
+    add_step<0, 0>(sum, a, row, b);
+    b += b_step;
+    move_a(1);
+  }
+  store_tile(t, sum);
+}
+
+// Runs the tile by multiply_fours, or returns false where that cannot.
 template <class T, int Rows, int Vectors, PanelSource Source>
-__attribute__((noinline)) void multiply_tile(const Tile<T>& t) {
+DLKIT_INLINE bool takes_fours(const Tile<T>& t) {
+  if constexpr (kSmallFused<T> && Vectors > 1 && Source != PanelSource::packing) {
+    constexpr int kWidth = Vectors * Vec<T>::lanes;
+    if (Source == PanelSource::packed ? t.b_row_stride != kWidth : t.last_cols != Vec<T>::lanes) return false;
+    const bool fetches = t.next.count > 0;
+    if (t.a_col_stride == 1) {
+      (fetches ? multiply_fours<T, Rows, Vectors, Source, 1, true>
+               : multiply_fours<T, Rows, Vectors, Source, 1, false>)(t);
+      return true;
+    }
+    if constexpr (Rows * Vectors == 12)
+      if (t.a_col_stride == kGroupedRows) {
+        (fetches ? multiply_fours<T, Rows, Vectors, Source, kGroupedRows, true>
+                 : multiply_fours<T, Rows, Vectors, Source, kGroupedRows, false>)(t);
+        return true;
+      }
+  }
+  return false;
+}
+
+template <class T, int Rows, int Vectors, PanelSource Source>
+DLKIT_NOINLINE void multiply_any(const Tile<T>& t) {
   using V = Vec<T>;
   constexpr int kGroups = (Rows + 2) / 3;
   // Where B is not aligned to cache lines a vector lies in two: the first came with the panel before, fetch the second.
@@ -138,50 +316,12 @@ __attribute__((noinline)) void multiply_tile(const Tile<T>& t) {
     }
   }
 
-  // Most tiles only store; each of the others pays for what it adds.
-  if (t.accumulate) {
-#pragma GCC unroll 32
-    for (int i = 0; i < Rows; ++i)
-#pragma GCC unroll 8
-      for (int j = 0; j < Vectors; ++j) {
-        const T* c = t.c + i * t.c_row_stride + j * V::lanes;
-        sum[i][j] = sum[i][j] + (j + 1 < Vectors ? V::load(c) : V::load(c, mask));
-      }
-  }
-  if (t.bias != nullptr) {
-#pragma GCC unroll 8
-    for (int j = 0; j < Vectors; ++j) {
-      const V bias = j + 1 < Vectors ? V::load(t.bias + j * V::lanes) : V::load(t.bias + j * V::lanes, mask);
-#pragma GCC unroll 32
-      for (int i = 0; i < Rows; ++i) sum[i][j] = sum[i][j] + bias;
-    }
-  }
-  if (t.activation == Activation::relu) {
-#pragma GCC unroll 32
-    for (int i = 0; i < Rows; ++i)
-#pragma GCC unroll 8
-      for (int j = 0; j < Vectors; ++j) sum[i][j] = V::max(V::zero(), sum[i][j]);
-  }
-  const bool whole = V::cheap_masks || t.last_cols == V::lanes;
-#pragma GCC unroll 32
-  for (int i = 0; i < Rows; ++i) {
-    T* c = t.c + i * t.c_row_stride;
-#pragma GCC unroll 8
-    for (int j = 0; j + 1 < Vectors; ++j) sum[i][j].store(c + j * V::lanes);
-    if constexpr (V::cheap_masks)
-      sum[i][Vectors - 1].store(c + (Vectors - 1) * V::lanes, mask);
-    else if (whole)
-      sum[i][Vectors - 1].store(c + (Vectors - 1) * V::lanes);
-  }
-  if (!whole) {
-    V last[Rows];
-#pragma GCC unroll 32
-    for (int i = 0; i < Rows; ++i) last[i] = sum[i][Vectors - 1];
-    store_last(last, Rows, t.last_cols, t.c + (Vectors - 1) * V::lanes, t.c_row_stride);
-  }
-  if (t.activation == Activation::sigmoid || t.activation == Activation::tanh)
-    for (int i = 0; i < Rows; ++i)
-      finish_row<T>(t.c + i * t.c_row_stride, (Vectors - 1) * V::lanes + t.last_cols, nullptr, t.activation);
+  store_tile(t, sum);
+}
+
+template <class T, int Rows, int Vectors, PanelSource Source>
+void multiply_tile(const Tile<T>& t) {
+  if (!takes_fours<T, Rows, Vectors, Source>(t)) multiply_any<T, Rows, Vectors, Source>(t);
 }
 
 // Which tiles there are. Panels are 3 vectors wide, and 2 make up the rest (1 where C is no wider). With 16 registers

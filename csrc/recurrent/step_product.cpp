@@ -122,21 +122,21 @@ void multiply_step(const StepProduct<T>& p) {
       for (Index part = 0; part < depths.parts; ++part) {
         const Index k = depths.begin(part), depth = depths.size(part);
         const EvenSplit tiles(p.rows, TileShapes<T>::max_rows(vectors));
+        Tile<T> t{};
+        t.depth = depth;
+        t.a_row_stride = p.a_stride;
+        t.a_col_stride = 1;
+        t.b = panel + k * width;
+        t.b_row_stride = width;
+        t.c_row_stride = p.out_stride;
+        t.last_cols = last && p.last_columns != 0 ? p.last_columns : V::lanes;
+        t.accumulate = part > 0;
+        if (p.bias != nullptr && part + 1 == depths.parts) t.bias = p.bias + (out - p.out);
         for (Index tile = 0; tile < tiles.parts; ++tile) {
           const Index row = tiles.begin(tile);
           if (part == 0) fetch_kept(p.kept, row, tiles.size(tile), i, panels.count());
-          Tile<T> t{};
-          t.depth = depth;
           t.a = p.a + row * p.a_stride + k;
-          t.a_row_stride = p.a_stride;
-          t.a_col_stride = 1;
-          t.b = panel + k * width;
-          t.b_row_stride = width;
           t.c = out + row * p.out_stride;
-          t.c_row_stride = p.out_stride;
-          t.last_cols = last && p.last_columns != 0 ? p.last_columns : V::lanes;
-          t.accumulate = part > 0;
-          if (p.bias != nullptr && part + 1 == depths.parts) t.bias = p.bias + (out - p.out);
           // What follows in memory is wanted next: the rest of this panel, or the next one. Each tile fetches its
           // share, lest the first wait for all of it and the others leave the memory idle.
           if (p.next != nullptr) {
