@@ -79,10 +79,13 @@ void multiply(const Winograd<T>& w, const T* transformed, Index tiles, Index fir
       for (Index part = 0; part < rows.parts; ++part) {
         t.a = transformed + point * w.input_point + rows.begin(part) * w.channels_stride;
         t.c = products + point * w.product_point + rows.begin(part) * row + 2 * (panel - first_panel) * V::lanes;
-        t.next.from = next + part * divide_up(w.channels, kChunk<T>) * lines * kChunk<T>;
-        t.next.advance = lines * kChunk<T>;
-        t.next.count = 1;
-        t.next.lines = static_cast<int>(lines);
+        if (kSmallFused<T>) {
+          const T* const from = next + part * (w.channels / 4) * 2 * kChunk<T>;
+          t.stream = rows.parts >= 3 && part < vectors ? Stream<T>{from, kChunk<T>, 2 * kChunk<T>} : Stream<T>{};
+        } else {
+          const T* const from = next + part * divide_up(w.channels, kChunk<T>) * lines * kChunk<T>;
+          t.next = {from, 0, lines * kChunk<T>, 1, static_cast<int>(lines)};
+        }
         tile_kernel<T>(static_cast<int>(rows.size(part)), vectors, PanelSource::packed)(t);
       }
     }

@@ -177,6 +177,9 @@ void copy_rows(const Matrix<const T>& from, T* to, Index stride) {
       V::load(&from(i, k), V::first(from.cols - k)).store(to + k);  // the copy's rows are whole vectors
 }
 
+// With fewer small tiles each would leave out most of the next panel.
+constexpr Index kStreamTiles = 4;
+
 // One panel of B against a block of rows of A.
 template <class T>
 struct PanelPass {
@@ -206,7 +209,7 @@ struct PanelPass {
     const int first_rows = packs ? Shapes::packing_rows(vectors) : 0;
     const int height = Shapes::rows(vectors, depth);
     const EvenSplit rest(c.rows - first_rows, height);
-    Cursor at{0, 0, rest.parts + (first_rows > 0)};
+    Cursor at{0, 0, rest.parts + (first_rows > 0), first_rows > 0 ? 1 : 0};
     if (first_rows > 0) tiles(at, 1, first_rows, PanelSource::packing);
     const PanelSource source = first_rows > 0 || !contiguous ? PanelSource::packed : PanelSource::strided;
     if (in_groups) {
@@ -222,6 +225,7 @@ struct PanelPass {
 
   struct Cursor {
     Index row, tile, tiles;
+    Index packing;  // tiles that pack the panel, and fetch nothing
   };
 
   // `count` tiles of equal height.
@@ -256,7 +260,9 @@ struct PanelPass {
     }
     for (; count > 0; --count, ++at.tile, at.row += rows) {
       t.a = a.at(at.row);
-      t.next = options.fetch_b ? fetch(at.tile, at.tiles) : Fetch<T>{};
+      const bool streams = kSmallFused<T> && at.tiles >= kStreamTiles;
+      t.next = options.fetch_b && !streams ? fetch(at.tile, at.tiles) : Fetch<T>{};
+      t.stream = options.fetch_b && streams ? stream(at.tile - at.packing) : Stream<T>{};
       if (Shapes::covers_pages && t.next.count == 0 && a.row_stride == 1 && at.row + rows < c.rows)
         t.next = {a.at(at.row + rows), a.col_stride, kChunk<T> * a.col_stride, kChunk<T>, 1};
       if (!options.transposed_c) t.c = &c(at.row, col);
@@ -265,6 +271,19 @@ struct PanelPass {
         store_transposed(turned, width, rows, cols, &c(at.row, col), c.col_stride,
                          last && bias != nullptr ? bias + at.row : nullptr, accumulate, activation);
     }
+  }
+
+  // A tile's share of the panel that follows, in two lines with every four steps: a fourth of the rows where they are
+  // contiguous, else two columns. Where there are too few tiles for all of it the processor fetches the rest.
+  Stream<T> stream(Index tile) const {
+    if (next_col == col || tile < 0) return {};
+    if (p.b.col_stride == 1) {
+      if (tile >= 4) return {};
+      return {&p.b(k + tile * (depth / 4), next_col) + V::lanes - 1, vectors > 2 ? kChunk<T> : 0, p.b.row_stride};
+    }
+    const Index width = smaller(vectors * V::lanes, p.b.cols - next_col);
+    if (2 * tile + 1 >= width) return {};
+    return {&p.b(k, next_col + 2 * tile), p.b.col_stride, 4 * p.b.row_stride};
   }
 
   // A tile's share of the panel that follows, so that all tiles together bring all of it.

@@ -138,13 +138,18 @@ void multiply_step(const StepProduct<T>& p) {
           t.a = p.a + row * p.a_stride + k;
           t.c = out + row * p.out_stride;
           // What follows in memory is wanted next: the rest of this panel, or the next one. Each tile fetches its
-          // share, lest the first wait for all of it and the others leave the memory idle.
+          // share, lest the first wait for all of it and the others leave the memory idle. Small tiles go through
+          // panels faster the fewer there are of them: one or two are left to what the processor fetches by itself.
           if (p.next != nullptr) {
-            const Index line = width * tile / tiles.parts, end = width * (tile + 1) / tiles.parts;
-            t.next.from = (last && part + 1 == depths.parts ? p.next : t.b + depth * width) + line * kChunk<T>;
-            t.next.advance = kChunk<T> * width;
-            t.next.count = 1;
-            t.next.lines = static_cast<int>(end - line);
+            const T* const next = last && part + 1 == depths.parts ? p.next : t.b + depth * width;
+            if (kSmallFused<T>) {
+              const bool shares = tiles.parts >= 3 && tile < vectors;
+              t.stream =
+                  shares ? Stream<T>{next + tile * (depth / 4) * 2 * kChunk<T>, kChunk<T>, 2 * kChunk<T>} : Stream<T>{};
+            } else {
+              const Index line = width * tile / tiles.parts, end = width * (tile + 1) / tiles.parts;
+              t.next = {next + line * kChunk<T>, 0, kChunk<T> * width, 1, static_cast<int>(end - line)};
+            }
           }
           tile_kernel<T>(static_cast<int>(tiles.size(tile)), vectors, PanelSource::packed)(t);
         }
