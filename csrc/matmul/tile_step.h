@@ -1,10 +1,10 @@
 // A step of k of the 4 x 3 tile of AVX2, in assembly.
 //
-// It takes all 16 registers: 12 sums, 3 vectors of B, one element of A. Where four steps stand in a row no compiler
-// that was tried keeps to that: it broadcasts an element early, or multiplies into the register of a factor, moves
-// registers and spills sums (10% on a core of one's own). And four steps in a row are worth it: 20 instructions for 12
-// multiply-adds instead of 24. On a core of its own the multipliers bound both; where another program shares the front
-// end of the core the fewer are up to 20% faster (Zen 3).
+// It takes all 16 registers: 12 sums, 3 vectors of B, one element of A. Where four steps stand in a row GCC does not
+// keep to that: it broadcasts an element early, or multiplies into the register of a factor, then moves registers and
+// spills sums. And four steps in a row are worth it: 20 instructions a step instead of 24. On a core of its own the
+// multipliers bound both; where another program shares the front end of the core, instructions do (Zen 3;
+// docs/matmul.md).
 #pragma once
 
 #include "core/simd.h"
