@@ -15,9 +15,10 @@
 
 namespace dlkit::DLKIT_TARGET {
 
-// Tiles of 12 multiply-adds, each of which is one instruction: AVX2.
+// Tiles of 12 multiply-adds, each of which is one instruction: AVX2. Not those of double, which would be 1% of the
+// wheel.
 template <class T>
-constexpr bool kSmallFused = Vec<T>::registers < 32 && Vec<T>::lanes * sizeof(T) == 32;
+constexpr bool kSmallFused = Vec<T>::registers < 32 && Vec<T>::lanes == 8;
 
 // What of the next panel of B, or of A for the next tile, to bring into the second-level cache while a tile is
 // computed, with every kChunk steps of k: `count` places `stride` elements apart, `lines` cache lines each; then
@@ -87,14 +88,6 @@ __attribute__((noinline)) void store_last(const Vec<T>* last, int rows, int cols
 template <class T, int Rows, int Vectors>
 DLKIT_INLINE void store_tile(const Tile<T>& t, Vec<T> (&sum)[Rows][Vectors]) {
   using V = Vec<T>;
-  const bool plain = !t.accumulate && t.bias == nullptr && t.activation == Activation::none;
-  if (!V::cheap_masks && plain && t.last_cols == V::lanes) {
-#pragma GCC unroll 32
-    for (int i = 0; i < Rows; ++i)
-#pragma GCC unroll 8
-      for (int j = 0; j < Vectors; ++j) sum[i][j].store(t.c + i * t.c_row_stride + j * V::lanes);
-    return;
-  }
   const auto mask = V::first(t.last_cols);
   // Most tiles only store; each of the others pays for what it adds.
   if (t.accumulate) {
@@ -167,6 +160,18 @@ DLKIT_INLINE void add_step(Vec<T> (&sum)[Rows][Vectors], const T* const* a, Inde
   }
 }
 
+// store_tile for what does more than store, one function for all ways to make a tile of that shape: `sums` is the tile.
+template <class T, int Rows, int Vectors>
+DLKIT_NOINLINE void store_sums(const Tile<T>& t, const T* sums) {
+  using V = Vec<T>;
+  V sum[Rows][Vectors];
+#pragma GCC unroll 32
+  for (int i = 0; i < Rows; ++i)
+#pragma GCC unroll 8
+    for (int j = 0; j < Vectors; ++j) sum[i][j] = V::load(sums + (i * Vectors + j) * V::lanes);
+  store_tile(t, sum);
+}
+
 // multiply_tile where it can take four steps in a row, each at constant offsets: A's elements are AStep apart, the rows
 // of a packed panel follow each other, the vectors of one in place are whole. Nothing else is in this function, so that
 // the sums stay where they are.
@@ -189,7 +194,7 @@ DLKIT_NOINLINE void multiply_fours(const Tile<T>& t) {
   for (int g = 0; g < kGroups; ++g) a[g] = t.a + 3 * g * row;
   const T* b = t.b;
   const T* ahead = b + kRowsAhead * b_step + V::lanes - 1;
-  const T* next = t.stream.from;
+  const T* next = t.stream.from != nullptr ? t.stream.from : b;
 
   const auto fetch_ahead = [&]() DLKIT_INLINE_LAMBDA {
     if constexpr (!kPacked) {
@@ -229,26 +234,40 @@ DLKIT_NOINLINE void multiply_fours(const Tile<T>& t) {
     b += b_step;
     move_a(1);
   }
-  store_tile(t, sum);
+  if (t.accumulate || t.bias != nullptr || t.activation != Activation::none || t.last_cols != V::lanes) {
+    alignas(kCacheLine) T sums[Rows * Vectors * V::lanes];
+#pragma GCC unroll 32
+    for (int i = 0; i < Rows; ++i)
+#pragma GCC unroll 8
+      for (int j = 0; j < Vectors; ++j) sum[i][j].store(sums + (i * Vectors + j) * V::lanes);
+    return store_sums<T, Rows, Vectors>(t, sums);
+  }
+#pragma GCC unroll 32
+  for (int i = 0; i < Rows; ++i)
+#pragma GCC unroll 8
+    for (int j = 0; j < Vectors; ++j) sum[i][j].store(t.c + i * t.c_row_stride + j * V::lanes);
 }
 
 // Runs the tile by multiply_fours, or returns false where that cannot.
 template <class T, int Rows, int Vectors, PanelSource Source>
 DLKIT_INLINE bool takes_fours(const Tile<T>& t) {
-  if constexpr (kSmallFused<T> && Vectors > 1 && Source != PanelSource::packing) {
+  // Of fewer rows there are few tiles.
+  if constexpr (kSmallFused<T> && Vectors > 1 && Rows * Vectors >= 6 && Source != PanelSource::packing) {
     constexpr int kWidth = Vectors * Vec<T>::lanes;
     if (Source == PanelSource::packed ? t.b_row_stride != kWidth : t.last_cols != Vec<T>::lanes) return false;
     if (t.next.count > 0) return false;
-    const bool streams = t.stream.from != nullptr;
+    // In place each step fetches anyway.
+    constexpr bool kInPlace = Source == PanelSource::strided;
+    const bool streams = kInPlace || t.stream.from != nullptr;
     if (t.a_col_stride == 1) {
       (streams ? multiply_fours<T, Rows, Vectors, Source, 1, true>
-               : multiply_fours<T, Rows, Vectors, Source, 1, false>)(t);
+               : multiply_fours<T, Rows, Vectors, Source, 1, kInPlace>)(t);
       return true;
     }
     if constexpr (Rows * Vectors == 12)
       if (t.a_col_stride == kGroupedRows) {
         (streams ? multiply_fours<T, Rows, Vectors, Source, kGroupedRows, true>
-                 : multiply_fours<T, Rows, Vectors, Source, kGroupedRows, false>)(t);
+                 : multiply_fours<T, Rows, Vectors, Source, kGroupedRows, kInPlace>)(t);
         return true;
       }
   }

@@ -16,43 +16,33 @@ namespace dlkit::DLKIT_TARGET {
 // clang-format off
 
 // A row of the tile: its element of A in register 12, the panel in 13, 14 and 15.
-#define DLKIT_ROW(BROADCAST, FMA, ELEMENT, I)       \
-  BROADCAST " %c[at_a](" ELEMENT "), %%ymm12\n\t"   \
-  FMA " %%ymm13, %%ymm12, %[s" I "0]\n\t"           \
-  FMA " %%ymm14, %%ymm12, %[s" I "1]\n\t"           \
-  FMA " %%ymm15, %%ymm12, %[s" I "2]\n\t"
-
-#define DLKIT_STEP_4X3(BROADCAST, FMA)                                                                             \
-  asm("vmovups %c[at_b](%[b]), %%ymm13\n\t"                                                                        \
-      "vmovups %c[at_b]+32(%[b]), %%ymm14\n\t"                                                                     \
-      "vmovups %c[at_b]+64(%[b]), %%ymm15\n\t"                                                                     \
-      DLKIT_ROW(BROADCAST, FMA, "%[a]", "0")                                                                       \
-      DLKIT_ROW(BROADCAST, FMA, "%[a], %[row]", "1")                                                               \
-      DLKIT_ROW(BROADCAST, FMA, "%[a], %[row], 2", "2")                                                            \
-      DLKIT_ROW(BROADCAST, FMA, "%[a3]", "3")                                                                      \
-      : [s00] "+x"(sum[0][0].v), [s01] "+x"(sum[0][1].v), [s02] "+x"(sum[0][2].v), [s10] "+x"(sum[1][0].v),        \
-        [s11] "+x"(sum[1][1].v), [s12] "+x"(sum[1][2].v), [s20] "+x"(sum[2][0].v), [s21] "+x"(sum[2][1].v),        \
-        [s22] "+x"(sum[2][2].v), [s30] "+x"(sum[3][0].v), [s31] "+x"(sum[3][1].v), [s32] "+x"(sum[3][2].v)         \
-      : [a] "r"(a), [a3] "r"(a3), [row] "r"(row), [b] "r"(b), [at_a] "i"(AOffset), [at_b] "i"(BOffset)             \
-      : "xmm12", "xmm13", "xmm14", "xmm15", "memory")
-
-// clang-format on
+#define DLKIT_ROW(ELEMENT, I)                     \
+  "vbroadcastss %c[at_a](" ELEMENT "), %%ymm12\n\t" \
+  "vfmadd231ps %%ymm13, %%ymm12, %[s" I "0]\n\t"    \
+  "vfmadd231ps %%ymm14, %%ymm12, %[s" I "1]\n\t"    \
+  "vfmadd231ps %%ymm15, %%ymm12, %[s" I "2]\n\t"
 
 // sum += the product of A's elements a[0], a[row], a[2 row], a3[0] by the three vectors at b. `row` is in bytes, and so
 // are the offsets, which are added to each address.
 template <int AOffset, int BOffset>
 DLKIT_INLINE void step_4x3(Vec<float> (&sum)[4][3], const float* a, const float* a3, std::ptrdiff_t row,
                            const float* b) {
-  DLKIT_STEP_4X3("vbroadcastss", "vfmadd231ps");
+  asm("vmovups %c[at_b](%[b]), %%ymm13\n\t"
+      "vmovups %c[at_b]+32(%[b]), %%ymm14\n\t"
+      "vmovups %c[at_b]+64(%[b]), %%ymm15\n\t"
+      DLKIT_ROW("%[a]", "0")
+      DLKIT_ROW("%[a], %[row]", "1")
+      DLKIT_ROW("%[a], %[row], 2", "2")
+      DLKIT_ROW("%[a3]", "3")
+      : [s00] "+x"(sum[0][0].v), [s01] "+x"(sum[0][1].v), [s02] "+x"(sum[0][2].v), [s10] "+x"(sum[1][0].v),
+        [s11] "+x"(sum[1][1].v), [s12] "+x"(sum[1][2].v), [s20] "+x"(sum[2][0].v), [s21] "+x"(sum[2][1].v),
+        [s22] "+x"(sum[2][2].v), [s30] "+x"(sum[3][0].v), [s31] "+x"(sum[3][1].v), [s32] "+x"(sum[3][2].v)
+      : [a] "r"(a), [a3] "r"(a3), [row] "r"(row), [b] "r"(b), [at_a] "i"(AOffset), [at_b] "i"(BOffset)
+      : "xmm12", "xmm13", "xmm14", "xmm15", "memory");
 }
 
-template <int AOffset, int BOffset>
-DLKIT_INLINE void step_4x3(Vec<double> (&sum)[4][3], const double* a, const double* a3, std::ptrdiff_t row,
-                           const double* b) {
-  DLKIT_STEP_4X3("vbroadcastsd", "vfmadd231pd");
-}
+// clang-format on
 
-#undef DLKIT_STEP_4X3
 #undef DLKIT_ROW
 
 #endif
