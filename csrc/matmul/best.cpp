@@ -13,9 +13,10 @@ bool is_narrow(const MatmulProblem<T>& p) {
   return 4 * p.c.cols <= 3 * Vec<T>::lanes && p.a.cols >= 8 * Vec<T>::lanes && p.a.col_stride == 1;
 }
 
-// Up to so many rows a panel of B that is read in place costs less than its copy. Small tiles read it more often.
+// Up to so many rows a panel of B that is read in place costs less than its copy. Small tiles read it more often, and
+// those of four steps in a row notice that each of its rows is in another page.
 template <class T>
-constexpr Index kDirectRows = TileShapes<T>::covers_pages ? 128 : 32;
+constexpr Index kDirectRows = TileShapes<T>::covers_pages ? 128 : (kSmallFused<T> ? 12 : 32);
 
 template <class T>
 void rows_of_b(const MatmulProblem<T>& p) {
